@@ -1,0 +1,121 @@
+// Package harness is the agent loop: think, act, observe, until the model is
+// done and the proof holds, or a limit stops it. It knows nothing of Kubernetes.
+package harness
+
+import (
+	"time"
+
+	"github.com/shopspring/decimal"
+
+	"github.com/sampan-dev/sampan/internal/harness/llm"
+)
+
+// End is the reason a run stopped. Only Completed is success.
+type End string
+
+// The ends of a run.
+const (
+	// Completed: the model finished by itself and every verification passed.
+	Completed End = "Completed"
+	// VerificationFailed: a verification still failed when the run had no turns left to mend it.
+	VerificationFailed End = "VerificationFailed"
+	// MaxTurns: the turn limit was reached.
+	MaxTurns End = "MaxTurns"
+	// DeadlineExceeded: the time limit was reached.
+	DeadlineExceeded End = "DeadlineExceeded"
+	// BudgetExceeded: the token or cost limit was reached, or the next call could have passed it.
+	BudgetExceeded End = "BudgetExceeded"
+	// LoopDetected: the same call gave the same result over and over, also after a notice.
+	LoopDetected End = "LoopDetected"
+	// EmptyResponse: the model kept answering with nothing.
+	EmptyResponse End = "EmptyResponse"
+	// ContextExhausted: the conversation no longer fits and could not be compacted.
+	ContextExhausted End = "ContextExhausted"
+	// ModelUnavailable: no candidate model could be reached or would answer.
+	ModelUnavailable End = "ModelUnavailable"
+	// SandboxLost: the executor is gone.
+	SandboxLost End = "SandboxLost"
+	// Cancelled: somebody asked for the run to stop.
+	Cancelled End = "Cancelled"
+	// Internal: the harness itself failed.
+	Internal End = "Internal"
+)
+
+// Task is what to do and when to stop.
+type Task struct {
+	// Name is for people and the transcript.
+	Name   string
+	Prompt string
+	// SystemPrompt is added to the built-in one.
+	SystemPrompt string
+	// Tools names the tools to offer; empty is all of them.
+	Tools  []string
+	Limits Limits
+	Verify []Verification
+}
+
+// Limits are hard stops; 0 (or a zero decimal) is no limit unless said otherwise.
+type Limits struct {
+	// Turns is how many model calls a run may make; 0 is DefaultTurns.
+	Turns        int
+	Active       time.Duration
+	InputTokens  int64
+	OutputTokens int64
+	CostUSD      decimal.Decimal
+	// Tool caps one tool call; 0 is DefaultToolTimeout.
+	Tool time.Duration
+}
+
+// Verification is a command that must exit 0 for the run to count as done.
+type Verification struct {
+	Name    string
+	Command string
+	// Timeout 0 is DefaultVerifyTimeout.
+	Timeout time.Duration
+}
+
+// Result is how a run ended. What it says is in the transcript.
+type Result struct {
+	Reason End `json:"reason"`
+	// Category is set with ModelUnavailable.
+	Category llm.Category `json:"category,omitempty"`
+	// Message is the model's last words for Completed, else what stopped the run, for people.
+	Message       string               `json:"message"`
+	Verifications []VerificationResult `json:"verifications,omitempty"`
+	Progress      Progress             `json:"progress"`
+	Transcript    TranscriptSummary    `json:"transcript"`
+}
+
+// VerificationResult is how a verification last went.
+type VerificationResult struct {
+	Name   string `json:"name"`
+	Passed bool   `json:"passed"`
+	// ExitCode is nil when the command did not exit by itself.
+	ExitCode *int `json:"exitCode,omitempty"`
+	// Message is the tail of its output, bounded.
+	Message string `json:"message,omitempty"`
+}
+
+// Progress is where a run stands.
+type Progress struct {
+	// Model is the registry id of the model that answered last.
+	Model           string          `json:"model"`
+	Turns           int             `json:"turns"`
+	ToolCalls       int             `json:"toolCalls"`
+	FailedToolCalls int             `json:"failedToolCalls"`
+	Usage           llm.Usage       `json:"usage"`
+	CostUSD         decimal.Decimal `json:"costUSD"`
+	// Activity says in a few words what is going on ("bash: go test ./...").
+	Activity string    `json:"activity,omitempty"`
+	Time     time.Time `json:"time"`
+	// Transcript counts what is on disk, never less than what this Progress reports.
+	Transcript TranscriptSummary `json:"transcript"`
+}
+
+// TranscriptSummary points at what has been written.
+type TranscriptSummary struct {
+	Events int64 `json:"events"`
+	Bytes  int64 `json:"bytes"`
+	// Digest is "sha256:" and the hex digest of all bytes written so far.
+	Digest string `json:"digest"`
+}

@@ -1,0 +1,143 @@
+// Package llm holds the neutral form of a conversation with a model and the
+// interface through which the harness talks to one. It knows no wire format.
+package llm
+
+import (
+	"context"
+	"time"
+)
+
+// Role says who wrote a message.
+type Role string
+
+// The roles of a conversation.
+const (
+	RoleSystem    Role = "system"
+	RoleUser      Role = "user"
+	RoleAssistant Role = "assistant"
+	RoleTool      Role = "tool"
+)
+
+// Message is one entry of the conversation.
+type Message struct {
+	Role Role `json:"role"`
+	// Content is the visible text; it may be empty for an assistant that only calls tools.
+	Content string `json:"content"`
+	// Reasoning is the model's thinking, kept apart from Content. It is sent
+	// back only where the model's quirks ask for it.
+	Reasoning string `json:"reasoning,omitempty"`
+	// ToolCalls are what an assistant asks to be run, in the order it gave them.
+	ToolCalls []ToolCall `json:"toolCalls,omitempty"`
+	// ToolCallID ties a RoleTool message to the call it answers.
+	ToolCallID string `json:"toolCallID,omitempty"`
+}
+
+// ToolCall is one request of the model to run a tool.
+type ToolCall struct {
+	// ID is unique in the conversation; providers make it so when the server does not.
+	ID   string `json:"id"`
+	Name string `json:"name"`
+	// Arguments is the text as the model gave it: normally a JSON object, but
+	// nothing may be assumed of it.
+	Arguments string `json:"arguments"`
+}
+
+// ToolSpec is what the model is told of a tool.
+type ToolSpec struct {
+	Name        string `json:"name"`
+	Description string `json:"description"`
+	// Parameters is a JSON Schema of type object.
+	Parameters []byte `json:"parameters"`
+}
+
+// Request is one model call.
+type Request struct {
+	// Model is the id that the server knows.
+	Model    string
+	Messages []Message
+	Tools    []ToolSpec
+	// MaxOutputTokens bounds the reply; 0 leaves it to the server.
+	MaxOutputTokens int
+}
+
+// Usage counts tokens of one call or of a run.
+type Usage struct {
+	// InputTokens includes CachedInputTokens.
+	InputTokens       int64 `json:"inputTokens"`
+	CachedInputTokens int64 `json:"cachedInputTokens,omitempty"`
+	// OutputTokens includes ReasoningTokens.
+	OutputTokens    int64 `json:"outputTokens"`
+	ReasoningTokens int64 `json:"reasoningTokens,omitempty"`
+	// Estimated is true when the server did not say and the numbers are our estimate.
+	Estimated bool `json:"estimated,omitempty"`
+}
+
+// FinishReason says why the model stopped, in neutral words.
+type FinishReason string
+
+// The finish reasons. A provider maps anything else to FinishStop.
+const (
+	FinishStop          FinishReason = "stop"
+	FinishToolCalls     FinishReason = "tool_calls"
+	FinishLength        FinishReason = "length"
+	FinishContentFilter FinishReason = "content_filter"
+)
+
+// Response is the model's reply to one Request.
+type Response struct {
+	Message      Message
+	FinishReason FinishReason
+	Usage        Usage
+	// Model is what the server says has answered; empty when it does not say.
+	Model string
+}
+
+// Provider is a model behind some wire format. Complete makes exactly one
+// attempt: retrying and falling back are the caller's. It must return soon
+// after ctx ends, and every error it returns is an *Error.
+type Provider interface {
+	Complete(ctx context.Context, req Request) (*Response, error)
+}
+
+// Category names what kind of failure a model call ended with. "Fix the setup"
+// and "this model cannot do it" never share one.
+type Category string
+
+// The failure categories; probe, run and status use the same ones.
+const (
+	CredentialConfig      Category = "CredentialConfig"
+	ProviderUnsupported   Category = "ProviderUnsupported"
+	ToolCallShapeMismatch Category = "ToolCallShapeMismatch"
+	ModelQuality          Category = "ModelQuality"
+	RateLimited           Category = "RateLimited"
+	QuotaExceeded         Category = "QuotaExceeded"
+	ContextLength         Category = "ContextLength"
+	ContentFilter         Category = "ContentFilter"
+	Timeout               Category = "Timeout"
+	Network               Category = "Network"
+	Overloaded            Category = "Overloaded"
+	EmptyResponse         Category = "EmptyResponse"
+	TruncatedStream       Category = "TruncatedStream"
+	TextToolCall          Category = "TextToolCall"
+)
+
+// Error is a failed model call.
+type Error struct {
+	Category Category
+	// Message is for people; it never holds a key or a header.
+	Message string
+	// Retryable says that the same request may succeed when sent again.
+	Retryable bool
+	// RetryAfter is what the server asked for; 0 when it did not.
+	RetryAfter time.Duration
+	// Status is the HTTP status, 0 when there was none.
+	Status int
+	// Err is the cause, if any.
+	Err error
+}
+
+// Error implements error.
+func (e *Error) Error() string { return string(e.Category) + ": " + e.Message }
+
+// Unwrap gives the cause.
+func (e *Error) Unwrap() error { return e.Err }

@@ -1,0 +1,117 @@
+// Package tool holds the tools that a model may call and the interface through
+// which they reach the machine they work on.
+package tool
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"time"
+)
+
+// Executor is the machine that tools work on: the sandbox container over its
+// socket, or a folder of this machine. Both must behave the same; one
+// conformance suite (internal/sandboxd/conformance) runs on both.
+//
+// Paths are slash-separated and relative to the workspace, or absolute inside
+// it. A path that leads outside, by "..", by an absolute path or by a symlink,
+// is refused with ErrOutsideWorkspace.
+//
+// An error means that the machine could not do what was asked for; a command
+// that ran and failed is not an error. Errors wrap one of the sentinels below
+// where the caller could decide on them; any other error means that the
+// executor itself is gone.
+type Executor interface {
+	// Exec runs one command to its end, its deadline, or ctx's end; in each
+	// case nothing that the command started is left running.
+	Exec(ctx context.Context, req ExecRequest) (*ExecResult, error)
+	// ReadFile gives a whole file of at most maxBytes; a larger one is ErrTooLarge.
+	ReadFile(ctx context.Context, path string, maxBytes int64) (*File, error)
+	// WriteFile replaces or creates a file atomically (temp file and rename),
+	// making missing parent folders.
+	WriteFile(ctx context.Context, path string, data []byte, opts WriteOptions) (*FileInfo, error)
+	// Stat describes a path without following a final symlink.
+	Stat(ctx context.Context, path string) (*FileInfo, error)
+}
+
+// Sentinel errors of an Executor.
+var (
+	ErrOutsideWorkspace   = errors.New("path is outside the workspace")
+	ErrNotFound           = errors.New("no such file or directory")
+	ErrIsDirectory        = errors.New("is a directory")
+	ErrNotRegular         = errors.New("is not a regular file")
+	ErrTooLarge           = errors.New("file is too large")
+	ErrPreconditionFailed = errors.New("file changed since it was last read")
+	ErrPermission         = errors.New("permission denied")
+	ErrNoSpace            = errors.New("no space left in the workspace")
+	// ErrInvalid is a request that can never work: an empty command, a path with a NUL.
+	ErrInvalid = errors.New("invalid request")
+)
+
+// ExecRequest is a command to run. Exactly one of Argv and Shell is set.
+type ExecRequest struct {
+	Argv []string `json:"argv,omitempty"`
+	// Shell is run by `bash -c`, or `sh -c` where there is no bash.
+	Shell string `json:"shell,omitempty"`
+	// Cwd is inside the workspace; empty is its root.
+	Cwd string `json:"cwd,omitempty"`
+	// Env is added to the sandbox's own environment.
+	Env map[string]string `json:"env,omitempty"`
+	// Stdin is fed to the command, then closed; empty is closed at once.
+	Stdin []byte `json:"stdin,omitempty"`
+	// TimeoutSeconds kills the command and all it started; 0 is the server's cap.
+	TimeoutSeconds float64 `json:"timeoutSeconds,omitempty"`
+	// MaxOutputBytes bounds Stdout and Stderr together: the first and the last
+	// half are kept and the middle is counted; 0 is the server's default.
+	MaxOutputBytes int64 `json:"maxOutputBytes,omitempty"`
+}
+
+// ExecResult is how a command ended.
+type ExecResult struct {
+	// Stdout and Stderr are each cut to their
+	// head and tail where they were longer than asked for.
+	Stdout []byte `json:"stdout,omitempty"`
+	Stderr []byte `json:"stderr,omitempty"`
+	// ExitCode is nil when the command did not exit by itself.
+	ExitCode *int `json:"exitCode,omitempty"`
+	// Signal is the name of the signal that ended it ("SIGKILL"), else empty.
+	Signal string `json:"signal,omitempty"`
+	// OmittedBytes of stdout and stderr were left out.
+	OmittedStdoutBytes int64 `json:"omittedStdoutBytes,omitempty"`
+	OmittedStderrBytes int64 `json:"omittedStderrBytes,omitempty"`
+	// FullOutputPath is where the whole output is kept when some was omitted,
+	// readable through ReadFile; empty otherwise.
+	FullOutputPath string        `json:"fullOutputPath,omitempty"`
+	TimedOut       bool          `json:"timedOut,omitempty"`
+	OOMKilled      bool          `json:"oomKilled,omitempty"`
+	Duration       time.Duration `json:"durationNanos"`
+}
+
+// File is a file's content with what is known of it.
+type File struct {
+	FileInfo
+	Data []byte
+}
+
+// FileInfo describes a path.
+type FileInfo struct {
+	// Path is relative to the workspace, slash-separated and clean.
+	Path string `json:"path"`
+	Size int64  `json:"size"`
+	// Mode holds type and permission bits.
+	Mode fs.FileMode `json:"mode"`
+	// Digest is "sha256:" and the hex digest of a regular file's content where
+	// it was read or written; empty for a Stat.
+	Digest  string    `json:"digest,omitempty"`
+	ModTime time.Time `json:"modTime"`
+}
+
+// WriteOptions say how to write a file.
+type WriteOptions struct {
+	// IfMatch refuses with ErrPreconditionFailed unless the file is there and has this digest.
+	IfMatch string
+	// IfAbsent refuses with ErrPreconditionFailed if the file exists.
+	IfAbsent bool
+	// Mode is given to a new file; 0 means 0644. An existing file keeps its own.
+	Mode fs.FileMode
+}
