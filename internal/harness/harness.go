@@ -17,7 +17,9 @@ type End string
 const (
 	// Completed: the model finished by itself and every verification passed.
 	Completed End = "Completed"
-	// VerificationFailed: a verification still failed when the run had no turns left to mend it.
+	// VerificationFailed: a verification still failed when the run had no turns
+	// or budget left to mend it, or when the model called it done again and
+	// again without touching anything.
 	VerificationFailed End = "VerificationFailed"
 	// MaxTurns: the turn limit was reached.
 	MaxTurns End = "MaxTurns"
@@ -39,6 +41,29 @@ const (
 	Cancelled End = "Cancelled"
 	// Internal: the harness itself failed.
 	Internal End = "Internal"
+)
+
+// exitCodes are part of the interface of agent-runner: scripts branch on them.
+// 2 is left to wrong usage, and everything from 126 on to shells and signals.
+var exitCodes = map[End]int{
+	Completed: 0, Internal: 1, VerificationFailed: 3, MaxTurns: 4, DeadlineExceeded: 5, BudgetExceeded: 6,
+	LoopDetected: 7, EmptyResponse: 8, ContextExhausted: 9, ModelUnavailable: 10, SandboxLost: 11, Cancelled: 12,
+}
+
+// ExitCode is what a process that ran the task exits with: 0 for Completed
+// alone, and a number of its own for every other end.
+func (e End) ExitCode() int {
+	if code, ok := exitCodes[e]; ok {
+		return code
+	}
+	return exitCodes[Internal]
+}
+
+// Defaults of Limits and Verification.
+const (
+	DefaultTurns         = 100
+	DefaultToolTimeout   = 10 * time.Minute
+	DefaultVerifyTimeout = 10 * time.Minute
 )
 
 // Task is what to do and when to stop.

@@ -90,6 +90,9 @@ type Response struct {
 	Usage        Usage
 	// Model is what the server says has answered; empty when it does not say.
 	Model string
+	// Notes say what the provider had to mend in the reply, for the transcript:
+	// a tool call salvaged from text, arguments repaired, an id made unique.
+	Notes []string
 }
 
 // Provider is a model behind some wire format. Complete makes exactly one
@@ -132,6 +135,8 @@ type Error struct {
 	RetryAfter time.Duration
 	// Status is the HTTP status, 0 when there was none.
 	Status int
+	// Usage is what the call cost all the same; zero when that is not known.
+	Usage Usage
 	// Err is the cause, if any.
 	Err error
 }

@@ -19,11 +19,13 @@ import (
 //
 // An error means that the machine could not do what was asked for; a command
 // that ran and failed is not an error. Errors wrap one of the sentinels below
-// where the caller could decide on them; any other error means that the
-// executor itself is gone.
+// where the caller could decide on them. One that wraps ErrExecutorGone says
+// that there is nothing left to talk to; any other is about this request only.
 type Executor interface {
 	// Exec runs one command to its end, its deadline, or ctx's end; in each
-	// case nothing that the command started is left running.
+	// case nothing that the command started is left running. When ctx ends it
+	// returns ctx's error and no result. A program that is not there is
+	// ErrNotFound (a shell says exit status 127 instead).
 	Exec(ctx context.Context, req ExecRequest) (*ExecResult, error)
 	// ReadFile gives a whole file of at most maxBytes; a larger one is ErrTooLarge.
 	ReadFile(ctx context.Context, path string, maxBytes int64) (*File, error)
@@ -32,6 +34,15 @@ type Executor interface {
 	WriteFile(ctx context.Context, path string, data []byte, opts WriteOptions) (*FileInfo, error)
 	// Stat describes a path without following a final symlink.
 	Stat(ctx context.Context, path string) (*FileInfo, error)
+	// Remove removes a file, a symlink (never its target) or an empty folder.
+	Remove(ctx context.Context, path string) error
+	// ReadLines gives some lines of a text file of any size without holding it whole.
+	ReadLines(ctx context.Context, path string, r LineRange) (*Lines, error)
+	// Grep searches file contents. It runs where the files are, so that a search
+	// is one request and not one for each file.
+	Grep(ctx context.Context, req GrepRequest) (*GrepResult, error)
+	// Glob lists files by name.
+	Glob(ctx context.Context, req GlobRequest) (*GlobResult, error)
 }
 
 // Sentinel errors of an Executor.
@@ -46,6 +57,10 @@ var (
 	ErrNoSpace            = errors.New("no space left in the workspace")
 	// ErrInvalid is a request that can never work: an empty command, a path with a NUL.
 	ErrInvalid = errors.New("invalid request")
+	// ErrNotEmpty is a folder that cannot be removed because it holds something.
+	ErrNotEmpty = errors.New("directory is not empty")
+	// ErrExecutorGone says that the machine cannot be reached any more: a run cannot go on.
+	ErrExecutorGone = errors.New("the sandbox is gone")
 )
 
 // ExecRequest is a command to run. Exactly one of Argv and Shell is set.
@@ -64,6 +79,11 @@ type ExecRequest struct {
 	// MaxOutputBytes bounds Stdout and Stderr together: the first and the last
 	// half are kept and the middle is counted; 0 is the server's default.
 	MaxOutputBytes int64 `json:"maxOutputBytes,omitempty"`
+	// MergeStderr sends stderr to Stdout, in the order in which both were written.
+	MergeStderr bool `json:"mergeStderr,omitempty"`
+	// OutputFile is a file in the workspace that gets all output as it comes
+	// (up to the server's limit), so that others can follow a long command.
+	OutputFile string `json:"outputFile,omitempty"`
 }
 
 // ExecResult is how a command ended.
@@ -79,12 +99,24 @@ type ExecResult struct {
 	// OmittedBytes of stdout and stderr were left out.
 	OmittedStdoutBytes int64 `json:"omittedStdoutBytes,omitempty"`
 	OmittedStderrBytes int64 `json:"omittedStderrBytes,omitempty"`
-	// FullOutputPath is where the whole output is kept when some was omitted,
-	// readable through ReadFile; empty otherwise.
-	FullOutputPath string        `json:"fullOutputPath,omitempty"`
-	TimedOut       bool          `json:"timedOut,omitempty"`
-	OOMKilled      bool          `json:"oomKilled,omitempty"`
-	Duration       time.Duration `json:"durationNanos"`
+	// StdoutCut and StderrCut are the offsets in Stdout and Stderr at which the
+	// omitted bytes are missing; cuts never split a UTF-8 character.
+	StdoutCut int64 `json:"stdoutCut,omitempty"`
+	StderrCut int64 `json:"stderrCut,omitempty"`
+	// FullOutputPath is where the whole output is kept when some was omitted, or
+	// the OutputFile that was asked for; readable through ReadFile and
+	// ReadLines; empty otherwise. It lies below .sampan/output in the workspace,
+	// where git does not see it; old ones are removed when there are too many.
+	FullOutputPath string `json:"fullOutputPath,omitempty"`
+	// FullOutputOmittedBytes are missing at the end of that file, too, because
+	// it reached its limit or the disk was full.
+	FullOutputOmittedBytes int64 `json:"fullOutputOmittedBytes,omitempty"`
+	// LeftoverKilled counts processes that the command left behind and that were killed.
+	LeftoverKilled int  `json:"leftoverKilled,omitempty"`
+	TimedOut       bool `json:"timedOut,omitempty"`
+	// OOMKilled says that the kernel killed something for lack of memory while the command ran.
+	OOMKilled bool          `json:"oomKilled,omitempty"`
+	Duration  time.Duration `json:"durationNanos"`
 }
 
 // File is a file's content with what is known of it.

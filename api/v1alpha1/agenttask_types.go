@@ -1,0 +1,600 @@
+package v1alpha1
+
+import (
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+)
+
+// AgentTaskSpec says what the agent has to do, with which model, within which
+// limits, and what proves that it is done. Apart from state and
+// ttlSecondsAfterFinished it cannot be changed after creation.
+//
+// +kubebuilder:validation:XValidation:rule="has(self.prompt) != has(self.promptFrom)",message="set exactly one of prompt and promptFrom"
+// +kubebuilder:validation:XValidation:rule="!has(self.promptFrom) || !has(self.sandbox) || !has(self.sandbox.sandboxRef)",message="promptFrom needs a Sandbox of the task's own: the pod of a named one exists before the task; use prompt"
+// +kubebuilder:validation:XValidation:rule="has(self.prompt) == has(oldSelf.prompt) && (!has(self.prompt) || self.prompt == oldSelf.prompt)",message="prompt is immutable; create a new AgentTask instead",fieldPath=".prompt"
+// +kubebuilder:validation:XValidation:rule="has(self.promptFrom) == has(oldSelf.promptFrom) && (!has(self.promptFrom) || self.promptFrom == oldSelf.promptFrom)",message="promptFrom is immutable; create a new AgentTask instead",fieldPath=".promptFrom"
+// +kubebuilder:validation:XValidation:rule="has(self.systemPrompt) == has(oldSelf.systemPrompt) && (!has(self.systemPrompt) || self.systemPrompt == oldSelf.systemPrompt)",message="systemPrompt is immutable; create a new AgentTask instead",fieldPath=".systemPrompt"
+// +kubebuilder:validation:XValidation:rule="has(self.model) == has(oldSelf.model) && (!has(self.model) || self.model == oldSelf.model)",message="model is immutable; create a new AgentTask instead",fieldPath=".model"
+// +kubebuilder:validation:XValidation:rule="has(self.sandbox) == has(oldSelf.sandbox) && (!has(self.sandbox) || self.sandbox == oldSelf.sandbox)",message="sandbox is immutable; create a new AgentTask instead",fieldPath=".sandbox"
+// +kubebuilder:validation:XValidation:rule="has(self.tools) == has(oldSelf.tools) && (!has(self.tools) || self.tools == oldSelf.tools)",message="tools is immutable; create a new AgentTask instead",fieldPath=".tools"
+// +kubebuilder:validation:XValidation:rule="has(self.limits) == has(oldSelf.limits) && (!has(self.limits) || self.limits == oldSelf.limits)",message="limits is immutable; create a new AgentTask instead",fieldPath=".limits"
+// +kubebuilder:validation:XValidation:rule="has(self.verify) == has(oldSelf.verify) && (!has(self.verify) || self.verify == oldSelf.verify)",message="verify is immutable; create a new AgentTask instead",fieldPath=".verify"
+// +kubebuilder:validation:XValidation:rule="has(self.retry) == has(oldSelf.retry) && (!has(self.retry) || self.retry == oldSelf.retry)",message="retry is immutable; create a new AgentTask instead",fieldPath=".retry"
+// +kubebuilder:validation:XValidation:rule="self.state == oldSelf.state || oldSelf.state != 'Cancelled'",message="a cancelled AgentTask stays cancelled; create a new AgentTask instead",fieldPath=".state"
+type AgentTaskSpec struct {
+	// prompt is what the agent is asked to do. A longer prompt goes into a
+	// ConfigMap or Secret, see promptFrom.
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=65536
+	Prompt string `json:"prompt,omitempty"`
+
+	// promptFrom takes the prompt from a key of a ConfigMap or a Secret in the
+	// task's namespace.
+	// +optional
+	PromptFrom PromptSource `json:"promptFrom,omitzero"`
+
+	// systemPrompt is added to the built-in system prompt.
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=32768
+	SystemPrompt string `json:"systemPrompt,omitempty"`
+
+	// model says what to route to. Unset, the registry's default is used.
+	// +optional
+	Model ModelSelector `json:"model,omitzero"`
+
+	// sandbox says where to run. Unset, the task gets a Sandbox of its own.
+	// +optional
+	Sandbox TaskSandbox `json:"sandbox,omitzero"`
+
+	// tools says which tools the model may call. Unset, all built-in tools.
+	// +optional
+	Tools ToolSelection `json:"tools,omitzero"`
+
+	// limits are hard stops. The model is told once, before it reaches one.
+	// +optional
+	Limits Limits `json:"limits,omitzero"`
+
+	// verify lists commands that prove the work. They run in the sandbox, in
+	// order, when the model says that it is done. A failing one goes back to
+	// the model as an observation.
+	// +optional
+	// +listType=map
+	// +listMapKey=name
+	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:MaxItems=16
+	Verify []Verification `json:"verify,omitempty"`
+
+	// retry says what happens when the pod or its node is lost. A failure of the
+	// model or of a verify command is not retried.
+	// +optional
+	Retry RetryPolicy `json:"retry,omitzero"`
+
+	// state is what the user wants of the task now. Suspended stops the pod and
+	// keeps the task; Active goes on; Cancelled ends it and keeps the record.
+	// +optional
+	// +default="Active"
+	State TaskState `json:"state,omitempty"`
+
+	// ttlSecondsAfterFinished deletes the task that many seconds after it
+	// finished. Unset keeps it: a GitOps tool would create and run it again.
+	// +optional
+	// +kubebuilder:validation:Minimum=0
+	// +kubebuilder:validation:Maximum=31536000
+	TTLSecondsAfterFinished *int32 `json:"ttlSecondsAfterFinished,omitempty"`
+}
+
+// TaskState is what the user wants of a task.
+// +kubebuilder:validation:Enum=Active;Suspended;Cancelled
+type TaskState string
+
+// The task states.
+const (
+	TaskActive    TaskState = "Active"
+	TaskSuspended TaskState = "Suspended"
+	TaskCancelled TaskState = "Cancelled"
+)
+
+// PromptSource is where a prompt comes from.
+// +kubebuilder:validation:XValidation:rule="has(self.configMapKeyRef) != has(self.secretKeyRef)",message="set exactly one of configMapKeyRef and secretKeyRef"
+type PromptSource struct {
+	// configMapKeyRef is a key of a ConfigMap in the task's namespace.
+	// +optional
+	ConfigMapKeyRef KeyReference `json:"configMapKeyRef,omitzero"`
+
+	// secretKeyRef is a key of a Secret in the task's namespace. Only the
+	// task's own runner reads it.
+	// +optional
+	SecretKeyRef KeyReference `json:"secretKeyRef,omitzero"`
+}
+
+// KeyReference is a key of a ConfigMap or Secret of the same namespace.
+type KeyReference struct {
+	// name of the ConfigMap or Secret.
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=253
+	Name string `json:"name,omitempty"`
+
+	// key within its data.
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=253
+	// +kubebuilder:validation:Pattern=`^[-._a-zA-Z0-9]+$`
+	Key string `json:"key,omitempty"`
+}
+
+// ModelSelector picks models of the registry; the candidates are tried in order.
+// +kubebuilder:validation:MinProperties=1
+// +kubebuilder:validation:MaxProperties=1
+type ModelSelector struct {
+	// name is the id of one model; its fallback group is tried after it.
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=253
+	Name string `json:"name,omitempty"`
+
+	// group is a fallback group.
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=63
+	Group string `json:"group,omitempty"`
+
+	// role is what the model is meant for.
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=63
+	Role string `json:"role,omitempty"`
+}
+
+// TaskSandbox says where a task runs.
+// +kubebuilder:validation:MinProperties=1
+// +kubebuilder:validation:MaxProperties=1
+type TaskSandbox struct {
+	// template makes a Sandbox for this task alone; it goes away with the task.
+	// +optional
+	Template SandboxTemplate `json:"template,omitzero"`
+
+	// sandboxRef runs the task in an existing Sandbox of the same namespace, one
+	// task at a time; others wait in creation order with reason SandboxBusy.
+	// +optional
+	SandboxRef SandboxReference `json:"sandboxRef,omitzero"`
+}
+
+// SandboxReference names a Sandbox of the same namespace.
+type SandboxReference struct {
+	// name of the Sandbox.
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=63
+	Name string `json:"name,omitempty"`
+}
+
+// ToolSelection says which tools the model is offered.
+type ToolSelection struct {
+	// allowed lists the names of the tools, for example read_file.
+	// +required
+	// +listType=set
+	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:MaxItems=32
+	Allowed []ToolName `json:"allowed,omitempty"`
+}
+
+// ToolName is the name of a built-in tool, as the model sees it.
+// +kubebuilder:validation:Enum=read_file;write_file;edit_file;bash;grep;glob
+type ToolName string
+
+// Limits are hard stops of a task.
+// +kubebuilder:validation:MinProperties=1
+type Limits struct {
+	// turns is how many model calls one attempt may make. Default 100.
+	// +optional
+	// +kubebuilder:validation:Minimum=1
+	// +kubebuilder:validation:Maximum=10000
+	Turns int32 `json:"turns,omitempty"`
+
+	// activeSeconds is how long the task may be active, over all attempts, from
+	// its start or its last resume. Default 3600.
+	// +optional
+	// +kubebuilder:validation:Minimum=1
+	// +kubebuilder:validation:Maximum=604800
+	ActiveSeconds int32 `json:"activeSeconds,omitempty"`
+
+	// inputTokens is how many tokens may be sent, over all attempts.
+	// +optional
+	// +kubebuilder:validation:Minimum=1
+	// +kubebuilder:validation:Maximum=1000000000000
+	InputTokens int64 `json:"inputTokens,omitempty"`
+
+	// outputTokens is how many tokens may be received, over all attempts.
+	// +optional
+	// +kubebuilder:validation:Minimum=1
+	// +kubebuilder:validation:Maximum=1000000000000
+	OutputTokens int64 `json:"outputTokens,omitempty"`
+
+	// costUSD is how much may be spent, over all attempts, in US dollars as a
+	// decimal string, for example "2.50". It needs models with a price.
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=20
+	// +kubebuilder:validation:Pattern=`^[0-9]{1,9}(\.[0-9]{1,9})?$`
+	CostUSD string `json:"costUSD,omitempty"`
+
+	// toolSeconds is how long one tool call may take. Default 600.
+	// +optional
+	// +kubebuilder:validation:Minimum=1
+	// +kubebuilder:validation:Maximum=86400
+	ToolSeconds int32 `json:"toolSeconds,omitempty"`
+}
+
+// Verification is a command that must exit with status 0 in the sandbox.
+type Verification struct {
+	// name tells verifications apart.
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=63
+	Name string `json:"name,omitempty"`
+
+	// command is a shell command, run at the workspace's root.
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=4096
+	Command string `json:"command,omitempty"`
+
+	// timeoutSeconds kills the command, which then has failed. Default 600.
+	// +optional
+	// +kubebuilder:validation:Minimum=1
+	// +kubebuilder:validation:Maximum=86400
+	TimeoutSeconds int32 `json:"timeoutSeconds,omitempty"`
+}
+
+// RetryPolicy says how often a task is started again after it lost its pod.
+type RetryPolicy struct {
+	// maxAttempts counts the first attempt too. Default 3.
+	// +required
+	// +kubebuilder:validation:Minimum=1
+	// +kubebuilder:validation:Maximum=10
+	MaxAttempts int32 `json:"maxAttempts,omitempty"`
+}
+
+// AgentTaskStatus is what is known of a task. The controller owns conditions,
+// names, attempts and times; the runner owns progress, transcript and result.
+// +kubebuilder:validation:MinProperties=1
+type AgentTaskStatus struct {
+	// conditions are Succeeded (Unknown until the task ended, its reason says
+	// where the task stands), ModelResolved, Ready, and, while they hold,
+	// Reconciling and Stalled.
+	// +optional
+	// +listType=map
+	// +listMapKey=type
+	// +patchStrategy=merge
+	// +patchMergeKey=type
+	// +kubebuilder:validation:MaxItems=8
+	Conditions []metav1.Condition `json:"conditions,omitempty" patchStrategy:"merge" patchMergeKey:"type"`
+
+	// observedGeneration is the generation of the spec that the conditions speak of.
+	// +optional
+	// +kubebuilder:validation:Minimum=1
+	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
+
+	// sandboxName is the Sandbox of the current or last attempt.
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=63
+	SandboxName string `json:"sandboxName,omitempty"`
+
+	// podName is the only pod whose runner may write progress and result.
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=253
+	PodName string `json:"podName,omitempty"`
+
+	// attempt is the number of the current or last attempt, from 1.
+	// +optional
+	// +kubebuilder:validation:Minimum=1
+	Attempt int32 `json:"attempt,omitempty"`
+
+	// attemptStartTime is when the current attempt was begun.
+	// +optional
+	AttemptStartTime *metav1.Time `json:"attemptStartTime,omitempty"`
+
+	// attempts are the ended attempts, oldest first; the last 16 are kept.
+	// +optional
+	// +listType=map
+	// +listMapKey=number
+	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:MaxItems=16
+	Attempts []AttemptStatus `json:"attempts,omitempty"`
+
+	// stopRequestTime is when the operator saw that spec.state asks for a stop.
+	// +optional
+	StopRequestTime *metav1.Time `json:"stopRequestTime,omitempty"`
+
+	// startTime is when the task was started or last resumed.
+	// +optional
+	StartTime *metav1.Time `json:"startTime,omitempty"`
+
+	// completionTime is when the task ended.
+	// +optional
+	CompletionTime *metav1.Time `json:"completionTime,omitempty"`
+
+	// progress is where the run stands, summed over all attempts.
+	// +optional
+	Progress TaskProgress `json:"progress,omitzero"`
+
+	// transcript points at the record of the current or last attempt.
+	// +optional
+	Transcript TranscriptStatus `json:"transcript,omitzero"`
+
+	// result is how the run ended.
+	// +optional
+	Result TaskResult `json:"result,omitzero"`
+}
+
+// AttemptStatus is an ended attempt.
+type AttemptStatus struct {
+	// number of the attempt, from 1.
+	// +required
+	// +kubebuilder:validation:Minimum=1
+	Number int32 `json:"number,omitempty"`
+
+	// podName is the pod it ran in; empty when it never got one.
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=253
+	PodName string `json:"podName,omitempty"`
+
+	// nodeName is the node it ran on.
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=253
+	NodeName string `json:"nodeName,omitempty"`
+
+	// startTime is when it was begun.
+	// +optional
+	StartTime *metav1.Time `json:"startTime,omitempty"`
+
+	// completionTime is when its end was seen.
+	// +optional
+	CompletionTime *metav1.Time `json:"completionTime,omitempty"`
+
+	// reason it ended.
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=64
+	Reason string `json:"reason,omitempty"`
+
+	// message says more, for people.
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=256
+	Message string `json:"message,omitempty"`
+
+	// turns it made, as far as it could report them.
+	// +optional
+	// +kubebuilder:validation:Minimum=0
+	Turns *int32 `json:"turns,omitempty"`
+}
+
+// TaskProgress is where a run stands, summed over all attempts.
+type TaskProgress struct {
+	// model is the registry id of the model that answered last.
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=253
+	Model string `json:"model,omitempty"`
+
+	// turns is how many model calls were made.
+	// +required
+	// +kubebuilder:validation:Minimum=0
+	Turns *int32 `json:"turns,omitempty"`
+
+	// toolCalls is how many tool calls were run.
+	// +optional
+	// +kubebuilder:validation:Minimum=0
+	ToolCalls *int32 `json:"toolCalls,omitempty"`
+
+	// failedToolCalls is how many of them failed.
+	// +optional
+	// +kubebuilder:validation:Minimum=0
+	FailedToolCalls *int32 `json:"failedToolCalls,omitempty"`
+
+	// usage is what was used.
+	// +optional
+	Usage TaskUsage `json:"usage,omitzero"`
+
+	// activity says in a few words what is going on.
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=128
+	Activity string `json:"activity,omitempty"`
+
+	// lastProgressTime is when the run last got further.
+	// +optional
+	LastProgressTime *metav1.Time `json:"lastProgressTime,omitempty"`
+}
+
+// TaskUsage counts tokens and money.
+// +kubebuilder:validation:MinProperties=1
+type TaskUsage struct {
+	// inputTokens were sent, cached ones included.
+	// +optional
+	// +kubebuilder:validation:Minimum=0
+	InputTokens *int64 `json:"inputTokens,omitempty"`
+
+	// cachedInputTokens of them were read from the provider's cache.
+	// +optional
+	// +kubebuilder:validation:Minimum=0
+	CachedInputTokens *int64 `json:"cachedInputTokens,omitempty"`
+
+	// outputTokens were received, reasoning included.
+	// +optional
+	// +kubebuilder:validation:Minimum=0
+	OutputTokens *int64 `json:"outputTokens,omitempty"`
+
+	// costUSD is the cost in US dollars as a decimal string.
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=32
+	CostUSD string `json:"costUSD,omitempty"`
+
+	// accuracy is Estimated when a server did not report usage for some call.
+	// +optional
+	Accuracy UsageAccuracy `json:"accuracy,omitempty"`
+}
+
+// UsageAccuracy says where usage numbers come from.
+// +kubebuilder:validation:Enum=Reported;Estimated
+type UsageAccuracy string
+
+// The usage accuracies.
+const (
+	UsageReported  UsageAccuracy = "Reported"
+	UsageEstimated UsageAccuracy = "Estimated"
+)
+
+// TranscriptStatus points at a transcript.
+type TranscriptStatus struct {
+	// uri is a path of the Kubernetes API: `kubectl get --raw URI` prints the transcript.
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=1024
+	URI string `json:"uri,omitempty"`
+
+	// events is how many lines it has.
+	// +optional
+	// +kubebuilder:validation:Minimum=0
+	Events *int64 `json:"events,omitempty"`
+
+	// bytes is how long it is.
+	// +optional
+	// +kubebuilder:validation:Minimum=0
+	Bytes *int64 `json:"bytes,omitempty"`
+
+	// digest is "sha256:" and the hex digest of those bytes.
+	// +optional
+	// +kubebuilder:validation:MinLength=71
+	// +kubebuilder:validation:MaxLength=71
+	Digest string `json:"digest,omitempty"`
+}
+
+// TaskResult is how a run ended.
+type TaskResult struct {
+	// attempt that the result is of.
+	// +required
+	// +kubebuilder:validation:Minimum=1
+	Attempt int32 `json:"attempt,omitempty"`
+
+	// reason of the end; only Completed is success.
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=64
+	Reason string `json:"reason,omitempty"`
+
+	// message is the model's last words, or what stopped the run. The whole of
+	// it is in the transcript.
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=2048
+	Message string `json:"message,omitempty"`
+
+	// truncated lists what was cut to fit.
+	// +optional
+	// +listType=set
+	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:MaxItems=8
+	Truncated []TruncatedField `json:"truncated,omitempty"`
+
+	// verifications are how each verify command last went.
+	// +optional
+	// +listType=map
+	// +listMapKey=name
+	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:MaxItems=16
+	Verifications []VerificationStatus `json:"verifications,omitempty"`
+}
+
+// TruncatedField names a field of the result that was cut.
+// +kubebuilder:validation:Enum=Message;Verifications
+type TruncatedField string
+
+// The fields that may be cut.
+const (
+	TruncatedMessage       TruncatedField = "Message"
+	TruncatedVerifications TruncatedField = "Verifications"
+)
+
+// VerificationStatus is how a verify command last went.
+type VerificationStatus struct {
+	// name of the verification.
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=63
+	Name string `json:"name,omitempty"`
+
+	// outcome of its last run.
+	// +required
+	Outcome VerificationOutcome `json:"outcome,omitempty"`
+
+	// exitCode of the command; unset when it did not exit by itself.
+	// +optional
+	// +kubebuilder:validation:Minimum=0
+	// +kubebuilder:validation:Maximum=255
+	ExitCode *int32 `json:"exitCode,omitempty"`
+
+	// message is the end of its output.
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=256
+	Message string `json:"message,omitempty"`
+}
+
+// VerificationOutcome is how a verify command went.
+// +kubebuilder:validation:Enum=Passed;Failed
+type VerificationOutcome string
+
+// The verification outcomes.
+const (
+	VerificationPassed VerificationOutcome = "Passed"
+	VerificationFailed VerificationOutcome = "Failed"
+)
+
+// AgentTask is one piece of work for an AI agent.
+//
+// +kubebuilder:object:root=true
+// +kubebuilder:subresource:status
+// +kubebuilder:resource:shortName=atask,categories=sampan
+// +kubebuilder:printcolumn:name="Succeeded",type=string,JSONPath=`.status.conditions[?(@.type=="Succeeded")].status`
+// +kubebuilder:printcolumn:name="Reason",type=string,JSONPath=`.status.conditions[?(@.type=="Succeeded")].reason`
+// +kubebuilder:printcolumn:name="Turns",type=integer,JSONPath=`.status.progress.turns`
+// +kubebuilder:printcolumn:name="Cost",type=string,JSONPath=`.status.progress.usage.costUSD`,description="US dollars"
+// +kubebuilder:printcolumn:name="Model",type=string,JSONPath=`.status.progress.model`
+// +kubebuilder:printcolumn:name="Sandbox",type=string,priority=1,JSONPath=`.status.sandboxName`
+// +kubebuilder:printcolumn:name="Attempt",type=integer,priority=1,JSONPath=`.status.attempt`
+// +kubebuilder:printcolumn:name="Started",type=date,priority=1,JSONPath=`.status.startTime`
+// +kubebuilder:printcolumn:name="Finished",type=date,priority=1,JSONPath=`.status.completionTime`
+// +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
+// +kubebuilder:validation:XValidation:rule="size(self.metadata.name) <= 52",message="name must be at most 52 characters: names of sandboxes and pods are made from it"
+type AgentTask struct {
+	metav1.TypeMeta `json:",inline"`
+
+	// metadata is standard object metadata.
+	// +optional
+	metav1.ObjectMeta `json:"metadata,omitzero"`
+
+	// spec is what the user wants.
+	// +required
+	Spec AgentTaskSpec `json:"spec,omitzero"`
+
+	// status is what is known.
+	// +optional
+	Status AgentTaskStatus `json:"status,omitzero"`
+}
+
+// AgentTaskList is a list of AgentTasks.
+// +kubebuilder:object:root=true
+type AgentTaskList struct {
+	metav1.TypeMeta `json:",inline"`
+	metav1.ListMeta `json:"metadata,omitzero"`
+	Items           []AgentTask `json:"items"`
+}

@@ -1,0 +1,148 @@
+package v1alpha1
+
+// Condition types of AgentTask.
+const (
+	// ConditionSucceeded is Unknown until the task ended; its reason then says
+	// where the task stands. True: the model finished by itself and every verify
+	// command passed. False: it ended any other way; the reason says which.
+	ConditionSucceeded = "Succeeded"
+
+	// ConditionModelResolved is True when the registry names a model for the
+	// task. With reason LastValidRegistry it is True too, but the registry's
+	// newest edit is broken: mend it. False: no model could be named; the reason
+	// says why and the task waits.
+	ConditionModelResolved = "ModelResolved"
+)
+
+// Condition types of AgentTask and Sandbox, as kstatus reads them.
+const (
+	// ConditionReady is True when the object is what its spec asks for: a task
+	// that succeeded, a Sandbox whose containers run. Always present.
+	ConditionReady = "Ready"
+
+	// ConditionReconciling is present, and True, while the operator is still
+	// working towards Ready.
+	ConditionReconciling = "Reconciling"
+
+	// ConditionStalled is present, and True, when the operator cannot go on by
+	// itself: the task failed for good, or waits for a user to mend something.
+	// Never together with Reconciling.
+	ConditionStalled = "Stalled"
+)
+
+// Reasons of Succeeded=Unknown.
+const (
+	// ReasonPending: nothing has been started yet.
+	ReasonPending = "Pending"
+	// ReasonStarting: the attempt's pod is being made or is starting.
+	ReasonStarting = "Starting"
+	// ReasonRunning: the runner drives the task.
+	ReasonRunning = "Running"
+	// ReasonRetrying: an attempt was lost and the next one is about to start.
+	ReasonRetrying = "Retrying"
+	// ReasonSuspending: spec.state is Suspended and the pod is being stopped.
+	ReasonSuspending = "Suspending"
+	// ReasonSuspended: spec.state is Suspended and nothing runs. Set it to Active to go on.
+	ReasonSuspended = "Suspended"
+	// ReasonCancelling: spec.state is Cancelled and the pod is being stopped.
+	ReasonCancelling = "Cancelling"
+	// ReasonSandboxBusy: the named Sandbox runs another task; this one waits its turn.
+	ReasonSandboxBusy = "SandboxBusy"
+	// ReasonSandboxNotFound: the named Sandbox does not exist. Create it.
+	ReasonSandboxNotFound = "SandboxNotFound"
+	// ReasonRegistryNotFound: there is no ConfigMap sampan-models in the task's
+	// namespace nor in the operator's. Create it.
+	ReasonRegistryNotFound = "RegistryNotFound"
+	// ReasonRegistryInvalid: the registry does not parse and there is no earlier
+	// valid one. The message has the line; mend it.
+	ReasonRegistryInvalid = "RegistryInvalid"
+	// ReasonModelNotFound: the registry has no model that fits spec.model. Mend
+	// the registry, or create a task with another model.
+	ReasonModelNotFound = "ModelNotFound"
+	// ReasonPromptNotFound: the ConfigMap or key that promptFrom names does not exist.
+	ReasonPromptNotFound = "PromptNotFound"
+)
+
+// Reasons of ModelResolved.
+const (
+	// ReasonResolved: the registry names a model for the task.
+	ReasonResolved = "Resolved"
+	// ReasonLastValidRegistry: the registry's newest edit is broken, the last
+	// valid one is used. The message has the line; mend it.
+	ReasonLastValidRegistry = "LastValidRegistry"
+)
+
+// Reasons of Succeeded at the end of a task. Completed is the only one of True.
+const (
+	// ReasonCompleted: the model finished by itself and every verify command passed.
+	ReasonCompleted = "Completed"
+	// ReasonVerificationFailed: a verify command failed to the end.
+	ReasonVerificationFailed = "VerificationFailed"
+	// ReasonMaxTurns: limits.turns was reached.
+	ReasonMaxTurns = "MaxTurns"
+	// ReasonDeadlineExceeded: limits.activeSeconds was reached.
+	ReasonDeadlineExceeded = "DeadlineExceeded"
+	// ReasonBudgetExceeded: a limit on tokens or cost was reached.
+	ReasonBudgetExceeded = "BudgetExceeded"
+	// ReasonLoopDetected: the model repeated itself without getting further.
+	ReasonLoopDetected = "LoopDetected"
+	// ReasonEmptyResponse: the model kept answering with nothing.
+	ReasonEmptyResponse = "EmptyResponse"
+	// ReasonContextExhausted: the conversation outgrew the model's window.
+	ReasonContextExhausted = "ContextExhausted"
+	// ReasonModelUnavailable: no model could be reached or would answer.
+	ReasonModelUnavailable = "ModelUnavailable"
+	// ReasonCancelled: spec.state was set to Cancelled.
+	ReasonCancelled = "Cancelled"
+	// ReasonInternal: Sampan itself failed; please report it with the transcript.
+	ReasonInternal = "Internal"
+	// ReasonWorkspaceFailed: the workspace could not be prepared, for example
+	// the git repository could not be cloned.
+	ReasonWorkspaceFailed = "WorkspaceFailed"
+)
+
+// Reasons of a Sandbox's Ready, and of a task that waits for its Sandbox or
+// lost it.
+const (
+	// ReasonReady: the pod runs.
+	ReasonReady = "Ready"
+	// ReasonPodPending: the pod has not started yet.
+	ReasonPodPending = "PodPending"
+	// ReasonUnschedulable: no node takes the pod. The message is the scheduler's.
+	ReasonUnschedulable = "Unschedulable"
+	// ReasonImagePullFailed: an image cannot be pulled. Mend its name or the pull secret.
+	ReasonImagePullFailed = "ImagePullFailed"
+	// ReasonSecretNotFound: a Secret, or a key of it, that the runner needs does not exist.
+	ReasonSecretNotFound = "SecretNotFound"
+	// ReasonConfigMapNotFound: a ConfigMap, or a key of it, that the runner needs does not exist.
+	ReasonConfigMapNotFound = "ConfigMapNotFound"
+	// ReasonContainerConfigError: kubelet cannot make a container of the pod for another reason.
+	ReasonContainerConfigError = "ContainerConfigError"
+	// ReasonVolumeFailed: kubelet cannot mount a volume of the pod.
+	ReasonVolumeFailed = "VolumeFailed"
+	// ReasonPodRefused: the API server refused the pod, for example by quota or admission.
+	ReasonPodRefused = "PodRefused"
+	// ReasonSandboxServerMissing: the sandbox image has no agent-runner. Use an
+	// image that has it on its PATH.
+	ReasonSandboxServerMissing = "SandboxServerMissing"
+	// ReasonProtocolMismatch: the image's agent-runner speaks another version
+	// of the sandbox API. Use an image of the operator's version.
+	ReasonProtocolMismatch = "ProtocolMismatch"
+	// ReasonOOMKilled: a container went over its memory limit and was killed.
+	ReasonOOMKilled = "OOMKilled"
+	// ReasonEvicted: kubelet evicted the pod. The message is kubelet's.
+	ReasonEvicted = "Evicted"
+	// ReasonPodLost: the pod was deleted by somebody else.
+	ReasonPodLost = "PodLost"
+	// ReasonNodeLost: the pod's node is gone or has not answered for long.
+	ReasonNodeLost = "NodeLost"
+	// ReasonRunnerCrashed: the runner container ended without saying how the run ended.
+	ReasonRunnerCrashed = "RunnerCrashed"
+	// ReasonSandboxLost: the sandbox container ended under a run.
+	ReasonSandboxLost = "SandboxLost"
+	// ReasonPodFinished: the pod ended because its task did.
+	ReasonPodFinished = "PodFinished"
+	// ReasonNameConflict: an object that the operator wants to create exists and
+	// belongs to somebody else. Delete or rename it.
+	ReasonNameConflict = "NameConflict"
+)

@@ -1,0 +1,272 @@
+package v1alpha1
+
+import (
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+)
+
+// SandboxTemplate is the part of a Sandbox that a task or a pool may give.
+// +kubebuilder:validation:MinProperties=1
+type SandboxTemplate struct {
+	// image of the sandbox container. It must hold agent-runner on its PATH.
+	// Default: the operator's own sandbox image.
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=1024
+	Image string `json:"image,omitempty"`
+
+	// resources of the sandbox container.
+	// +optional
+	Resources corev1.ResourceRequirements `json:"resources,omitzero"`
+
+	// env is added to the environment of the sandbox container. What runs there
+	// is not trusted: never put a credential here.
+	// +optional
+	// +listType=map
+	// +listMapKey=name
+	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:MaxItems=64
+	Env []EnvVar `json:"env,omitempty"`
+
+	// workspace is the folder that tools work in.
+	// +optional
+	Workspace Workspace `json:"workspace,omitzero"`
+
+	// runtimeClassName is the pod's RuntimeClass, for example gvisor.
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=253
+	RuntimeClassName string `json:"runtimeClassName,omitempty"`
+
+	// scheduling says where the pod may run and what it carries.
+	// +optional
+	Scheduling Scheduling `json:"scheduling,omitzero"`
+}
+
+// SandboxSpec says what a Sandbox is made of. Apart from state and taskRef it
+// cannot be changed after creation.
+// +kubebuilder:validation:XValidation:rule="has(self.template) == has(oldSelf.template) && (!has(self.template) || self.template == oldSelf.template)",message="template is immutable; create a new Sandbox instead",fieldPath=".template"
+type SandboxSpec struct {
+	// template is what the pod is made from. Unset, the operator's defaults.
+	// +optional
+	Template SandboxTemplate `json:"template,omitzero"`
+
+	// state is what is wanted of the pod. Suspended deletes the pod, and an
+	// ephemeral workspace with it.
+	// +optional
+	// +default="Running"
+	State SandboxState `json:"state,omitempty"`
+
+	// taskRef is the task that has claimed the Sandbox; set by the operator.
+	// +optional
+	TaskRef TaskReference `json:"taskRef,omitzero"`
+}
+
+// SandboxState is what is wanted of a Sandbox's pod.
+// +kubebuilder:validation:Enum=Running;Suspended
+type SandboxState string
+
+// The sandbox states.
+const (
+	SandboxRunning   SandboxState = "Running"
+	SandboxSuspended SandboxState = "Suspended"
+)
+
+// TaskReference names an AgentTask of the same namespace.
+type TaskReference struct {
+	// name of the AgentTask.
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=63
+	Name string `json:"name,omitempty"`
+
+	// uid of the AgentTask, so that a later one of the same name is not taken for it.
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=64
+	UID string `json:"uid,omitempty"`
+
+	// attempt of the task that runs here.
+	// +required
+	// +kubebuilder:validation:Minimum=1
+	Attempt int32 `json:"attempt,omitempty"`
+}
+
+// EnvVar is a plain environment variable.
+type EnvVar struct {
+	// name of the variable.
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=253
+	// +kubebuilder:validation:Pattern=`^[A-Za-z_][A-Za-z0-9_]*$`
+	Name string `json:"name,omitempty"`
+
+	// value of the variable.
+	// +optional
+	// +kubebuilder:validation:MinLength=0
+	// +kubebuilder:validation:MaxLength=4096
+	Value *string `json:"value,omitempty"`
+}
+
+// Workspace is the folder that tools work in, /workspace in the pod.
+// +kubebuilder:validation:MinProperties=1
+type Workspace struct {
+	// sizeLimit bounds it; a pod that goes over it is evicted. Default 10Gi.
+	// +optional
+	SizeLimit *resource.Quantity `json:"sizeLimit,omitempty"`
+
+	// git is checked out into it before any tool runs.
+	// +optional
+	Git GitSource `json:"git,omitzero"`
+}
+
+// GitSource is a repository to check out.
+type GitSource struct {
+	// url of the repository: https, http, ssh or git. It must not hold a
+	// password: see credentialsSecretRef.
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=2048
+	// +kubebuilder:validation:XValidation:rule="self.matches('^(https?|git)://[^/]+/.+$')",message="url must begin with https://, http:// or git:// and name a repository"
+	// +kubebuilder:validation:XValidation:rule="!self.matches('^[a-z]+://[^/]*@')",message="url must not hold credentials; use credentialsSecretRef"
+	URL string `json:"url,omitempty"`
+
+	// ref is a branch, a tag or a commit. Default: the repository's HEAD.
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=255
+	// +kubebuilder:validation:XValidation:rule="!self.startsWith('-')",message="ref must not begin with a dash"
+	Ref string `json:"ref,omitempty"`
+
+	// depth is how many commits of history to fetch. Unset fetches all.
+	// +optional
+	// +kubebuilder:validation:Minimum=1
+	// +kubebuilder:validation:Maximum=1000000
+	Depth int32 `json:"depth,omitempty"`
+
+	// credentialsSecretRef names a Secret of type kubernetes.io/basic-auth in
+	// the same namespace. Only the runner reads it, and it is not left behind.
+	// +optional
+	CredentialsSecretRef SecretReference `json:"credentialsSecretRef,omitzero"`
+}
+
+// SecretReference names a Secret of the same namespace.
+type SecretReference struct {
+	// name of the Secret.
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=253
+	Name string `json:"name,omitempty"`
+}
+
+// Scheduling says where a pod may run and what it carries.
+// +kubebuilder:validation:MinProperties=1
+type Scheduling struct {
+	// nodeSelector of the pod.
+	// +optional
+	NodeSelector map[string]string `json:"nodeSelector,omitempty"`
+
+	// tolerations of the pod.
+	// +optional
+	// +listType=atomic
+	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:MaxItems=32
+	Tolerations []corev1.Toleration `json:"tolerations,omitempty"`
+
+	// affinity of the pod.
+	// +optional
+	Affinity *corev1.Affinity `json:"affinity,omitempty"`
+
+	// priorityClassName of the pod.
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=253
+	PriorityClassName string `json:"priorityClassName,omitempty"`
+
+	// labels are added to the pod. Those under sampan.dev and kubernetes.io are dropped.
+	// +optional
+	Labels map[string]string `json:"labels,omitempty"`
+
+	// annotations are added to the pod. Those under sampan.dev and kubernetes.io are dropped.
+	// +optional
+	Annotations map[string]string `json:"annotations,omitempty"`
+}
+
+// SandboxStatus is what is known of a Sandbox.
+// +kubebuilder:validation:MinProperties=1
+type SandboxStatus struct {
+	// conditions are Ready and, while they hold, Reconciling and Stalled.
+	// +optional
+	// +listType=map
+	// +listMapKey=type
+	// +patchStrategy=merge
+	// +patchMergeKey=type
+	// +kubebuilder:validation:MaxItems=8
+	Conditions []metav1.Condition `json:"conditions,omitempty" patchStrategy:"merge" patchMergeKey:"type"`
+
+	// observedGeneration is the generation of the spec that the conditions speak of.
+	// +optional
+	// +kubebuilder:validation:Minimum=1
+	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
+
+	// podName is the pod that runs, or last ran, for this Sandbox.
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=253
+	PodName string `json:"podName,omitempty"`
+
+	// podIP is the address of that pod.
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=64
+	PodIP string `json:"podIP,omitempty"`
+
+	// nodeName is the node of that pod.
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=253
+	NodeName string `json:"nodeName,omitempty"`
+
+	// restarts counts how often the pod was replaced.
+	// +optional
+	// +kubebuilder:validation:Minimum=0
+	Restarts *int32 `json:"restarts,omitempty"`
+}
+
+// Sandbox is a pod in which agents work: a trusted runner and an untrusted
+// container for tools.
+//
+// +kubebuilder:object:root=true
+// +kubebuilder:subresource:status
+// +kubebuilder:resource:path=sandboxes,shortName=box,categories=sampan
+// +kubebuilder:printcolumn:name="Ready",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].status`
+// +kubebuilder:printcolumn:name="Reason",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].reason`
+// +kubebuilder:printcolumn:name="Task",type=string,JSONPath=`.spec.taskRef.name`
+// +kubebuilder:printcolumn:name="Pod",type=string,priority=1,JSONPath=`.status.podName`
+// +kubebuilder:printcolumn:name="Node",type=string,priority=1,JSONPath=`.status.nodeName`
+// +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
+// +kubebuilder:validation:XValidation:rule="size(self.metadata.name) <= 56",message="name must be at most 56 characters: names of pods are made from it"
+type Sandbox struct {
+	metav1.TypeMeta `json:",inline"`
+
+	// metadata is standard object metadata.
+	// +optional
+	metav1.ObjectMeta `json:"metadata,omitzero"`
+
+	// spec is what the user wants.
+	// +required
+	Spec SandboxSpec `json:"spec,omitzero"`
+
+	// status is what is known.
+	// +optional
+	Status SandboxStatus `json:"status,omitzero"`
+}
+
+// SandboxList is a list of Sandboxes.
+// +kubebuilder:object:root=true
+type SandboxList struct {
+	metav1.TypeMeta `json:",inline"`
+	metav1.ListMeta `json:"metadata,omitzero"`
+	Items           []Sandbox `json:"items"`
+}

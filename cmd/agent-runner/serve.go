@@ -1,0 +1,82 @@
+package main
+
+import (
+	"fmt"
+	"net"
+	"os"
+
+	"github.com/spf13/cobra"
+
+	"github.com/sampan-dev/sampan/internal/harness/llm/scripted"
+	"github.com/sampan-dev/sampan/internal/runner"
+	"github.com/sampan-dev/sampan/internal/sandboxd"
+)
+
+func sandboxCommand() *cobra.Command {
+	var opts sandboxd.Options
+	cmd := &cobra.Command{
+		Use:   "sandbox",
+		Short: "Serve a workspace to a runner over a unix socket",
+		Long:  "Serve a workspace to a runner over a unix socket: commands and files. It is the first process of a Sandbox's sandbox container.",
+		Args:  cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return sandboxd.Run(cmd.Context(), opts)
+		},
+	}
+	cmd.Flags().StringVar(&opts.SocketPath, "socket", "/run/sampan/sandbox.sock", "where to put the socket")
+	cmd.Flags().StringVar(&opts.Workspace, "workspace", "/workspace", "folder to serve")
+	return cmd
+}
+
+func modelServerCommand() *cobra.Command {
+	var opts scripted.Options
+	cmd := &cobra.Command{
+		Use:   "model-server",
+		Short: "Serve a script as an OpenAI-compatible model",
+		Long: `Serve a script as an OpenAI-compatible model, streamed or not, for tests, demos
+and benchmarks. An API key that clients must send is taken from MODEL_API_KEY.`,
+		Example: "  agent-runner model-server --script script.yaml --addr 127.0.0.1:4000",
+		Args:    cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if opts.ScriptPath == "" {
+				return usageError{fmt.Errorf("--script is required")}
+			}
+			ctx, stop := stopOnSignal(cmd.Context())
+			defer stop()
+			opts.APIKey = os.Getenv("MODEL_API_KEY")
+			opts.Ready = func(a net.Addr) { fmt.Fprintf(cmd.ErrOrStderr(), "Serving http://%s/v1\n", a) }
+			return scripted.Serve(ctx, opts)
+		},
+	}
+	cmd.Flags().StringVar(&opts.ScriptPath, "script", "", "script to play")
+	cmd.Flags().StringVar(&opts.Addr, "addr", "127.0.0.1:4000", "address to listen on")
+	return cmd
+}
+
+func modelsCommand() *cobra.Command {
+	cmd := &cobra.Command{Use: "models", Short: "Work with a model registry"}
+	cmd.AddCommand(&cobra.Command{
+		Use:   "validate FILE",
+		Short: "Check a registry document",
+		Args:  exactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			reg, err := runner.LoadRegistry(args[0])
+			if err != nil {
+				return &runner.UsageError{Err: err}
+			}
+			fmt.Fprintf(cmd.OutOrStdout(), "%s is valid: %d models of %d providers\n", args[0], len(reg.Models), len(reg.Providers))
+			return nil
+		},
+	})
+	return cmd
+}
+
+// exactArgs is cobra's, with an error that counts as wrong usage.
+func exactArgs(n int) cobra.PositionalArgs {
+	return func(cmd *cobra.Command, args []string) error {
+		if err := cobra.ExactArgs(n)(cmd, args); err != nil {
+			return usageError{err}
+		}
+		return nil
+	}
+}

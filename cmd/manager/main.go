@@ -1,0 +1,138 @@
+// Command manager runs Sampan's controllers.
+package main
+
+import (
+	"flag"
+	"fmt"
+	"os"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/fields"
+	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/runtime"
+	utilruntime "k8s.io/apimachinery/pkg/util/runtime"
+	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
+	"k8s.io/utils/clock"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/cache"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/healthz"
+	"sigs.k8s.io/controller-runtime/pkg/log/zap"
+	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
+
+	"github.com/sampan-dev/sampan/api/v1alpha1"
+	"github.com/sampan-dev/sampan/internal/controller/agenttask"
+	"github.com/sampan-dev/sampan/internal/controller/registry"
+	"github.com/sampan-dev/sampan/internal/controller/sandbox"
+	"github.com/sampan-dev/sampan/internal/podspec"
+)
+
+// options are the manager's flags.
+type options struct {
+	metricsAddr, probeAddr string
+	leaderElect            bool
+	operatorNamespace      string
+	workers                int
+	qps                    float64
+	sandbox                sandbox.Options
+	zap                    zap.Options
+}
+
+func (o *options) bind(fs *flag.FlagSet) {
+	fs.StringVar(&o.metricsAddr, "metrics-bind-address", ":8080", "Address of the metrics endpoint; 0 turns it off.")
+	fs.StringVar(&o.probeAddr, "health-probe-bind-address", ":8081", "Address of /healthz and /readyz.")
+	fs.BoolVar(&o.leaderElect, "leader-elect", false, "Let only one of several managers be active.")
+	fs.StringVar(&o.operatorNamespace, "operator-namespace", os.Getenv("POD_NAMESPACE"), "Namespace whose registry serves namespaces without one of their own.")
+	fs.IntVar(&o.workers, "workers", 8, "How many objects of a kind are reconciled at once.")
+	fs.Float64Var(&o.qps, "kube-api-qps", 200, "Bound on requests to the API server, per second.")
+	fs.StringVar(&o.sandbox.RunnerImage, "runner-image", "", "Image of the runner container. Required.")
+	fs.StringVar(&o.sandbox.SandboxImage, "sandbox-image", "", "Image of the sandbox container where a Sandbox names none. Default: the runner image.")
+	fs.BoolVar(&o.sandbox.UserNamespaces, "user-namespaces", false, "Run pods in user namespaces (hostUsers: false); needs support on every node.")
+	o.zap.BindFlags(fs)
+}
+
+func (o *options) complete() error {
+	if o.sandbox.RunnerImage == "" {
+		return fmt.Errorf("--runner-image is required")
+	}
+	if o.operatorNamespace == "" {
+		return fmt.Errorf("--operator-namespace, or POD_NAMESPACE in the environment, is required")
+	}
+	if o.sandbox.SandboxImage == "" {
+		o.sandbox.SandboxImage = o.sandbox.RunnerImage
+	}
+	o.sandbox.Workers = o.workers
+	return nil
+}
+
+func main() {
+	var o options
+	o.bind(flag.CommandLine)
+	flag.Parse()
+	ctrl.SetLogger(zap.New(zap.UseFlagOptions(&o.zap)))
+	if err := run(&o); err != nil {
+		ctrl.Log.Error(err, "Manager stopped")
+		os.Exit(1)
+	}
+}
+
+func run(o *options) error {
+	if err := o.complete(); err != nil {
+		return err
+	}
+	mgr, err := newManager(o)
+	if err != nil {
+		return fmt.Errorf("making the manager: %w", err)
+	}
+	ctx := ctrl.SetupSignalHandler()
+	recorder := mgr.GetEventRecorder("sampan")
+	store := &registry.Store{Reader: mgr.GetClient(), OperatorNamespace: o.operatorNamespace, Recorder: recorder}
+	if err := (&agenttask.Reconciler{
+		Client: mgr.GetClient(), APIReader: mgr.GetAPIReader(), Recorder: recorder,
+		Clock: clock.RealClock{}, Registry: store, Workers: o.workers,
+	}).SetupWithManager(ctx, mgr); err != nil {
+		return fmt.Errorf("setting up the agenttask controller: %w", err)
+	}
+	if err := (&sandbox.Reconciler{
+		Client: mgr.GetClient(), APIReader: mgr.GetAPIReader(), Recorder: recorder,
+		Clock: clock.RealClock{}, Registry: store, Options: o.sandbox,
+	}).SetupWithManager(mgr); err != nil {
+		return fmt.Errorf("setting up the sandbox controller: %w", err)
+	}
+	if err := mgr.AddHealthzCheck("healthz", healthz.Ping); err != nil {
+		return err
+	}
+	if err := mgr.AddReadyzCheck("readyz", healthz.Ping); err != nil {
+		return err
+	}
+	return mgr.Start(ctx)
+}
+
+// +kubebuilder:rbac:groups=coordination.k8s.io,resources=leases,verbs=get;create;update
+
+func newManager(o *options) (ctrl.Manager, error) {
+	scheme := runtime.NewScheme()
+	utilruntime.Must(clientgoscheme.AddToScheme(scheme))
+	utilruntime.Must(v1alpha1.AddToScheme(scheme))
+	config, err := ctrl.GetConfig()
+	if err != nil {
+		return nil, err
+	}
+	config.QPS, config.Burst = float32(o.qps), int(2*o.qps)
+	return ctrl.NewManager(config, ctrl.Options{
+		Scheme:                        scheme,
+		Metrics:                       metricsserver.Options{BindAddress: o.metricsAddr},
+		HealthProbeBindAddress:        o.probeAddr,
+		LeaderElection:                o.leaderElect,
+		LeaderElectionID:              "sampan.dev",
+		LeaderElectionReleaseOnCancel: true,
+		Cache: cache.Options{
+			DefaultTransform: cache.TransformStripManagedFields(),
+			// Of other people's objects only those that we look at are kept.
+			ByObject: map[client.Object]cache.ByObject{
+				&corev1.Pod{}:       {Label: labels.SelectorFromSet(labels.Set{podspec.LabelManagedBy: podspec.ManagedBy})},
+				&corev1.ConfigMap{}: {Field: fields.OneTermEqualSelector("metadata.name", registry.ConfigMapName)},
+			},
+		},
+	})
+}

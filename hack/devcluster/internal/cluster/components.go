@@ -1,0 +1,150 @@
+package cluster
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/sampan-dev/sampan/hack/devcluster/internal/config"
+)
+
+// component is one of the cluster's long-running programs.
+type component struct {
+	name string
+	args []string
+	// health is where the component says that it serves: an http or https address
+	// or, for containerd, its socket. Empty where only the node's state tells.
+	health string
+}
+
+// Where the API server and etcd are reached.
+var (
+	apiAddress  = fmt.Sprintf("https://%s:%d", config.NodeAddress, config.APIPort)
+	etcdAddress = fmt.Sprintf("https://127.0.0.1:%d", config.EtcdPort)
+)
+
+// components lists every program of the cluster in the order in which they are
+// started.
+func components(v config.Values) []component {
+	return []component{
+		{name: "containerd", args: []string{"--config", file(v.Config(), "containerd.toml")}, health: "unix://" + v.ContainerdSocket()},
+		{name: "etcd", args: etcdArgs(v), health: etcdAddress + "/readyz"},
+		{name: "kube-apiserver", args: apiServerArgs(v), health: apiAddress + "/readyz"},
+		{name: "kube-controller-manager", args: controllerManagerArgs(v), health: "https://127.0.0.1:10257/healthz"},
+		{name: "kube-scheduler", args: schedulerArgs(v), health: "https://127.0.0.1:10259/readyz"},
+		{name: "kube-proxy", args: []string{"--config=" + file(v.Config(), "kube-proxy.yaml")}, health: "http://127.0.0.1:10256/healthz"},
+		{name: "coredns", args: []string{"-conf", file(v.Config(), "Corefile")}, health: fmt.Sprintf("http://127.0.0.1:%d/ready", config.CoreDNSReadyPort)},
+		{name: "kubelet", args: kubeletArgs(v), health: "http://127.0.0.1:10248/healthz"},
+	}
+}
+
+func file(elements ...string) string { return filepath.Join(elements...) }
+
+func etcdArgs(v config.Values) []string {
+	peer := fmt.Sprintf("https://127.0.0.1:%d", config.EtcdPeerPort)
+	return []string{
+		"--name=" + config.NodeName,
+		"--data-dir=" + file(v.State, "etcd"),
+		"--listen-client-urls=" + etcdAddress, "--advertise-client-urls=" + etcdAddress,
+		"--listen-peer-urls=" + peer, "--initial-advertise-peer-urls=" + peer,
+		"--initial-cluster=" + config.NodeName + "=" + peer,
+		"--client-cert-auth",
+		"--trusted-ca-file=" + file(v.PKI(), "etcd-ca.crt"),
+		"--cert-file=" + file(v.PKI(), "etcd.crt"), "--key-file=" + file(v.PKI(), "etcd.key"),
+		"--peer-client-cert-auth",
+		"--peer-trusted-ca-file=" + file(v.PKI(), "etcd-ca.crt"),
+		"--peer-cert-file=" + file(v.PKI(), "etcd.crt"), "--peer-key-file=" + file(v.PKI(), "etcd.key"),
+		// What a crash of the machine destroys is made anew.
+		"--unsafe-no-fsync",
+	}
+}
+
+func apiServerArgs(v config.Values) []string {
+	return []string{
+		"--advertise-address=" + config.NodeAddress,
+		"--bind-address=" + config.NodeAddress,
+		fmt.Sprintf("--secure-port=%d", config.APIPort),
+		"--tls-cert-file=" + file(v.PKI(), "kube-apiserver.crt"),
+		"--tls-private-key-file=" + file(v.PKI(), "kube-apiserver.key"),
+		"--client-ca-file=" + file(v.PKI(), "ca.crt"),
+		"--etcd-servers=" + etcdAddress,
+		"--etcd-cafile=" + file(v.PKI(), "etcd-ca.crt"),
+		"--etcd-certfile=" + file(v.PKI(), "etcd-client.crt"),
+		"--etcd-keyfile=" + file(v.PKI(), "etcd-client.key"),
+		"--kubelet-certificate-authority=" + file(v.PKI(), "ca.crt"),
+		"--kubelet-client-certificate=" + file(v.PKI(), "kubelet-client.crt"),
+		"--kubelet-client-key=" + file(v.PKI(), "kubelet-client.key"),
+		"--kubelet-preferred-address-types=InternalIP",
+		"--service-cluster-ip-range=" + config.ServiceCIDR,
+		"--service-account-issuer=https://kubernetes.default.svc." + config.ClusterDomain,
+		"--service-account-key-file=" + file(v.PKI(), "service-accounts.pub"),
+		"--service-account-signing-key-file=" + file(v.PKI(), "service-accounts.key"),
+		"--authorization-mode=Node,RBAC",
+		"--enable-admission-plugins=NodeRestriction",
+		"--allow-privileged",
+		"--profiling=false",
+	}
+}
+
+func controllerManagerArgs(v config.Values) []string {
+	return append(controlLoopArgs(v, "kube-controller-manager"),
+		"--use-service-account-credentials",
+		"--service-account-private-key-file="+file(v.PKI(), "service-accounts.key"),
+		"--root-ca-file="+file(v.PKI(), "ca.crt"),
+		"--cluster-signing-cert-file="+file(v.PKI(), "ca.crt"),
+		"--cluster-signing-key-file="+file(v.PKI(), "ca.key"),
+		// Its default is a folder of the machine, which it would create.
+		"--flex-volume-plugin-dir="+file(v.State, "volumeplugins"),
+	)
+}
+
+func schedulerArgs(v config.Values) []string {
+	return controlLoopArgs(v, "kube-scheduler")
+}
+
+// controlLoopArgs are common to the scheduler and the controller manager. With
+// one of each there is nobody to elect, and waiting for it takes seconds.
+func controlLoopArgs(v config.Values, name string) []string {
+	kubeconfig := file(v.Config(), name+".kubeconfig")
+	return []string{
+		"--kubeconfig=" + kubeconfig,
+		"--authentication-kubeconfig=" + kubeconfig,
+		"--authorization-kubeconfig=" + kubeconfig,
+		"--bind-address=127.0.0.1",
+		"--leader-elect=false",
+		"--tls-cert-file=" + file(v.PKI(), "local-server.crt"),
+		"--tls-private-key-file=" + file(v.PKI(), "local-server.key"),
+		"--profiling=false",
+	}
+}
+
+func kubeletArgs(v config.Values) []string {
+	return []string{
+		"--config=" + file(v.Config(), "kubelet.yaml"),
+		"--kubeconfig=" + file(v.Config(), "kubelet.kubeconfig"),
+		"--hostname-override=" + config.NodeName,
+		"--node-ip=" + config.NodeAddress,
+	}
+}
+
+// environment is what components see of the machine's environment. Only
+// containerd talks to the outside, so only it learns of proxies.
+func environment(v config.Values, name string) []string {
+	env := []string{
+		"PATH=" + v.Bin + ":/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+		"HOME=" + v.State,
+		"LANG=C.UTF-8",
+	}
+	if name != "containerd" {
+		return env
+	}
+	for _, variable := range os.Environ() {
+		key, _, _ := strings.Cut(variable, "=")
+		switch strings.ToUpper(key) {
+		case "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY":
+			env = append(env, variable)
+		}
+	}
+	return env
+}

@@ -1,0 +1,132 @@
+package cluster
+
+import (
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/sampan-dev/sampan/hack/devcluster/internal/proc"
+)
+
+func TestDecide(t *testing.T) {
+	const inputs, boot = "inputs", "boot"
+	names := []string{"etcd", "kubelet"}
+	anchor, etcd, kubelet := proc.Identity{PID: 1, Start: 1}, proc.Identity{PID: 2, Start: 2}, proc.Identity{PID: 3, Start: 3}
+	recorded := record{
+		Inputs: inputs, Boot: boot, Anchor: anchor,
+		Processes: map[string]proc.Identity{"etcd": etcd, "kubelet": kubelet},
+	}
+	alter := func(change func(*record)) *record {
+		r := recorded
+		change(&r)
+		return &r
+	}
+	for name, tc := range map[string]struct {
+		record *record
+		alive  []proc.Identity
+		want   plan
+	}{
+		"no cluster":                  {nil, nil, planFresh},
+		"all run":                     {&recorded, []proc.Identity{anchor, etcd, kubelet}, planKeep},
+		"one died":                    {&recorded, []proc.Identity{anchor, etcd}, planRepair},
+		"one was never started":       {alter(func(r *record) { r.Processes = map[string]proc.Identity{"etcd": etcd} }), []proc.Identity{anchor, etcd}, planRepair},
+		"all components died":         {&recorded, []proc.Identity{anchor}, planFresh},
+		"the namespace's holder died": {&recorded, []proc.Identity{etcd, kubelet}, planFresh},
+		"the machine started again":   {alter(func(r *record) { r.Boot = "other" }), []proc.Identity{anchor, etcd, kubelet}, planFresh},
+		"made of other programs":      {alter(func(r *record) { r.Inputs = "other" }), []proc.Identity{anchor, etcd, kubelet}, planFresh},
+		"a number was reused":         {&recorded, []proc.Identity{anchor, {PID: 2, Start: 9}, kubelet}, planRepair},
+	} {
+		t.Run(name, func(t *testing.T) {
+			alive := func(id proc.Identity) bool {
+				for _, a := range tc.alive {
+					if a == id {
+						return true
+					}
+				}
+				return false
+			}
+			if got := decide(tc.record, inputs, boot, names, alive); got != tc.want {
+				t.Errorf("plan = %d, want %d", got, tc.want)
+			}
+		})
+	}
+}
+
+func TestRecordIsReadBack(t *testing.T) {
+	state := t.TempDir()
+	if r, err := readRecord(state); r != nil || err != nil {
+		t.Fatalf("record of no cluster = %v, %v", r, err)
+	}
+	want := &record{
+		Inputs: "i", Boot: "b", Anchor: proc.Identity{PID: 1, Start: 2},
+		Processes: map[string]proc.Identity{"etcd": {PID: 3, Start: 4}}, Sysctls: map[string]string{"kernel/panic": "0"},
+	}
+	if err := want.write(state); err != nil {
+		t.Fatal(err)
+	}
+	got, err := readRecord(state)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("record (-want +got):\n%s", diff)
+	}
+	if err := os.WriteFile(recordFile(state), []byte(`{"inputs": "i", "bo`), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if r, err := readRecord(state); r != nil || err != nil {
+		t.Errorf("record that was half written = %v, %v, want none", r, err)
+	}
+}
+
+func TestOwnsFolder(t *testing.T) {
+	for name, tc := range map[string]struct {
+		files []string
+		want  bool
+	}{
+		"empty":                   {nil, true},
+		"a cluster's":             {[]string{"state.json", "etcd"}, true},
+		"its record half written": {[]string{"state.json.new"}, true},
+		"somebody's":              {[]string{"photos"}, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			folder := t.TempDir()
+			for _, file := range tc.files {
+				if err := os.WriteFile(filepath.Join(folder, file), nil, 0o600); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if got := ownsFolder(folder) == nil; got != tc.want {
+				t.Errorf("owned = %t, want %t", got, tc.want)
+			}
+		})
+	}
+}
+
+func TestLinksOfRoutes(t *testing.T) {
+	routes := "10.234.64.2 dev veth1 scope host \n10.234.64.3 dev veth2 scope host \n10.234.64.4 dev veth1 scope host \nunreachable 10.234.65.0/24 \n"
+	if diff := cmp.Diff([]string{"veth1", "veth2"}, linksOfRoutes(routes)); diff != "" {
+		t.Errorf("links (-want +got):\n%s", diff)
+	}
+}
+
+func TestUpstream(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "resolv.conf")
+	if got := upstream(file); got == file {
+		t.Error("a file that does not exist was taken")
+	}
+	if err := os.WriteFile(file, []byte("search example.com\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if got := upstream(file); got == file {
+		t.Error("a file without a server was taken; CoreDNS refuses to start with it")
+	}
+	if err := os.WriteFile(file, []byte("nameserver 192.0.2.53\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if got := upstream(file); got != file {
+		t.Errorf("upstream = %s, want %s", got, file)
+	}
+}

@@ -1,0 +1,92 @@
+package image
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+
+	"github.com/sampan-dev/sampan/hack/devcluster/internal/host"
+)
+
+// Target is an image of the project's Dockerfile.
+type Target struct {
+	// Name is the stage in the Dockerfile.
+	Name string
+	// Program is the folder below cmd of the program in it.
+	Program string
+	// Image is what the result is called.
+	Image string
+}
+
+// Builder builds the project's images.
+type Builder struct {
+	// Repo is the checkout, and Tool what builds.
+	Repo string
+	Tool Tool
+	// Progress receives what the tools print.
+	Progress io.Writer
+}
+
+// Build compiles a target's program and puts it into an image.
+func (b Builder) Build(ctx context.Context, target Target) error {
+	if err := b.compile(ctx, target.Program); err != nil {
+		return fmt.Errorf("compiling %s: %w", target.Program, err)
+	}
+	args := []string{"build", "--target", target.Name, "--tag", target.Image}
+	if b.Tool == Buildah {
+		if err := host.Ensure(ctx, b.Progress, host.ForImages); err != nil {
+			return err
+		}
+		if err := ensureBase(ctx, b.Progress); err != nil {
+			return fmt.Errorf("making the base image: %w", err)
+		}
+		// Isolation by chroot works inside of containers too, and without the
+		// privileges that a container's own namespaces need.
+		args = append(args, "--isolation", "chroot", "--layers", "--pull-never")
+		args = append(args, aptProxies(ctx)...)
+	}
+	cmd := exec.CommandContext(ctx, string(b.Tool), append(args, ".")...)
+	cmd.Dir = b.Repo
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		return fmt.Errorf("building image %s: %s: %w\n%s", target.Image, strings.Join(cmd.Args, " "), err, out)
+	}
+	_, _ = fmt.Fprintf(b.Progress, "Built %s\n", target.Image)
+	return nil
+}
+
+// aptProxies are arguments that pass on, without a trace in the image, the
+// proxies through which this machine's apt reaches its archive.
+func aptProxies(ctx context.Context) []string {
+	var args []string
+	for _, scheme := range []string{"http", "https"} {
+		out, err := exec.CommandContext(ctx, "apt-config", "shell", "PROXY", "Acquire::"+scheme+"::Proxy").Output()
+		if err != nil {
+			continue
+		}
+		_, value, _ := strings.Cut(strings.TrimSpace(string(out)), "=")
+		if value = strings.Trim(value, "'"); value != "" && value != "DIRECT" {
+			args = append(args, "--build-arg", scheme+"_proxy="+value)
+		}
+	}
+	return args
+}
+
+// compile builds a static program for the image. The same source makes the same
+// bytes, so an image of an unchanged program comes from the cache.
+func (b Builder) compile(ctx context.Context, program string) error {
+	out := filepath.Join(b.Repo, "bin", "image")
+	if err := os.MkdirAll(out, 0o755); err != nil {
+		return err
+	}
+	cmd := exec.CommandContext(ctx, "go", "build", "-buildvcs=false", "-trimpath", "-ldflags", "-s -w",
+		"-o", filepath.Join(out, program), "./cmd/"+program)
+	cmd.Dir = b.Repo
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOOS=linux")
+	cmd.Stdout, cmd.Stderr = b.Progress, b.Progress
+	return cmd.Run()
+}

@@ -1,0 +1,190 @@
+package agenttask
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/sampan-dev/sampan/api/v1alpha1"
+	"github.com/sampan-dev/sampan/internal/controller/registry"
+	"github.com/sampan-dev/sampan/internal/models"
+)
+
+// inputInterval is how often what is missing is looked for where no watch tells.
+const inputInterval = 5 * time.Second
+
+// begin opens an attempt where the task wants one and has what it needs.
+func (r *Reconciler) begin(ctx context.Context, s *scope) error {
+	gone, err := r.clearLast(ctx, s)
+	if err != nil || !gone {
+		return err
+	}
+	switch s.task.Spec.State {
+	case v1alpha1.TaskCancelled:
+		if err := r.fresh(ctx, s); err != nil {
+			return err
+		}
+		s.finish(r.Clock.Now(), false, v1alpha1.ReasonCancelled, "Cancelled on request")
+		s.event(corev1.EventTypeNormal, v1alpha1.ReasonCancelled, "Finish", "Cancelled on request")
+		return nil
+	case v1alpha1.TaskSuspended:
+		// As with a Job, the time of the task starts anew when it is resumed.
+		s.task.Status.StartTime, s.task.Status.StopRequestTime = nil, nil
+		s.standing(v1alpha1.ReasonSuspended, "spec.state is Suspended; set it to Active to go on", false)
+		return nil
+	}
+	if left := deadline(s.task).Sub(r.Clock.Now()); left <= 0 && s.task.Status.StartTime != nil {
+		return r.end(ctx, s, verdict{kind: fail, reason: v1alpha1.ReasonDeadlineExceeded,
+			message: fmt.Sprintf("limits.activeSeconds (%d) has passed", int(active(s.task).Seconds()))})
+	}
+	ready, err := r.prepare(ctx, s)
+	if err != nil || !ready {
+		return err
+	}
+	return r.open(ctx, s)
+}
+
+// clearLast removes what the last attempt ran in and reports whether it is gone.
+func (r *Reconciler) clearLast(ctx context.Context, s *scope) (bool, error) {
+	st := s.task.Status
+	if st.SandboxName == "" {
+		return true, nil
+	}
+	if named(s.task) {
+		return true, r.release(ctx, s)
+	}
+	gone, err := r.deleteSandbox(ctx, s)
+	if n := len(st.Attempts); n > 0 && st.Attempts[n-1].Reason == v1alpha1.ReasonNodeLost {
+		// Its pod cannot go while its node does not answer. It is fenced off:
+		// status.podName will be another's, and admission refuses its writes.
+		return true, err
+	}
+	return gone, err
+}
+
+// prepare checks what an attempt needs. What is missing is named, and waited for.
+func (r *Reconciler) prepare(ctx context.Context, s *scope) (bool, error) {
+	for _, check := range []func(context.Context, *scope) (bool, error){r.checkModel, r.checkPrompt} {
+		if ok, err := check(ctx, s); err != nil || !ok {
+			return false, err
+		}
+	}
+	return true, nil
+}
+
+// checkModel routes the task. A registry that changes wakes the task by a watch.
+func (r *Reconciler) checkModel(ctx context.Context, s *scope) (bool, error) {
+	entry, err := r.Registry.Load(ctx, s.task.Namespace)
+	if reason := registryReason(err); reason != "" {
+		return false, r.noModel(s, reason, err)
+	}
+	if err != nil {
+		return false, err
+	}
+	scopes, err := registry.Scopes(ctx, r, s.task.Namespace)
+	if err != nil {
+		return false, err
+	}
+	candidates, err := entry.Route(s.task, scopes)
+	if err != nil {
+		return false, r.noModel(s, v1alpha1.ReasonModelNotFound, fmt.Errorf("ConfigMap %s: %w", entry.Source, err))
+	}
+	c := metav1.Condition{Type: v1alpha1.ConditionModelResolved, Status: metav1.ConditionTrue, Reason: v1alpha1.ReasonResolved,
+		Message: fmt.Sprintf("Model %s of ConfigMap %s", candidates[0].Model.ID, entry.Source)}
+	if entry.Warning != "" {
+		c.Reason, c.Message = v1alpha1.ReasonLastValidRegistry, entry.Warning
+	}
+	s.condition(c)
+	return true, nil
+}
+
+// noModel says why no model was found. The wait is bounded as any other.
+func (r *Reconciler) noModel(s *scope, reason string, err error) error {
+	s.condition(metav1.Condition{Type: v1alpha1.ConditionModelResolved, Status: metav1.ConditionFalse, Reason: reason, Message: err.Error()})
+	r.wait(s, reason, err.Error())
+	return nil
+}
+
+// wait says what the task waits for, and ends it when it has waited too long.
+func (r *Reconciler) wait(s *scope, reason, message string) {
+	left := deadline(s.task).Sub(r.Clock.Now())
+	if left <= 0 {
+		s.finish(r.Clock.Now(), false, reason, fmt.Sprintf("%s; limits.activeSeconds (%d) has passed", message, int(active(s.task).Seconds())))
+		s.event(corev1.EventTypeWarning, reason, "Finish", "%s", message)
+		return
+	}
+	if c := meta.FindStatusCondition(s.task.Status.Conditions, v1alpha1.ConditionSucceeded); c == nil || c.Reason != reason {
+		s.event(corev1.EventTypeWarning, reason, "Wait", "%s", message)
+	}
+	s.standing(reason, message, true)
+	s.requeueWithin(left)
+}
+
+func registryReason(err error) string {
+	var invalid *models.InvalidError
+	switch {
+	case errors.As(err, &invalid):
+		return v1alpha1.ReasonRegistryInvalid
+	case errors.Is(err, registry.ErrNotFound):
+		return v1alpha1.ReasonRegistryNotFound
+	}
+	return ""
+}
+
+// checkPrompt looks for the prompt's ConfigMap. A Secret is not the operator's
+// to read: kubelet says it when that is missing.
+func (r *Reconciler) checkPrompt(ctx context.Context, s *scope) (bool, error) {
+	ref := s.task.Spec.PromptFrom.ConfigMapKeyRef
+	if ref.Name == "" {
+		return true, nil
+	}
+	var cm corev1.ConfigMap
+	err := r.APIReader.Get(ctx, types.NamespacedName{Namespace: s.task.Namespace, Name: ref.Name}, &cm)
+	if client.IgnoreNotFound(err) != nil {
+		return false, fmt.Errorf("reading ConfigMap %s: %w", ref.Name, err)
+	}
+	_, text := cm.Data[ref.Key]
+	_, binary := cm.BinaryData[ref.Key]
+	message := ""
+	switch {
+	case apierrors.IsNotFound(err):
+		message = fmt.Sprintf("spec.promptFrom: there is no ConfigMap %s in namespace %s", ref.Name, s.task.Namespace)
+	case !text && !binary:
+		message = fmt.Sprintf("spec.promptFrom: ConfigMap %s has no key %s", ref.Name, ref.Key)
+	default:
+		return true, nil
+	}
+	r.wait(s, v1alpha1.ReasonPromptNotFound, message)
+	s.requeueWithin(inputInterval)
+	return false, nil
+}
+
+// open begins the next attempt: in the status first, so that whatever is
+// created after has its record.
+func (r *Reconciler) open(ctx context.Context, s *scope) error {
+	next := s.task.Status.Attempt + 1
+	if named(s.task) {
+		if ok, err := r.claim(ctx, s, next); err != nil || !ok {
+			return err
+		}
+	}
+	now := metav1.NewTime(r.Clock.Now())
+	st := &s.task.Status
+	st.Attempt, st.SandboxName, st.PodName = next, sandboxName(s.task, next), ""
+	st.AttemptStartTime, st.StopRequestTime = &now, nil
+	st.Result, st.Transcript = v1alpha1.TaskResult{}, v1alpha1.TranscriptStatus{}
+	if st.StartTime == nil {
+		st.StartTime = &now
+	}
+	s.standing(v1alpha1.ReasonStarting, fmt.Sprintf("Attempt %d is starting in Sandbox %s", next, st.SandboxName), false)
+	s.event(corev1.EventTypeNormal, "AttemptStarted", "Start", "Attempt %d starts in Sandbox %s", next, st.SandboxName)
+	return nil
+}

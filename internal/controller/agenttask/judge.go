@@ -1,0 +1,257 @@
+package agenttask
+
+import (
+	"fmt"
+	"time"
+
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/sampan-dev/sampan/api/v1alpha1"
+)
+
+const (
+	// defaultActive is limits.activeSeconds where it is not given.
+	defaultActive = time.Hour
+	// defaultAttempts is retry.maxAttempts where it is not given.
+	defaultAttempts = 3
+	// deadlineGrace lets the runner, which keeps the same deadline, report it itself.
+	deadlineGrace = 15 * time.Second
+	// stopGrace is how long a runner may take to stop by itself.
+	stopGrace = 20 * time.Second
+	// reportGrace is how long a runner may take to report that its sandbox is gone.
+	reportGrace = 10 * time.Second
+	// nodeGrace is how long a pod may be leaving before its node counts as lost.
+	nodeGrace = 90 * time.Second
+)
+
+// situation is what judge decides on: plain data about an open attempt.
+type situation struct {
+	task *v1alpha1.AgentTask
+	// ready is the Sandbox's Ready condition; nil when it has none yet.
+	ready *metav1.Condition
+	// sandboxFound and podFound say what exists; podKnown that a pod was seen before.
+	sandboxFound, podFound, podKnown bool
+	// podLeavingSince is the pod's deletion time, if it is being deleted.
+	podLeavingSince time.Time
+	// runnerEnded and runnerExit are how the runner container ended.
+	runnerEnded bool
+	// result for this attempt, from the status or the runner's last words.
+	result *v1alpha1.TaskResult
+	now    time.Time
+}
+
+// verdictKind is what to do about an open attempt.
+type verdictKind int
+
+const (
+	goOn verdictKind = iota
+	// succeed and fail end the task.
+	succeed
+	fail
+	// lose ends the attempt; the task may have another.
+	lose
+	// stop ends the attempt because the user wanted it to.
+	stop
+)
+
+type verdict struct {
+	kind            verdictKind
+	reason, message string
+	// blocked: a user has to mend something before it goes on.
+	blocked bool
+	// again is when to look next, 0 for when something changes.
+	again time.Duration
+}
+
+// judge says what to do about an open attempt. A result comes before all else:
+// what was proved stays proved, even if the pod died the moment after.
+func judge(f situation) verdict {
+	if f.result != nil {
+		return f.judgeResult()
+	}
+	if v := f.judgeLoss(); v != nil {
+		return *v
+	}
+	if f.task.Spec.State != v1alpha1.TaskActive {
+		return f.judgeStop()
+	}
+	return f.judgeTime()
+}
+
+func (f situation) judgeResult() verdict {
+	res := f.result
+	switch res.Reason {
+	case v1alpha1.ReasonCompleted:
+		return verdict{kind: succeed, reason: res.Reason, message: summary(f.task, res)}
+	case v1alpha1.ReasonSuspended, v1alpha1.ReasonCancelled:
+		return verdict{kind: stop, reason: v1alpha1.ReasonSuspended, message: "Stopped on request"}
+	case v1alpha1.ReasonInterrupted, v1alpha1.ReasonSandboxLost:
+		return f.namedLoss(res)
+	}
+	return verdict{kind: fail, reason: res.Reason, message: res.Message}
+}
+
+// namedLoss waits a moment for kubelet to say why the runner or its sandbox
+// went, which the runner cannot know.
+func (f situation) namedLoss(res *v1alpha1.TaskResult) verdict {
+	if f.ready != nil && lossReasons[f.ready.Reason] && f.ready.Reason != v1alpha1.ReasonPodFinished {
+		return verdict{kind: lose, reason: f.ready.Reason, message: f.ready.Message}
+	}
+	if p := f.task.Status.Progress.LastProgressTime; p != nil && f.podFound {
+		if wait := reportGrace - f.now.Sub(p.Time); wait > 0 {
+			return verdict{reason: v1alpha1.ReasonRetrying, message: res.Message, again: wait}
+		}
+	}
+	reason := res.Reason
+	if reason == v1alpha1.ReasonInterrupted {
+		reason = v1alpha1.ReasonPodLost
+	}
+	return verdict{kind: lose, reason: reason, message: res.Message}
+}
+
+// lossReasons are reasons of a Sandbox's Ready that cost the attempt.
+var lossReasons = map[string]bool{
+	v1alpha1.ReasonPodLost: true, v1alpha1.ReasonNodeLost: true, v1alpha1.ReasonEvicted: true,
+	v1alpha1.ReasonOOMKilled: true, v1alpha1.ReasonRunnerCrashed: true, v1alpha1.ReasonSandboxLost: true,
+	v1alpha1.ReasonPodFinished: true, v1alpha1.ReasonSuspended: true,
+}
+
+// judgeLoss says whether the attempt has lost what it runs in; nil if not.
+func (f situation) judgeLoss() *verdict {
+	if !f.podKnown {
+		return f.judgeStart()
+	}
+	if !f.sandboxFound {
+		return &verdict{kind: lose, reason: v1alpha1.ReasonPodLost, message: "Sandbox " + f.task.Status.SandboxName + " was deleted"}
+	}
+	reason, message := v1alpha1.ReasonPodLost, "Pod "+f.task.Status.PodName+" is gone"
+	if f.ready != nil && lossReasons[f.ready.Reason] {
+		reason, message = f.ready.Reason, f.ready.Message
+	}
+	switch {
+	case !f.podFound, f.runnerEnded:
+		if reason == v1alpha1.ReasonPodFinished || (f.podFound && reason == v1alpha1.ReasonPodLost) {
+			reason, message = v1alpha1.ReasonRunnerCrashed, "The runner ended without saying how the run ended"
+		}
+		return &verdict{kind: lose, reason: reason, message: message}
+	case !f.podLeavingSince.IsZero():
+		if wait := nodeGrace - f.now.Sub(f.podLeavingSince); wait > 0 {
+			return &verdict{reason: v1alpha1.ReasonRetrying, message: message, again: wait}
+		}
+		return &verdict{kind: lose, reason: v1alpha1.ReasonNodeLost, message: "Pod " + f.task.Status.PodName + " does not go away; its node does not answer"}
+	case f.ready != nil && lossReasons[f.ready.Reason]:
+		if wait := reportGrace - f.now.Sub(f.ready.LastTransitionTime.Time); wait > 0 {
+			return &verdict{reason: v1alpha1.ReasonRunning, message: message, again: wait}
+		}
+		return &verdict{kind: lose, reason: reason, message: message}
+	}
+	return f.judgeStart()
+}
+
+// judgeStart names what will never start.
+func (f situation) judgeStart() *verdict {
+	if f.ready != nil && f.ready.Status == metav1.ConditionFalse && f.ready.Reason == v1alpha1.ReasonSandboxServerMissing {
+		return &verdict{kind: fail, reason: f.ready.Reason, message: f.ready.Message}
+	}
+	return nil
+}
+
+// judgeStop waits for a runner that was asked to stop, within bounds.
+func (f situation) judgeStop() verdict {
+	reason := v1alpha1.ReasonSuspending
+	if f.task.Spec.State == v1alpha1.TaskCancelled {
+		reason = v1alpha1.ReasonCancelling
+	}
+	running := f.ready != nil && f.ready.Status == metav1.ConditionTrue
+	since := f.task.Status.StopRequestTime
+	if running && since == nil {
+		return verdict{reason: reason, message: "The runner is being stopped", again: stopGrace}
+	}
+	if running {
+		if wait := stopGrace - f.now.Sub(since.Time); wait > 0 {
+			return verdict{reason: reason, message: "The runner is being stopped", again: wait}
+		}
+	}
+	return verdict{kind: stop, reason: v1alpha1.ReasonSuspended, message: "Stopped on request"}
+}
+
+// judgeTime says where an attempt that goes on stands, and ends it when its
+// time is up and the runner has not done so.
+func (f situation) judgeTime() verdict {
+	v := verdict{reason: v1alpha1.ReasonStarting, message: "The pod is being made"}
+	running := f.ready != nil && f.ready.Status == metav1.ConditionTrue
+	if f.ready != nil && f.ready.Status == metav1.ConditionFalse {
+		v.message = f.ready.Message
+		if f.ready.Reason != v1alpha1.ReasonPodPending {
+			v.reason, v.blocked = f.ready.Reason, true
+		}
+	}
+	if running {
+		v.reason, v.message = v1alpha1.ReasonRunning, "The agent runs in Pod "+f.task.Status.PodName
+	}
+	left := deadline(f.task).Sub(f.now)
+	if running {
+		left += deadlineGrace
+	}
+	if left <= 0 {
+		return verdict{kind: fail, reason: v1alpha1.ReasonDeadlineExceeded,
+			message: fmt.Sprintf("limits.activeSeconds (%d) has passed; the task stood at %s: %s", int(active(f.task).Seconds()), v.reason, v.message)}
+	}
+	v.again = left
+	return v
+}
+
+// active is how long the task may be active.
+func active(task *v1alpha1.AgentTask) time.Duration {
+	if s := task.Spec.Limits.ActiveSeconds; s > 0 {
+		return time.Duration(s) * time.Second
+	}
+	return defaultActive
+}
+
+// deadline is when the task's active time is up. Before the first attempt it
+// counts from the creation.
+func deadline(task *v1alpha1.AgentTask) time.Time {
+	start := task.CreationTimestamp.Time
+	if t := task.Status.StartTime; t != nil {
+		start = t.Time
+	}
+	return start.Add(active(task))
+}
+
+func maxAttempts(task *v1alpha1.AgentTask) int {
+	if n := task.Spec.Retry.MaxAttempts; n > 0 {
+		return int(n)
+	}
+	return defaultAttempts
+}
+
+// losses counts the attempts that were lost; those that the user stopped do not count.
+func losses(task *v1alpha1.AgentTask) int {
+	n := 0
+	for _, a := range task.Status.Attempts {
+		if a.Reason != v1alpha1.ReasonSuspended {
+			n++
+		}
+	}
+	return n
+}
+
+func summary(task *v1alpha1.AgentTask, res *v1alpha1.TaskResult) string {
+	turns := int32(0)
+	if t := task.Status.Progress.Turns; t != nil {
+		turns = *t
+	}
+	if len(res.Verifications) == 0 {
+		return fmt.Sprintf("The agent finished after %d turns; the task has no verify command", turns)
+	}
+	return fmt.Sprintf("The agent finished after %d turns and %d of %d verify commands passed", turns, len(res.Verifications), len(res.Verifications))
+}
+
+func readyOf(sb *v1alpha1.Sandbox) *metav1.Condition {
+	if sb == nil {
+		return nil
+	}
+	return meta.FindStatusCondition(sb.Status.Conditions, v1alpha1.ConditionReady)
+}

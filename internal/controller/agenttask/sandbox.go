@@ -1,0 +1,196 @@
+package agenttask
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
+	logf "sigs.k8s.io/controller-runtime/pkg/log"
+
+	"github.com/sampan-dev/sampan/api/v1alpha1"
+)
+
+// goneInterval is how often a leaving Sandbox is looked at besides its watch.
+const goneInterval = 2 * time.Second
+
+// claim takes a named Sandbox for an attempt, if it is free and nobody waits
+// longer. The patch carries the resourceVersion: of two claims one fails.
+func (r *Reconciler) claim(ctx context.Context, s *scope, attempt int32) (bool, error) {
+	name := s.task.Spec.Sandbox.SandboxRef.Name
+	var sb v1alpha1.Sandbox
+	err := r.Get(ctx, types.NamespacedName{Namespace: s.task.Namespace, Name: name}, &sb)
+	if apierrors.IsNotFound(err) {
+		r.wait(s, v1alpha1.ReasonSandboxNotFound, fmt.Sprintf("spec.sandbox.sandboxRef: there is no Sandbox %s in namespace %s", name, s.task.Namespace))
+		return false, nil
+	}
+	if err != nil {
+		return false, fmt.Errorf("reading Sandbox %s: %w", name, err)
+	}
+	if claimed(&sb, s.task, attempt) {
+		return true, nil
+	}
+	ahead, err := r.aheadOf(ctx, s.task, &sb)
+	if err != nil {
+		return false, err
+	}
+	if ahead != "" {
+		s.standing(v1alpha1.ReasonSandboxBusy, fmt.Sprintf("Sandbox %s is taken by AgentTask %s", name, ahead), false)
+		s.requeueWithin(max(deadline(s.task).Sub(r.Clock.Now()), time.Second))
+		return false, nil
+	}
+	before := sb.DeepCopy()
+	sb.Spec.TaskRef = reference(s.task, attempt)
+	if err := r.Patch(ctx, &sb, optimistic(before)); err != nil {
+		return false, fmt.Errorf("claiming Sandbox %s: %w", name, err)
+	}
+	logf.FromContext(ctx).Info("Claimed Sandbox", "sandbox", name, "attempt", attempt)
+	return true, nil
+}
+
+// aheadOf names the task that holds a Sandbox, or that has waited longer for
+// it; empty if it is this task's turn.
+func (r *Reconciler) aheadOf(ctx context.Context, task *v1alpha1.AgentTask, sb *v1alpha1.Sandbox) (string, error) {
+	var list v1alpha1.AgentTaskList
+	err := r.List(ctx, &list, client.InNamespace(task.Namespace), client.MatchingFields{indexSandboxRef: sb.Name})
+	if err != nil {
+		return "", fmt.Errorf("listing AgentTasks of Sandbox %s: %w", sb.Name, err)
+	}
+	holder := sb.Spec.TaskRef
+	for i := range list.Items {
+		t := &list.Items[i]
+		if string(t.UID) == holder.UID && t.UID != task.UID && !finished(t) {
+			return t.Name, nil
+		}
+	}
+	for i := range list.Items {
+		t := &list.Items[i]
+		if waits(t) && before(t, task) {
+			return t.Name, nil
+		}
+	}
+	return "", nil
+}
+
+// waits reports whether a task wants its Sandbox and does not have it.
+func waits(t *v1alpha1.AgentTask) bool {
+	return !finished(t) && !attemptOpen(t) && t.Spec.State == v1alpha1.TaskActive && t.DeletionTimestamp.IsZero()
+}
+
+// before orders tasks by creation, then by name.
+func before(a, b *v1alpha1.AgentTask) bool {
+	if !a.CreationTimestamp.Equal(&b.CreationTimestamp) {
+		return a.CreationTimestamp.Before(&b.CreationTimestamp)
+	}
+	return a.Name < b.Name
+}
+
+// release gives a named Sandbox back if this task holds it.
+func (r *Reconciler) release(ctx context.Context, s *scope) error {
+	if s.sandbox == nil || s.sandbox.Spec.TaskRef.UID != string(s.task.UID) {
+		return nil
+	}
+	before := s.sandbox.DeepCopy()
+	s.sandbox.Spec.TaskRef = v1alpha1.TaskReference{}
+	if err := r.Patch(ctx, s.sandbox, optimistic(before)); client.IgnoreNotFound(err) != nil {
+		return fmt.Errorf("releasing Sandbox %s: %w", s.sandbox.Name, err)
+	}
+	logf.FromContext(ctx).Info("Released Sandbox", "sandbox", s.sandbox.Name)
+	return nil
+}
+
+// deleteSandbox deletes the task's own Sandbox and reports whether it is gone,
+// and with it, by its finalizer, the pod.
+func (r *Reconciler) deleteSandbox(ctx context.Context, s *scope) (bool, error) {
+	var sb v1alpha1.Sandbox
+	key := types.NamespacedName{Namespace: s.task.Namespace, Name: s.task.Status.SandboxName}
+	err := r.APIReader.Get(ctx, key, &sb)
+	if apierrors.IsNotFound(err) {
+		return true, nil
+	}
+	if err != nil {
+		return false, fmt.Errorf("reading Sandbox %s: %w", key.Name, err)
+	}
+	if !metav1.IsControlledBy(&sb, s.task) {
+		return true, nil
+	}
+	s.requeueWithin(goneInterval)
+	if !sb.DeletionTimestamp.IsZero() {
+		return false, nil
+	}
+	if err := r.Delete(ctx, &sb, client.Preconditions{UID: &sb.UID}); client.IgnoreNotFound(err) != nil {
+		return false, fmt.Errorf("deleting Sandbox %s: %w", key.Name, err)
+	}
+	return false, nil
+}
+
+// cleanUp frees what an ended task holds, and deletes the task when its time
+// has come. The pod of an own Sandbox stays, ended, so that its log can be read.
+func (r *Reconciler) cleanUp(ctx context.Context, s *scope) error {
+	if named(s.task) {
+		if err := r.release(ctx, s); err != nil {
+			return err
+		}
+	} else if err := r.stopPod(ctx, s); err != nil {
+		return err
+	}
+	ttl := s.task.Spec.TTLSecondsAfterFinished
+	if ttl == nil || s.task.Status.CompletionTime == nil {
+		return nil
+	}
+	left := s.task.Status.CompletionTime.Add(time.Duration(*ttl) * time.Second).Sub(r.Clock.Now())
+	if left > 0 {
+		s.requeueWithin(left)
+		return nil
+	}
+	logf.FromContext(ctx).Info("Deleted AgentTask after its TTL")
+	return r.Delete(ctx, s.task, client.Preconditions{UID: &s.task.UID, ResourceVersion: &s.task.ResourceVersion})
+}
+
+// stopPod removes a pod that still runs though its task has ended: at once when
+// the runner did not end it, else after a grace.
+func (r *Reconciler) stopPod(ctx context.Context, s *scope) error {
+	if s.sandbox == nil || s.pod == nil || s.sandbox.Spec.State == v1alpha1.SandboxSuspended || podEnded(s.pod) {
+		return nil
+	}
+	st := s.task.Status
+	if st.Result.Attempt == st.Attempt && st.CompletionTime != nil {
+		if wait := stopGrace - r.Clock.Since(st.CompletionTime.Time); wait > 0 {
+			s.requeueWithin(wait)
+			return nil
+		}
+	}
+	before := s.sandbox.DeepCopy()
+	s.sandbox.Spec.State = v1alpha1.SandboxSuspended
+	if err := r.Patch(ctx, s.sandbox, optimistic(before)); client.IgnoreNotFound(err) != nil {
+		return fmt.Errorf("stopping Sandbox %s: %w", s.sandbox.Name, err)
+	}
+	return nil
+}
+
+// finalize gives back or removes the Sandbox, then lets the task go.
+func (r *Reconciler) finalize(ctx context.Context, s *scope) error {
+	if !controllerutil.ContainsFinalizer(s.task, Finalizer) {
+		return nil
+	}
+	if err := r.gather(ctx, s); err != nil {
+		return err
+	}
+	gone, err := true, error(nil)
+	switch {
+	case s.task.Status.SandboxName == "" && !named(s.task):
+	case named(s.task):
+		err = r.release(ctx, s)
+	default:
+		gone, err = r.deleteSandbox(ctx, s)
+	}
+	if err != nil || !gone {
+		return err
+	}
+	controllerutil.RemoveFinalizer(s.task, Finalizer)
+	return r.Patch(ctx, s.task, optimistic(s.before))
+}

@@ -1,0 +1,66 @@
+package agenttask
+
+import (
+	"strings"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/sampan-dev/sampan/api/v1alpha1"
+)
+
+// maxMessage keeps a condition's message short; the whole is in the transcript.
+const maxMessage = 1024
+
+// condition sets a condition of the task.
+func (s *scope) condition(c metav1.Condition) {
+	c.ObservedGeneration = s.task.Generation
+	c.Message = clip(c.Message, maxMessage)
+	meta.SetStatusCondition(&s.task.Status.Conditions, c)
+}
+
+// standing says where a task stands that has not ended.
+func (s *scope) standing(reason, message string, blocked bool) {
+	s.condition(metav1.Condition{Type: v1alpha1.ConditionSucceeded, Status: metav1.ConditionUnknown, Reason: reason, Message: message})
+	s.condition(metav1.Condition{Type: v1alpha1.ConditionReady, Status: metav1.ConditionFalse, Reason: reason, Message: message})
+	suspended := reason == v1alpha1.ReasonSuspended
+	s.abnormal(v1alpha1.ConditionStalled, blocked, reason, message)
+	s.abnormal(v1alpha1.ConditionReconciling, !blocked && !suspended, reason, message)
+}
+
+// finish says how a task ended.
+func (s *scope) finish(now time.Time, succeeded bool, reason, message string) {
+	status := metav1.ConditionFalse
+	if succeeded {
+		status = metav1.ConditionTrue
+	}
+	s.condition(metav1.Condition{Type: v1alpha1.ConditionSucceeded, Status: status, Reason: reason, Message: message})
+	s.condition(metav1.Condition{Type: v1alpha1.ConditionReady, Status: status, Reason: reason, Message: message})
+	s.abnormal(v1alpha1.ConditionStalled, !succeeded, reason, message)
+	s.abnormal(v1alpha1.ConditionReconciling, false, reason, message)
+	s.task.Status.CompletionTime = new(metav1.NewTime(now))
+}
+
+// abnormal sets a condition that is present only while it is True.
+func (s *scope) abnormal(kind string, on bool, reason, message string) {
+	if !on {
+		meta.RemoveStatusCondition(&s.task.Status.Conditions, kind)
+		return
+	}
+	s.condition(metav1.Condition{Type: kind, Status: metav1.ConditionTrue, Reason: reason, Message: message})
+}
+
+// clip cuts a text to n bytes, at a character's border.
+func clip(text string, n int) string {
+	if len(text) <= n {
+		return text
+	}
+	return strings.ToValidUTF8(text[:n-3], "") + "..."
+}
+
+// podEnded reports whether nothing of a pod runs any more.
+func podEnded(pod *corev1.Pod) bool {
+	return pod.Status.Phase == corev1.PodSucceeded || pod.Status.Phase == corev1.PodFailed
+}

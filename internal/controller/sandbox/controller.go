@@ -1,0 +1,135 @@
+// Package sandbox gives every Sandbox its pod, exactly one at a time, and says
+// on the Sandbox how that pod is doing.
+package sandbox
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/equality"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/client-go/tools/events"
+	"k8s.io/utils/clock"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/controller"
+	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
+
+	"github.com/sampan-dev/sampan/api/v1alpha1"
+	"github.com/sampan-dev/sampan/internal/controller/registry"
+)
+
+// Finalizer keeps a Sandbox until its pod is gone, so that who sees the Sandbox
+// gone knows that nothing of it runs.
+const Finalizer = "sampan.dev/sandbox"
+
+// Options are what every pod is made with.
+type Options struct {
+	RunnerImage    string
+	SandboxImage   string
+	UserNamespaces bool
+	// Workers is how many Sandboxes are reconciled at once.
+	Workers int
+}
+
+// Reconciler reconciles Sandboxes.
+type Reconciler struct {
+	client.Client
+	// APIReader reads past the cache, for decisions that a stale read would spoil.
+	APIReader client.Reader
+	Recorder  events.EventRecorder
+	Clock     clock.PassiveClock
+	Registry  *registry.Store
+	Options   Options
+}
+
+// scope is what one reconcile knows.
+type scope struct {
+	// sandbox is changed as the reconcile goes; before is how it was read.
+	sandbox, before *v1alpha1.Sandbox
+	// pod is the pod of status.podName, or nil.
+	pod *corev1.Pod
+	// facts become the conditions.
+	facts facts
+	// events are sent after the status was written.
+	events []event
+	// requeue asks for another look after that time; 0 does not.
+	requeue time.Duration
+}
+
+type event struct{ kind, reason, action, note string }
+
+func (s *scope) event(kind, reason, action, format string, args ...any) {
+	s.events = append(s.events, event{kind, reason, action, fmt.Sprintf(format, args...)})
+}
+
+// +kubebuilder:rbac:groups=sampan.dev,resources=sandboxes,verbs=get;list;watch;update;patch
+// +kubebuilder:rbac:groups=sampan.dev,resources=sandboxes/status,verbs=get;patch
+// +kubebuilder:rbac:groups=sampan.dev,resources=sandboxes/finalizers,verbs=update
+// +kubebuilder:rbac:groups="",resources=pods,verbs=get;list;watch;create;delete
+// +kubebuilder:rbac:groups="",resources=serviceaccounts,verbs=get;create
+// +kubebuilder:rbac:groups=rbac.authorization.k8s.io,resources=roles,verbs=get;create;update
+// +kubebuilder:rbac:groups=rbac.authorization.k8s.io,resources=rolebindings,verbs=get;create
+// +kubebuilder:rbac:groups="",resources=configmaps,verbs=get;list;watch;create
+// +kubebuilder:rbac:groups="",resources=namespaces,verbs=get;list;watch
+// +kubebuilder:rbac:groups="",resources=events,verbs=list
+// +kubebuilder:rbac:groups=events.k8s.io,resources=events,verbs=create;patch
+
+// SetupWithManager registers the controller.
+func (r *Reconciler) SetupWithManager(mgr ctrl.Manager) error {
+	return ctrl.NewControllerManagedBy(mgr).
+		Named("sandbox").
+		For(&v1alpha1.Sandbox{}).
+		Owns(&corev1.Pod{}).
+		WithOptions(controller.Options{MaxConcurrentReconciles: r.Options.Workers}).
+		Complete(r)
+}
+
+// Reconcile brings one Sandbox closer to its spec.
+func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result, error) {
+	sb := &v1alpha1.Sandbox{}
+	if err := r.Get(ctx, req.NamespacedName, sb); err != nil {
+		return ctrl.Result{}, client.IgnoreNotFound(err)
+	}
+	s := &scope{sandbox: sb, before: sb.DeepCopy()}
+	if !sb.DeletionTimestamp.IsZero() {
+		return ctrl.Result{RequeueAfter: podGoneInterval}, r.finalize(ctx, s)
+	}
+	if controllerutil.AddFinalizer(sb, Finalizer) {
+		if err := r.Patch(ctx, sb, client.MergeFromWithOptions(s.before, client.MergeFromWithOptimisticLock{})); err != nil {
+			return ignoreStale(err)
+		}
+		s.before = sb.DeepCopy()
+	}
+	err := r.reconcilePod(ctx, s)
+	if err != nil {
+		return ignoreStale(err)
+	}
+	return r.writeStatus(ctx, s)
+}
+
+// writeStatus turns facts into conditions and writes them where they changed.
+func (r *Reconciler) writeStatus(ctx context.Context, s *scope) (ctrl.Result, error) {
+	s.facts.apply(s.sandbox)
+	if !equality.Semantic.DeepEqual(s.before.Status, s.sandbox.Status) {
+		patch := client.MergeFromWithOptions(s.before, client.MergeFromWithOptimisticLock{})
+		if err := r.Status().Patch(ctx, s.sandbox, patch); err != nil {
+			return ignoreStale(err)
+		}
+	}
+	for _, e := range s.events {
+		r.Recorder.Eventf(s.sandbox, nil, e.kind, e.reason, e.action, "%s", e.note)
+	}
+	return ctrl.Result{RequeueAfter: s.requeue}, nil
+}
+
+// ignoreStale asks for another try where the cache was behind: the watch will
+// bring what is new, and a conflict is no fault worth a log line.
+func ignoreStale(err error) (ctrl.Result, error) {
+	if apierrors.IsConflict(err) {
+		return ctrl.Result{RequeueAfter: 10 * time.Millisecond}, nil
+	}
+	return ctrl.Result{}, client.IgnoreNotFound(err)
+}

@@ -1,0 +1,94 @@
+package sandbox
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/sampan-dev/sampan/api/v1alpha1"
+	"github.com/sampan-dev/sampan/internal/controller/registry"
+	"github.com/sampan-dev/sampan/internal/models"
+	"github.com/sampan-dev/sampan/internal/podspec"
+)
+
+// input is what the pod and the objects beside it are made from.
+type input struct {
+	podspec.Input
+	// document is the registry's text for the runner.
+	document string
+}
+
+// podInput gathers what the pod is made from. The problem is something that a
+// user has to mend; the error is something to try again.
+func (r *Reconciler) podInput(ctx context.Context, sb *v1alpha1.Sandbox) (*input, *problem, error) {
+	entry, err := r.Registry.Load(ctx, sb.Namespace)
+	if err != nil {
+		return nil, registryProblem(err), retryable(err)
+	}
+	scopes, err := registry.Scopes(ctx, r, sb.Namespace)
+	if err != nil {
+		return nil, nil, err
+	}
+	in := &input{document: entry.Document, Input: podspec.Input{
+		Sandbox: sb, PodName: PodName(sb), ConfigName: PodName(sb),
+		RunnerImage: r.Options.RunnerImage, SandboxImage: r.Options.SandboxImage,
+		Scopes: scopes, UserNamespaces: r.Options.UserNamespaces,
+	}}
+	if !oneShot(sb) {
+		in.ModelKeys, in.Scripts = registry.Inputs(entry.All(scopes))
+		for i := range in.ModelKeys {
+			in.ModelKeys[i].Optional = true
+		}
+		for i := range in.Scripts {
+			in.Scripts[i].Optional = true
+		}
+		return in, nil, nil
+	}
+	task, err := r.task(ctx, sb)
+	if err != nil {
+		return nil, nil, err
+	}
+	candidates, err := entry.Route(task, scopes)
+	if err != nil {
+		return nil, &problem{v1alpha1.ReasonModelNotFound, err.Error()}, nil
+	}
+	in.ModelKeys, in.Scripts = registry.Inputs(candidates)
+	in.Prompt = task.Spec.PromptFrom
+	return in, nil, nil
+}
+
+// task reads the task that the Sandbox was made for. A task of the same name
+// and another UID counts as gone.
+func (r *Reconciler) task(ctx context.Context, sb *v1alpha1.Sandbox) (*v1alpha1.AgentTask, error) {
+	var task v1alpha1.AgentTask
+	ref := sb.Spec.TaskRef
+	if err := r.Get(ctx, types.NamespacedName{Namespace: sb.Namespace, Name: ref.Name}, &task); err != nil {
+		return nil, fmt.Errorf("reading AgentTask %s: %w", ref.Name, err)
+	}
+	if string(task.UID) != ref.UID {
+		return nil, apierrors.NewNotFound(v1alpha1.GroupVersion.WithResource("agenttasks").GroupResource(), ref.Name)
+	}
+	return &task, nil
+}
+
+// registryProblem is the problem that a user can mend, or nil.
+func registryProblem(err error) *problem {
+	var invalid *models.InvalidError
+	switch {
+	case errors.As(err, &invalid):
+		return &problem{v1alpha1.ReasonRegistryInvalid, err.Error()}
+	case errors.Is(err, registry.ErrNotFound):
+		return &problem{v1alpha1.ReasonRegistryNotFound, err.Error()}
+	}
+	return nil
+}
+
+func retryable(err error) error {
+	if registryProblem(err) != nil {
+		return nil
+	}
+	return err
+}

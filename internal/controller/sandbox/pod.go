@@ -1,0 +1,240 @@
+package sandbox
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
+	logf "sigs.k8s.io/controller-runtime/pkg/log"
+
+	"github.com/sampan-dev/sampan/api/v1alpha1"
+)
+
+const (
+	// podGoneInterval is how often a leaving pod is looked at besides its watch.
+	podGoneInterval = 5 * time.Second
+	// refusedInterval is how often a refused pod is tried again: quota may have grown.
+	refusedInterval = 15 * time.Second
+	// maxRestartDelay bounds the exponential wait before a dead pod is replaced,
+	// as kubelet's own back-off does.
+	maxRestartDelay = 5 * time.Minute
+)
+
+// errStale says that the cache is behind the API server.
+var errStale = apierrors.NewConflict(v1alpha1.GroupVersion.WithResource("sandboxes").GroupResource(), "", errors.New("cache is behind"))
+
+// PodName is the name of a Sandbox's pod: its own, and, after the pod was
+// replaced, with the number of the replacement.
+func PodName(sb *v1alpha1.Sandbox) string {
+	if n := restarts(sb); n > 0 {
+		return fmt.Sprintf("%s-r%d", sb.Name, n)
+	}
+	return sb.Name
+}
+
+func restarts(sb *v1alpha1.Sandbox) int32 {
+	if sb.Status.Restarts == nil {
+		return 0
+	}
+	return *sb.Status.Restarts
+}
+
+// oneShot tells a Sandbox that was made for one attempt of a task. Its pod is
+// never replaced: the task decides on a new attempt.
+func oneShot(sb *v1alpha1.Sandbox) bool {
+	owner := metav1.GetControllerOf(sb)
+	return owner != nil && owner.Kind == "AgentTask"
+}
+
+// reconcilePod finds, makes, replaces or removes the pod and records what it saw.
+func (r *Reconciler) reconcilePod(ctx context.Context, s *scope) error {
+	if err := r.findPod(ctx, s); err != nil {
+		return err
+	}
+	switch {
+	case s.facts.conflict != "":
+		return nil
+	case s.sandbox.Spec.State == v1alpha1.SandboxSuspended:
+		return r.suspend(ctx, s)
+	case s.pod == nil && s.sandbox.Status.PodName != "":
+		return r.podGone(ctx, s)
+	case s.pod == nil:
+		return r.createPod(ctx, s)
+	}
+	if err := r.followTask(ctx, s); err != nil {
+		return err
+	}
+	r.observePod(ctx, s)
+	return r.replaceDeadPod(ctx, s)
+}
+
+// findPod reads the Sandbox's pod from the cache and checks whose it is.
+func (r *Reconciler) findPod(ctx context.Context, s *scope) error {
+	name := s.sandbox.Status.PodName
+	if name == "" {
+		name = PodName(s.sandbox)
+	}
+	pod := &corev1.Pod{}
+	err := r.Get(ctx, types.NamespacedName{Namespace: s.sandbox.Namespace, Name: name}, pod)
+	if apierrors.IsNotFound(err) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("reading Pod %s: %w", name, err)
+	}
+	s.adopt(pod)
+	return nil
+}
+
+// adopt takes a pod that belongs to the Sandbox, and reports any other.
+func (s *scope) adopt(pod *corev1.Pod) {
+	if !metav1.IsControlledBy(pod, s.sandbox) {
+		s.facts.conflict = "Pod " + pod.Name
+		return
+	}
+	s.pod = pod
+	s.sandbox.Status.PodName = pod.Name
+}
+
+// suspend removes the pod and, once it is gone, makes room for the next one.
+func (r *Reconciler) suspend(ctx context.Context, s *scope) error {
+	s.facts.suspended = true
+	if s.pod != nil {
+		s.requeue = podGoneInterval
+		return r.deletePod(ctx, s.pod)
+	}
+	if s.sandbox.Status.PodName == "" {
+		return nil
+	}
+	live, err := r.livePod(ctx, s)
+	if err != nil || live {
+		return err
+	}
+	s.forgetPod()
+	return nil
+}
+
+// forgetPod makes the next pod one of another name.
+func (s *scope) forgetPod() {
+	s.sandbox.Status.Restarts = new(restarts(s.sandbox) + 1)
+	s.sandbox.Status.PodName = ""
+	s.sandbox.Status.PodIP = ""
+	s.sandbox.Status.NodeName = ""
+}
+
+// podGone deals with a pod that was there and is not any more. A pod that
+// served a task is not replaced under it: the task has to see the loss first.
+func (r *Reconciler) podGone(ctx context.Context, s *scope) error {
+	live, err := r.livePod(ctx, s)
+	if err != nil || live {
+		return err
+	}
+	s.facts.lost = true
+	if oneShot(s.sandbox) || s.sandbox.Spec.TaskRef.Name != "" {
+		return nil
+	}
+	s.event(corev1.EventTypeWarning, v1alpha1.ReasonPodLost, "Replace", "Pod %s is gone and will be replaced", s.sandbox.Status.PodName)
+	s.forgetPod()
+	s.facts.lost = false
+	return nil
+}
+
+// livePod reports whether the pod is on the API server though not in the cache.
+func (r *Reconciler) livePod(ctx context.Context, s *scope) (bool, error) {
+	var pod corev1.Pod
+	err := r.APIReader.Get(ctx, types.NamespacedName{Namespace: s.sandbox.Namespace, Name: s.sandbox.Status.PodName}, &pod)
+	if apierrors.IsNotFound(err) {
+		return false, nil
+	}
+	if err != nil {
+		return false, fmt.Errorf("reading Pod %s: %w", s.sandbox.Status.PodName, err)
+	}
+	s.adopt(&pod)
+	r.observePod(ctx, s)
+	return true, nil
+}
+
+// createPod makes the pod and what it needs. The Sandbox is read past the cache
+// first: on a stale one a pod of an earlier name would be made a second time.
+func (r *Reconciler) createPod(ctx context.Context, s *scope) error {
+	var live v1alpha1.Sandbox
+	if err := r.APIReader.Get(ctx, client.ObjectKeyFromObject(s.sandbox), &live); err != nil {
+		return fmt.Errorf("reading Sandbox %s: %w", s.sandbox.Name, err)
+	}
+	if live.UID != s.sandbox.UID || live.ResourceVersion != s.sandbox.ResourceVersion {
+		return errStale
+	}
+	in, problem, err := r.podInput(ctx, s.sandbox)
+	if err != nil {
+		return err
+	}
+	if problem != nil {
+		s.facts.problem = problem
+		s.requeue = refusedInterval
+		return nil
+	}
+	if err := r.ensureIdentity(ctx, s, in); err != nil || s.facts.conflict != "" {
+		return err
+	}
+	return r.ensurePod(ctx, s, in)
+}
+
+// replaceDeadPod removes a pod that ended, where nobody needs its record, so
+// that the next reconcile makes a new one. The wait grows with each restart.
+func (r *Reconciler) replaceDeadPod(ctx context.Context, s *scope) error {
+	if oneShot(s.sandbox) || s.sandbox.Spec.TaskRef.Name != "" || !s.facts.dead() {
+		return nil
+	}
+	if s.pod.DeletionTimestamp != nil {
+		return nil
+	}
+	delay := min(10*time.Second<<min(restarts(s.sandbox), 10), maxRestartDelay)
+	wait := delay - r.Clock.Since(s.facts.diedAt)
+	if wait > 0 {
+		s.requeue = wait
+		return nil
+	}
+	s.event(corev1.EventTypeWarning, s.facts.reason, "Replace", "Pod %s ended and will be replaced: %s", s.pod.Name, s.facts.message)
+	return r.deletePod(ctx, s.pod)
+}
+
+func (r *Reconciler) deletePod(ctx context.Context, pod *corev1.Pod) error {
+	if pod.DeletionTimestamp != nil {
+		return nil
+	}
+	err := r.Delete(ctx, pod, client.Preconditions{UID: &pod.UID})
+	if err != nil && !apierrors.IsNotFound(err) {
+		return fmt.Errorf("deleting Pod %s: %w", pod.Name, err)
+	}
+	logf.FromContext(ctx).Info("Deleted Pod", "pod", pod.Name)
+	return nil
+}
+
+// finalize removes the pod and lets the Sandbox go when it is gone for sure.
+func (r *Reconciler) finalize(ctx context.Context, s *scope) error {
+	if !controllerutil.ContainsFinalizer(s.sandbox, Finalizer) {
+		return nil
+	}
+	name := s.sandbox.Status.PodName
+	if name == "" {
+		name = PodName(s.sandbox)
+	}
+	var pod corev1.Pod
+	err := r.APIReader.Get(ctx, types.NamespacedName{Namespace: s.sandbox.Namespace, Name: name}, &pod)
+	if err == nil && metav1.IsControlledBy(&pod, s.sandbox) {
+		return r.deletePod(ctx, &pod)
+	}
+	if client.IgnoreNotFound(err) != nil {
+		return fmt.Errorf("reading Pod %s: %w", name, err)
+	}
+	controllerutil.RemoveFinalizer(s.sandbox, Finalizer)
+	_, err = ignoreStale(r.Patch(ctx, s.sandbox, client.MergeFromWithOptions(s.before, client.MergeFromWithOptimisticLock{})))
+	return err
+}

@@ -1,0 +1,176 @@
+package sandbox
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+
+	"github.com/sampan-dev/sampan/api/v1alpha1"
+	"github.com/sampan-dev/sampan/internal/podspec"
+)
+
+// stateOf reads a pod's status. The first cause that is found, from the most
+// telling to the least, names the state.
+func stateOf(pod *corev1.Pod) podState {
+	for _, look := range []func(*corev1.Pod) *podState{leaving, evicted, ended, blocked, unschedulable} {
+		if s := look(pod); s != nil {
+			return *s
+		}
+	}
+	for _, c := range pod.Status.Conditions {
+		if c.Type == corev1.PodReady && c.Status == corev1.ConditionTrue {
+			return podState{phase: podReady, reason: v1alpha1.ReasonReady, message: "Pod " + pod.Name + " runs"}
+		}
+	}
+	return podState{phase: podWaiting, reason: v1alpha1.ReasonPodPending, message: "Pod " + pod.Name + " is starting"}
+}
+
+// leaving: somebody deleted the pod, or its node is gone.
+func leaving(pod *corev1.Pod) *podState {
+	if pod.DeletionTimestamp == nil {
+		return nil
+	}
+	reason, message := v1alpha1.ReasonPodLost, "Pod "+pod.Name+" is being deleted"
+	for _, c := range pod.Status.Conditions {
+		if c.Type == corev1.DisruptionTarget && c.Status == corev1.ConditionTrue {
+			reason, message = disruption(c)
+		}
+	}
+	return &podState{phase: podDead, reason: reason, message: message, diedAt: pod.DeletionTimestamp.Time}
+}
+
+func disruption(c corev1.PodCondition) (reason, message string) {
+	switch c.Reason {
+	case "DeletionByTaintManager", "DeletionByPodGC":
+		return v1alpha1.ReasonNodeLost, c.Message
+	case corev1.PodReasonTerminationByKubelet, "EvictionByEvictionAPI", corev1.PodReasonPreemptionByScheduler:
+		return v1alpha1.ReasonEvicted, c.Message
+	}
+	return v1alpha1.ReasonPodLost, c.Message
+}
+
+// evicted: kubelet ended the pod as a whole.
+func evicted(pod *corev1.Pod) *podState {
+	if pod.Status.Phase != corev1.PodFailed || pod.Status.Reason == "" {
+		return nil
+	}
+	reason := v1alpha1.ReasonPodLost
+	switch pod.Status.Reason {
+	case "Evicted", "Preempting":
+		reason = v1alpha1.ReasonEvicted
+	case "NodeLost", "NodeShutdown", "Terminated":
+		reason = v1alpha1.ReasonNodeLost
+	}
+	return &podState{phase: podDead, reason: reason, message: pod.Status.Message, diedAt: transition(pod)}
+}
+
+// ended: a container ended. The sandbox container is looked at first: when it
+// goes, the runner soon does too, and only the first says why.
+func ended(pod *corev1.Pod) *podState {
+	for _, name := range []string{podspec.SandboxContainer, podspec.RunnerContainer} {
+		c := status(pod, name)
+		if c == nil || c.State.Terminated == nil {
+			continue
+		}
+		t := c.State.Terminated
+		reason, message := causeOfEnd(name, t)
+		return &podState{phase: podDead, reason: reason, message: message, diedAt: t.FinishedAt.Time}
+	}
+	return nil
+}
+
+func causeOfEnd(container string, t *corev1.ContainerStateTerminated) (reason, message string) {
+	switch {
+	case t.Reason == "OOMKilled":
+		return v1alpha1.ReasonOOMKilled, fmt.Sprintf("Container %s went over its memory limit and was killed", container)
+	case container == podspec.SandboxContainer && serverMissing(t.Message):
+		return v1alpha1.ReasonSandboxServerMissing, missingMessage
+	case t.Reason == "StartError" || t.Reason == "ContainerCannotRun":
+		return v1alpha1.ReasonContainerConfigError, fmt.Sprintf("Container %s could not start: %s", container, t.Message)
+	case t.ExitCode == 0:
+		return v1alpha1.ReasonPodFinished, fmt.Sprintf("Container %s ended", container)
+	case container == podspec.SandboxContainer:
+		return v1alpha1.ReasonSandboxLost, fmt.Sprintf("Container %s ended with exit code %d", container, t.ExitCode)
+	}
+	return v1alpha1.ReasonRunnerCrashed, fmt.Sprintf("Container %s ended with exit code %d", container, t.ExitCode)
+}
+
+const missingMessage = "The sandbox image has no agent-runner on its PATH; use an image that has it, or leave out the image"
+
+// serverMissing reads the runtime's message; the words are runc's and the
+// kernel's, and the same in containerd and CRI-O.
+func serverMissing(message string) bool {
+	return strings.Contains(message, "agent-runner") &&
+		(strings.Contains(message, "executable file not found") || strings.Contains(message, "no such file or directory"))
+}
+
+// blocked: a container waits for something that somebody has to mend.
+func blocked(pod *corev1.Pod) *podState {
+	for i := range pod.Status.ContainerStatuses {
+		c := &pod.Status.ContainerStatuses[i]
+		if c.State.Waiting == nil {
+			continue
+		}
+		if reason := causeOfWait(c.Name, c.State.Waiting); reason != "" {
+			message := fmt.Sprintf("Container %s: %s", c.Name, c.State.Waiting.Message)
+			phase := podBlocked
+			if reason == v1alpha1.ReasonSandboxServerMissing {
+				message, phase = missingMessage, podDead
+			}
+			return &podState{phase: phase, reason: reason, message: message, diedAt: transition(pod)}
+		}
+	}
+	return nil
+}
+
+func causeOfWait(container string, w *corev1.ContainerStateWaiting) string {
+	switch w.Reason {
+	case "ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull", "RegistryUnavailable", "SignatureValidationFailed":
+		return v1alpha1.ReasonImagePullFailed
+	case "CreateContainerConfigError":
+		switch {
+		case strings.Contains(w.Message, "secret"), strings.Contains(w.Message, "Secret"):
+			return v1alpha1.ReasonSecretNotFound
+		case strings.Contains(w.Message, "configmap"), strings.Contains(w.Message, "ConfigMap"):
+			return v1alpha1.ReasonConfigMapNotFound
+		}
+		return v1alpha1.ReasonContainerConfigError
+	case "CreateContainerError", "RunContainerError":
+		if container == podspec.SandboxContainer && serverMissing(w.Message) {
+			return v1alpha1.ReasonSandboxServerMissing
+		}
+		return v1alpha1.ReasonContainerConfigError
+	}
+	return ""
+}
+
+func unschedulable(pod *corev1.Pod) *podState {
+	for _, c := range pod.Status.Conditions {
+		if c.Type == corev1.PodScheduled && c.Status == corev1.ConditionFalse && c.Reason == corev1.PodReasonUnschedulable {
+			return &podState{phase: podBlocked, reason: v1alpha1.ReasonUnschedulable, message: c.Message}
+		}
+	}
+	return nil
+}
+
+func status(pod *corev1.Pod, container string) *corev1.ContainerStatus {
+	for i := range pod.Status.ContainerStatuses {
+		if pod.Status.ContainerStatuses[i].Name == container {
+			return &pod.Status.ContainerStatuses[i]
+		}
+	}
+	return nil
+}
+
+// transition is when a pod's conditions last changed.
+func transition(pod *corev1.Pod) time.Time {
+	last := pod.CreationTimestamp.Time
+	for _, c := range pod.Status.Conditions {
+		if c.LastTransitionTime.After(last) {
+			last = c.LastTransitionTime.Time
+		}
+	}
+	return last
+}

@@ -1,0 +1,164 @@
+package sandbox
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	logf "sigs.k8s.io/controller-runtime/pkg/log"
+
+	"github.com/sampan-dev/sampan/api/v1alpha1"
+)
+
+// slowStart is how long a pod may be without a cause before its events are
+// asked for one: what kubelet cannot mount is told nowhere else.
+const slowStart = 5 * time.Second
+
+// maxMessage keeps a condition's message short; the whole is in the pod.
+const maxMessage = 1024
+
+// problem is something that a user has to mend before a pod can be made.
+type problem struct{ reason, message string }
+
+// facts are what a reconcile saw. apply turns them into conditions.
+type facts struct {
+	// conflict names an object that is in the way and belongs to somebody else.
+	conflict  string
+	problem   *problem
+	suspended bool
+	// lost: the pod is gone and must not be replaced now.
+	lost bool
+	podState
+}
+
+// podState is what a pod's own status says.
+type podState struct {
+	phase podPhase
+	// reason and message of Ready.
+	reason, message string
+	// diedAt is when a dead pod died.
+	diedAt time.Time
+}
+
+// podPhase is where a pod stands for us.
+type podPhase int
+
+const (
+	podNone podPhase = iota
+	// podWaiting: it starts, or waits for something that heals by itself.
+	podWaiting
+	// podBlocked: it waits for a user to mend something.
+	podBlocked
+	podReady
+	// podDead: it will not work any more.
+	podDead
+)
+
+func (s podState) dead() bool { return s.phase == podDead }
+
+// observePod records the pod's state, its address and its node.
+func (r *Reconciler) observePod(ctx context.Context, s *scope) {
+	if s.pod == nil {
+		return
+	}
+	s.facts.podState = stateOf(s.pod)
+	s.sandbox.Status.PodIP = s.pod.Status.PodIP
+	s.sandbox.Status.NodeName = s.pod.Spec.NodeName
+	if s.facts.phase != podWaiting || s.facts.reason != v1alpha1.ReasonPodPending {
+		return
+	}
+	if age := r.Clock.Since(s.pod.CreationTimestamp.Time); age < slowStart {
+		s.requeue = slowStart - age
+		return
+	}
+	s.requeue = slowStart
+	if p := r.mountProblem(ctx, s.pod); p != nil {
+		s.facts.podState = podState{phase: podBlocked, reason: p.reason, message: p.message}
+	}
+}
+
+// mountProblem asks the pod's events what kubelet cannot mount.
+func (r *Reconciler) mountProblem(ctx context.Context, pod *corev1.Pod) *problem {
+	var list corev1.EventList
+	err := r.APIReader.List(ctx, &list, client.InNamespace(pod.Namespace), client.Limit(100), client.MatchingFields{
+		"involvedObject.uid": string(pod.UID), "reason": "FailedMount",
+	})
+	if err != nil {
+		logf.FromContext(ctx).Error(err, "Could not read the events of a slow pod", "pod", pod.Name)
+		return nil
+	}
+	for i := len(list.Items) - 1; i >= 0; i-- {
+		message := list.Items[i].Message
+		switch {
+		case strings.Contains(message, `secret "`), strings.Contains(message, "references non-existent secret key"):
+			return &problem{v1alpha1.ReasonSecretNotFound, message}
+		case strings.Contains(message, `configmap "`), strings.Contains(message, "references non-existent config key"):
+			return &problem{v1alpha1.ReasonConfigMapNotFound, message}
+		}
+	}
+	if n := len(list.Items); n > 0 {
+		return &problem{v1alpha1.ReasonVolumeFailed, list.Items[n-1].Message}
+	}
+	return nil
+}
+
+// apply writes the conditions that the facts ask for.
+func (f facts) apply(sb *v1alpha1.Sandbox) {
+	sb.Status.ObservedGeneration = sb.Generation
+	state := f.podState
+	switch {
+	case f.conflict != "":
+		state = podState{phase: podBlocked, reason: v1alpha1.ReasonNameConflict,
+			message: f.conflict + " exists and does not belong to this Sandbox; delete it, or use another name"}
+	case f.problem != nil:
+		state = podState{phase: podBlocked, reason: f.problem.reason, message: f.problem.message}
+	case f.suspended:
+		state = podState{phase: podNone, reason: v1alpha1.ReasonSuspended, message: "spec.state is Suspended"}
+	case f.lost:
+		state = podState{phase: podDead, reason: v1alpha1.ReasonPodLost, message: "Pod " + sb.Status.PodName + " is gone"}
+	case f.phase == podNone:
+		state = podState{phase: podWaiting, reason: v1alpha1.ReasonPodPending, message: "The pod is being made"}
+	}
+	setCondition(sb, v1alpha1.ConditionReady, state.phase == podReady, true, state)
+	setCondition(sb, v1alpha1.ConditionReconciling, state.phase == podWaiting, false, state)
+	setCondition(sb, v1alpha1.ConditionStalled, state.phase == podBlocked || state.phase == podDead, false, state)
+}
+
+// setCondition sets a condition; those that are abnormal when True are removed
+// when they are not, as kstatus wants it.
+func setCondition(sb *v1alpha1.Sandbox, kind string, on, keep bool, state podState) {
+	if !on && !keep {
+		meta.RemoveStatusCondition(&sb.Status.Conditions, kind)
+		return
+	}
+	status := metav1.ConditionFalse
+	if on {
+		status = metav1.ConditionTrue
+	}
+	meta.SetStatusCondition(&sb.Status.Conditions, metav1.Condition{
+		Type: kind, Status: status, ObservedGeneration: sb.Generation,
+		Reason: state.reason, Message: clip(state.message),
+	})
+}
+
+func clip(s string) string {
+	if len(s) <= maxMessage {
+		return s
+	}
+	return strings.ToValidUTF8(s[:maxMessage-3], "") + "..."
+}
+
+// refusal is what the API server said, without the wrapping of our own call.
+func refusal(err error) string {
+	var status apierrors.APIStatus
+	if errors.As(err, &status) {
+		return status.Status().Message
+	}
+	return "the API server refused the pod"
+}

@@ -1,0 +1,247 @@
+package harness
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"sort"
+	"strings"
+	"sync"
+	"time"
+	"unicode/utf8"
+
+	"github.com/sampan-dev/sampan/internal/harness/llm"
+	"github.com/sampan-dev/sampan/internal/harness/transcript"
+)
+
+const (
+	// maxParallel read-only calls run at once.
+	maxParallel = 8
+	// toolSlack is what a tool gets beyond its limit to say by itself that it
+	// timed out, with what it has so far.
+	toolSlack = 5 * time.Second
+	// maxResult bounds a result as a last resort; tools bound theirs themselves.
+	maxResult = 256 << 10
+)
+
+// errToolTimeout is the cause when one tool call takes too long.
+var errToolTimeout = errors.New("the tool call timed out")
+
+const (
+	cancelledText = "Cancelled: the run was stopped before this call came to an end."
+	lostText      = "Lost: the sandbox went away before this call came to an end."
+)
+
+// outcome is how a call went.
+type outcome struct {
+	result ToolResult
+	// synthetic: it is not the tool that says so.
+	synthetic bool
+	took      time.Duration
+	// end is set when the run cannot go on.
+	end *stop
+}
+
+// act runs the calls of a reply and gives the model their results. Calls that
+// only read run side by side, but never past one that writes.
+func (r *run) act(ctx context.Context, resp *llm.Response) error {
+	calls := resp.Message.ToolCalls
+	for _, c := range calls {
+		if err := r.append(transcript.ToolCall{ID: c.ID, Name: c.Name, Arguments: c.Arguments}); err != nil {
+			return err
+		}
+	}
+	r.idleClaims, r.open = 0, calls
+	if err := r.sync(activity(calls[0])); err != nil {
+		return err
+	}
+	print := newFingerprint()
+	var end *stop
+	for from := 0; from < len(calls); {
+		to := r.batchEnd(calls, from)
+		outcomes := r.runBatch(ctx, resp, from, to, end)
+		for i, o := range outcomes {
+			if o.end != nil && end == nil {
+				end = o.end
+			}
+			print.add(calls[from+i], o.result.Content)
+			if err := r.answer(calls[from+i], o); err != nil {
+				return err
+			}
+		}
+		from = to
+		if from < len(calls) && end == nil {
+			if err := r.sync(activity(calls[from])); err != nil {
+				return err
+			}
+		}
+	}
+	if end != nil {
+		return end
+	}
+	if err := r.checkLoop(print.sum()); err != nil {
+		return err
+	}
+	return r.sync("thinking")
+}
+
+// batchEnd gives the end of the calls from one on that may run at once.
+func (r *run) batchEnd(calls []llm.ToolCall, from int) int {
+	to := from
+	for to < len(calls) && to-from < maxParallel && r.readOnly(calls[to].Name) {
+		to++
+	}
+	return max(to, from+1)
+}
+
+func (r *run) readOnly(name string) bool { return r.tools[name] && r.cfg.Tools.ReadOnly(name) }
+
+// runBatch runs calls [from, to). Once the run has an end, they are only answered.
+func (r *run) runBatch(ctx context.Context, resp *llm.Response, from, to int, end *stop) []outcome {
+	out := make([]outcome, to-from)
+	one := func(i int) {
+		switch call := resp.Message.ToolCalls[from+i]; {
+		case end != nil:
+			out[i] = unanswered(end)
+		case ctx.Err() != nil:
+			out[i] = unanswered(stopFromContext(ctx))
+		case cutOff(resp, from+i):
+			out[i] = outcome{result: ToolResult{Content: cutCallText, IsError: true}, synthetic: true}
+		case !r.tools[call.Name]:
+			out[i] = outcome{result: ToolResult{Content: r.unknownTool(call.Name), IsError: true}, synthetic: true}
+		default:
+			out[i] = r.runCall(ctx, call)
+		}
+	}
+	if len(out) == 1 {
+		one(0)
+		return out
+	}
+	var wg sync.WaitGroup
+	for i := range out {
+		wg.Go(func() { one(i) })
+	}
+	wg.Wait()
+	return out
+}
+
+// unanswered is the answer to a call that the end of the run cut off.
+func unanswered(end *stop) outcome {
+	text := cancelledText
+	if end.reason == SandboxLost {
+		text = lostText
+	}
+	return outcome{result: ToolResult{Content: text, IsError: true}, synthetic: true, end: end}
+}
+
+// runCall runs one call. It returns soon after ctx ends, also when the tool
+// does not.
+func (r *run) runCall(ctx context.Context, call llm.ToolCall) outcome {
+	began := r.clock.Now()
+	limit := r.cfg.Task.Limits.Tool
+	callCtx, cancel := withTimeout(ctx, r.clock, limit+toolSlack, errToolTimeout)
+	defer cancel()
+	type returned struct {
+		result ToolResult
+		err    error
+	}
+	done := make(chan returned, 1)
+	go func() {
+		var got returned
+		defer func() {
+			if p := recover(); p != nil {
+				got = returned{result: ToolResult{Content: fmt.Sprintf("The tool %s failed: %v", call.Name, p), IsError: true}}
+			}
+			done <- got
+		}()
+		got.result, got.err = r.cfg.Tools.Run(callCtx, call)
+	}()
+	got, ok := awaitFor(callCtx, r.clock, done)
+	o := outcome{result: got.result, took: r.clock.Now().Sub(began)}
+	if ok && got.err == nil {
+		o.result.Content = headTail(o.result.Content, maxResult)
+		return o
+	}
+	var end *stop
+	switch {
+	case ctx.Err() != nil:
+		end = stopFromContext(ctx)
+	case errors.Is(context.Cause(callCtx), errToolTimeout):
+		o.result = ToolResult{Content: fmt.Sprintf("The tool timed out after %s and was stopped.", limit), IsError: true}
+		o.synthetic = true
+		return o
+	default:
+		end = stopf(SandboxLost, "The sandbox went away during a %s call: %v", call.Name, got.err)
+	}
+	cut := unanswered(end)
+	cut.took = o.took
+	return cut
+}
+
+func (r *run) unknownTool(name string) string {
+	names := make([]string, 0, len(r.tools))
+	for n := range r.tools {
+		names = append(names, n)
+	}
+	sort.Strings(names)
+	if len(names) == 0 {
+		return fmt.Sprintf("There is no tool %q. This run has no tools: answer in text.", name)
+	}
+	return fmt.Sprintf("There is no tool %q. The tools are: %s.", name, strings.Join(names, ", "))
+}
+
+// answer records a result and adds it to the conversation.
+func (r *run) answer(call llm.ToolCall, o outcome) error {
+	if len(r.open) > 0 && r.open[0].ID == call.ID {
+		r.open = r.open[1:]
+	}
+	r.progress.ToolCalls++
+	if o.result.IsError {
+		r.progress.FailedToolCalls++
+	}
+	r.conv.add(llm.Message{Role: llm.RoleTool, Content: o.result.Content, ToolCallID: call.ID})
+	return r.append(transcript.ToolResult{
+		ID: call.ID, Name: call.Name, Content: o.result.Content, IsError: o.result.IsError,
+		Synthetic: o.synthetic, DurationMillis: o.took.Milliseconds(),
+	})
+}
+
+// activity says in a few words what a call does: "bash: go test ./...".
+func activity(call llm.ToolCall) string {
+	var args map[string]json.RawMessage
+	if err := json.Unmarshal([]byte(call.Arguments), &args); err != nil {
+		return call.Name
+	}
+	for _, key := range []string{"command", "path", "pattern"} {
+		var s string
+		if json.Unmarshal(args[key], &s) == nil && s != "" {
+			return call.Name + ": " + oneLine(s, 80)
+		}
+	}
+	return call.Name
+}
+
+// oneLine gives the first n bytes or so of a text on one line.
+func oneLine(s string, n int) string {
+	short := strings.Join(strings.Fields(s[:min(len(s), 4*n)]), " ")
+	if len(short) <= n {
+		return strings.ToValidUTF8(short, "")
+	}
+	return strings.ToValidUTF8(short[:n], "") + "…"
+}
+
+// headTail cuts the middle out of a text that is longer than n bytes.
+func headTail(s string, n int) string {
+	if len(s) <= n {
+		return s
+	}
+	head, tail := n/2, len(s)-n/2
+	for head > 0 && !utf8.RuneStart(s[head]) {
+		head--
+	}
+	for tail < len(s) && !utf8.RuneStart(s[tail]) {
+		tail++
+	}
+	return fmt.Sprintf("%s\n[… %d bytes left out …]\n%s", s[:head], tail-head, s[tail:])
+}

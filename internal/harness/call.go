@@ -1,0 +1,251 @@
+package harness
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"runtime/debug"
+	"strings"
+	"time"
+
+	"github.com/sampan-dev/sampan/internal/harness/llm"
+	"github.com/sampan-dev/sampan/internal/harness/transcript"
+)
+
+// errCallTimeout is the cause when one attempt takes too long.
+var errCallTimeout = errors.New("the model call timed out")
+
+// failure is why a candidate did not answer.
+type failure struct {
+	model string
+	err   *llm.Error
+}
+
+// callModel gets one reply from the first candidate that gives one, and books
+// and records it. It is not synced: what follows from it is recorded with it.
+func (r *run) callModel(ctx context.Context) (*llm.Response, error) {
+	candidates, err := r.pool.candidates(ctx, r.conv.tokens())
+	if err != nil {
+		s := stopf(ModelUnavailable, "No model can be used: %v", err)
+		s.category = llm.ProviderUnsupported
+		return nil, s
+	}
+	var failures []failure
+	for _, m := range candidates {
+		if err := r.switchTo(m, failures); err != nil {
+			return nil, err
+		}
+		resp, err := r.callCandidate(ctx, m)
+		if err == nil {
+			r.pool.answered(m.ID)
+			return resp, nil
+		}
+		var le *llm.Error
+		if s := asStop(err); s.reason == ContextExhausted && len(failures) > 0 {
+			// Too long for a stand-in says nothing of the model it stands in for.
+			le = &llm.Error{Category: llm.ContextLength, Message: s.message}
+			failures = append(failures, failure{m.ID, le})
+			continue
+		}
+		if !errors.As(err, &le) {
+			return nil, err
+		}
+		failures = append(failures, failure{m.ID, le})
+		if le.Category == llm.EmptyResponse {
+			return nil, stopf(EmptyResponse, "%s answered with nothing: %s", m.ID, le.Message)
+		}
+		if !fallsBack(le.Category) {
+			break
+		}
+		r.pool.failed(m.ID)
+	}
+	return nil, unavailable(failures)
+}
+
+// unavailable is the end when no candidate answered. The category is that of
+// the preferred one, since it is the one to mend.
+func unavailable(failures []failure) *stop {
+	parts := make([]string, len(failures))
+	for i, f := range failures {
+		parts[i] = fmt.Sprintf("%s: %s", f.model, f.err.Error())
+	}
+	s := stopf(ModelUnavailable, "No model answered. %s", strings.Join(parts, "; "))
+	s.category = failures[0].err.Category
+	return s
+}
+
+// switchTo notes that another model than before is used.
+func (r *run) switchTo(m Model, failures []failure) error {
+	from := r.pool.current
+	r.pool.current = m.ID
+	if from == "" || from == m.ID {
+		return nil
+	}
+	e := transcript.Fallback{From: from, To: m.ID}
+	if n := len(failures); n > 0 {
+		e.Category, e.Message = failures[n-1].err.Category, failures[n-1].err.Message
+	}
+	r.conv.uncalibrate() // models do not count tokens alike
+	return r.append(e)
+}
+
+// callCandidate calls one model, cutting the conversation down where it does
+// not fit: by our estimate, or because the server says so.
+func (r *run) callCandidate(ctx context.Context, m Model) (*llm.Response, error) {
+	if err := r.makeRoom(m); err != nil {
+		return nil, err
+	}
+	resp, err := r.attempts(ctx, m)
+	var le *llm.Error
+	if !errors.As(err, &le) || le.Category != llm.ContextLength {
+		return resp, err
+	}
+	// The window is smaller than we were told, or the text longer than we think.
+	if err := r.compact(m, r.conv.tokens()/2, fmt.Sprintf("%s refused the conversation as too long", m.ID)); err != nil {
+		return nil, err
+	}
+	resp, err = r.attempts(ctx, m)
+	if errors.As(err, &le) && le.Category == llm.ContextLength {
+		return nil, stopf(ContextExhausted, "%s refused the conversation as too long, also after it was cut down: %s", m.ID, le.Message)
+	}
+	return resp, err
+}
+
+// attempts sends the request, again after failures that may pass.
+func (r *run) attempts(ctx context.Context, m Model) (*llm.Response, error) {
+	output, err := r.reserve(m)
+	if err != nil {
+		return nil, err
+	}
+	req := llm.Request{Model: m.Upstream, Messages: r.conv.view(), Tools: r.specs, MaxOutputTokens: output}
+	for attempt := 1; ; attempt++ {
+		if err := r.pool.pace(ctx, m); err != nil {
+			return nil, stopFromContext(ctx)
+		}
+		err := r.append(transcript.Request{
+			Model: m.ID, Upstream: m.Upstream, Messages: len(req.Messages),
+			EstimatedInputTokens: r.conv.tokens(), MaxOutputTokens: req.MaxOutputTokens,
+		})
+		if err != nil {
+			return nil, err
+		}
+		began := r.clock.Now()
+		resp, err := r.complete(ctx, m, req)
+		if err == nil {
+			return resp, r.accept(m, resp, r.clock.Now().Sub(began))
+		}
+		var le *llm.Error
+		if !errors.As(err, &le) {
+			return nil, err
+		}
+		wait, again := r.backoff(attempt, le)
+		if !again {
+			return nil, le
+		}
+		err = r.append(transcript.Retry{
+			Model: m.ID, Attempt: attempt, Category: le.Category, Message: le.Message, WaitMillis: wait.Milliseconds(),
+		})
+		if err != nil {
+			return nil, err
+		}
+		if err := r.sync(fmt.Sprintf("waiting for %s (%s)", m.ID, le.Category)); err != nil {
+			return nil, err
+		}
+		if err := sleep(ctx, r.clock, wait); err != nil {
+			return nil, stopFromContext(ctx)
+		}
+	}
+}
+
+// backoff says how long to wait after a failed attempt, and whether to.
+func (r *run) backoff(attempt int, le *llm.Error) (time.Duration, bool) {
+	policy := r.cfg.Retry
+	if !le.Retryable || attempt >= policy.Attempts || le.RetryAfter > policy.AfterCap {
+		return 0, false
+	}
+	d := min(policy.Base<<min(attempt-1, 16), policy.Cap)
+	// Half of it at random, so that many pods do not come back as one.
+	d = d/2 + rand.N(d/2+1)
+	return max(d, le.RetryAfter), true
+}
+
+// complete makes one attempt. It returns soon after ctx ends even when the
+// provider does not; a panic of the provider is an error.
+func (r *run) complete(ctx context.Context, m Model, req llm.Request) (*llm.Response, error) {
+	callCtx, cancel := withTimeout(ctx, r.clock, r.cfg.CallTimeout, errCallTimeout)
+	defer cancel()
+	type outcome struct {
+		resp *llm.Response
+		err  error
+	}
+	done := make(chan outcome, 1)
+	go func() {
+		var o outcome
+		defer func() {
+			if p := recover(); p != nil {
+				s := stopf(Internal, "The provider of %s failed: %v", m.ID, p)
+				s.detail = string(debug.Stack())
+				o = outcome{err: s}
+			}
+			done <- o
+		}()
+		o.resp, o.err = m.Provider.Complete(callCtx, req)
+	}()
+	o, returned := awaitFor(callCtx, r.clock, done)
+	if !returned {
+		o.err = &llm.Error{Category: llm.Timeout, Message: "the call did not return after it was told to stop"}
+	}
+	switch {
+	case o.err == nil && o.resp == nil:
+		return nil, &llm.Error{Category: llm.EmptyResponse, Message: "the provider gave no reply", Retryable: true}
+	case o.err == nil:
+		return o.resp, nil
+	case ctx.Err() != nil:
+		return nil, stopFromContext(ctx)
+	case errors.Is(context.Cause(callCtx), errCallTimeout):
+		return nil, &llm.Error{
+			Category: llm.Timeout, Message: fmt.Sprintf("no reply within %s", r.cfg.CallTimeout), Retryable: true, Err: o.err,
+		}
+	}
+	return nil, o.err
+}
+
+// accept books and records a reply.
+func (r *run) accept(m Model, resp *llm.Response, latency time.Duration) error {
+	r.mendCallIDs(resp)
+	if resp.Message.Role == "" {
+		resp.Message.Role = llm.RoleAssistant
+	}
+	if u := resp.Usage; u.InputTokens == 0 && u.OutputTokens == 0 {
+		resp.Usage = llm.Usage{
+			InputTokens: r.conv.tokens(), OutputTokens: estimate(resp.Message), Estimated: true,
+		}
+	}
+	if !resp.Usage.Estimated {
+		r.conv.calibrate(resp.Usage.InputTokens)
+	}
+	r.progress.Model = m.ID
+	r.progress.Turns = r.current
+	cost := r.settle(m, resp.Usage)
+	kept := classify(resp) != replyEmpty || resp.Message.Content != ""
+	if kept {
+		r.conv.add(resp.Message)
+	}
+	return r.append(transcript.Response{
+		Model: m.ID, ServedBy: resp.Model, Message: resp.Message, FinishReason: resp.FinishReason, Usage: resp.Usage,
+		CostUSD: cost, LatencyMillis: latency.Milliseconds(), Kept: kept,
+	})
+}
+
+// mendCallIDs makes the ids of calls unique in the run, in case that a
+// provider did not: an answer must lead to one call only.
+func (r *run) mendCallIDs(resp *llm.Response) {
+	for i := range resp.Message.ToolCalls {
+		c := &resp.Message.ToolCalls[i]
+		for n := 0; c.ID == "" || r.callIDs[c.ID]; n++ {
+			c.ID = fmt.Sprintf("call_%d_%d_%d", r.current, i, n)
+		}
+		r.callIDs[c.ID] = true
+	}
+}

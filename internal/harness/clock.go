@@ -1,0 +1,45 @@
+package harness
+
+import (
+	"context"
+	"time"
+)
+
+// Clock is where the loop's time comes from.
+type Clock interface {
+	Now() time.Time
+	// AfterFunc calls f in its own goroutine after d, unless stopped before.
+	AfterFunc(d time.Duration, f func()) (stop func() bool)
+}
+
+// wallClock is the default Clock.
+type wallClock struct{}
+
+// Now implements Clock.
+func (wallClock) Now() time.Time { return time.Now() }
+
+// AfterFunc implements Clock.
+func (wallClock) AfterFunc(d time.Duration, f func()) func() bool { return time.AfterFunc(d, f).Stop }
+
+// sleep waits for d or until ctx ends, and then gives its error.
+func sleep(ctx context.Context, clock Clock, d time.Duration) error {
+	done := make(chan struct{})
+	stop := clock.AfterFunc(d, func() { close(done) })
+	defer stop()
+	select {
+	case <-done:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// withTimeout is context.WithTimeoutCause on a Clock.
+func withTimeout(ctx context.Context, clock Clock, d time.Duration, cause error) (context.Context, func()) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	stop := clock.AfterFunc(d, func() { cancel(cause) })
+	return ctx, func() {
+		stop()
+		cancel(nil)
+	}
+}

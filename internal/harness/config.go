@@ -1,0 +1,139 @@
+package harness
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/sampan-dev/sampan/internal/harness/llm"
+	"github.com/sampan-dev/sampan/internal/harness/tool"
+	"github.com/sampan-dev/sampan/internal/harness/transcript"
+	"github.com/sampan-dev/sampan/internal/models"
+)
+
+// Causes of a context's end that a run tells apart. Give them to the cancel
+// function of context.WithCancelCause; any other cause is taken for
+// ErrCancelled, except an expired deadline.
+var (
+	// ErrCancelled: somebody asked for the run to stop.
+	ErrCancelled = errors.New("the run was cancelled")
+	// ErrSandboxLost: the caller noticed that the sandbox is gone.
+	ErrSandboxLost = errors.New("the sandbox is gone")
+)
+
+// errActive is the cause when Limits.Active is used up.
+var errActive = errors.New("the time limit was reached")
+
+// Tools are the tools of one run; *tool.Set is one.
+type Tools interface {
+	// Specs are what the model is told, in a stable order.
+	Specs() []llm.ToolSpec
+	// ReadOnly says that a tool may run beside others.
+	ReadOnly(name string) bool
+	// Run runs one call. What goes wrong in a tool is in the result; an error
+	// means that ctx ended or the executor is gone.
+	Run(ctx context.Context, call llm.ToolCall) (ToolResult, error)
+	// Close ends what the tools left running.
+	Close(ctx context.Context) error
+}
+
+// Executor is what the loop itself needs of the machine: verification commands
+// and the project's AGENTS.md. Every tool.Executor is one.
+type Executor interface {
+	Exec(ctx context.Context, req tool.ExecRequest) (*tool.ExecResult, error)
+	ReadFile(ctx context.Context, path string, maxBytes int64) (*tool.File, error)
+}
+
+// Model is a model that the run may call.
+type Model struct {
+	// ID is the registry's, Upstream the one that the server knows.
+	ID, Upstream string
+	Provider     llm.Provider
+	// Pricing is nil when the cost is not known.
+	Pricing *models.Pricing
+	// ContextWindow in tokens; 0 is unknown and never compacted for.
+	ContextWindow int
+	// MaxOutputTokens of one reply; 0 leaves it to the server.
+	MaxOutputTokens int
+	// RequestsPerMinute is kept to by waiting; 0 is no limit.
+	RequestsPerMinute int
+}
+
+// Need is what the run asks of every candidate. Its window is not in it: the
+// run prefers candidates that hold the conversation, and compacts it for others.
+type Need struct {
+	// Priced says that a cost limit has to be kept.
+	Priced bool
+}
+
+// Router gives the models for a run, best first. It is asked before every turn
+// and has to be quick; an answer is an error or has a candidate.
+type Router interface {
+	Candidates(ctx context.Context, need Need) ([]Model, error)
+}
+
+// Retry bounds how often a failed model call is sent again.
+type Retry struct {
+	// Attempts in all for one candidate; 0 is 5.
+	Attempts int
+	// Base is the first wait, doubled each time; 0 is 500 ms.
+	Base time.Duration
+	// Cap bounds a wait of ours; 0 is 30 s.
+	Cap time.Duration
+	// AfterCap bounds a wait that the server asked for; one that is longer
+	// counts as a failure of the candidate. 0 is 60 s.
+	AfterCap time.Duration
+	// CoolDown is how long a failed candidate is passed over, doubled each
+	// time up to ten times; 0 is 1 min.
+	CoolDown time.Duration
+}
+
+// Config is all that a run needs.
+type Config struct {
+	Task   Task
+	Models Router
+	// Tools may be nil: the model then gets none. The run closes them.
+	Tools Tools
+	// Executor may be nil when the task has no verifications.
+	Executor Executor
+	// Transcript may be nil: the run is then not recorded. The caller closes it.
+	Transcript *transcript.Writer
+	// Progress is told where the run stands after each recorded step. Calls
+	// come one at a time; one that takes longer than a few milliseconds does not
+	// hold up the run, and what happens in between is then reported as one.
+	Progress func(Progress)
+	// Clock is the wall clock when nil.
+	Clock Clock
+	Retry Retry
+	// CallTimeout bounds one attempt at a model call; 0 is 10 min.
+	CallTimeout time.Duration
+	// Resume holds the events of an earlier process that ran this task, as
+	// transcript.Open gives them together with the Transcript to go on in. A
+	// run that had ended is not run again: its result is returned.
+	Resume []transcript.Event
+}
+
+// withDefaults fills in what was left out.
+func (c Config) withDefaults() Config {
+	setDefault(&c.Task.Limits.Turns, DefaultTurns)
+	setDefault(&c.Task.Limits.Tool, DefaultToolTimeout)
+	setDefault(&c.Retry.Attempts, 5)
+	setDefault(&c.Retry.Base, 500*time.Millisecond)
+	setDefault(&c.Retry.Cap, 30*time.Second)
+	setDefault(&c.Retry.AfterCap, time.Minute)
+	setDefault(&c.Retry.CoolDown, time.Minute)
+	setDefault(&c.CallTimeout, 10*time.Minute)
+	if c.Clock == nil {
+		c.Clock = wallClock{}
+	}
+	if c.Transcript == nil {
+		c.Transcript = transcript.New(transcript.Options{Now: c.Clock.Now})
+	}
+	return c
+}
+
+func setDefault[T int | time.Duration](v *T, d T) {
+	if *v <= 0 {
+		*v = d
+	}
+}

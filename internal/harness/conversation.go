@@ -1,0 +1,98 @@
+package harness
+
+import (
+	"unicode/utf8"
+
+	"github.com/sampan-dev/sampan/internal/harness/llm"
+)
+
+// conversation is the messages with a running estimate of their tokens, so
+// that knowing the length never costs a walk through all of it.
+type conversation struct {
+	messages []llm.Message
+	// each is the estimate of every message, raw their sum with the tools'.
+	each []int64
+	raw  int64
+	// ratio of what the server counted to what we estimated.
+	ratio float64
+}
+
+// bounds of conversation.ratio: a server that counts beyond them counts
+// something else.
+const (
+	minRatio = 0.5
+	maxRatio = 3
+)
+
+func newConversation(specs []llm.ToolSpec) *conversation {
+	c := &conversation{ratio: 1}
+	for _, s := range specs {
+		c.raw += textTokens(s.Name) + textTokens(s.Description) + int64(len(s.Parameters))/4 + 8
+	}
+	return c
+}
+
+// add appends messages.
+func (c *conversation) add(messages ...llm.Message) {
+	for _, m := range messages {
+		n := estimate(m)
+		c.messages = append(c.messages, m)
+		c.each = append(c.each, n)
+		c.raw += n
+	}
+}
+
+// view is the messages so far, for one request: what is added or cut later
+// does not show in it.
+func (c *conversation) view() []llm.Message {
+	return c.messages[:len(c.messages):len(c.messages)]
+}
+
+// tokens estimates the input of a request with all messages.
+func (c *conversation) tokens() int64 { return c.scale(c.raw) }
+
+func (c *conversation) scale(raw int64) int64 { return int64(float64(raw) * c.ratio) }
+
+// calibrate learns from what the server counted for all messages.
+func (c *conversation) calibrate(counted int64) {
+	if counted > 0 && c.raw > 0 {
+		c.ratio = min(max(float64(counted)/float64(c.raw), minRatio), maxRatio)
+	}
+}
+
+// uncalibrate forgets it again.
+func (c *conversation) uncalibrate() { c.ratio = 1 }
+
+// replace puts other messages in the place of all.
+func (c *conversation) replace(messages []llm.Message) {
+	for _, n := range c.each {
+		c.raw -= n
+	}
+	c.messages, c.each = nil, nil
+	c.add(messages...)
+}
+
+// estimate gives the tokens of a message; reasoning is not counted since it is
+// rarely sent back.
+func estimate(m llm.Message) int64 {
+	n := textTokens(m.Content) + 4
+	for _, call := range m.ToolCalls {
+		n += textTokens(call.Name) + textTokens(call.Arguments) + 8
+	}
+	return n
+}
+
+// textTokens is on the high side for prose: four letters a token there, but
+// three or so in code, paths and logs, and about one sign in other scripts.
+func textTokens(s string) int64 {
+	ascii := 0
+	for i := range len(s) {
+		if s[i] < utf8.RuneSelf {
+			ascii++
+		}
+	}
+	if ascii == len(s) {
+		return int64(ascii*2+6) / 7
+	}
+	return int64(ascii*2+6)/7 + int64(utf8.RuneCountInString(s)-ascii)
+}

@@ -1,0 +1,149 @@
+package harness
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/shopspring/decimal"
+
+	"github.com/sampan-dev/sampan/internal/harness/llm"
+	"github.com/sampan-dev/sampan/internal/harness/transcript"
+)
+
+// softFraction of a limit is where the model is told to wrap up.
+const softFraction = 0.8
+
+// minReply is the least room for a reply that is worth a model call, in tokens.
+const minReply = 32
+
+// checkLimits ends the run when a limit was reached.
+func (r *run) checkLimits(ctx context.Context) error {
+	if ctx.Err() != nil {
+		return stopFromContext(ctx)
+	}
+	l, p := r.cfg.Task.Limits, r.progress
+	switch {
+	case p.Turns >= l.Turns:
+		return r.outOf(MaxTurns, fmt.Sprintf("The limit of %d turns was reached", l.Turns))
+	case l.Active > 0 && r.clock.Now().Sub(r.began) >= l.Active:
+		return stopf(DeadlineExceeded, "The time limit of %s was reached.", l.Active)
+	case l.InputTokens > 0 && p.Usage.InputTokens >= l.InputTokens:
+		return r.outOf(BudgetExceeded, fmt.Sprintf("%d of %d input tokens were used", p.Usage.InputTokens, l.InputTokens))
+	case l.OutputTokens > 0 && p.Usage.OutputTokens >= l.OutputTokens:
+		return r.outOf(BudgetExceeded, fmt.Sprintf("%d of %d output tokens were used", p.Usage.OutputTokens, l.OutputTokens))
+	case l.CostUSD.IsPositive() && p.CostUSD.GreaterThanOrEqual(l.CostUSD):
+		return r.outOf(BudgetExceeded, fmt.Sprintf("%s of %s USD were spent", p.CostUSD, l.CostUSD))
+	}
+	return nil
+}
+
+// outOf is the end at a limit: with a verification failed and not mended, that
+// is what people need to know.
+func (r *run) outOf(reason End, what string) *stop {
+	if !r.unproven {
+		return stopf(reason, "%s before the model was done.", what)
+	}
+	failed := "a verification"
+	for _, v := range r.verifications {
+		if !v.Passed {
+			failed = fmt.Sprintf("verification %q", v.Name)
+			break
+		}
+	}
+	return stopf(VerificationFailed, "%s and %s still failed.", what, failed)
+}
+
+// reserve gives the output tokens that a call to m may take, so that even the
+// longest reply stays within every limit, or ends the run when there is no
+// room for a reply at all. 0 leaves it to the server.
+func (r *run) reserve(m Model) (int, error) {
+	l, used := r.cfg.Task.Limits, r.progress.Usage
+	input := r.conv.tokens()
+	output := int64(m.MaxOutputTokens)
+	bound := func(n int64) {
+		if output == 0 || n < output {
+			output = n
+		}
+	}
+	if l.InputTokens > 0 && used.InputTokens+input > l.InputTokens {
+		return 0, r.outOf(BudgetExceeded, fmt.Sprintf("The next call needs about %d input tokens and %d of %d were left",
+			input, l.InputTokens-used.InputTokens, l.InputTokens))
+	}
+	if l.OutputTokens > 0 {
+		if left := l.OutputTokens - used.OutputTokens; left < minReply {
+			return 0, r.outOf(BudgetExceeded, fmt.Sprintf("Only %d of %d output tokens were left", left, l.OutputTokens))
+		}
+		bound(l.OutputTokens - used.OutputTokens)
+	}
+	if l.CostUSD.IsPositive() {
+		left := l.CostUSD.Sub(r.progress.CostUSD).Sub(m.Pricing.Cost(llm.Usage{InputTokens: input}))
+		n, priced := m.Pricing.AffordableOutput(left)
+		if left.IsNegative() || priced && n < minReply {
+			return 0, r.outOf(BudgetExceeded, fmt.Sprintf("%s of %s USD were spent and the next call could pass that", r.progress.CostUSD, l.CostUSD))
+		}
+		if priced {
+			bound(n)
+		}
+	}
+	if m.ContextWindow > 0 && output > 0 {
+		bound(max(int64(m.ContextWindow)-input, minReply))
+	}
+	return int(output), nil
+}
+
+// settle books what a call took.
+func (r *run) settle(m Model, u llm.Usage) decimal.Decimal {
+	cost := m.Pricing.Cost(u)
+	addUsage(&r.progress.Usage, u)
+	r.progress.CostUSD = r.progress.CostUSD.Add(cost)
+	return cost
+}
+
+func addUsage(sum *llm.Usage, u llm.Usage) {
+	sum.InputTokens += u.InputTokens
+	sum.CachedInputTokens += u.CachedInputTokens
+	sum.OutputTokens += u.OutputTokens
+	sum.ReasoningTokens += u.ReasoningTokens
+	sum.Estimated = sum.Estimated || u.Estimated
+}
+
+// warnOnce tells the model, once, that a limit is near.
+func (r *run) warnOnce() error {
+	if r.warned {
+		return nil
+	}
+	left := r.nearLimits()
+	if len(left) == 0 {
+		return nil
+	}
+	r.warned = true
+	return r.notice(transcript.NoticeSoftLimit, "[harness] You are close to a limit of this run: "+strings.Join(left, "; ")+
+		". Wrap up now: finish what matters most, leave the work in a good state, and then answer without calling a tool.")
+}
+
+// nearLimits says what is left of limits that are nearly used up.
+func (r *run) nearLimits() []string {
+	l, p := r.cfg.Task.Limits, r.progress
+	var out []string
+	// A run of a few turns reaches 80 % only with its last one.
+	if near(float64(p.Turns), float64(l.Turns)) || l.Turns > 1 && p.Turns == l.Turns-1 {
+		out = append(out, fmt.Sprintf("%d of %d turns are left", l.Turns-p.Turns, l.Turns))
+	}
+	if active := r.clock.Now().Sub(r.began); near(active.Seconds(), l.Active.Seconds()) {
+		out = append(out, fmt.Sprintf("%s of %s are left", (l.Active-active).Round(time.Second), l.Active))
+	}
+	if near(float64(p.Usage.InputTokens), float64(l.InputTokens)) {
+		out = append(out, fmt.Sprintf("%d of %d input tokens are left", l.InputTokens-p.Usage.InputTokens, l.InputTokens))
+	}
+	if near(float64(p.Usage.OutputTokens), float64(l.OutputTokens)) {
+		out = append(out, fmt.Sprintf("%d of %d output tokens are left", l.OutputTokens-p.Usage.OutputTokens, l.OutputTokens))
+	}
+	if near(p.CostUSD.InexactFloat64(), l.CostUSD.InexactFloat64()) {
+		out = append(out, fmt.Sprintf("%s of %s USD are left", l.CostUSD.Sub(p.CostUSD), l.CostUSD))
+	}
+	return out
+}
+
+func near(used, limit float64) bool { return limit > 0 && used >= softFraction*limit }

@@ -1,0 +1,97 @@
+package openai
+
+import (
+	"encoding/json"
+	"fmt"
+	"strings"
+
+	"github.com/kaptinlin/jsonrepair"
+)
+
+// maxRepairBytes and maxRepairDepth keep the repair, which is recursive and copies
+// its input, away from what no model means as arguments.
+const (
+	maxRepairBytes = 128 << 10
+	maxRepairDepth = 64
+)
+
+// isObject says whether text is one valid JSON object.
+func isObject(text string) bool {
+	return strings.HasPrefix(strings.TrimLeft(text, " \t\r\n"), "{") && json.Valid([]byte(text))
+}
+
+// normalizeArguments makes an object's text of what a model gave as arguments,
+// where that can be done without guessing at what it left out. Anything else comes
+// back as it is, to become an error observation. mended says that the text was
+// changed by more than filling in "{}" for nothing. repair is false where the
+// output limit cut the reply: what is left of a call must not run.
+func normalizeArguments(text string, repair bool) (args string, mended bool) {
+	trimmed := strings.TrimSpace(text)
+	if trimmed == "" || trimmed == "null" {
+		return "{}", false
+	}
+	if json.Valid([]byte(trimmed)) {
+		return unquoted(trimmed)
+	}
+	if !repair || len(trimmed) > maxRepairBytes || cutShort(trimmed) {
+		return text, false
+	}
+	fixed, err := repairJSON(trimmed)
+	if err != nil || !isObject(fixed) {
+		return text, false
+	}
+	return fixed, true
+}
+
+// unquoted opens valid JSON that is a string with an object in it: arguments that
+// were encoded twice.
+func unquoted(text string) (string, bool) {
+	var inner string
+	if text[0] == '"' && json.Unmarshal([]byte(text), &inner) == nil {
+		switch {
+		case isObject(inner):
+			return inner, true
+		case strings.TrimSpace(inner) == "" || strings.TrimSpace(inner) == "null":
+			return "{}", false
+		}
+	}
+	return text, false
+}
+
+// cutShort says that closing the text would make up or lose a part of a value: it
+// ends inside a string (half a file's content), after a colon, or in the middle of
+// a bare word or number. It also holds back what is nested too deeply.
+func cutShort(text string) bool {
+	depth, inString, escaped := 0, false, false
+	for i := range len(text) {
+		switch c := text[i]; {
+		case escaped:
+			escaped = false
+		case inString:
+			escaped = c == '\\'
+			inString = c != '"'
+		case c == '"':
+			inString = true
+		case c == '{' || c == '[':
+			if depth++; depth > maxRepairDepth {
+				return true
+			}
+		case c == '}' || c == ']':
+			depth--
+		}
+	}
+	if inString {
+		return true
+	}
+	return depth > 0 && !strings.ContainsRune(`"}],{[`, rune(text[len(text)-1]))
+}
+
+// repairJSON is jsonrepair that survives its own faults.
+func repairJSON(text string) (fixed string, err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			err = fmt.Errorf("repairing JSON: %v", r)
+		}
+	}()
+	return jsonrepair.Repair(text)
+}

@@ -1,0 +1,111 @@
+package openai
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// Quirks are what a model or its server needs to be treated otherwise than the
+// protocol says. The zero value is the protocol. A registry entry holds one as
+// `quirks`.
+type Quirks struct {
+	// ToolChoice is what tool_choice says when there are tools:
+	//   auto (default);
+	//   required: "required" whenever the model is to start on something (the last
+	//     message is the user's) and "auto" after a tool's result, so that the
+	//     model can finish: for servers that parse calls only when asked to;
+	//   always: "required" on every call; the model can then not finish by text;
+	//   omit: the field is not sent.
+	ToolChoice string `yaml:"toolChoice,omitempty" json:"toolChoice,omitempty"`
+	// NullContent is the content of an assistant's message that holds only tool calls:
+	//   null (default), empty (""), omit (no field).
+	NullContent string `yaml:"nullContent,omitempty" json:"nullContent,omitempty"`
+	// MaxTokensField names the field for the output limit:
+	//   max_tokens, max_completion_tokens, or none to send no limit. The default is
+	//   max_completion_tokens for models named o1*, o3*, o4* and gpt-5*, which
+	//   refuse the other one, and max_tokens else.
+	MaxTokensField string `yaml:"maxTokensField,omitempty" json:"maxTokensField,omitempty"`
+	// TextToolCalls is what happens to a tool call that comes as text, as
+	// <tool_call>{…}</tool_call>, a fenced JSON block or a bare JSON object:
+	//   reject (default): the call fails with category TextToolCall;
+	//   salvage: it becomes a tool call when the tool exists and the arguments fit
+	//     its schema, else it fails as above;
+	//   ignore: it stays text.
+	TextToolCalls string `yaml:"textToolCalls,omitempty" json:"textToolCalls,omitempty"`
+	// ParallelToolCalls is sent as parallel_tool_calls when set and there are tools.
+	ParallelToolCalls *bool `yaml:"parallelToolCalls,omitempty" json:"parallelToolCalls,omitempty"`
+	// ReplayReasoning names the field in which earlier reasoning is sent back:
+	//   never (default), reasoning_content, reasoning.
+	ReplayReasoning string `yaml:"replayReasoning,omitempty" json:"replayReasoning,omitempty"`
+	// NoStream asks for whole responses. Only the total deadline then tells a slow
+	// server from a dead one.
+	NoStream bool `yaml:"noStream,omitempty" json:"noStream,omitempty"`
+	// NoStreamUsage leaves stream_options out, for servers that refuse it.
+	NoStreamUsage bool `yaml:"noStreamUsage,omitempty" json:"noStreamUsage,omitempty"`
+	// Temperature is sent when set, also when it is 0.
+	Temperature *float64 `yaml:"temperature,omitempty" json:"temperature,omitempty"`
+	// ExtraBody is added to the top level of the request, for fields that only some
+	// servers know, such as reasoning_effort or chat_template_kwargs.
+	ExtraBody map[string]any `yaml:"extraBody,omitempty" json:"extraBody,omitempty"`
+}
+
+// The values of Quirks.
+const (
+	ToolChoiceAuto     = "auto"
+	ToolChoiceRequired = "required"
+	ToolChoiceAlways   = "always"
+	ToolChoiceOmit     = "omit"
+
+	NullContentNull  = "null"
+	NullContentEmpty = "empty"
+	NullContentOmit  = "omit"
+
+	MaxTokens           = "max_tokens"
+	MaxCompletionTokens = "max_completion_tokens"
+	MaxTokensNone       = "none"
+
+	TextToolCallsReject  = "reject"
+	TextToolCallsSalvage = "salvage"
+	TextToolCallsIgnore  = "ignore"
+
+	ReplayNever            = "never"
+	ReplayReasoningContent = "reasoning_content"
+	ReplayReasoning        = "reasoning"
+)
+
+// ownFields are written by this package; ExtraBody may not name them.
+var ownFields = []string{
+	"model", "messages", "tools", "tool_choice", "parallel_tool_calls", "stream",
+	"stream_options", "temperature", "max_tokens", "max_completion_tokens", "n",
+}
+
+// Validate says which fields hold a value that is not allowed, all of them at once.
+func (q Quirks) Validate() error {
+	oneOf := func(field, value string, allowed ...string) error {
+		if value == "" || slices.Contains(allowed, value) {
+			return nil
+		}
+		return fmt.Errorf("%s: %q is not one of %s", field, value, strings.Join(allowed, ", "))
+	}
+	errs := []error{
+		oneOf("toolChoice", q.ToolChoice, ToolChoiceAuto, ToolChoiceRequired, ToolChoiceAlways, ToolChoiceOmit),
+		oneOf("nullContent", q.NullContent, NullContentNull, NullContentEmpty, NullContentOmit),
+		oneOf("maxTokensField", q.MaxTokensField, MaxTokens, MaxCompletionTokens, MaxTokensNone),
+		oneOf("textToolCalls", q.TextToolCalls, TextToolCallsReject, TextToolCallsSalvage, TextToolCallsIgnore),
+		oneOf("replayReasoning", q.ReplayReasoning, ReplayNever, ReplayReasoningContent, ReplayReasoning),
+	}
+	if t := q.Temperature; t != nil && !(*t >= 0 && *t <= 2) {
+		errs = append(errs, fmt.Errorf("temperature: %v is not between 0 and 2", *t))
+	}
+	for name := range q.ExtraBody {
+		if slices.Contains(ownFields, name) {
+			errs = append(errs, fmt.Errorf("extraBody: %s is not for this place", name))
+		}
+	}
+	if _, err := marshalPlain(q.ExtraBody); err != nil {
+		errs = append(errs, fmt.Errorf("extraBody: %w", err))
+	}
+	return errors.Join(errs...)
+}

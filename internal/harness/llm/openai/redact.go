@@ -1,0 +1,67 @@
+package openai
+
+import (
+	"errors"
+	"regexp"
+	"strings"
+)
+
+const redacted = "[redacted]"
+
+// tokenLike finds what looks like a credential whoever it belongs to: servers
+// echo keys back partly masked, and proxies add their own.
+var tokenLike = regexp.MustCompile(`(?i)\bbearer\s+[^\s"',;]+|\bsk-[A-Za-z0-9_*.\-]{4,}`)
+
+// redactor takes secrets out of texts for people. The zero value knows none, and
+// still takes out what looks like one.
+type redactor struct {
+	secrets []string
+}
+
+// minHeaderSecret is the length from which a configured header's value is taken
+// for a secret; shorter ones ("true", "1") would eat harmless text.
+const minHeaderSecret = 8
+
+func newRedactor(key string, headers map[string]string) redactor {
+	var r redactor
+	if key != "" {
+		r.secrets = append(r.secrets, key)
+	}
+	for _, value := range headers {
+		if len(value) >= minHeaderSecret {
+			r.secrets = append(r.secrets, value)
+		}
+	}
+	return r
+}
+
+func (r redactor) text(s string) string {
+	for _, secret := range r.secrets {
+		s = strings.ReplaceAll(s, secret, redacted)
+	}
+	return tokenLike.ReplaceAllString(s, redacted)
+}
+
+// err gives a cause that is safe to print: the error itself, or its redacted text.
+func (r redactor) err(err error) error {
+	if err == nil {
+		return nil
+	}
+	if s := r.text(err.Error()); s != err.Error() {
+		return errors.New(s)
+	}
+	return err
+}
+
+// maxMessage bounds what of a server's words goes into an error.
+const maxMessage = 600
+
+// words makes one bounded line of a server's answer.
+func (r redactor) words(s string) string {
+	// Redacted before it is cut: half a key would no longer be found.
+	s = strings.Join(strings.Fields(strings.ToValidUTF8(r.text(s), "\uFFFD")), " ")
+	if len(s) > maxMessage {
+		s = strings.ToValidUTF8(s[:maxMessage], "") + "…"
+	}
+	return s
+}

@@ -1,0 +1,253 @@
+package openai
+
+import (
+	"encoding/json"
+	"fmt"
+	"strings"
+
+	"github.com/sashabaranov/go-openai"
+
+	"github.com/sampan-dev/sampan/internal/harness/llm"
+)
+
+// result is a reply after everything that could be mended was.
+type result struct {
+	model     string
+	content   string
+	reasoning string
+	calls     []llm.ToolCall
+	finish    llm.FinishReason
+	usage     llm.Usage
+	notes     []string
+}
+
+// exchange is one request and what its reply is judged by.
+type exchange struct {
+	req    llm.Request
+	body   requestBody
+	quirks Quirks
+	// result is set by the transport when all went well.
+	result *result
+}
+
+// hasTool says whether a name is one of the offered tools.
+func (x *exchange) hasTool(name string) bool { return x.tool(name) != nil }
+
+func (x *exchange) tool(name string) *llm.ToolSpec {
+	for i := range x.req.Tools {
+		if x.req.Tools[i].Name == name {
+			return &x.req.Tools[i]
+		}
+	}
+	return nil
+}
+
+// judge makes a result of an assembled reply, or says why it is none.
+func (x *exchange) judge(a *assembly) (*result, *llm.Error) {
+	if !a.choices {
+		e := &llm.Error{Category: llm.EmptyResponse, Retryable: true, Message: "the server answered without choices"}
+		if a.usage != nil {
+			e.Usage = *a.usage
+		}
+		return nil, e
+	}
+	r := &result{
+		model:     a.model,
+		content:   a.content.String(),
+		reasoning: a.reasoning.String(),
+		finish:    finishReason(a.finish),
+	}
+	r.splitThoughts()
+	if r.content == "" && a.refusal.Len() > 0 {
+		r.content, r.finish = a.refusal.String(), llm.FinishContentFilter
+		r.note("the model refused")
+	}
+	x.takeCalls(r, a.calls)
+	x.countUsage(r, a)
+	if len(a.calls) == 0 {
+		if err := x.textCalls(r); err != nil {
+			err.Usage = r.usage
+			return nil, err
+		}
+	}
+	switch {
+	case len(r.calls) == 0 && r.finish == llm.FinishToolCalls:
+		return nil, &llm.Error{
+			Category: llm.EmptyResponse, Retryable: true, Usage: r.usage,
+			Message: "the server said that the model calls tools, but sent no call",
+		}
+	case len(r.calls) > 0 && r.finish == llm.FinishStop:
+		r.finish = llm.FinishToolCalls
+	}
+	return r, nil
+}
+
+func (r *result) note(format string, args ...any) {
+	r.notes = append(r.notes, fmt.Sprintf(format, args...))
+}
+
+// splitThoughts takes <think>…</think> off the beginning of the content: servers
+// without a parser for a model's reasoning leave it there. Without its end the
+// model never came to an answer.
+func (r *result) splitThoughts() {
+	rest, ok := strings.CutPrefix(strings.TrimLeft(r.content, " \t\r\n"), "<think>")
+	if !ok {
+		return
+	}
+	thoughts, answer, _ := strings.Cut(rest, "</think>")
+	r.reasoning += strings.TrimSpace(thoughts)
+	r.content = strings.TrimLeft(answer, " \t\r\n")
+}
+
+// takeCalls gives every call a unique id, a clean name and an object as arguments,
+// as far as that can be had.
+func (x *exchange) takeCalls(r *result, calls []*callInProgress) {
+	if len(calls) == 0 {
+		return
+	}
+	ids := x.newIDs()
+	for _, c := range calls {
+		name := x.cleanName(c.name)
+		if name != c.name {
+			r.note("tool name %q taken as %q", clip(c.name), name)
+		}
+		id := ids.unique(c.id)
+		if id != c.id && c.id != "" {
+			r.note("tool call id %q was not new; made it %q", clip(c.id), id)
+		}
+		args, mended := normalizeArguments(c.arguments.String(), r.finish != llm.FinishLength)
+		if mended {
+			r.note("arguments of %s repaired", clip(name))
+		}
+		r.calls = append(r.calls, llm.ToolCall{ID: id, Name: name, Arguments: args})
+	}
+}
+
+// cleanName takes off a tool's name what templates leave on it, if a tool of the
+// rest exists: "functions.bash", "bash<|channel|>json", " bash".
+func (x *exchange) cleanName(name string) string {
+	if x.hasTool(name) {
+		return name
+	}
+	clean, _, _ := strings.Cut(name, "<|")
+	clean = strings.TrimPrefix(strings.TrimSpace(clean), "functions.")
+	if x.hasTool(clean) {
+		return clean
+	}
+	return name
+}
+
+// callIDs makes ids that no call of the conversation has.
+type callIDs struct {
+	used map[string]bool
+	next int
+}
+
+func (x *exchange) newIDs() *callIDs {
+	ids := &callIDs{used: make(map[string]bool)}
+	for i := range x.req.Messages {
+		for _, c := range x.req.Messages[i].ToolCalls {
+			ids.used[c.ID] = true
+		}
+	}
+	ids.next = len(ids.used)
+	return ids
+}
+
+// unique gives the id itself where it is new, else one of nine letters and
+// digits, the only form that Mistral's servers take.
+func (ids *callIDs) unique(id string) string {
+	for id == "" || ids.used[id] {
+		id = fmt.Sprintf("call%05d", ids.next)
+		ids.next++
+	}
+	ids.used[id] = true
+	return id
+}
+
+// countUsage takes the server's numbers, or estimates them at four bytes a token.
+func (x *exchange) countUsage(r *result, a *assembly) {
+	if a.usage != nil {
+		r.usage = *a.usage
+		return
+	}
+	size := len(r.content) + len(r.reasoning)
+	for _, c := range r.calls {
+		size += len(c.Name) + len(c.Arguments)
+	}
+	r.usage = llm.Usage{InputTokens: int64(x.body.size()/4) + 1, OutputTokens: int64(size/4) + 1, Estimated: true}
+}
+
+// finishReason maps the words of many servers to ours.
+func finishReason(s string) llm.FinishReason {
+	switch strings.ToLower(s) {
+	case "tool_calls", "tool_call", "function_call", "tool_use":
+		return llm.FinishToolCalls
+	case "length", "max_tokens", "max_output_tokens", "model_length":
+		return llm.FinishLength
+	case "content_filter", "safety", "prohibited_content", "blocklist", "refusal":
+		return llm.FinishContentFilter
+	default:
+		return llm.FinishStop
+	}
+}
+
+// clip bounds what of a server's words goes into a note.
+func clip(s string) string {
+	if len(s) > 64 {
+		return strings.ToValidUTF8(s[:64], "") + "…"
+	}
+	return s
+}
+
+// canonical is the result in the form that the client reads.
+func (r *result) canonical() ([]byte, error) {
+	msg := openai.ChatCompletionMessage{
+		Role: openai.ChatMessageRoleAssistant, Content: r.content, ReasoningContent: r.reasoning,
+	}
+	for _, c := range r.calls {
+		msg.ToolCalls = append(msg.ToolCalls, openai.ToolCall{
+			ID: c.ID, Type: openai.ToolTypeFunction,
+			Function: openai.FunctionCall{Name: c.Name, Arguments: c.Arguments},
+		})
+	}
+	return json.Marshal(openai.ChatCompletionResponse{
+		Object:  "chat.completion",
+		Model:   r.model,
+		Choices: []openai.ChatCompletionChoice{{Message: msg, FinishReason: openai.FinishReason(r.finish)}},
+		Usage: openai.Usage{
+			PromptTokens:            int(r.usage.InputTokens),
+			CompletionTokens:        int(r.usage.OutputTokens),
+			TotalTokens:             int(r.usage.InputTokens + r.usage.OutputTokens),
+			PromptTokensDetails:     &openai.PromptTokensDetails{CachedTokens: int(r.usage.CachedInputTokens)},
+			CompletionTokensDetails: &openai.CompletionTokensDetails{ReasoningTokens: int(r.usage.ReasoningTokens)},
+		},
+	})
+}
+
+// neutral reads the client's response back into our terms, with what its types
+// have no place for.
+func (r *result) neutral(resp *openai.ChatCompletionResponse) *llm.Response {
+	out := &llm.Response{Model: resp.Model, Notes: r.notes}
+	out.Usage = llm.Usage{
+		InputTokens:  int64(resp.Usage.PromptTokens),
+		OutputTokens: int64(resp.Usage.CompletionTokens),
+		Estimated:    r.usage.Estimated,
+	}
+	if d := resp.Usage.PromptTokensDetails; d != nil {
+		out.Usage.CachedInputTokens = int64(d.CachedTokens)
+	}
+	if d := resp.Usage.CompletionTokensDetails; d != nil {
+		out.Usage.ReasoningTokens = int64(d.ReasoningTokens)
+	}
+	choice := resp.Choices[0] // canonical wrote one
+	out.FinishReason = llm.FinishReason(choice.FinishReason)
+	out.Message = llm.Message{
+		Role: llm.RoleAssistant, Content: choice.Message.Content, Reasoning: choice.Message.ReasoningContent,
+	}
+	for _, c := range choice.Message.ToolCalls {
+		out.Message.ToolCalls = append(out.Message.ToolCalls,
+			llm.ToolCall{ID: c.ID, Name: c.Function.Name, Arguments: c.Function.Arguments})
+	}
+	return out
+}

@@ -1,0 +1,247 @@
+package openai
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/sampan-dev/sampan/internal/harness/llm"
+)
+
+const (
+	// maxErrorBytes caps what is read of an error's body.
+	maxErrorBytes = 64 << 10
+	// tailIdle is the idle deadline once the model has finished and only usage and
+	// the end mark can follow.
+	tailIdle = 5 * time.Second
+	// drainIdle is how long to wait for the end of a body after its end mark, so
+	// that the connection can be used again; sane servers have sent it by then.
+	drainIdle = 20 * time.Millisecond
+)
+
+// transport stands between the client and the wire; see the package comment. It
+// serves one kind of request, whose exchange is in the request's context.
+type transport struct {
+	base    http.RoundTripper
+	headers http.Header
+	idle    time.Duration
+	total   time.Duration
+	hide    redactor
+	now     func() time.Time
+	buffers sync.Pool
+}
+
+// giveBack keeps a buffer for the next reply, without what it read from.
+func (t *transport) giveBack(r *bufio.Reader) {
+	r.Reset(nil)
+	t.buffers.Put(r)
+}
+
+type exchangeKey struct{}
+
+// RoundTrip implements http.RoundTripper. Its errors are *llm.Error.
+func (t *transport) RoundTrip(r *http.Request) (*http.Response, error) {
+	x, ok := r.Context().Value(exchangeKey{}).(*exchange)
+	if !ok {
+		return nil, errors.New("request without an exchange in its context")
+	}
+	idle := t.idle
+	if x.quirks.NoStream {
+		idle = 0 // nothing is sent until all of it is there
+	}
+	w := newWatch(r.Context(), idle, t.total)
+	defer w.stop()
+	resp, err := t.base.RoundTrip(t.outgoing(w.ctx, r, x))
+	if err != nil {
+		return nil, t.broken(r.Context(), w, err, false)
+	}
+	defer resp.Body.Close() //nolint:errcheck // read to its end or given up
+	w.alive()
+	x.result, err = t.read(r.Context(), x, w, resp)
+	if err != nil {
+		return nil, err
+	}
+	body, err := x.result.canonical()
+	if err != nil {
+		return nil, &llm.Error{Category: llm.ProviderUnsupported, Message: "encoding the reply: " + err.Error(), Err: err}
+	}
+	return &http.Response{
+		Status: resp.Status, StatusCode: http.StatusOK,
+		Proto: resp.Proto, ProtoMajor: resp.ProtoMajor, ProtoMinor: resp.ProtoMinor,
+		Header:        http.Header{"Content-Type": {"application/json"}},
+		Body:          io.NopCloser(bytes.NewReader(body)),
+		ContentLength: int64(len(body)), Request: r,
+	}, nil
+}
+
+// CloseIdleConnections lets http.Client pass its own on.
+func (t *transport) CloseIdleConnections() {
+	if c, ok := t.base.(interface{ CloseIdleConnections() }); ok {
+		c.CloseIdleConnections()
+	}
+}
+
+// outgoing is the request as it goes over the wire.
+func (t *transport) outgoing(ctx context.Context, r *http.Request, x *exchange) *http.Request {
+	out := r.Clone(ctx)
+	for name, values := range t.headers {
+		out.Header[name] = values
+	}
+	if !x.quirks.NoStream {
+		out.Header.Set("Accept", "text/event-stream")
+	}
+	out.GetBody = func() (io.ReadCloser, error) { return x.body.reader(), nil }
+	out.Body = x.body.reader()
+	out.ContentLength = int64(x.body.size())
+	return out
+}
+
+// read takes a response to its end and judges it.
+func (t *transport) read(ctx context.Context, x *exchange, w *watch, resp *http.Response) (*result, error) {
+	body := w.body(resp.Body)
+	if resp.StatusCode >= http.StatusMultipleChoices {
+		// What cannot be read of an error's body only makes its message shorter.
+		data, _ := io.ReadAll(io.LimitReader(body, maxErrorBytes))
+		if ctx.Err() != nil {
+			return nil, t.broken(ctx, w, ctx.Err(), true)
+		}
+		return nil, errorFromStatus(resp.StatusCode, resp.Header, data, t.now(), t.hide)
+	}
+	a := &assembly{known: x.hasTool}
+	buffered := t.buffers.Get().(*bufio.Reader) //nolint:forcetypeassert // New makes no other
+	buffered.Reset(body)
+	defer t.giveBack(buffered)
+	var err error
+	switch firstByte(buffered) {
+	case '{', '[':
+		err = readBody(buffered, a)
+	case '<':
+		return nil, &llm.Error{
+			Category: llm.ProviderUnsupported, Status: resp.StatusCode,
+			Message: "the server answered with an HTML page; check the base URL",
+		}
+	default:
+		err = readStream(buffered, a, func() { w.atMost(tailIdle) })
+	}
+	if err != nil {
+		return nil, t.unreadable(ctx, w, resp, err)
+	}
+	drain(w, buffered)
+	r, failed := x.judge(a)
+	if failed != nil {
+		failed.Status = resp.StatusCode
+		return nil, failed
+	}
+	return r, nil
+}
+
+// firstByte looks at the first byte that is not a space; 0 when there is none.
+func firstByte(r *bufio.Reader) byte {
+	for {
+		b, err := r.ReadByte()
+		if err != nil {
+			return 0
+		}
+		switch b {
+		case ' ', '\t', '\r', '\n':
+			continue
+		}
+		r.UnreadByte() //nolint:errcheck // a byte was just read
+		return b
+	}
+}
+
+// readBody reads a whole response.
+func readBody(r io.Reader, a *assembly) error {
+	data, err := io.ReadAll(io.LimitReader(r, maxBodyBytes+1))
+	if err != nil {
+		return err
+	}
+	if len(data) > maxBodyBytes {
+		return errTooLarge
+	}
+	whole, said, err := readWhole(data)
+	switch {
+	case err != nil:
+		return fmt.Errorf("%w: %w", errMalformed, err)
+	case said != nil:
+		return &saidError{*said}
+	}
+	a.add(whole)
+	return nil
+}
+
+// drain reads what is left of a body, which is nearly always nothing, so that the
+// connection can be used again.
+func drain(w *watch, r io.Reader) {
+	w.atMost(drainIdle)
+	io.CopyN(io.Discard, r, maxErrorBytes) //nolint:errcheck // then the connection is not used again
+}
+
+// unreadable is the failure of a reply that began with status 200.
+func (t *transport) unreadable(ctx context.Context, w *watch, resp *http.Response, err error) *llm.Error {
+	var said *saidError
+	switch {
+	case errors.As(err, &said):
+		return errorInBody(said.serverError, resp.Header, t.now(), t.hide)
+	case errors.Is(err, errTooLarge):
+		return &llm.Error{Category: llm.ProviderUnsupported, Status: resp.StatusCode, Err: err,
+			Message: fmt.Sprintf("the reply is larger than %d MiB, or a line of it than %d MiB", maxBodyBytes>>20, maxLineBytes>>20)}
+	case errors.Is(err, errTruncated):
+		return &llm.Error{Category: llm.TruncatedStream, Retryable: true, Status: resp.StatusCode, Err: err,
+			Message: "the reply ended before the model had finished"}
+	case errors.Is(err, errMalformed):
+		return &llm.Error{Category: llm.TruncatedStream, Retryable: true, Status: resp.StatusCode, Err: t.hide.err(err),
+			Message: "the reply is not valid JSON"}
+	default:
+		e := t.broken(ctx, w, err, true)
+		e.Status = resp.StatusCode
+		return e
+	}
+}
+
+// broken is the failure of a connection, before or during the reply.
+func (t *transport) broken(ctx context.Context, w *watch, err error, during bool) *llm.Error {
+	cause := context.Cause(w.ctx)
+	switch {
+	case ctx.Err() != nil:
+		// The caller's own end, which no retry can mend.
+		return &llm.Error{Category: llm.Timeout, Message: "the call was stopped: " + ctx.Err().Error(), Err: ctx.Err()}
+	case errors.Is(cause, errIdle):
+		return &llm.Error{Category: llm.Timeout, Retryable: true, Err: cause,
+			Message: fmt.Sprintf("the server sent nothing for %s", t.idle)}
+	case errors.Is(cause, errTotal):
+		return &llm.Error{Category: llm.Timeout, Retryable: true, Err: cause,
+			Message: fmt.Sprintf("the reply was not complete after %s", t.total)}
+	case during:
+		return &llm.Error{Category: llm.TruncatedStream, Retryable: true, Err: t.hide.err(err),
+			Message: "the connection broke during the reply: " + t.hide.words(err.Error())}
+	}
+	e := &llm.Error{Category: llm.Network, Retryable: true, Err: t.hide.err(err),
+		Message: "the server could not be reached: " + t.hide.words(err.Error())}
+	var (
+		unknown  x509.UnknownAuthorityError
+		host     x509.HostnameError
+		invalid  x509.CertificateInvalidError
+		verify   *tls.CertificateVerificationError
+		notFound *net.DNSError
+	)
+	switch {
+	case errors.As(err, &unknown), errors.As(err, &host), errors.As(err, &invalid), errors.As(err, &verify),
+		errors.Is(err, http.ErrSchemeMismatch):
+		// A wrong certificate, CA file or scheme stays wrong.
+		e.Category, e.Retryable = llm.CredentialConfig, false
+	case errors.As(err, &notFound):
+		e.Retryable = notFound.IsTimeout || notFound.IsTemporary || notFound.IsNotFound
+	}
+	return e
+}

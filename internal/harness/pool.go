@@ -1,0 +1,122 @@
+package harness
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"time"
+
+	"github.com/sampan-dev/sampan/internal/harness/llm"
+)
+
+// pool chooses among the candidates and remembers which of them failed.
+type pool struct {
+	router   Router
+	clock    Clock
+	coolDown time.Duration
+	priced   bool
+	health   map[string]*health
+	// current is the model that was used last.
+	current string
+	// starts are the times of the last minute's requests, by model.
+	starts map[string][]time.Time
+}
+
+// health of a model in this run.
+type health struct {
+	failures int
+	// until is when it may be used again.
+	until time.Time
+}
+
+func newPool(router Router, clock Clock, coolDown time.Duration, priced bool) *pool {
+	return &pool{
+		router: router, clock: clock, coolDown: coolDown, priced: priced,
+		health: map[string]*health{}, starts: map[string][]time.Time{},
+	}
+}
+
+func (p *pool) candidates(ctx context.Context, tokens int64) ([]Model, error) {
+	if p.router == nil {
+		return nil, errors.New("the run was given none")
+	}
+	// A conversation that outgrew a window can be compacted, so its length
+	// orders the candidates here and rules out none.
+	all, err := p.router.Candidates(ctx, Need{Priced: p.priced})
+	if err != nil {
+		return nil, err
+	}
+	if p.priced {
+		all = slices.DeleteFunc(slices.Clone(all), func(m Model) bool { return m.Pricing == nil })
+	}
+	if len(all) == 0 {
+		return nil, errors.New("there is no candidate, or none whose cost is known, which a cost limit needs")
+	}
+	return p.order(all, tokens), nil
+}
+
+// order puts models that are cooling down last: with nothing else left they
+// are still worth a try. Behind the preferred one, models whose window holds
+// the conversation go before those for which it would have to be cut.
+func (p *pool) order(all []Model, tokens int64) []Model {
+	var ready, small, cooling []Model
+	now := p.clock.Now()
+	for i, m := range all {
+		h := p.health[m.ID]
+		switch {
+		case h != nil && now.Before(h.until):
+			cooling = append(cooling, m)
+		case i > 0 && m.ContextWindow > 0 && tokens > int64(m.ContextWindow):
+			small = append(small, m)
+		default:
+			ready = append(ready, m)
+		}
+	}
+	return append(append(ready, small...), cooling...)
+}
+
+// failed makes a model cool down, longer each time.
+func (p *pool) failed(id string) {
+	h := p.health[id]
+	if h == nil {
+		h = &health{}
+		p.health[id] = h
+	}
+	h.failures++
+	d := p.coolDown << min(h.failures-1, 4)
+	h.until = p.clock.Now().Add(min(d, 10*p.coolDown))
+}
+
+// answered forgets a model's failures.
+func (p *pool) answered(id string) { delete(p.health, id) }
+
+// pace waits until one more request keeps to the model's rate.
+func (p *pool) pace(ctx context.Context, m Model) error {
+	if m.RequestsPerMinute <= 0 {
+		return nil
+	}
+	starts := p.starts[m.ID]
+	for len(starts) > 0 && p.clock.Now().Sub(starts[0]) >= time.Minute {
+		starts = starts[1:]
+	}
+	if len(starts) >= m.RequestsPerMinute {
+		wait := time.Minute - p.clock.Now().Sub(starts[0])
+		if err := sleep(ctx, p.clock, wait); err != nil {
+			return err
+		}
+		starts = starts[1:]
+	}
+	p.starts[m.ID] = append(starts, p.clock.Now())
+	return nil
+}
+
+// fallsBack says that another model may manage what this one could not: the
+// server is at fault, or its plan, not the request. A wrong key is not in it;
+// hiding it behind a model that costs something else would help nobody.
+func fallsBack(c llm.Category) bool {
+	switch c {
+	case llm.RateLimited, llm.Overloaded, llm.Timeout, llm.Network, llm.ProviderUnsupported, llm.QuotaExceeded, llm.TruncatedStream:
+		return true
+	}
+	return false
+}

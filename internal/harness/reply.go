@@ -1,0 +1,83 @@
+package harness
+
+import (
+	"encoding/json"
+	"strings"
+
+	"github.com/sampan-dev/sampan/internal/harness/llm"
+	"github.com/sampan-dev/sampan/internal/harness/transcript"
+)
+
+// replyKind is what a reply means for the run.
+type replyKind int
+
+const (
+	// replyDone: the model finished by itself.
+	replyDone replyKind = iota
+	// replyCalls: it asks for tools.
+	replyCalls
+	// replyEmpty: there is nothing in it, or it announced calls that are missing.
+	replyEmpty
+	// replyCut: it ran into the output limit.
+	replyCut
+	// replyFiltered: the server's content filter stopped it.
+	replyFiltered
+)
+
+// classify looks at what is there rather than at what the server calls it:
+// servers say "stop" with calls and "tool_calls" with none.
+func classify(resp *llm.Response) replyKind {
+	switch {
+	case resp.FinishReason == llm.FinishContentFilter:
+		return replyFiltered
+	case len(resp.Message.ToolCalls) > 0:
+		return replyCalls
+	case resp.FinishReason == llm.FinishToolCalls, strings.TrimSpace(resp.Message.Content) == "":
+		return replyEmpty
+	case resp.FinishReason == llm.FinishLength:
+		return replyCut
+	}
+	return replyDone
+}
+
+// maxEmpties in a row are answered with a nudge; one more ends the run.
+const maxEmpties = 2
+
+const (
+	emptyText = "[harness] Your last reply was empty. Either call a tool to go on, or, " +
+		"if the task is done, say in a few words what you did."
+	emptyCutText = "[harness] Your last reply reached the output limit before it said anything. " +
+		"Think less, and go on with a short reply or one tool call."
+	missingCallText = "[harness] Your last reply announced a tool call, but none arrived. Make the call again."
+	outputLimitText = "[harness] Your last reply was cut off at the output limit. Go on from where it ends, " +
+		"in smaller steps; write long files in several parts."
+	cutCallText = "This call was not run: your reply reached the output limit in the middle of it. " +
+		"Make it again with less in it; write long files in several parts."
+)
+
+// nudge answers an empty reply, a bounded number of times.
+func (r *run) nudge(resp *llm.Response) error {
+	r.empties++
+	if r.empties > maxEmpties {
+		return stopf(EmptyResponse, "%s gave %d replies in a row with nothing in them.", r.progress.Model, r.empties)
+	}
+	kind, text := transcript.NoticeEmptyReply, emptyText
+	switch resp.FinishReason {
+	case llm.FinishToolCalls:
+		kind, text = transcript.NoticeMissingToolCall, missingCallText
+	case llm.FinishLength:
+		text = emptyCutText
+	}
+	if err := r.notice(kind, text); err != nil {
+		return err
+	}
+	return r.sync("got an empty reply")
+}
+
+// cutOff says that a call must not be run, since the reply ended in the middle
+// of it. Arguments that were cut are often mended into something valid, and
+// half a file written is worse than none.
+func cutOff(resp *llm.Response, i int) bool {
+	calls := resp.Message.ToolCalls
+	return resp.FinishReason == llm.FinishLength && i == len(calls)-1 && !json.Valid([]byte(calls[i].Arguments))
+}

@@ -1,0 +1,124 @@
+package tool
+
+import (
+	"context"
+	_ "embed"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+)
+
+//go:embed bash.md
+var bashDescription string
+
+type bashParams struct {
+	Command        string  `json:"command,omitempty" jsonschema:"The command, run by bash -c. Needed unless kill or list is given."`
+	TimeoutSeconds float64 `json:"timeout_seconds,omitempty" jsonschema:"When to end the command; 120 if not given, 600 at most unless configured otherwise."`
+	Cwd            string  `json:"cwd,omitempty" jsonschema:"The directory to run in, relative to the workspace."`
+	Background     bool    `json:"background,omitempty" jsonschema:"Start the command and go on; gives its id and output file."`
+	Kill           string  `json:"kill,omitempty" jsonschema:"The id of a background command to stop, with all it started."`
+	List           bool    `json:"list,omitempty" jsonschema:"List the background commands."`
+}
+
+// defaultBashTimeout is what a command gets whose call names none.
+const defaultBashTimeout = 2 * time.Minute
+
+func bashTool() Tool { return newTool("bash", bashDescription, false, bash) }
+
+func bash(ctx context.Context, s *Set, p *bashParams) (Result, error) {
+	asked := 0
+	for _, given := range []bool{strings.TrimSpace(p.Command) != "", p.Kill != "", p.List} {
+		if given {
+			asked++
+		}
+	}
+	switch {
+	case asked != 1:
+		return failed("Give exactly one of command, kill and list; command is what to run, such as \"ls -l\"."), nil
+	case p.List:
+		return Result{Content: s.jobs.list(s.opts.MaxOutputBytes)}, nil
+	case p.Kill != "":
+		return s.killJob(ctx, p.Kill)
+	case p.TimeoutSeconds < 0:
+		return failed("timeout_seconds must not be negative."), nil
+	case p.Background:
+		return s.startJob(ctx, p)
+	}
+	timeout := min(defaultBashTimeout, s.opts.ToolTimeout)
+	if p.TimeoutSeconds > 0 {
+		// Compared as seconds: a huge number does not fit a Duration.
+		timeout = s.opts.ToolTimeout
+		if p.TimeoutSeconds < timeout.Seconds() {
+			timeout = time.Duration(p.TimeoutSeconds * float64(time.Second))
+		}
+	}
+	res, err := s.exec.Exec(ctx, ExecRequest{
+		Shell:          p.Command,
+		Cwd:            p.Cwd,
+		TimeoutSeconds: timeout.Seconds(),
+		MaxOutputBytes: int64(s.opts.MaxOutputBytes - outputReserve),
+		MergeStderr:    true,
+	})
+	if err != nil {
+		return Result{}, err
+	}
+	out := Result{Content: showExec(res, timeout, p, s.opts), IsError: res.TimedOut}
+	if news := s.jobs.news(); news != "" {
+		out.Content = strings.TrimSuffix(out.Content, "\n") + "\n" + news
+	}
+	return out, nil
+}
+
+// outputReserve of a Result is kept for what is said of a command's end.
+const outputReserve = 700
+
+// showExec writes a command's output and how it ended.
+func showExec(res *ExecResult, timeout time.Duration, p *bashParams, opts Options) string {
+	var b strings.Builder
+	if res.OmittedStdoutBytes > 0 {
+		b.WriteString(cleanText(string(res.Stdout[:res.StdoutCut])))
+		b.WriteString(omission(res.OmittedStdoutBytes, res.FullOutputPath))
+		b.WriteString(cleanText(string(res.Stdout[res.StdoutCut:])))
+	} else {
+		b.WriteString(cleanText(string(res.Stdout)))
+	}
+	// Control bytes grow when they are made readable; the end must stay in.
+	text := bound(b.String(), opts.MaxOutputBytes-outputReserve/2, res.FullOutputPath)
+	var notes []string
+	note := func(format string, args ...any) { notes = append(notes, "["+fmt.Sprintf(format, args...)+"]") }
+	switch {
+	case res.TimedOut:
+		hint := fmt.Sprintf("give timeout_seconds (at most %s) if it needs longer, or background: true", seconds(opts.ToolTimeout))
+		if timeout >= opts.ToolTimeout {
+			hint = "that is the most a command may take; do it in smaller steps, or with background: true"
+		}
+		note("timed out after %s s and was ended with all it had started; %s", seconds(timeout), hint)
+	case res.Signal != "":
+		note("ended by %s", res.Signal)
+	case res.ExitCode == nil:
+		note("exit status unknown")
+	case *res.ExitCode != 0:
+		note("exit code %d", *res.ExitCode)
+	case text == "":
+		note("exit code 0, no output")
+	}
+	if res.OOMKilled {
+		note("the kernel ended a process because memory ran out: use less at once, for instance fewer jobs in parallel")
+	}
+	if res.FullOutputPath != "" && res.FullOutputOmittedBytes > 0 {
+		note("%s ends %d bytes early: the output was too long to be kept whole", res.FullOutputPath, res.FullOutputOmittedBytes)
+	}
+	if n := res.LeftoverKilled; n > 0 && !res.TimedOut && !p.Background {
+		note("%s left running by the command ended with it; use background: true to keep one", processes(n))
+	}
+	if text != "" && !strings.HasSuffix(text, "\n") && len(notes) > 0 {
+		text += "\n"
+	}
+	return text + strings.Join(notes, "\n")
+}
+
+// seconds writes a duration as seconds, without a needless fraction.
+func seconds(d time.Duration) string {
+	return strconv.FormatFloat(float64(d.Milliseconds())/1000, 'f', -1, 64)
+}

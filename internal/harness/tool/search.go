@@ -1,0 +1,97 @@
+package tool
+
+// LineRange says which lines of a file are wanted. Zero values mean the
+// executor's defaults.
+type LineRange struct {
+	// From is the first line, counted from 1.
+	From int `json:"from,omitempty"`
+	// Count is how many lines at most.
+	Count int `json:"count,omitempty"`
+	// MaxBytes bounds all lines together; what does not fit is left for the next read.
+	MaxBytes int `json:"maxBytes,omitempty"`
+	// MaxLineBytes bounds one line; longer ones are cut.
+	MaxLineBytes int `json:"maxLineBytes,omitempty"`
+}
+
+// Lines are some lines of a file.
+type Lines struct {
+	// FileInfo has the digest of the whole file, not of the lines.
+	FileInfo
+	// Lines are without their line ends; bytes that are not UTF-8 are replaced.
+	Lines []Line `json:"lines,omitempty"`
+	// TotalLines counts all lines of the file.
+	TotalLines int `json:"totalLines"`
+	// Binary is true when the file does not look like text; Lines is empty then.
+	Binary bool `json:"binary,omitempty"`
+	// CRLF counts lines that end in CR LF.
+	CRLF int `json:"crlf,omitempty"`
+	// NoFinalNewline is true when the last line has no line end.
+	NoFinalNewline bool `json:"noFinalNewline,omitempty"`
+}
+
+// Line is one line of a file.
+type Line struct {
+	Text string `json:"text"`
+	// OmittedBytes at its end were cut off.
+	OmittedBytes int `json:"omittedBytes,omitempty"`
+}
+
+// GrepRequest is a search in file contents.
+type GrepRequest struct {
+	// Pattern is a regular expression in Go's syntax (RE2), matched line by line.
+	Pattern string `json:"pattern"`
+	// Path is a folder or a file; empty is the workspace.
+	Path string `json:"path,omitempty"`
+	// Include is a glob for file names; one without a slash matches in sub-folders too.
+	Include    string `json:"include,omitempty"`
+	IgnoreCase bool   `json:"ignoreCase,omitempty"`
+	// Context is how many lines to give before and after each match.
+	Context int `json:"context,omitempty"`
+	// MaxMatches ends the search; 0 is the executor's default.
+	MaxMatches int `json:"maxMatches,omitempty"`
+}
+
+// GrepResult is what a search found, ordered by path and line.
+type GrepResult struct {
+	Files   []GrepFile `json:"files,omitempty"`
+	Matches int        `json:"matches"`
+	// Searched counts the files that were read.
+	Searched int `json:"searched"`
+	// Truncated is true when a limit ended the search early.
+	Truncated bool `json:"truncated,omitempty"`
+	// Notes tell what was skipped, and why.
+	Notes []string `json:"notes,omitempty"`
+}
+
+// GrepFile holds the matches of one file.
+type GrepFile struct {
+	Path  string     `json:"path"`
+	Lines []GrepLine `json:"lines"`
+}
+
+// GrepLine is a line that matched, or one beside it.
+type GrepLine struct {
+	Number int    `json:"number"`
+	Text   string `json:"text"`
+	Match  bool   `json:"match,omitempty"`
+}
+
+// GlobRequest is a search for file names.
+type GlobRequest struct {
+	// Pattern is a glob with **, relative to Path; one without a slash matches in sub-folders too.
+	Pattern string `json:"pattern"`
+	// Path is a folder; empty is the workspace.
+	Path string `json:"path,omitempty"`
+	// MaxPaths bounds the answer; 0 is the executor's default.
+	MaxPaths int `json:"maxPaths,omitempty"`
+}
+
+// GlobResult lists files, ordered by path, relative to the workspace.
+type GlobResult struct {
+	Paths []string `json:"paths,omitempty"`
+	// Total counts all that matched, also those left out of Paths.
+	Total int      `json:"total"`
+	Notes []string `json:"notes,omitempty"`
+	// Truncated is true when some are missing from Paths or a limit ended the search early.
+	Truncated bool `json:"truncated,omitempty"`
+}

@@ -1,0 +1,256 @@
+package transcript
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"hash"
+	"io"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+)
+
+// maxBuffered bounds what Append keeps in memory before it writes by itself.
+const maxBuffered = 1 << 20
+
+// ErrClosed is returned by a Writer that was closed.
+var ErrClosed = errors.New("transcript is closed")
+
+// Options of a Writer.
+type Options struct {
+	// Tee gets the same bytes as the file, at the same time; it may be nil.
+	Tee io.Writer
+	// Secrets are values that must not appear in the transcript.
+	Secrets []string
+	// Now gives the time of events; nil is the wall clock.
+	Now func() time.Time
+}
+
+// Summary says what has been written and, after Sync, is on disk.
+type Summary struct {
+	Events int64
+	Bytes  int64
+	// Digest is "sha256:" and the hex digest of all bytes.
+	Digest string
+}
+
+// Writer appends events. It is safe for concurrent use. The first error is
+// final: a transcript with a hole is worth less than one that stops.
+type Writer struct {
+	mu     sync.Mutex
+	file   *os.File // nil when only the tee is written
+	tee    io.Writer
+	now    func() time.Time
+	redact *Redactor
+
+	buf    bytes.Buffer // whole lines that are not written yet
+	line   bytes.Buffer // the line being made, kept to reuse its memory
+	seq    int64
+	size   int64
+	prev   string
+	sum    hash.Hash
+	err    error
+	closed bool
+}
+
+// New gives a Writer without a file: events go to the tee alone, if any.
+func New(opts Options) *Writer {
+	w := &Writer{tee: opts.Tee, now: opts.Now, redact: NewRedactor(opts.Secrets), sum: sha256.New()}
+	if w.now == nil {
+		w.now = wallClock
+	}
+	return w
+}
+
+// wallClock is the default of Options.Now.
+func wallClock() time.Time { return time.Now() }
+
+// Create begins a transcript in a new file, making its folder; a file that is
+// there already is an error, since it is somebody's record.
+func Create(path string, opts Options) (*Writer, error) {
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		return nil, fmt.Errorf("making the folder of transcript %s: %w", path, err)
+	}
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL|os.O_APPEND, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("creating transcript: %w", err)
+	}
+	w := New(opts)
+	w.file = f
+	if err := syncDir(filepath.Dir(path)); err != nil {
+		return nil, errors.Join(fmt.Errorf("creating transcript %s: %w", path, err), f.Close())
+	}
+	return w, nil
+}
+
+// Append adds one event for a turn. It is kept in memory until Sync: call that
+// before anything that the event records takes effect.
+func (w *Writer) Append(turn int, data Data) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if err := w.usable(); err != nil {
+		return err
+	}
+	if err := w.encode(turn, data); err != nil {
+		w.err = fmt.Errorf("encoding transcript event: %w", err)
+		return w.err
+	}
+	if w.buf.Len() > maxBuffered {
+		return w.flush()
+	}
+	return nil
+}
+
+// Sync writes what was appended and waits until it is on disk.
+func (w *Writer) Sync() error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if err := w.usable(); err != nil {
+		return err
+	}
+	if w.buf.Len() == 0 {
+		return nil
+	}
+	if err := w.flush(); err != nil {
+		return err
+	}
+	if w.file == nil {
+		return nil
+	}
+	if err := datasync(w.file); err != nil {
+		w.err = fmt.Errorf("syncing transcript: %w", err)
+	}
+	return w.err
+}
+
+// Summary counts all events so far. It is true of the disk after a Sync.
+func (w *Writer) Summary() Summary {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return Summary{Events: w.seq, Bytes: w.size, Digest: digest(w.sum)}
+}
+
+// Redact takes the configured secrets out of a text that goes elsewhere.
+func (w *Writer) Redact(s string) string { return w.redact.String(s) }
+
+// Path is the file's name, empty when there is none.
+func (w *Writer) Path() string {
+	if w.file == nil {
+		return ""
+	}
+	return w.file.Name()
+}
+
+// Close syncs and closes the file.
+func (w *Writer) Close() error {
+	syncErr := w.Sync()
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.closed {
+		return nil
+	}
+	w.closed = true
+	if w.file == nil {
+		return syncErr
+	}
+	return errors.Join(syncErr, w.file.Close())
+}
+
+func (w *Writer) usable() error {
+	if w.closed {
+		return ErrClosed
+	}
+	return w.err
+}
+
+// encode makes the line and adds it to the buffer.
+func (w *Writer) encode(turn int, data Data) error {
+	w.line.Reset()
+	enc := json.NewEncoder(&w.line)
+	enc.SetEscapeHTML(false) // shell commands stay readable
+	if err := enc.Encode(data); err != nil {
+		return err
+	}
+	body, err := w.redact.JSON(bytes.TrimSuffix(w.line.Bytes(), []byte("\n")))
+	if err != nil {
+		return err
+	}
+	head, err := json.Marshal(header{V: version(w.seq), Seq: w.seq + 1, Time: w.now().UTC(), Turn: turn, Type: data.EventType()})
+	if err != nil {
+		return err
+	}
+	start := w.buf.Len()
+	w.buf.Write(head[:len(head)-1])
+	w.buf.WriteString(`,"data":`)
+	w.buf.Write(body)
+	w.buf.WriteString(`,"prev":"`)
+	w.buf.WriteString(w.prev)
+	w.buf.WriteString("\"}")
+	line := w.buf.Bytes()[start:]
+	hashed := sha256.Sum256(line)
+	w.prev = hex.EncodeToString(hashed[:])
+	w.buf.WriteByte('\n')
+	line = w.buf.Bytes()[start:]
+	w.sum.Write(line)
+	w.size += int64(len(line))
+	w.seq++
+	return nil
+}
+
+// header is an Event without what encode adds by hand: data is already JSON
+// and would be parsed and copied again.
+type header struct {
+	V    int       `json:"v,omitempty"`
+	Seq  int64     `json:"seq"`
+	Time time.Time `json:"time"`
+	Turn int       `json:"turn"`
+	Type Type      `json:"type"`
+}
+
+func version(seq int64) int {
+	if seq == 0 {
+		return SchemaVersion
+	}
+	return 0
+}
+
+// flush hands the buffer to the file and the tee.
+func (w *Writer) flush() error {
+	data := w.buf.Bytes()
+	if w.file != nil {
+		if _, err := w.file.Write(data); err != nil {
+			w.err = fmt.Errorf("writing transcript: %w", err)
+			return w.err
+		}
+	}
+	if w.tee != nil {
+		if _, err := w.tee.Write(data); err != nil {
+			w.err = fmt.Errorf("copying transcript: %w", err)
+			return w.err
+		}
+	}
+	w.buf.Reset()
+	if w.buf.Cap() > maxBuffered {
+		w.buf = bytes.Buffer{} // one huge event must not stay in memory for good
+	}
+	if w.line.Cap() > maxBuffered {
+		w.line = bytes.Buffer{}
+	}
+	return nil
+}
+
+func digest(h hash.Hash) string { return "sha256:" + hex.EncodeToString(h.Sum(nil)) }
+
+// syncDir makes a new file's name last through a crash.
+func syncDir(path string) error {
+	d, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
+}

@@ -1,0 +1,179 @@
+package harness
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/sampan-dev/sampan/internal/harness/llm"
+	"github.com/sampan-dev/sampan/internal/harness/tool"
+	"github.com/sampan-dev/sampan/internal/harness/transcript"
+)
+
+const (
+	// verifyOutput is how much of a verification's output the model gets.
+	verifyOutput = 8 << 10
+	// verifyMessage is how much of it the result keeps.
+	verifyMessage = 1 << 10
+	// maxIdleClaims is how often in a row the model may call a failing task
+	// done without touching anything.
+	maxIdleClaims = 3
+)
+
+// conclude checks a model that says it is done. It is the only way to
+// Completed: the model finished by itself and every verification exited 0.
+func (r *run) conclude(ctx context.Context, resp *llm.Response) error {
+	if ctx.Err() != nil {
+		return stopFromContext(ctx) // the reply came in while the run was being stopped
+	}
+	checks := r.cfg.Task.Verify
+	r.verifications = make([]VerificationResult, len(checks))
+	for i, v := range checks {
+		r.verifications[i] = VerificationResult{Name: v.Name, Message: "Not run."}
+	}
+	for i, v := range checks {
+		if err := r.sync("verifying: " + v.Name); err != nil {
+			return err
+		}
+		output, err := r.verify(ctx, v, &r.verifications[i])
+		if err != nil {
+			return err
+		}
+		if !r.verifications[i].Passed {
+			return r.refute(v, r.verifications[i], output)
+		}
+	}
+	r.unproven = false
+	return &stop{reason: Completed, message: strings.TrimSpace(resp.Message.Content)}
+}
+
+// refute tells the model that it is not done.
+func (r *run) refute(v Verification, result VerificationResult, output string) error {
+	r.unproven = true
+	r.idleClaims++
+	if r.idleClaims > maxIdleClaims {
+		return stopf(VerificationFailed, "Verification %q failed, and the model called the task done %d times without another tool call.",
+			v.Name, r.idleClaims)
+	}
+	text := fmt.Sprintf("[harness] The task is not done yet: verification %q failed (%s).\n$ %s\n%s\nMend the cause, then answer again.",
+		v.Name, howItEnded(result), v.Command, output)
+	if err := r.notice(transcript.NoticeVerificationFailed, text); err != nil {
+		return err
+	}
+	return r.sync("thinking")
+}
+
+func howItEnded(v VerificationResult) string {
+	if v.ExitCode != nil {
+		return fmt.Sprintf("exit code %d", *v.ExitCode)
+	}
+	return "it did not exit by itself"
+}
+
+// verify runs one command, fills in the result and records it. What it printed
+// is returned for the model.
+func (r *run) verify(ctx context.Context, v Verification, result *VerificationResult) (string, error) {
+	timeout := v.Timeout
+	if timeout <= 0 {
+		timeout = DefaultVerifyTimeout
+	}
+	began := r.clock.Now()
+	got, err := r.exec(ctx, v.Command, timeout)
+	switch {
+	case ctx.Err() != nil:
+		result.Message = "Stopped before it came to an end."
+		return "", stopFromContext(ctx)
+	case err != nil && !refused(err):
+		result.Message = "The sandbox went away."
+		return "", stopf(SandboxLost, "The sandbox went away during verification %q: %v", v.Name, err)
+	case err != nil:
+		got = &tool.ExecResult{Stderr: []byte(err.Error())}
+	}
+	output := outputText(got, timeout)
+	result.ExitCode = got.ExitCode
+	result.Passed = got.ExitCode != nil && *got.ExitCode == 0 && !got.TimedOut
+	result.Message = r.cfg.Transcript.Redact(tail(output, verifyMessage))
+	err = r.append(transcript.Verification{
+		Name: v.Name, Command: v.Command, TimeoutSeconds: seconds(timeout), Passed: result.Passed, ExitCode: got.ExitCode,
+		TimedOut: got.TimedOut, Output: output, DurationMillis: r.clock.Now().Sub(began).Milliseconds(),
+	})
+	return output, err
+}
+
+// exec runs a verification; it returns soon after ctx ends whatever the
+// executor does.
+func (r *run) exec(ctx context.Context, command string, timeout time.Duration) (*tool.ExecResult, error) {
+	execCtx, cancel := withTimeout(ctx, r.clock, timeout+toolSlack, errToolTimeout)
+	defer cancel()
+	type returned struct {
+		result *tool.ExecResult
+		err    error
+	}
+	done := make(chan returned, 1)
+	go func() {
+		var got returned
+		defer func() {
+			if p := recover(); p != nil {
+				got = returned{err: fmt.Errorf("the executor failed: %v", p)}
+			}
+			done <- got
+		}()
+		got.result, got.err = r.cfg.Executor.Exec(execCtx, tool.ExecRequest{
+			Shell: command, TimeoutSeconds: timeout.Seconds(), MaxOutputBytes: verifyOutput,
+		})
+	}()
+	got, ok := awaitFor(execCtx, r.clock, done)
+	if ok && got.err == nil && got.result == nil {
+		return nil, errors.New("the executor gave no result")
+	}
+	if (!ok || got.err != nil) && ctx.Err() == nil && execCtx.Err() != nil {
+		// Late, but the run goes on: the command counts as timed out.
+		return &tool.ExecResult{TimedOut: true}, nil
+	}
+	return got.result, got.err
+}
+
+// refused says that the executor is there and would not do it.
+func refused(err error) bool {
+	for _, known := range []error{
+		tool.ErrInvalid, tool.ErrPermission, tool.ErrNoSpace, tool.ErrNotFound, tool.ErrOutsideWorkspace,
+		tool.ErrIsDirectory, tool.ErrNotRegular, tool.ErrTooLarge, tool.ErrPreconditionFailed,
+	} {
+		if errors.Is(err, known) {
+			return true
+		}
+	}
+	return false
+}
+
+// outputText is what a command printed and how it ended, for model and record.
+func outputText(got *tool.ExecResult, timeout time.Duration) string {
+	parts := []string{}
+	for _, b := range [][]byte{got.Stdout, got.Stderr} {
+		if s := strings.TrimRight(strings.ToValidUTF8(string(b), "\uFFFD"), "\n"); s != "" {
+			parts = append(parts, s)
+		}
+	}
+	if n := got.OmittedStdoutBytes + got.OmittedStderrBytes; n > 0 {
+		parts = append(parts, fmt.Sprintf("[%d bytes of output left out]", n))
+	}
+	switch {
+	case got.TimedOut:
+		parts = append(parts, fmt.Sprintf("[timed out after %s]", timeout))
+	case got.OOMKilled:
+		parts = append(parts, "[killed: out of memory]")
+	case got.Signal != "":
+		parts = append(parts, "[ended by "+got.Signal+"]")
+	}
+	return headTail(strings.Join(parts, "\n"), 2*verifyOutput)
+}
+
+// tail gives the end of a text, at most n bytes.
+func tail(s string, n int) string {
+	if len(s) <= n {
+		return s
+	}
+	return "…" + strings.ToValidUTF8(s[len(s)-n:], "")
+}

@@ -1,0 +1,210 @@
+// Package models is the model registry: which models there are, where they are
+// served, what they can do, who may use them and what they cost. It parses and
+// validates the registry document and routes a task to candidate models. It
+// knows nothing of Kubernetes: references to Secrets and ConfigMaps are names.
+package models
+
+import (
+	"strings"
+
+	"github.com/shopspring/decimal"
+)
+
+// Registry is a validated registry document with its defaults filled in. It is
+// read-only after Parse and safe for concurrent use.
+type Registry struct {
+	// Version of the document's format; 1 is the only one.
+	Version int
+	// Default is used by tasks that name no model.
+	Default Selector
+	// Providers by name.
+	Providers map[string]Provider
+	// Models in the order of the document.
+	Models []Model
+}
+
+// Selector says what to route to. At most one field is set; none means the
+// registry's default.
+type Selector struct {
+	Name  string `yaml:"name" json:"name,omitempty"`
+	Group string `yaml:"group" json:"group,omitempty"`
+	Role  string `yaml:"role" json:"role,omitempty"`
+}
+
+// IsZero reports whether nothing is selected.
+func (s Selector) IsZero() bool { return s == Selector{} }
+
+// String says it in words: "role workspace-agent".
+func (s Selector) String() string {
+	switch {
+	case s.Name != "":
+		return "model " + s.Name
+	case s.Group != "":
+		return "group " + s.Group
+	case s.Role != "":
+		return "role " + s.Role
+	}
+	return "the default model"
+}
+
+// ProviderType names a wire format.
+type ProviderType string
+
+// The provider types.
+const (
+	// TypeOpenAI speaks the OpenAI chat completions protocol over HTTP.
+	TypeOpenAI ProviderType = "openai"
+	// TypeScripted answers from a script; for tests, demos and benchmarks.
+	TypeScripted ProviderType = "scripted"
+)
+
+// Provider is where models are served.
+type Provider struct {
+	// Name is its key in the document.
+	Name string
+	Type ProviderType
+	// BaseURL is set for TypeOpenAI, up to and with the version ("…/v1").
+	BaseURL string
+	// APIKey is nil where no Authorization header is to be sent.
+	APIKey *KeySource
+	// Script is set for TypeScripted.
+	Script *ScriptSource
+}
+
+// KeySource says where an API key is: a Secret's key, or, for local runs, an
+// environment variable.
+type KeySource struct {
+	SecretName string `yaml:"secretName"`
+	Key        string `yaml:"key"`
+	Env        string `yaml:"env"`
+}
+
+// ScriptSource says where a script is: a ConfigMap's key, or, for local runs,
+// a file. A relative file is meant relative to the registry's own folder.
+type ScriptSource struct {
+	ConfigMapName string `yaml:"configMapName"`
+	Key           string `yaml:"key"`
+	File          string `yaml:"file"`
+}
+
+// Level is how well a model calls tools. It is a level and not a boolean since
+// a model that manages one call may lose its way in ten.
+type Level string
+
+// The levels, best first.
+const (
+	Excellent Level = "Excellent"
+	Good      Level = "Good"
+	Limited   Level = "Limited"
+	None      Level = "None"
+)
+
+// rank orders levels; 0 is not a level.
+func (l Level) rank() int {
+	switch l {
+	case Excellent:
+		return 4
+	case Good:
+		return 3
+	case Limited:
+		return 2
+	case None:
+		return 1
+	}
+	return 0
+}
+
+// AtLeast reports whether l is as good as other, or better.
+func (l Level) AtLeast(other Level) bool { return l.rank() >= other.rank() }
+
+// Defaults for what a model's entry leaves out.
+const (
+	DefaultContextWindow   = 32768
+	DefaultMaxOutputTokens = 8192
+	// DefaultToolCalls is also what a task needs unless it says otherwise.
+	DefaultToolCalls = Good
+)
+
+// Model is one entry of the registry.
+type Model struct {
+	// ID is what people and tasks call it.
+	ID string
+	// Provider is a key of Registry.Providers.
+	Provider string
+	// Upstream is the id that the provider knows; ID when not given.
+	Upstream string
+	// ContextWindow is in tokens, input and output together.
+	ContextWindow int
+	// MaxOutputTokens bounds one reply.
+	MaxOutputTokens int
+	ToolCalls       Level
+	Roles           []string
+	// Scopes say who may use it; empty is everybody.
+	Scopes        []string
+	FallbackGroup string
+	// Priority orders a group or role: lower goes first, ties in the order of the document.
+	Priority int
+	// Pricing is nil when it is not known; a free model says so with zeros.
+	Pricing *Pricing
+	Quirks  Quirks
+	Limits  Limits
+	// Disabled is a tombstone: the entry is there, and off.
+	Disabled bool
+}
+
+// Pricing is in US dollars per million tokens.
+type Pricing struct {
+	InputPerMTok decimal.Decimal
+	// CachedInputPerMTok is InputPerMTok when not given.
+	CachedInputPerMTok decimal.Decimal
+	OutputPerMTok      decimal.Decimal
+}
+
+// Quirks are what a server needs that others refuse. An empty value leaves the
+// provider's default. The fields are those of openai.Quirks, one by one, so
+// that one converts to the other; this package does not import a wire format.
+type Quirks struct {
+	// ToolChoice: auto, required (where the model is to begin), always, or omit.
+	ToolChoice string `yaml:"toolChoice"`
+	// NullContent is what to send for an assistant without text: null, empty ("") or omit.
+	NullContent string `yaml:"nullContent"`
+	// MaxTokensField: max_tokens, max_completion_tokens, or none.
+	MaxTokensField string `yaml:"maxTokensField"`
+	// TextToolCalls written into the text: reject, salvage or ignore.
+	TextToolCalls string `yaml:"textToolCalls"`
+	// ParallelToolCalls is sent when it is set.
+	ParallelToolCalls *bool `yaml:"parallelToolCalls"`
+	// ReplayReasoning sends the model's thinking back: never, reasoning_content or reasoning.
+	ReplayReasoning string `yaml:"replayReasoning"`
+	// NoStream asks for whole responses.
+	NoStream bool `yaml:"noStream"`
+	// NoStreamUsage leaves out stream_options.
+	NoStreamUsage bool `yaml:"noStreamUsage"`
+	// Temperature is sent when it is set.
+	Temperature *float64 `yaml:"temperature"`
+	// ExtraBody is added to the top level of each request.
+	ExtraBody map[string]any `yaml:"extraBody"`
+}
+
+// Limits of the provider that we keep to by ourselves.
+type Limits struct {
+	// RequestsPerMinute of one run; 0 is no limit.
+	RequestsPerMinute int `yaml:"requestsPerMinute"`
+}
+
+// Model gives an entry by its id.
+func (r *Registry) Model(id string) (Model, bool) {
+	for _, m := range r.Models {
+		if m.ID == id {
+			return m, true
+		}
+	}
+	return Model{}, false
+}
+
+// KeyEnv is the environment variable in which the runner container finds a
+// provider's API key: SAMPAN_KEY_ and the name in upper snake case. Provider
+// names are DNS labels, so two of them never share one.
+func KeyEnv(provider string) string {
+	return "SAMPAN_KEY_" + strings.ToUpper(strings.ReplaceAll(provider, "-", "_"))
+}

@@ -1,0 +1,315 @@
+package models
+
+import (
+	"fmt"
+	"net/url"
+	"regexp"
+	"slices"
+	"sort"
+	"strings"
+
+	"github.com/goccy/go-yaml"
+	"github.com/goccy/go-yaml/ast"
+	"github.com/shopspring/decimal"
+)
+
+// label is what provider, group, role and scope names look like: a DNS label,
+// so that they can be label values, Secret keys and environment variables.
+var label = regexp.MustCompile(`^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$`)
+
+// modelID is wider than a label: people want "qwen2.5-coder-32b" and "org/model:tag".
+var modelID = regexp.MustCompile(`^[A-Za-z0-9]([A-Za-z0-9._:/@-]{0,126}[A-Za-z0-9])?$`)
+
+// validator gathers problems, each with its place in the document.
+type validator struct {
+	file     *ast.File
+	problems []Problem
+}
+
+// fail records a problem at a path such as "models[0].id"; where the field is
+// absent, the nearest parent that is there gives the line.
+func (v *validator) fail(path, format string, args ...any) {
+	p := Problem{Path: path, Message: fmt.Sprintf(format, args...)}
+	for at := path; at != ""; at = parent(at) {
+		if node := v.node(at); node != nil {
+			p.Line, p.Column = position(node)
+			break
+		}
+	}
+	v.problems = append(v.problems, p)
+}
+
+func (v *validator) node(path string) ast.Node {
+	yp, err := yaml.PathString("$." + path)
+	if err != nil {
+		return nil
+	}
+	node, err := yp.FilterFile(v.file)
+	if err != nil || node == nil || node.GetToken() == nil || node.GetToken().Position == nil {
+		return nil
+	}
+	return node
+}
+
+// position is where a node begins: of a block mapping that is its first key,
+// while the parser names its first colon.
+func position(node ast.Node) (line, column int) {
+	switch n := node.(type) {
+	case *ast.MappingNode:
+		if !n.IsFlowStyle && len(n.Values) > 0 {
+			return position(n.Values[0])
+		}
+	case *ast.MappingValueNode:
+		node = n.Key
+	}
+	pos := node.GetToken().Position
+	return pos.Line, pos.Column
+}
+
+// parent cuts the last step off a path.
+func parent(path string) string {
+	return path[:max(strings.LastIndexAny(path, ".["), 0)]
+}
+
+func (v *validator) registry(doc document) *Registry {
+	reg := &Registry{Version: doc.Version, Default: doc.Default, Providers: map[string]Provider{}}
+	if doc.Version != 1 {
+		v.fail("version", "is %d, want 1", doc.Version)
+	}
+	names := make([]string, 0, len(doc.Providers))
+	for name := range doc.Providers {
+		names = append(names, name)
+	}
+	sort.Strings(names) // problems come in a stable order
+	for _, name := range names {
+		reg.Providers[name] = v.provider(name, doc.Providers[name])
+	}
+	seen := map[string]int{}
+	for i, m := range doc.Models {
+		path := fmt.Sprintf("models[%d]", i)
+		if first, dup := seen[m.ID]; dup && m.ID != "" {
+			v.fail(path+".id", "%q is models[%d] already", m.ID, first)
+		} else {
+			seen[m.ID] = i
+		}
+		reg.Models = append(reg.Models, v.model(path, m, reg, names))
+	}
+	if len(doc.Models) == 0 {
+		v.fail("models", "has no entry")
+	}
+	v.defaultSelector(reg)
+	return reg
+}
+
+func (v *validator) provider(name string, doc providerDocument) Provider {
+	path := "providers." + name
+	p := Provider{Name: name, Type: doc.Type, BaseURL: strings.TrimRight(doc.BaseURL, "/"), APIKey: doc.APIKey, Script: doc.Script}
+	if !label.MatchString(name) {
+		// Not every name can be part of a path, so the list itself is named.
+		v.fail("providers", "the name %q must be lower-case letters, digits and '-', at most 63", name)
+		return p
+	}
+	switch doc.Type {
+	case TypeOpenAI:
+		v.openAI(path, doc)
+	case TypeScripted:
+		v.scripted(path, doc)
+	case "":
+		v.fail(path+".type", "is missing; want openai or scripted")
+	default:
+		v.fail(path+".type", "%q is not a provider type; want openai or scripted", doc.Type)
+	}
+	return p
+}
+
+func (v *validator) openAI(path string, doc providerDocument) {
+	u, err := url.Parse(doc.BaseURL)
+	switch {
+	case doc.BaseURL == "":
+		v.fail(path+".baseURL", "is missing")
+	case err != nil || (u.Scheme != "http" && u.Scheme != "https") || u.Host == "":
+		v.fail(path+".baseURL", "%q is not an http or https URL", doc.BaseURL)
+	case u.User != nil:
+		v.fail(path+".baseURL", "must not hold credentials; use apiKey")
+	case u.RawQuery != "" || u.Fragment != "":
+		v.fail(path+".baseURL", "must not have a query or a fragment")
+	}
+	if doc.Script != nil {
+		v.fail(path+".script", "is for type scripted only")
+	}
+	if k := doc.APIKey; k != nil {
+		secret := k.SecretName != "" || k.Key != ""
+		switch {
+		case secret && k.Env != "":
+			v.fail(path+".apiKey", "has both a Secret and env; keep one")
+		case secret && (k.SecretName == "" || k.Key == ""):
+			v.fail(path+".apiKey", "needs secretName and key")
+		case !secret && k.Env == "":
+			v.fail(path+".apiKey", "is empty; give secretName and key, or leave it out")
+		}
+	}
+}
+
+func (v *validator) scripted(path string, doc providerDocument) {
+	if doc.BaseURL != "" {
+		v.fail(path+".baseURL", "is for type openai only")
+	}
+	if doc.APIKey != nil {
+		v.fail(path+".apiKey", "is for type openai only")
+	}
+	s := doc.Script
+	if s == nil {
+		v.fail(path+".script", "is missing; give configMapName and key, or file")
+		return
+	}
+	configMap := s.ConfigMapName != "" || s.Key != ""
+	switch {
+	case configMap && s.File != "":
+		v.fail(path+".script", "has both a ConfigMap and file; keep one")
+	case configMap && (s.ConfigMapName == "" || s.Key == ""):
+		v.fail(path+".script", "needs configMapName and key")
+	case !configMap && s.File == "":
+		v.fail(path+".script", "is empty; give configMapName and key, or file")
+	}
+}
+
+func (v *validator) model(path string, doc modelDocument, reg *Registry, providers []string) Model {
+	m := Model{
+		ID: doc.ID, Provider: doc.Provider, Upstream: doc.Upstream, ContextWindow: doc.ContextWindow,
+		MaxOutputTokens: doc.MaxOutputTokens, ToolCalls: doc.ToolCalls, Roles: doc.Roles, Scopes: doc.Scopes,
+		FallbackGroup: doc.FallbackGroup, Priority: doc.Priority, Quirks: doc.Quirks, Limits: doc.Limits, Disabled: doc.Disabled,
+	}
+	switch {
+	case m.ID == "":
+		v.fail(path+".id", "is missing")
+	case !modelID.MatchString(m.ID):
+		v.fail(path+".id", "%q has characters that are not allowed", m.ID)
+	}
+	provider, known := reg.Providers[m.Provider]
+	switch {
+	case m.Provider == "":
+		v.fail(path+".provider", "is missing")
+	case !known:
+		v.fail(path+".provider", "%q is not among the providers%s", m.Provider, didYouMean(m.Provider, providers))
+	}
+	if m.Upstream == "" {
+		m.Upstream = m.ID
+	}
+	v.sizes(path, &m)
+	if m.ToolCalls == "" {
+		m.ToolCalls = DefaultToolCalls
+	}
+	v.oneOf(path+".toolCalls", string(m.ToolCalls), string(Excellent), string(Good), string(Limited), string(None))
+	v.names(path+".roles", m.Roles)
+	v.names(path+".scopes", m.Scopes)
+	if m.FallbackGroup != "" && !label.MatchString(m.FallbackGroup) {
+		v.fail(path+".fallbackGroup", "%q must be lower-case letters, digits and '-', at most 63", m.FallbackGroup)
+	}
+	v.quirks(path+".quirks", m.Quirks)
+	if m.Limits.RequestsPerMinute < 0 {
+		v.fail(path+".limits.requestsPerMinute", "must not be negative")
+	}
+	m.Pricing = v.pricing(path+".pricing", doc.Pricing)
+	if m.Pricing == nil && provider.Type == TypeScripted {
+		m.Pricing = &Pricing{} // a script costs nothing
+	}
+	return m
+}
+
+// sizes fills in and checks the window. A quarter of it at most is kept for
+// the reply unless the entry says otherwise, since that room is taken from the
+// conversation.
+func (v *validator) sizes(path string, m *Model) {
+	if m.ContextWindow == 0 {
+		m.ContextWindow = DefaultContextWindow
+	}
+	if m.ContextWindow < 1024 {
+		v.fail(path+".contextWindow", "is %d tokens, want at least 1024", m.ContextWindow)
+		return
+	}
+	if m.MaxOutputTokens == 0 {
+		m.MaxOutputTokens = min(DefaultMaxOutputTokens, m.ContextWindow/4)
+	}
+	if m.MaxOutputTokens < 0 || m.MaxOutputTokens >= m.ContextWindow {
+		v.fail(path+".maxOutputTokens", "is %d, want more than 0 and less than contextWindow (%d)", m.MaxOutputTokens, m.ContextWindow)
+	}
+}
+
+func (v *validator) quirks(path string, q Quirks) {
+	v.oneOf(path+".toolChoice", q.ToolChoice, "", "auto", "required", "always", "omit")
+	v.oneOf(path+".nullContent", q.NullContent, "", "null", "empty", "omit")
+	v.oneOf(path+".maxTokensField", q.MaxTokensField, "", "max_tokens", "max_completion_tokens", "none")
+	v.oneOf(path+".textToolCalls", q.TextToolCalls, "", "reject", "salvage", "ignore")
+	v.oneOf(path+".replayReasoning", q.ReplayReasoning, "", "never", "reasoning_content", "reasoning")
+	if t := q.Temperature; t != nil && !(*t >= 0 && *t <= 2) {
+		v.fail(path+".temperature", "is %v, want 0 to 2", *t)
+	}
+}
+
+func (v *validator) oneOf(path, got string, want ...string) {
+	if slices.Contains(want, got) {
+		return
+	}
+	if want[0] == "" {
+		want = want[1:]
+	}
+	v.fail(path, "%q is not allowed; want one of %s%s", got, strings.Join(want, ", "), didYouMean(got, want))
+}
+
+func (v *validator) names(path string, names []string) {
+	for i, n := range names {
+		if !label.MatchString(n) {
+			v.fail(fmt.Sprintf("%s[%d]", path, i), "%q must be lower-case letters, digits and '-', at most 63", n)
+		}
+	}
+}
+
+func (v *validator) pricing(path string, doc *pricingDocument) *Pricing {
+	if doc == nil {
+		return nil
+	}
+	p := &Pricing{
+		InputPerMTok:  v.price(path+".inputPerMTok", doc.InputPerMTok),
+		OutputPerMTok: v.price(path+".outputPerMTok", doc.OutputPerMTok),
+	}
+	p.CachedInputPerMTok = p.InputPerMTok
+	if doc.CachedInputPerMTok != "" {
+		p.CachedInputPerMTok = v.price(path+".cachedInputPerMTok", doc.CachedInputPerMTok)
+	}
+	return p
+}
+
+// priceText keeps out exponents: "1e999999999" is a short text and a number
+// that fills the memory.
+var priceText = regexp.MustCompile(`^[0-9]{1,7}(\.[0-9]{1,12})?$`)
+
+func (v *validator) price(path, s string) decimal.Decimal {
+	if s == "" {
+		v.fail(path, "is missing")
+		return decimal.Zero
+	}
+	if !priceText.MatchString(s) {
+		v.fail(path, `%q is not a price in US dollars such as "0.66"`, s)
+		return decimal.Zero
+	}
+	d, err := decimal.NewFromString(s)
+	if err != nil {
+		v.fail(path, "%q is not a decimal number", s)
+	}
+	return d
+}
+
+// defaultSelector checks that the default leads to something.
+func (v *validator) defaultSelector(reg *Registry) {
+	d := reg.Default
+	if d.IsZero() {
+		return
+	}
+	if err := d.check(); err != nil {
+		v.fail("default", "%v", err)
+		return
+	}
+	if len(reg.matching(d)) == 0 {
+		v.fail("default", "no model matches %s%s", d, didYouMean(d.value(), reg.values(d)))
+	}
+}

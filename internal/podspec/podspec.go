@@ -1,0 +1,329 @@
+// Package podspec turns a Sandbox into the objects that run it. It is pure: a
+// spec goes in, objects come out.
+package podspec
+
+import (
+	"maps"
+	"strings"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/sampan-dev/sampan/api/v1alpha1"
+)
+
+// Names of the two containers.
+const (
+	RunnerContainer  = "runner"
+	SandboxContainer = "sandbox"
+)
+
+// Labels of what the operator makes.
+const (
+	LabelSandbox   = "sampan.dev/sandbox"
+	LabelTask      = "sampan.dev/task"
+	LabelManagedBy = "app.kubernetes.io/managed-by"
+	// ManagedBy is the value of LabelManagedBy.
+	ManagedBy = "sampan"
+)
+
+// Paths in the two containers. The runner and the sandbox see the same
+// workspace and socket; everything under InputDir and StateDir is the runner's alone.
+const (
+	WorkspaceDir = "/workspace"
+	SocketPath   = "/run/sampan/sandbox.sock"
+	// InputDir holds token, ca.crt, namespace, models.yaml, prompt and scripts/<provider>.yaml.
+	InputDir = "/var/run/sampan"
+	// StateDir holds the transcript and the runner's temporary files.
+	StateDir = "/var/lib/sampan"
+	homeDir  = "/home/agent"
+)
+
+// Environment variables of the runner.
+const (
+	EnvPodName     = "SAMPAN_POD_NAME"
+	EnvNamespace   = "SAMPAN_NAMESPACE"
+	EnvSandboxName = "SAMPAN_SANDBOX_NAME"
+	// EnvScopes are the comma-separated registry scopes of the namespace.
+	EnvScopes      = "SAMPAN_SCOPES"
+	EnvGitUsername = "SAMPAN_GIT_USERNAME"
+	EnvGitPassword = "SAMPAN_GIT_PASSWORD"
+)
+
+// userID is the user and group of both containers; it has no entry in /etc/passwd
+// of most images and owns nothing there.
+const userID = 65532
+
+// terminationGraceSeconds is far above the one second in which the runner ends
+// a run, to leave room for a slow API server.
+const terminationGraceSeconds = 10
+
+// DefaultWorkspaceSize bounds a workspace that gives no sizeLimit.
+var DefaultWorkspaceSize = resource.MustParse("10Gi")
+
+// Input is what a pod is made from.
+type Input struct {
+	Sandbox *v1alpha1.Sandbox
+	PodName string
+	// RunnerImage runs the runner container; SandboxImage the sandbox container
+	// where the template names none.
+	RunnerImage, SandboxImage string
+	// ConfigName is the ConfigMap with the runner's models.yaml.
+	ConfigName string
+	// ModelKeys are given to the runner container only.
+	ModelKeys []ModelKey
+	// Scripts are the scripts of scripted providers.
+	Scripts []Script
+	// Prompt is set where the task takes its prompt from a ConfigMap or Secret.
+	Prompt v1alpha1.PromptSource
+	Scopes []string
+	// UserNamespaces runs the pod in a user namespace of its own.
+	UserNamespaces bool
+}
+
+// ModelKey is an environment variable of the runner, taken from a Secret.
+type ModelKey struct {
+	Env, SecretName, Key string
+	// Optional lets the pod start without it: the Sandbox may never use this model.
+	Optional bool
+}
+
+// Script is a ConfigMap's key that a scripted provider plays.
+type Script struct {
+	Provider, ConfigMapName, Key string
+	// Optional lets the pod start without it.
+	Optional bool
+}
+
+// Pod builds the pod of a Sandbox.
+func Pod(in Input) *corev1.Pod {
+	t := in.Sandbox.Spec.Template
+	pod := &corev1.Pod{
+		ObjectMeta: metav1.ObjectMeta{
+			Name:        in.PodName,
+			Namespace:   in.Sandbox.Namespace,
+			Labels:      podLabels(in.Sandbox),
+			Annotations: unreserved(t.Scheduling.Annotations),
+		},
+		Spec: corev1.PodSpec{
+			ServiceAccountName:            IdentityName(in.Sandbox),
+			AutomountServiceAccountToken:  new(false),
+			EnableServiceLinks:            new(false),
+			RestartPolicy:                 corev1.RestartPolicyNever,
+			TerminationGracePeriodSeconds: new(int64(terminationGraceSeconds)),
+			NodeSelector:                  t.Scheduling.NodeSelector,
+			Tolerations:                   t.Scheduling.Tolerations,
+			Affinity:                      t.Scheduling.Affinity,
+			PriorityClassName:             t.Scheduling.PriorityClassName,
+			SecurityContext: &corev1.PodSecurityContext{
+				RunAsNonRoot:   new(true),
+				RunAsUser:      new(int64(userID)),
+				RunAsGroup:     new(int64(userID)),
+				SeccompProfile: &corev1.SeccompProfile{Type: corev1.SeccompProfileTypeRuntimeDefault},
+			},
+			Containers: []corev1.Container{runner(in), sandbox(in)},
+			Volumes:    volumes(in),
+		},
+	}
+	if in.UserNamespaces {
+		pod.Spec.HostUsers = new(false)
+	}
+	if t.RuntimeClassName != "" {
+		pod.Spec.RuntimeClassName = &t.RuntimeClassName
+	}
+	return pod
+}
+
+func runner(in Input) corev1.Container {
+	env := []corev1.EnvVar{
+		{Name: EnvPodName, Value: in.PodName},
+		{Name: EnvNamespace, Value: in.Sandbox.Namespace},
+		{Name: EnvSandboxName, Value: in.Sandbox.Name},
+		{Name: EnvScopes, Value: strings.Join(in.Scopes, ",")},
+		{Name: "HOME", Value: StateDir},
+		{Name: "TMPDIR", Value: StateDir},
+	}
+	for _, k := range in.ModelKeys {
+		env = append(env, fromSecret(k.Env, k.SecretName, k.Key, k.Optional))
+	}
+	if name := in.Sandbox.Spec.Template.Workspace.Git.CredentialsSecretRef.Name; name != "" {
+		env = append(env,
+			fromSecret(EnvGitUsername, name, corev1.BasicAuthUsernameKey, true),
+			fromSecret(EnvGitPassword, name, corev1.BasicAuthPasswordKey, false))
+	}
+	return corev1.Container{
+		Name:            RunnerContainer,
+		Image:           in.RunnerImage,
+		ImagePullPolicy: corev1.PullIfNotPresent,
+		Command:         []string{"agent-runner", "run", "--in-cluster"},
+		Env:             env,
+		Resources: corev1.ResourceRequirements{
+			Requests: corev1.ResourceList{
+				corev1.ResourceCPU:    resource.MustParse("10m"),
+				corev1.ResourceMemory: resource.MustParse("48Mi"),
+			},
+			// git runs here for the clone, so the limit leaves room for it.
+			Limits: corev1.ResourceList{corev1.ResourceMemory: resource.MustParse("512Mi")},
+		},
+		SecurityContext: restricted(),
+		VolumeMounts: []corev1.VolumeMount{
+			{Name: "workspace", MountPath: WorkspaceDir},
+			{Name: "socket", MountPath: "/run/sampan"},
+			{Name: "state", MountPath: StateDir},
+			{Name: "input", MountPath: InputDir, ReadOnly: true},
+		},
+	}
+}
+
+func sandbox(in Input) corev1.Container {
+	t := in.Sandbox.Spec.Template
+	image := t.Image
+	if image == "" {
+		image = in.SandboxImage
+	}
+	env := []corev1.EnvVar{
+		{Name: "HOME", Value: homeDir},
+		// The volume's own folder belongs to root, which git would otherwise refuse.
+		{Name: "GIT_CONFIG_COUNT", Value: "1"},
+		{Name: "GIT_CONFIG_KEY_0", Value: "safe.directory"},
+		{Name: "GIT_CONFIG_VALUE_0", Value: WorkspaceDir},
+	}
+	for _, e := range t.Env {
+		v := corev1.EnvVar{Name: e.Name}
+		if e.Value != nil {
+			v.Value = strings.ReplaceAll(*e.Value, "$", "$$") // plain text, no $(VAR) expansion
+		}
+		env = append(env, v)
+	}
+	return corev1.Container{
+		Name:            SandboxContainer,
+		Image:           image,
+		ImagePullPolicy: corev1.PullIfNotPresent,
+		Command:         []string{"agent-runner", "sandbox", "--socket", SocketPath, "--workspace", WorkspaceDir},
+		WorkingDir:      WorkspaceDir,
+		Env:             env,
+		Resources:       sandboxResources(t.Resources),
+		SecurityContext: restricted(),
+		VolumeMounts: []corev1.VolumeMount{
+			{Name: "workspace", MountPath: WorkspaceDir},
+			{Name: "socket", MountPath: "/run/sampan"},
+			{Name: "home", MountPath: homeDir},
+			{Name: "tmp", MountPath: "/tmp"},
+		},
+	}
+}
+
+func sandboxResources(given corev1.ResourceRequirements) corev1.ResourceRequirements {
+	if len(given.Requests) > 0 || len(given.Limits) > 0 {
+		return given
+	}
+	return corev1.ResourceRequirements{
+		Requests: corev1.ResourceList{
+			corev1.ResourceCPU:    resource.MustParse("50m"),
+			corev1.ResourceMemory: resource.MustParse("128Mi"),
+		},
+		Limits: corev1.ResourceList{corev1.ResourceMemory: resource.MustParse("2Gi")},
+	}
+}
+
+func volumes(in Input) []corev1.Volume {
+	size := DefaultWorkspaceSize.DeepCopy()
+	if s := in.Sandbox.Spec.Template.Workspace.SizeLimit; s != nil {
+		size = *s
+	}
+	return []corev1.Volume{
+		emptyDir("workspace", corev1.EmptyDirVolumeSource{SizeLimit: &size}),
+		emptyDir("socket", corev1.EmptyDirVolumeSource{SizeLimit: resource.NewQuantity(1<<20, resource.BinarySI)}),
+		emptyDir("state", corev1.EmptyDirVolumeSource{SizeLimit: resource.NewQuantity(2<<30, resource.BinarySI)}),
+		emptyDir("home", corev1.EmptyDirVolumeSource{SizeLimit: &size}),
+		emptyDir("tmp", corev1.EmptyDirVolumeSource{SizeLimit: &size}),
+		{Name: "input", VolumeSource: corev1.VolumeSource{Projected: &corev1.ProjectedVolumeSource{Sources: inputs(in)}}},
+	}
+}
+
+// inputs are the files under InputDir. One projected volume costs one mount.
+func inputs(in Input) []corev1.VolumeProjection {
+	out := []corev1.VolumeProjection{
+		{ServiceAccountToken: &corev1.ServiceAccountTokenProjection{Path: "token", ExpirationSeconds: new(int64(3600))}},
+		configMap("kube-root-ca.crt", "ca.crt", "ca.crt", false),
+		configMap(in.ConfigName, ConfigKey, "models.yaml", false),
+	}
+	for _, s := range in.Scripts {
+		out = append(out, configMap(s.ConfigMapName, s.Key, ScriptFile(s.Provider), s.Optional))
+	}
+	if ref := in.Prompt.ConfigMapKeyRef; ref.Name != "" {
+		out = append(out, configMap(ref.Name, ref.Key, "prompt", false))
+	}
+	if ref := in.Prompt.SecretKeyRef; ref.Name != "" {
+		out = append(out, corev1.VolumeProjection{Secret: &corev1.SecretProjection{
+			LocalObjectReference: corev1.LocalObjectReference{Name: ref.Name},
+			Items:                []corev1.KeyToPath{{Key: ref.Key, Path: "prompt"}},
+		}})
+	}
+	return out
+}
+
+// ScriptFile is where, under InputDir, the runner finds a provider's script.
+func ScriptFile(provider string) string { return "scripts/" + provider + ".yaml" }
+
+func configMap(name, key, path string, optional bool) corev1.VolumeProjection {
+	source := &corev1.ConfigMapProjection{
+		LocalObjectReference: corev1.LocalObjectReference{Name: name},
+		Items:                []corev1.KeyToPath{{Key: key, Path: path}},
+	}
+	if optional {
+		source.Optional = new(true)
+	}
+	return corev1.VolumeProjection{ConfigMap: source}
+}
+
+func emptyDir(name string, source corev1.EmptyDirVolumeSource) corev1.Volume {
+	return corev1.Volume{Name: name, VolumeSource: corev1.VolumeSource{EmptyDir: &source}}
+}
+
+func fromSecret(env, name, key string, optional bool) corev1.EnvVar {
+	ref := &corev1.SecretKeySelector{LocalObjectReference: corev1.LocalObjectReference{Name: name}, Key: key}
+	if optional {
+		ref.Optional = new(true)
+	}
+	return corev1.EnvVar{Name: env, ValueFrom: &corev1.EnvVarSource{SecretKeyRef: ref}}
+}
+
+// restricted is what Pod Security's restricted level asks of a container, and
+// a root file system that cannot be written to.
+func restricted() *corev1.SecurityContext {
+	return &corev1.SecurityContext{
+		AllowPrivilegeEscalation: new(false),
+		ReadOnlyRootFilesystem:   new(true),
+		Capabilities:             &corev1.Capabilities{Drop: []corev1.Capability{"ALL"}},
+	}
+}
+
+// podLabels are the user's labels, without reserved ones, and ours.
+func podLabels(sb *v1alpha1.Sandbox) map[string]string {
+	labels := unreserved(sb.Spec.Template.Scheduling.Labels)
+	if labels == nil {
+		labels = map[string]string{}
+	}
+	maps.Copy(labels, Labels(sb))
+	return labels
+}
+
+// Labels are the labels of everything that is made for a Sandbox.
+func Labels(sb *v1alpha1.Sandbox) map[string]string {
+	return map[string]string{LabelManagedBy: ManagedBy, LabelSandbox: sb.Name}
+}
+
+// unreserved drops keys whose prefix belongs to us or to Kubernetes, so that a
+// user's label can never be taken for one that a selector trusts.
+func unreserved(in map[string]string) map[string]string {
+	out := maps.Clone(in)
+	maps.DeleteFunc(out, func(key, _ string) bool {
+		prefix, _, found := strings.Cut(key, "/")
+		return found && (under(prefix, "sampan.dev") || under(prefix, "kubernetes.io") || under(prefix, "k8s.io"))
+	})
+	return out
+}
+
+func under(prefix, domain string) bool { return prefix == domain || strings.HasSuffix(prefix, "."+domain) }

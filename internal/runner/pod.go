@@ -1,0 +1,242 @@
+package runner
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/sampan-dev/sampan/api/v1alpha1"
+	"github.com/sampan-dev/sampan/internal/harness"
+	"github.com/sampan-dev/sampan/internal/harness/transcript"
+	"github.com/sampan-dev/sampan/internal/models"
+	"github.com/sampan-dev/sampan/internal/podspec"
+	"github.com/sampan-dev/sampan/internal/sandboxd/client"
+)
+
+// Bounds on what a runner waits for in a pod.
+const (
+	sandboxTimeout = 60 * time.Second
+	// shutdownTimeout bounds the sandbox's farewell; kubelet ends it after that.
+	shutdownTimeout = 5 * time.Second
+)
+
+// Causes of a run's end that come from outside of it.
+var (
+	errSuspended   = fmt.Errorf("spec.state is Suspended: %w", harness.ErrCancelled)
+	errCancelled   = fmt.Errorf("spec.state is Cancelled: %w", harness.ErrCancelled)
+	errInterrupted = fmt.Errorf("the runner was told to stop: %w", harness.ErrCancelled)
+	// errFenced: the task belongs to another pod now, so nothing is reported.
+	errFenced = fmt.Errorf("the task belongs to another pod: %w", harness.ErrCancelled)
+)
+
+// Pod is a runner in its pod.
+type Pod struct {
+	name, namespace, sandbox string
+	scopes                   []string
+	api                      *api
+	exec                     *client.Client
+	registry                 *models.Registry
+	secrets                  []string
+	// prepared: the workspace was checked out, and tools may have run since.
+	prepared bool
+}
+
+// NewPod reads what the operator gave the pod.
+func NewPod() (*Pod, error) {
+	p := &Pod{name: os.Getenv(podspec.EnvPodName), namespace: os.Getenv(podspec.EnvNamespace), sandbox: os.Getenv(podspec.EnvSandboxName)}
+	if p.name == "" || p.namespace == "" || p.sandbox == "" {
+		return nil, fmt.Errorf("%s, %s and %s must be set: this is no pod of Sampan", podspec.EnvPodName, podspec.EnvNamespace, podspec.EnvSandboxName)
+	}
+	if s := os.Getenv(podspec.EnvScopes); s != "" {
+		p.scopes = strings.Split(s, ",")
+	}
+	reg, err := LoadRegistry(filepath.Join(podspec.InputDir, podspec.ConfigKey))
+	if err != nil {
+		return nil, err
+	}
+	p.registry = reg
+	p.secrets, _ = secrets(reg, os.Getenv)
+	if pw := os.Getenv(podspec.EnvGitPassword); pw != "" {
+		p.secrets = append(p.secrets, pw)
+	}
+	if p.api, err = newAPI(p.namespace); err != nil {
+		return nil, err
+	}
+	p.exec = client.New(podspec.SocketPath)
+	return p, nil
+}
+
+// Run runs the tasks that claim the Sandbox: one for a Sandbox that was made
+// for it, else one after the other, until ctx ends. It gives the exit code.
+func (p *Pod) Run(ctx context.Context) (int, error) {
+	w := newWatcher(ctx, p)
+	var last v1alpha1.TaskReference
+	for {
+		sb, err := w.claimed(ctx, last)
+		if err != nil {
+			return harness.Cancelled.ExitCode(), nil // told to stop while idle
+		}
+		last = sb.Spec.TaskRef
+		res, err := p.runTask(ctx, w, sb)
+		if !oneShot(sb) && ctx.Err() == nil {
+			continue
+		}
+		return res.Reason.ExitCode(), errors.Join(err, p.shutdown(ctx, sb))
+	}
+}
+
+func oneShot(sb *v1alpha1.Sandbox) bool {
+	owner := metav1.GetControllerOf(sb)
+	return owner != nil && owner.Kind == "AgentTask"
+}
+
+// shutdown ends the sandbox container of a Sandbox that has done its task, so
+// that the pod ends and its log stays.
+func (p *Pod) shutdown(ctx context.Context, sb *v1alpha1.Sandbox) error {
+	if !oneShot(sb) {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), shutdownTimeout)
+	defer cancel()
+	return p.exec.Shutdown(ctx)
+}
+
+// runTask runs one attempt of a task and reports it.
+func (p *Pod) runTask(ctx context.Context, w *watcher, sb *v1alpha1.Sandbox) (harness.Result, error) {
+	ref := sb.Spec.TaskRef
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	task, err := w.task(ctx, ref, cancel)
+	if err != nil {
+		return harness.Result{Reason: harness.Cancelled}, nil
+	}
+	b, err := baseOf(task.Status.Progress)
+	if err != nil {
+		return harness.Result{Reason: harness.Internal}, err
+	}
+	rep := newReporter(p.api, task, p.name, b)
+	reporting, stop := context.WithCancel(context.WithoutCancel(ctx))
+	go rep.run(reporting)
+	res, reason := p.drive(ctx, sb, task, rep)
+	stop()
+	<-rep.done
+	if errors.Is(context.Cause(ctx), errFenced) {
+		return res, nil
+	}
+	return res, rep.finish(ctx, res, reason)
+}
+
+// drive prepares the workspace and runs the harness. The reason is the one of
+// the status: an end of the harness, or what stood in the way of a run.
+func (p *Pod) drive(ctx context.Context, sb *v1alpha1.Sandbox, at *v1alpha1.AgentTask, rep *reporter) (harness.Result, string) {
+	task, err := p.taskFor(at, rep.base)
+	if err != nil {
+		return failed(harness.Internal, err), v1alpha1.ReasonInternal
+	}
+	if usedUp := rep.base.remaining(&task.Limits); usedUp != "" {
+		return failed(harness.BudgetExceeded, fmt.Errorf("limits.%s was used up by earlier attempts", usedUp)), v1alpha1.ReasonBudgetExceeded
+	}
+	if res, reason := p.prepare(ctx, sb); reason != "" {
+		return res, reason
+	}
+	w, err := transcript.Create(p.transcriptPath(at), transcript.Options{Tee: os.Stdout, Secrets: p.secrets})
+	if err != nil {
+		return failed(harness.Internal, err), v1alpha1.ReasonInternal
+	}
+	tools, err := toolSet(p.exec, task)
+	if err != nil {
+		return failed(harness.Internal, errors.Join(err, w.Close())), v1alpha1.ReasonInternal
+	}
+	conn := connector{taskName: at.Name, env: os.Getenv, scriptFile: func(m models.Provider) string {
+		return filepath.Join(podspec.InputDir, podspec.ScriptFile(m.Name))
+	}}
+	res := harness.Run(ctx, harness.Config{
+		Task: task, Tools: tools, Executor: p.exec, Transcript: w, Progress: rep.note,
+		Models: &harness.RegistryRouter{
+			Registry: p.registry, Selector: selectorOf(at), Connect: conn.connect,
+			Need: models.Need{Scopes: p.scopes, Priced: !task.Limits.CostUSD.IsZero()},
+		},
+	})
+	if err := w.Close(); err != nil && res.Reason == harness.Completed {
+		return failed(harness.Internal, fmt.Errorf("closing the transcript: %w", err)), v1alpha1.ReasonInternal
+	}
+	return res, reasonOf(ctx, res)
+}
+
+// reasonOf names the end in the status. Who stopped a run decides what its
+// stop means.
+func reasonOf(ctx context.Context, res harness.Result) string {
+	if res.Reason != harness.Cancelled {
+		return string(res.Reason)
+	}
+	switch cause := context.Cause(ctx); {
+	case errors.Is(cause, errSuspended):
+		return v1alpha1.ReasonSuspended
+	case errors.Is(cause, errCancelled):
+		return v1alpha1.ReasonCancelled
+	}
+	return v1alpha1.ReasonInterrupted
+}
+
+func failed(end harness.End, err error) harness.Result {
+	return harness.Result{Reason: end, Message: err.Error()}
+}
+
+func (p *Pod) transcriptPath(at *v1alpha1.AgentTask) string {
+	return filepath.Join(podspec.StateDir, fmt.Sprintf("%s-%d.jsonl", at.UID, at.Status.Attempt))
+}
+
+// taskFor makes the harness's task: the prompt is read, and the time is what is
+// left of the task's active time.
+func (p *Pod) taskFor(at *v1alpha1.AgentTask, _ base) (harness.Task, error) {
+	prompt := at.Spec.Prompt
+	if prompt == "" {
+		data, err := readBounded(filepath.Join(podspec.InputDir, "prompt"), maxManifestBytes)
+		if err != nil {
+			return harness.Task{}, fmt.Errorf("reading the prompt: %w", err)
+		}
+		prompt = string(data)
+	}
+	task, err := taskOf(at, prompt)
+	if err == nil && at.Status.StartTime != nil {
+		task.Limits.Active = max(time.Until(at.Status.StartTime.Add(activeTime(at))), time.Millisecond)
+	}
+	return task, err
+}
+
+// prepare waits for the sandbox server and checks out the workspace, once per
+// pod: after tools have run, git is not trusted there any more.
+func (p *Pod) prepare(ctx context.Context, sb *v1alpha1.Sandbox) (harness.Result, string) {
+	ready, cancel := context.WithTimeoutCause(ctx, sandboxTimeout, errors.New("the sandbox server did not answer in time"))
+	defer cancel()
+	if err := p.exec.WaitReady(ready); err != nil {
+		switch {
+		case errors.Is(err, client.ErrProtocolMismatch):
+			return failed(harness.SandboxLost, err), v1alpha1.ReasonProtocolMismatch
+		case ctx.Err() != nil:
+			res := failed(harness.Cancelled, context.Cause(ctx))
+			return res, reasonOf(ctx, res)
+		}
+		return failed(harness.SandboxLost, err), v1alpha1.ReasonSandboxLost
+	}
+	src := sb.Spec.Template.Workspace.Git
+	if p.prepared || src.URL == "" {
+		p.prepared = true
+		return harness.Result{}, ""
+	}
+	if err := checkout(ctx, src, podspec.WorkspaceDir, os.Getenv(podspec.EnvGitUsername), os.Getenv(podspec.EnvGitPassword)); err != nil {
+		if ctx.Err() != nil {
+			res := failed(harness.Cancelled, err)
+			return res, reasonOf(ctx, res)
+		}
+		return failed(harness.Internal, err), v1alpha1.ReasonWorkspaceFailed
+	}
+	p.prepared = true
+	return harness.Result{}, ""
+}

@@ -1,0 +1,150 @@
+package runner
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"sync"
+	"time"
+
+	"github.com/cenkalti/backoff/v5"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+
+	"github.com/sampan-dev/sampan/api/v1alpha1"
+	"github.com/sampan-dev/sampan/internal/harness"
+)
+
+const (
+	// reportInterval is how often progress is written at most.
+	reportInterval = 2 * time.Second
+	// finalReportTimeout bounds the tries to write the result. After it the
+	// operator takes it from the termination message.
+	finalReportTimeout = 30 * time.Second
+	// maxLastWords is what kubelet keeps of a termination message.
+	maxLastWords = 4096
+)
+
+// terminationLog is where kubelet reads a container's last words.
+const terminationLog = "/dev/termination-log"
+
+// reporter writes one run's status: now and then while it goes on, and at once
+// when it ends.
+type reporter struct {
+	task      *v1alpha1.AgentTask
+	pod       string
+	base      base
+	apply     func(context.Context, *v1alpha1.AgentTask, v1alpha1.AgentTaskStatus) error
+	lastWords string
+
+	mu     sync.Mutex
+	latest harness.Progress
+	wake   chan struct{}
+	done   chan struct{}
+}
+
+func newReporter(a *api, task *v1alpha1.AgentTask, pod string, b base) *reporter {
+	return &reporter{task: task, pod: pod, base: b, apply: a.applyStatus, lastWords: terminationLog,
+		wake: make(chan struct{}, 1), done: make(chan struct{})}
+}
+
+// note takes the newest progress; it never blocks.
+func (r *reporter) note(p harness.Progress) {
+	r.mu.Lock()
+	r.latest = p
+	r.mu.Unlock()
+	select {
+	case r.wake <- struct{}{}:
+	default:
+	}
+}
+
+// run writes progress until ctx ends. What could not be written is written
+// with the next, or with the result: progress is a sum, not a log.
+func (r *reporter) run(ctx context.Context) {
+	defer close(r.done)
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-r.wake:
+		}
+		r.mu.Lock()
+		p := r.latest
+		r.mu.Unlock()
+		_ = r.apply(ctx, r.task, r.status(p)) // the next one repeats it
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(reportInterval):
+		}
+	}
+}
+
+func (r *reporter) status(p harness.Progress) v1alpha1.AgentTaskStatus {
+	return v1alpha1.AgentTaskStatus{
+		Progress:   r.base.progress(p),
+		Transcript: transcriptOf(r.task.Namespace, r.pod, p.Transcript),
+	}
+}
+
+// finish writes the result, first where it cannot fail, then to the API server.
+// Progress must have ended, so that nothing older is written after it.
+func (r *reporter) finish(ctx context.Context, res harness.Result, reason string) error {
+	status := r.status(res.Progress)
+	status.Progress.Activity = ""
+	status.Transcript = transcriptOf(r.task.Namespace, r.pod, res.Transcript)
+	status.Result = resultOf(r.task.Status.Attempt, res, reason)
+	wordsErr := r.sayLastWords(status)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), finalReportTimeout)
+	defer cancel()
+	_, err := backoff.Retry(ctx, func() (struct{}, error) {
+		err := r.apply(ctx, r.task, status)
+		if final(err) {
+			err = backoff.Permanent(err)
+		}
+		return struct{}{}, err
+	}, backoff.WithMaxElapsedTime(finalReportTimeout), backoff.WithBackOff(newBackOff()))
+	if err != nil {
+		err = fmt.Errorf("writing the result to the status: %w", err)
+	}
+	return errors.Join(err, wordsErr)
+}
+
+func newBackOff() *backoff.ExponentialBackOff {
+	b := backoff.NewExponentialBackOff()
+	b.InitialInterval, b.MaxInterval = 100*time.Millisecond, 5*time.Second
+	return b
+}
+
+// final tells an answer that will not change: the task is gone or another's,
+// or the status is not to our schema.
+func final(err error) bool {
+	return apierrors.IsNotFound(err) || apierrors.IsInvalid(err) || apierrors.IsForbidden(err) ||
+		apierrors.IsConflict(err) || apierrors.IsBadRequest(err)
+}
+
+// sayLastWords leaves the result for the operator, cut so that it fits.
+func (r *reporter) sayLastWords(status v1alpha1.AgentTaskStatus) error {
+	words := v1alpha1.LastWords{TaskUID: string(r.task.UID), Result: status.Result, Progress: status.Progress, Transcript: status.Transcript}
+	for _, limit := range []int{maxResultMessage, 512, 64} {
+		if m := clip(words.Result.Message, limit); m != words.Result.Message {
+			words.Result.Message = m
+			words.Result.Truncated = []v1alpha1.TruncatedField{v1alpha1.TruncatedMessage, v1alpha1.TruncatedVerifications}
+		}
+		if limit < maxResultMessage {
+			for i := range words.Result.Verifications {
+				words.Result.Verifications[i].Message = ""
+			}
+		}
+		data, err := json.Marshal(words)
+		if err != nil {
+			return fmt.Errorf("encoding the last words: %w", err)
+		}
+		if len(data) <= maxLastWords {
+			return os.WriteFile(r.lastWords, data, 0o644)
+		}
+	}
+	return fmt.Errorf("the last words do not fit into %d bytes", maxLastWords)
+}

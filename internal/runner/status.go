@@ -1,0 +1,143 @@
+package runner
+
+import (
+	"fmt"
+	"strings"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/shopspring/decimal"
+
+	"github.com/sampan-dev/sampan/api/v1alpha1"
+	"github.com/sampan-dev/sampan/internal/harness"
+	"github.com/sampan-dev/sampan/internal/podspec"
+)
+
+// Bounds of the API on texts.
+const (
+	maxResultMessage       = 2048
+	maxVerificationMessage = 256
+	maxActivity            = 128
+)
+
+// base is what earlier attempts used; the status shows the sum.
+type base struct {
+	turns, toolCalls, failedToolCalls int32
+	input, cached, output             int64
+	cost                              decimal.Decimal
+	accuracy                          v1alpha1.UsageAccuracy
+}
+
+// baseOf reads what a task has used so far.
+func baseOf(p v1alpha1.TaskProgress) (base, error) {
+	b := base{
+		turns: value(p.Turns), toolCalls: value(p.ToolCalls), failedToolCalls: value(p.FailedToolCalls),
+		input: value(p.Usage.InputTokens), cached: value(p.Usage.CachedInputTokens), output: value(p.Usage.OutputTokens),
+		accuracy: p.Usage.Accuracy,
+	}
+	if s := p.Usage.CostUSD; s != "" {
+		cost, err := decimal.NewFromString(s)
+		if err != nil {
+			return b, fmt.Errorf("status.progress.usage.costUSD: %q is not a decimal number", s)
+		}
+		b.cost = cost
+	}
+	return b, nil
+}
+
+// remaining takes what earlier attempts used off the limits that hold over all
+// attempts. The name of a limit that is used up already is returned.
+func (b base) remaining(l *harness.Limits) (usedUp string) {
+	if l.InputTokens > 0 {
+		if l.InputTokens -= b.input; l.InputTokens <= 0 {
+			usedUp = "inputTokens"
+		}
+	}
+	if l.OutputTokens > 0 {
+		if l.OutputTokens -= b.output; l.OutputTokens <= 0 {
+			usedUp = "outputTokens"
+		}
+	}
+	if l.CostUSD.IsPositive() {
+		if l.CostUSD = l.CostUSD.Sub(b.cost); !l.CostUSD.IsPositive() {
+			usedUp = "costUSD"
+		}
+	}
+	return usedUp
+}
+
+// progress is what a task's status says of a run.
+func (b base) progress(p harness.Progress) v1alpha1.TaskProgress {
+	accuracy := v1alpha1.UsageReported
+	if p.Usage.Estimated || b.accuracy == v1alpha1.UsageEstimated {
+		accuracy = v1alpha1.UsageEstimated
+	}
+	out := v1alpha1.TaskProgress{
+		Model: p.Model, Turns: new(b.turns + int32(p.Turns)), ToolCalls: new(b.toolCalls + int32(p.ToolCalls)),
+		FailedToolCalls: new(b.failedToolCalls + int32(p.FailedToolCalls)),
+		Activity:        clip(strings.ToValidUTF8(p.Activity, ""), maxActivity),
+		Usage: v1alpha1.TaskUsage{
+			InputTokens: new(b.input + p.Usage.InputTokens), CachedInputTokens: new(b.cached + p.Usage.CachedInputTokens),
+			OutputTokens: new(b.output + p.Usage.OutputTokens),
+			CostUSD:      b.cost.Add(p.CostUSD).String(), Accuracy: accuracy,
+		},
+	}
+	if !p.Time.IsZero() {
+		out.LastProgressTime = new(metav1.NewTime(p.Time))
+	}
+	return out
+}
+
+// resultOf is what a task's status says of the end of a run.
+func resultOf(attempt int32, res harness.Result, reason string) v1alpha1.TaskResult {
+	out := v1alpha1.TaskResult{Attempt: attempt, Reason: reason, Message: clip(res.Message, maxResultMessage)}
+	if out.Message != res.Message {
+		out.Truncated = append(out.Truncated, v1alpha1.TruncatedMessage)
+	}
+	cut := false
+	for _, v := range res.Verifications {
+		s := v1alpha1.VerificationStatus{Name: v.Name, Outcome: v1alpha1.VerificationFailed, Message: clipHead(v.Message, maxVerificationMessage)}
+		if v.Passed {
+			s.Outcome = v1alpha1.VerificationPassed
+		}
+		if v.ExitCode != nil {
+			s.ExitCode = new(int32(*v.ExitCode))
+		}
+		cut = cut || s.Message != v.Message
+		out.Verifications = append(out.Verifications, s)
+	}
+	if cut {
+		out.Truncated = append(out.Truncated, v1alpha1.TruncatedVerifications)
+	}
+	return out
+}
+
+// transcriptOf points at the runner's log, which is the transcript, byte for byte.
+func transcriptOf(namespace, pod string, t harness.TranscriptSummary) v1alpha1.TranscriptStatus {
+	return v1alpha1.TranscriptStatus{
+		URI:    fmt.Sprintf("/api/v1/namespaces/%s/pods/%s/log?container=%s", namespace, pod, podspec.RunnerContainer),
+		Events: new(t.Events), Bytes: new(t.Bytes), Digest: t.Digest,
+	}
+}
+
+func value[T int32 | int64](p *T) T {
+	if p == nil {
+		return 0
+	}
+	return *p
+}
+
+// clip keeps the beginning of a text, clipHead its end, both in whole characters.
+func clip(s string, n int) string {
+	if len(s) <= n {
+		return s
+	}
+	return strings.ToValidUTF8(s[:n-3], "") + "..."
+}
+
+func clipHead(s string, n int) string {
+	if len(s) <= n {
+		return s
+	}
+	return "..." + strings.ToValidUTF8(s[len(s)-n+3:], "")
+}

@@ -1,0 +1,61 @@
+package runner
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/shopspring/decimal"
+
+	"github.com/sampan-dev/sampan/api/v1alpha1"
+	"github.com/sampan-dev/sampan/internal/harness"
+	"github.com/sampan-dev/sampan/internal/models"
+)
+
+// defaultActive is the API's; the harness by itself has no limit on time.
+const defaultActive = time.Hour
+
+// taskOf turns an AgentTask into what the harness runs.
+func taskOf(at *v1alpha1.AgentTask, prompt string) (harness.Task, error) {
+	spec := at.Spec
+	task := harness.Task{
+		Name: at.Name, Prompt: prompt, SystemPrompt: spec.SystemPrompt,
+		Limits: harness.Limits{
+			Turns:       int(spec.Limits.Turns),
+			Active:      activeTime(at),
+			InputTokens: spec.Limits.InputTokens, OutputTokens: spec.Limits.OutputTokens,
+			Tool: seconds(spec.Limits.ToolSeconds),
+		},
+	}
+	for _, name := range spec.Tools.Allowed {
+		task.Tools = append(task.Tools, string(name))
+	}
+	if s := spec.Limits.CostUSD; s != "" {
+		cost, err := decimal.NewFromString(s)
+		if err != nil {
+			return task, fmt.Errorf("spec.limits.costUSD: %q is not a decimal number", s)
+		}
+		task.Limits.CostUSD = cost
+	}
+	for _, v := range spec.Verify {
+		task.Verify = append(task.Verify, harness.Verification{
+			Name: v.Name, Command: v.Command, Timeout: seconds(v.TimeoutSeconds),
+		})
+	}
+	return task, nil
+}
+
+// selectorOf is what a task wants to be routed to.
+func selectorOf(at *v1alpha1.AgentTask) models.Selector {
+	m := at.Spec.Model
+	return models.Selector{Name: m.Name, Group: m.Group, Role: m.Role}
+}
+
+func seconds(n int32) time.Duration { return time.Duration(n) * time.Second }
+
+// activeTime is how long a task may be active.
+func activeTime(at *v1alpha1.AgentTask) time.Duration {
+	if n := at.Spec.Limits.ActiveSeconds; n > 0 {
+		return seconds(n)
+	}
+	return defaultActive
+}

@@ -1,0 +1,274 @@
+// Package client is a tool.Executor in another container: it talks to the
+// sandbox server over a unix socket.
+package client
+
+import (
+	"bytes"
+	"context"
+	"crypto/rand"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"net"
+	"net/http"
+	"net/url"
+	"strconv"
+	"time"
+
+	"github.com/sampan-dev/sampan/internal/harness/tool"
+	"github.com/sampan-dev/sampan/internal/sandboxd/wire"
+)
+
+// ErrProtocolMismatch says that the server speaks another version: the sandbox
+// image's binary and the runner's are not of one release.
+var ErrProtocolMismatch = errors.New("the sandbox server speaks another protocol version")
+
+const (
+	// idleTimeout is shorter than the server's, so that we never send on a
+	// connection that it is closing.
+	idleTimeout = time.Minute
+	// maxAnswerBytes bounds any JSON answer. The server bounds what goes into
+	// one; this holds also if somebody else has taken its place.
+	maxAnswerBytes = 64 << 20
+	// fileDeadline bounds every request that runs no command.
+	fileDeadline = 2 * time.Minute
+	// execMargin is added to a command's own deadline, which the server enforces.
+	execMargin = 30 * time.Second
+	// killDeadline bounds the wait for a command that was cancelled to be dead.
+	killDeadline = 800 * time.Millisecond
+	// firstPoll and lastPoll bound the pause between attempts of WaitReady.
+	firstPoll = time.Millisecond
+	lastPoll  = 20 * time.Millisecond
+)
+
+// Client implements tool.Executor. It is safe for concurrent use.
+type Client struct {
+	socket string
+	http   *http.Client
+	trans  *http.Transport
+}
+
+var _ tool.Executor = (*Client)(nil)
+
+// New gives a client for the server at a unix socket. It does not connect.
+func New(socketPath string) *Client {
+	var d net.Dialer
+	t := &http.Transport{
+		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+			return d.DialContext(ctx, "unix", socketPath)
+		},
+		MaxIdleConnsPerHost: 16,
+		IdleConnTimeout:     idleTimeout,
+		DisableCompression:  true,
+		WriteBufferSize:     32 << 10,
+		ReadBufferSize:      32 << 10,
+	}
+	return &Client{socket: socketPath, trans: t, http: &http.Client{Transport: t,
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}}
+}
+
+// Close drops idle connections.
+func (c *Client) Close() error {
+	c.trans.CloseIdleConnections()
+	return nil
+}
+
+// WaitReady waits until the server answers. Another protocol version is
+// ErrProtocolMismatch at once.
+func (c *Client) WaitReady(ctx context.Context) error {
+	pause := firstPoll
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for {
+		st, err := c.Status(ctx)
+		if err == nil {
+			if st.Protocol != wire.Protocol {
+				return fmt.Errorf("%w: it speaks %d, we speak %d", ErrProtocolMismatch, st.Protocol, wire.Protocol)
+			}
+			return nil
+		}
+		timer.Reset(pause)
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("waiting for the sandbox server at %s: %w (last: %v)", c.socket, ctx.Err(), err)
+		case <-timer.C:
+		}
+		pause = min(2*pause, lastPoll)
+	}
+}
+
+// Status asks the server for its own state.
+func (c *Client) Status(ctx context.Context) (*wire.Status, error) {
+	st := new(wire.Status)
+	return st, c.call(ctx, http.MethodGet, "/v1/status", nil, nil, st)
+}
+
+// Shutdown makes the server kill everything and exit. A server that is gone
+// already is no error.
+func (c *Client) Shutdown(ctx context.Context) error {
+	err := c.call(ctx, http.MethodPost, "/v1/shutdown", nil, nil, nil)
+	if errors.Is(err, tool.ErrExecutorGone) {
+		return nil
+	}
+	return err
+}
+
+// Exec implements tool.Executor. When ctx ends the command is killed and Exec
+// waits until the server says that it is dead.
+func (c *Client) Exec(ctx context.Context, req tool.ExecRequest) (*tool.ExecResult, error) {
+	body, err := json.Marshal(req)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %v", tool.ErrInvalid, err)
+	}
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	id := rand.Text()
+	conn, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	defer cancel()
+	if req.TimeoutSeconds > 0 && req.TimeoutSeconds < 1e6 {
+		conn, cancel = patience(conn, time.Duration(req.TimeoutSeconds*float64(time.Second))+execMargin)
+		defer cancel()
+	}
+	defer context.AfterFunc(ctx, func() {
+		c.kill(context.WithoutCancel(ctx), id)
+		cancel() // also when the kill was lost: the server sees the connection go
+	})()
+	res := new(tool.ExecResult)
+	err = c.call(conn, http.MethodPost, "/v1/exec", http.Header{wire.HeaderExecID: {id}}, body, res)
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	if err != nil {
+		return nil, err
+	}
+	return res, nil
+}
+
+// patience bounds the wait for an answer; a server that lets it pass counts as gone.
+func patience(ctx context.Context, d time.Duration) (context.Context, context.CancelFunc) {
+	return context.WithTimeoutCause(ctx, d, fmt.Errorf("%w: no answer within %v", tool.ErrExecutorGone, d))
+}
+
+func (c *Client) kill(ctx context.Context, id string) {
+	ctx, cancel := context.WithTimeout(ctx, killDeadline)
+	defer cancel()
+	_ = c.call(ctx, http.MethodDelete, "/v1/processes/"+url.PathEscape(id), nil, nil, nil)
+}
+
+// ReadLines implements tool.Executor.
+func (c *Client) ReadLines(ctx context.Context, path string, r tool.LineRange) (*tool.Lines, error) {
+	return post[tool.Lines](ctx, c, "/v1/lines", wire.LinesRequest{Path: path, LineRange: r})
+}
+
+// Grep implements tool.Executor.
+func (c *Client) Grep(ctx context.Context, req tool.GrepRequest) (*tool.GrepResult, error) {
+	return post[tool.GrepResult](ctx, c, "/v1/grep", req)
+}
+
+// Glob implements tool.Executor.
+func (c *Client) Glob(ctx context.Context, req tool.GlobRequest) (*tool.GlobResult, error) {
+	return post[tool.GlobResult](ctx, c, "/v1/glob", req)
+}
+
+func post[A any](ctx context.Context, c *Client, route string, req any) (*A, error) {
+	body, err := json.Marshal(req)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %v", tool.ErrInvalid, err)
+	}
+	ctx, cancel := patience(ctx, fileDeadline)
+	defer cancel()
+	res := new(A)
+	if err := c.call(ctx, http.MethodPost, route, nil, body, res); err != nil {
+		return nil, err
+	}
+	return res, nil
+}
+
+// call sends a request and decodes its JSON answer into out, if there is one.
+func (c *Client) call(ctx context.Context, method, route string, h http.Header, body []byte, out any) error {
+	resp, err := c.send(ctx, method, route, h, body)
+	if err != nil {
+		return err
+	}
+	defer drain(resp)
+	if out == nil {
+		return nil
+	}
+	if err := json.NewDecoder(io.LimitReader(resp.Body, maxAnswerBytes)).Decode(out); err != nil {
+		return c.broken(ctx, err)
+	}
+	return nil
+}
+
+// send gives the response of a success; anything else is an error.
+func (c *Client) send(ctx context.Context, method, route string, h http.Header, body []byte) (*http.Response, error) {
+	req, err := http.NewRequestWithContext(ctx, method, "http://sandbox"+route, bytes.NewReader(body))
+	if err != nil {
+		return nil, fmt.Errorf("%w: %v", tool.ErrInvalid, err)
+	}
+	for k, v := range h {
+		req.Header[http.CanonicalHeaderKey(k)] = v
+	}
+	resp, err := c.http.Do(req)
+	if err != nil {
+		return nil, c.broken(ctx, err)
+	}
+	if resp.StatusCode/100 == 2 {
+		return resp, nil
+	}
+	defer drain(resp)
+	e := wire.Error{Code: resp.Header.Get(wire.HeaderError)}
+	if method == http.MethodHead {
+		e.Message, _ = url.QueryUnescape(resp.Header.Get(wire.HeaderMessage))
+	} else if err := json.NewDecoder(io.LimitReader(resp.Body, 1<<20)).Decode(&e); err != nil {
+		e.Message = "answered " + resp.Status
+	}
+	return nil, e.Err()
+}
+
+// broken names what a failed exchange means: our own ctx has ended, or the
+// server is gone.
+func (c *Client) broken(ctx context.Context, err error) error {
+	if ctxErr := ctx.Err(); ctxErr != nil {
+		if cause := context.Cause(ctx); errors.Is(cause, tool.ErrExecutorGone) {
+			return cause
+		}
+		return ctxErr
+	}
+	var ue *url.Error
+	if errors.As(err, &ue) {
+		err = ue.Err // its text repeats a URL that means nothing to people
+	}
+	return fmt.Errorf("%w: %w", tool.ErrExecutorGone, err)
+}
+
+// drain lets the connection be used again.
+func drain(resp *http.Response) {
+	_, _ = io.CopyN(io.Discard, resp.Body, 64<<10)
+	resp.Body.Close()
+}
+
+// fileRoute puts a whole path into one segment, so that nothing on the way
+// takes "..", "//" or a leading slash for its own.
+func fileRoute(path string) string { return "/v1/files/" + url.PathEscape(path) }
+
+func fileInfo(h http.Header) (tool.FileInfo, error) {
+	var info tool.FileInfo
+	var err error
+	if info.Path, err = url.QueryUnescape(h.Get(wire.HeaderPath)); err != nil {
+		return info, fmt.Errorf("reading the answer's %s: %w", wire.HeaderPath, err)
+	}
+	mode, err := strconv.ParseUint(h.Get(wire.HeaderMode), 10, 32)
+	if err != nil {
+		return info, fmt.Errorf("reading the answer's %s: %w", wire.HeaderMode, err)
+	}
+	info.Mode = fs.FileMode(mode)
+	if info.ModTime, err = time.Parse(time.RFC3339Nano, h.Get(wire.HeaderModTime)); err != nil {
+		return info, fmt.Errorf("reading the answer's %s: %w", wire.HeaderModTime, err)
+	}
+	info.Digest = wire.Digest(h.Get("ETag"))
+	return info, nil
+}

@@ -1,0 +1,92 @@
+package client
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"strconv"
+
+	"github.com/sampan-dev/sampan/internal/harness/tool"
+	"github.com/sampan-dev/sampan/internal/sandboxd/wire"
+)
+
+// ReadFile implements tool.Executor.
+func (c *Client) ReadFile(ctx context.Context, path string, maxBytes int64) (*tool.File, error) {
+	ctx, cancel := patience(ctx, fileDeadline)
+	defer cancel()
+	resp, err := c.send(ctx, http.MethodGet, fileRoute(path)+"?max="+strconv.FormatInt(maxBytes, 10), nil, nil)
+	if err != nil {
+		return nil, err
+	}
+	defer drain(resp)
+	info, err := fileInfo(resp.Header)
+	if err != nil {
+		return nil, err
+	}
+	if resp.ContentLength > maxBytes {
+		return nil, fmt.Errorf("%s: %w", path, tool.ErrTooLarge)
+	}
+	data, err := io.ReadAll(io.LimitReader(resp.Body, maxBytes+1))
+	if err != nil {
+		return nil, c.broken(ctx, err)
+	}
+	if int64(len(data)) > maxBytes {
+		return nil, fmt.Errorf("%s: %w", path, tool.ErrTooLarge)
+	}
+	info.Size = int64(len(data))
+	return &tool.File{FileInfo: info, Data: data}, nil
+}
+
+// WriteFile implements tool.Executor.
+func (c *Client) WriteFile(ctx context.Context, path string, data []byte, opts tool.WriteOptions) (*tool.FileInfo, error) {
+	ctx, cancel := patience(ctx, fileDeadline)
+	defer cancel()
+	h := http.Header{}
+	if opts.IfMatch != "" {
+		h.Set("If-Match", wire.ETag(opts.IfMatch))
+	}
+	if opts.IfAbsent {
+		h.Set("If-None-Match", "*")
+	}
+	if opts.Mode != 0 {
+		h.Set(wire.HeaderMode, strconv.FormatUint(uint64(opts.Mode.Perm()), 8))
+	}
+	resp, err := c.send(ctx, http.MethodPut, fileRoute(path), h, data)
+	if err != nil {
+		return nil, err
+	}
+	defer drain(resp)
+	info := new(tool.FileInfo)
+	if err := json.NewDecoder(io.LimitReader(resp.Body, maxAnswerBytes)).Decode(info); err != nil {
+		return nil, c.broken(ctx, err)
+	}
+	return info, nil
+}
+
+// Stat implements tool.Executor.
+func (c *Client) Stat(ctx context.Context, path string) (*tool.FileInfo, error) {
+	ctx, cancel := patience(ctx, fileDeadline)
+	defer cancel()
+	resp, err := c.send(ctx, http.MethodHead, fileRoute(path), nil, nil)
+	if err != nil {
+		return nil, err
+	}
+	defer drain(resp)
+	info, err := fileInfo(resp.Header)
+	if err != nil {
+		return nil, err
+	}
+	if info.Size, err = strconv.ParseInt(resp.Header.Get("Content-Length"), 10, 64); err != nil {
+		return nil, fmt.Errorf("reading the answer's length: %w", err)
+	}
+	return &info, nil
+}
+
+// Remove implements tool.Executor.
+func (c *Client) Remove(ctx context.Context, path string) error {
+	ctx, cancel := patience(ctx, fileDeadline)
+	defer cancel()
+	return c.call(ctx, http.MethodDelete, fileRoute(path), nil, nil, nil)
+}

@@ -1,0 +1,153 @@
+// Package conformance holds what every tool.Executor must do. The engine in
+// process and the client with a server run the same tests, so that a tool
+// cannot tell them apart.
+package conformance
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/sampan-dev/sampan/internal/harness/tool"
+)
+
+// Subject is an executor under test.
+type Subject struct {
+	tool.Executor
+	// Workspace is its folder, as this machine sees it.
+	Workspace string
+}
+
+// Run runs the suite; make gives a fresh executor with an empty workspace.
+func Run(t *testing.T, make func(t *testing.T) Subject) {
+	t.Helper()
+	for name, test := range map[string]func(*testing.T, Subject){
+		"exec/results":        testExecResults,
+		"exec/streams":        testExecStreams,
+		"exec/environment":    testExecEnvironment,
+		"exec/stdin":          testExecStdin,
+		"exec/invalid":        testExecInvalid,
+		"exec/timeout":        testExecTimeout,
+		"exec/cancel":         testExecCancel,
+		"exec/leftovers":      testExecLeftovers,
+		"exec/escapees":       testExecEscapees,
+		"exec/pipe holder":    testExecPipeHolder,
+		"exec/concurrent":     testExecConcurrent,
+		"exec/long output":    testExecLongOutput,
+		"exec/output file":    testExecOutputFile,
+		"exec/utf-8 cut":      testExecUTF8Cut,
+		"files/round trip":    testRoundTrip,
+		"files/modes":         testModes,
+		"files/preconditions": testPreconditions,
+		"files/refused paths": testRefusedPaths,
+		"files/symlinks":      testSymlinks,
+		"files/special":       testSpecialFiles,
+		"files/names":         testOddNames,
+		"files/swap race":     testSwapRace,
+		"files/remove":        testRemove,
+		"lines":               testLines,
+		"grep":                testGrep,
+		"grep/skips":          testGrepSkips,
+		"glob":                testGlob,
+	} {
+		t.Run(name, func(t *testing.T) { test(t, make(t)) })
+	}
+}
+
+// Exec runs a shell command and fails the test if it could not be run.
+func (s Subject) shell(t *testing.T, command string, change ...func(*tool.ExecRequest)) *tool.ExecResult {
+	t.Helper()
+	req := tool.ExecRequest{Shell: command, TimeoutSeconds: 60}
+	for _, f := range change {
+		f(&req)
+	}
+	res, err := s.Exec(t.Context(), req)
+	if err != nil {
+		t.Fatalf("Exec(%q): %v", command, err)
+	}
+	return res
+}
+
+func (s Subject) write(t *testing.T, name, content string) *tool.FileInfo {
+	t.Helper()
+	info, err := s.WriteFile(t.Context(), name, []byte(content), tool.WriteOptions{})
+	if err != nil {
+		t.Fatalf("WriteFile(%q): %v", name, err)
+	}
+	return info
+}
+
+func (s Subject) onDisk(name string) string { return filepath.Join(s.Workspace, name) }
+
+func wantErr(t *testing.T, what string, err, want error) {
+	t.Helper()
+	if !errors.Is(err, want) {
+		t.Errorf("%s: error %v, want one that wraps %q", what, err, want)
+	}
+}
+
+func exitCode(res *tool.ExecResult) string {
+	if res.ExitCode == nil {
+		return "none"
+	}
+	return fmt.Sprint(*res.ExitCode)
+}
+
+// eventually polls until f is true; it fails the test after a while.
+func eventually(t *testing.T, what string, f func() bool) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	tick := time.NewTicker(2 * time.Millisecond)
+	defer tick.Stop()
+	for !f() {
+		select {
+		case <-ctx.Done():
+			t.Fatalf("not within 10 s: %s", what)
+		case <-tick.C:
+		}
+	}
+}
+
+// alive lists the processes whose command line holds a mark.
+func alive(t *testing.T, mark string) []string {
+	t.Helper()
+	names, err := filepath.Glob("/proc/[0-9]*/cmdline")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var out []string
+	for _, n := range names {
+		data, err := os.ReadFile(n)
+		if err == nil && strings.Contains(string(data), mark) {
+			out = append(out, filepath.Base(filepath.Dir(n))+" "+strings.ReplaceAll(string(data), "\x00", " "))
+		}
+	}
+	return out
+}
+
+func wantNoneAlive(t *testing.T, mark string) {
+	t.Helper()
+	if left := alive(t, mark); len(left) > 0 {
+		t.Errorf("still running: %v", left)
+	}
+}
+
+// mark gives a sleep duration that names a test's processes.
+func mark(t *testing.T) string {
+	t.Helper()
+	return fmt.Sprintf("9%d.%d", os.Getpid(), time.Now().UnixNano())
+}
+
+func needs(t *testing.T, program string) {
+	t.Helper()
+	if _, err := exec.LookPath(program); err != nil {
+		t.Skipf("there is no %s here", program)
+	}
+}

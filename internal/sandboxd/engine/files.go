@@ -1,0 +1,117 @@
+package engine
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"syscall"
+
+	"github.com/sampan-dev/sampan/internal/harness/tool"
+)
+
+// Digest is how a file's content is named.
+func Digest(data []byte) string {
+	sum := sha256.Sum256(data)
+	return "sha256:" + hex.EncodeToString(sum[:])
+}
+
+// open opens a regular file for reading. O_NONBLOCK keeps a FIFO from blocking
+// the open; whether it is one is asked of the open file, not of its name.
+func (e *Engine) open(p string) (*os.File, *tool.FileInfo, error) {
+	rel, err := e.clean(p)
+	if err != nil {
+		return nil, nil, err
+	}
+	f, err := e.root.OpenFile(rel, os.O_RDONLY|syscall.O_NONBLOCK, 0)
+	if err != nil {
+		return nil, nil, mapError(rel, err)
+	}
+	st, err := f.Stat()
+	if err == nil && !st.Mode().IsRegular() {
+		err = notRegular(rel, st.Mode())
+	} else {
+		err = mapError(rel, err)
+	}
+	if err != nil {
+		f.Close()
+		return nil, nil, err
+	}
+	return f, fileInfo(rel, st), nil
+}
+
+func notRegular(rel string, m fs.FileMode) error {
+	if m.IsDir() {
+		return fmt.Errorf("%s: %w", rel, tool.ErrIsDirectory)
+	}
+	return fmt.Errorf("%s: %w (%s)", rel, tool.ErrNotRegular, m.Type())
+}
+
+func fileInfo(rel string, st fs.FileInfo) *tool.FileInfo {
+	return &tool.FileInfo{Path: rel, Size: st.Size(), Mode: st.Mode(), ModTime: st.ModTime().UTC()}
+}
+
+// ReadFile implements tool.Executor.
+func (e *Engine) ReadFile(ctx context.Context, p string, maxBytes int64) (*tool.File, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	e.touch()
+	f, info, err := e.open(p)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	tooLarge := func(n int64) error {
+		return fmt.Errorf("%s: %w: %d bytes, the limit is %d", info.Path, tool.ErrTooLarge, n, maxBytes)
+	}
+	if info.Size > maxBytes {
+		return nil, tooLarge(info.Size)
+	}
+	data, err := io.ReadAll(io.LimitReader(f, maxBytes+1))
+	if err != nil {
+		return nil, mapError(info.Path, err)
+	}
+	if int64(len(data)) > maxBytes {
+		return nil, tooLarge(int64(len(data)))
+	}
+	info.Size = int64(len(data)) // it may have grown since the stat
+	info.Digest = Digest(data)
+	return &tool.File{FileInfo: *info, Data: data}, nil
+}
+
+// Stat implements tool.Executor.
+func (e *Engine) Stat(ctx context.Context, p string) (*tool.FileInfo, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	e.touch()
+	rel, err := e.clean(p)
+	if err != nil {
+		return nil, err
+	}
+	st, err := e.root.Lstat(rel)
+	if err != nil {
+		return nil, mapError(rel, err)
+	}
+	return fileInfo(rel, st), nil
+}
+
+// Remove implements tool.Executor.
+func (e *Engine) Remove(ctx context.Context, p string) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	e.touch()
+	rel, err := e.clean(p)
+	if err != nil {
+		return err
+	}
+	if rel == "." {
+		return fmt.Errorf("%w: the workspace itself cannot be removed", tool.ErrInvalid)
+	}
+	return mapError(rel, e.root.Remove(rel))
+}

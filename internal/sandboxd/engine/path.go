@@ -1,0 +1,118 @@
+package engine
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path"
+	"strings"
+	"sync"
+	"syscall"
+
+	"github.com/sampan-dev/sampan/internal/harness/tool"
+)
+
+// maxPathBytes is Linux's PATH_MAX.
+const maxPathBytes = 4096
+
+// clean turns a path of a request into one relative to the workspace. It only
+// looks at the text: that symlinks do not lead outside is os.Root's work.
+func (e *Engine) clean(p string) (string, error) {
+	switch {
+	case p == "":
+		return "", fmt.Errorf("%w: the path is empty", tool.ErrInvalid)
+	case len(p) > maxPathBytes:
+		return "", fmt.Errorf("%w: the path has %d bytes, more than %d", tool.ErrInvalid, len(p), maxPathBytes)
+	case strings.IndexByte(p, 0) >= 0:
+		return "", fmt.Errorf("%w: the path holds a NUL byte", tool.ErrInvalid)
+	}
+	c := path.Clean(p)
+	if path.IsAbs(c) {
+		rel, ok := e.relative(c)
+		if !ok {
+			return "", fmt.Errorf("%s: %w (%s)", p, tool.ErrOutsideWorkspace, e.workspace)
+		}
+		return rel, nil
+	}
+	if c == ".." || strings.HasPrefix(c, "../") {
+		return "", fmt.Errorf("%s: %w (%s)", p, tool.ErrOutsideWorkspace, e.workspace)
+	}
+	return c, nil
+}
+
+func (e *Engine) relative(abs string) (string, bool) {
+	for _, w := range append([]string{e.workspace}, e.aliases...) {
+		if abs == w {
+			return ".", true
+		}
+		if rel, ok := strings.CutPrefix(abs, strings.TrimSuffix(w, "/")+"/"); ok {
+			return rel, true
+		}
+	}
+	return "", false
+}
+
+// errEscapes is what os.Root says of a path that leads outside. The package
+// does not export it, so it is asked for once.
+var errEscapes = sync.OnceValue(func() error {
+	r, err := os.OpenRoot("/")
+	if err != nil {
+		return errors.ErrUnsupported
+	}
+	defer r.Close()
+	_, err = r.Lstat("..")
+	var pe *fs.PathError
+	if errors.As(err, &pe) {
+		return pe.Err
+	}
+	return errors.ErrUnsupported
+})
+
+// mapped pairs what the system says with what an Executor says. The order matters:
+// fs.ErrPermission also covers EROFS's neighbours.
+var mapped = []struct{ from, to error }{
+	{fs.ErrNotExist, tool.ErrNotFound},
+	{syscall.ENOTDIR, tool.ErrNotFound},
+	{syscall.EISDIR, tool.ErrIsDirectory},
+	{syscall.ENOTEMPTY, tool.ErrNotEmpty},
+	{syscall.EROFS, tool.ErrPermission},
+	{fs.ErrPermission, tool.ErrPermission},
+	{syscall.ETXTBSY, tool.ErrPermission},
+	{syscall.ENOSPC, tool.ErrNoSpace},
+	{syscall.EDQUOT, tool.ErrNoSpace},
+	{syscall.EFBIG, tool.ErrNoSpace},
+	{syscall.ENAMETOOLONG, tool.ErrInvalid},
+	{syscall.ELOOP, tool.ErrInvalid},
+	{syscall.EINVAL, tool.ErrInvalid},
+	{syscall.ENXIO, tool.ErrNotRegular},
+	{syscall.ENODEV, tool.ErrNotRegular},
+}
+
+// mapError gives an error of the file system the Executor's words.
+func mapError(p string, err error) error {
+	if err == nil {
+		return nil
+	}
+	if errors.Is(err, errEscapes()) {
+		return fmt.Errorf("%s: %w: a symlink or .. leads out of it", p, tool.ErrOutsideWorkspace)
+	}
+	for _, m := range mapped {
+		if errors.Is(err, m.from) {
+			if m.to == tool.ErrInvalid {
+				return fmt.Errorf("%s: %w: %v", p, m.to, rootCause(err))
+			}
+			return fmt.Errorf("%s: %w", p, m.to)
+		}
+	}
+	return fmt.Errorf("%s: %w", p, rootCause(err))
+}
+
+// rootCause drops the call and the path that fs.PathError repeats.
+func rootCause(err error) error {
+	var pe *fs.PathError
+	if errors.As(err, &pe) {
+		return pe.Err
+	}
+	return err
+}

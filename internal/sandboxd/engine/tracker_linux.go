@@ -1,0 +1,338 @@
+package engine
+
+import (
+	"errors"
+	"math"
+	"os"
+	"os/exec"
+	"os/signal"
+	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// processes knows every command of this process. Being the parent of orphans
+// is a property of the whole process, so there is one for all engines.
+var processes = &tracker{leaders: map[int]*command{}}
+
+// tracker tells which processes belong to which command, kills them, and reaps
+// orphans. As PID 1 of a container, orphans are our children anyway; elsewhere
+// we ask the kernel to make us their "child subreaper".
+//
+// A process belongs to a command if it descends from it, is in its session, or
+// carries its mark in its environment. One that has got rid of all three (a
+// double fork, setsid and an empty environment) is still our child; it belongs
+// to whichever command was there when it began, and dies with the last of them.
+type tracker struct {
+	// spawn is held for reading while a child is started and not yet known, and
+	// for writing while orphans are reaped: a child of exec.Cmd must be reaped
+	// by its Wait and nobody else.
+	spawn sync.RWMutex
+
+	mu      sync.Mutex
+	leaders map[int]*command
+	users   int
+	stop    chan struct{}
+	stopped chan struct{}
+}
+
+// command is a process that was started for a request.
+type command struct {
+	id  string
+	pid int
+	// since is when it was started, in ticks since boot.
+	since uint64
+}
+
+// acquire makes sure that orphans come to us and are reaped.
+func (t *tracker) acquire() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.users++
+	if t.users > 1 {
+		return
+	}
+	if os.Getpid() != 1 {
+		_ = unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+	}
+	// Go opens its own files so that children do not get them; what we
+	// inherited from who started us is none of a command's business either.
+	_ = unix.CloseRange(3, math.MaxInt32, unix.CLOSE_RANGE_CLOEXEC)
+	t.stop, t.stopped = make(chan struct{}), make(chan struct{})
+	go t.reapOrphans(t.stop, t.stopped)
+}
+
+func (t *tracker) release() {
+	t.mu.Lock()
+	t.users--
+	var stopped chan struct{}
+	if t.users == 0 {
+		close(t.stop)
+		stopped = t.stopped
+	}
+	t.mu.Unlock()
+	if stopped != nil {
+		<-stopped
+	}
+}
+
+// start runs cmd and makes it known under id.
+func (t *tracker) start(cmd *exec.Cmd, id string) (*command, error) {
+	t.spawn.RLock()
+	defer t.spawn.RUnlock()
+	c := &command{id: id, since: ticksSinceBoot()}
+	if err := cmd.Start(); err != nil {
+		return nil, err
+	}
+	c.pid = cmd.Process.Pid
+	t.mu.Lock()
+	t.leaders[c.pid] = c
+	t.mu.Unlock()
+	if os.Getpid() == 1 {
+		preferForOOM(c.pid)
+	}
+	return c, nil
+}
+
+// forget ends a command; its sweep must be over.
+func (t *tracker) forget(c *command) {
+	t.mu.Lock()
+	delete(t.leaders, c.pid)
+	t.mu.Unlock()
+}
+
+// others are the commands that run beside c.
+func (t *tracker) others(c *command) []*command {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	out := make([]*command, 0, len(t.leaders))
+	for _, o := range t.leaders {
+		if o != c {
+			out = append(out, o)
+		}
+	}
+	return out
+}
+
+// Sweeping polls, because a process may take a while to die; forcing is for
+// what forks faster than it is killed.
+const (
+	sweepFirstPause = 200 * time.Microsecond
+	sweepLastPause  = 5 * time.Millisecond
+	sweepForceAfter = 300 * time.Millisecond
+	sweepGiveUp     = 5 * time.Second
+)
+
+var errUnkillable = errors.New("some processes could not be killed")
+
+// sweep kills what is left of a command until nothing is, and counts it. The
+// leader may still run (it is killed, too) or be reaped already.
+func (t *tracker) sweep(c *command) (int, error) {
+	if childless() {
+		return 0, nil
+	}
+	killed := map[process]bool{}
+	pause, began, clean := sweepFirstPause, time.Now(), 0
+	for {
+		found, err := t.sweepOnce(c, killed)
+		if err != nil {
+			return len(killed), err
+		}
+		if !found {
+			// One look can miss a child born while it was taken.
+			if clean++; clean == 2 || len(killed) == 0 {
+				return len(killed), nil
+			}
+			continue
+		}
+		clean = 0
+		switch waited := time.Since(began); {
+		case waited > sweepGiveUp:
+			return len(killed), errUnkillable
+		case waited > sweepForceAfter && os.Getpid() == 1 && len(t.others(c)) == 0:
+			_ = unix.Kill(-1, unix.SIGKILL) // all but us at one instant
+		}
+		time.Sleep(pause)
+		pause = min(2*pause, sweepLastPause)
+	}
+}
+
+// sweepOnce takes one look, and says whether anything of c was alive.
+func (t *tracker) sweepOnce(c *command, killed map[process]bool) (alive bool, err error) {
+	t.spawn.Lock()
+	defer t.spawn.Unlock()
+	table, err := processTable()
+	if err != nil {
+		return false, err
+	}
+	v, err := t.view(table)
+	if err != nil {
+		return false, err
+	}
+	for _, p := range table {
+		switch {
+		case p.zombie:
+			v.reapOrphan(p)
+		case v.belongs(p, c):
+			alive = true
+			kill(p)
+			killed[process{pid: p.pid, start: p.start}] = true
+		}
+	}
+	return alive, nil
+}
+
+// view is one look at the process table.
+type view struct {
+	table   map[int]process
+	leaders map[int]*command
+	byID    map[string]*command
+	self    process
+	cache   map[int]*command
+}
+
+func (t *tracker) view(table map[int]process) (*view, error) {
+	self, ok := table[os.Getpid()]
+	if !ok {
+		return nil, errors.New("/proc does not show this process: it is of another PID namespace")
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	v := &view{table: table, leaders: make(map[int]*command, len(t.leaders)),
+		byID: make(map[string]*command, len(t.leaders)), cache: map[int]*command{}, self: self}
+	for pid, c := range t.leaders {
+		v.leaders[pid] = c
+		v.byID[c.id] = c
+	}
+	return v, nil
+}
+
+// foreign is true for a child that other code of this process may have
+// started: only a command's processes have left our session. PID 1 starts
+// nothing else.
+func (v *view) foreign(p process) bool {
+	return v.self.pid != 1 && p.session == v.self.session
+}
+
+func (v *view) reapOrphan(p process) {
+	if _, waited := v.leaders[p.pid]; p.ppid == v.self.pid && !waited && !v.foreign(p) {
+		reap(p.pid)
+	}
+}
+
+// belongs is true for what must end when c does.
+func (v *view) belongs(p process, c *command) bool {
+	top, ok := v.top(p)
+	if !ok || v.foreign(top) {
+		return false
+	}
+	if owner := v.owner(top); owner != nil {
+		return owner == c
+	}
+	if top.start < c.since {
+		return false
+	}
+	for _, o := range v.leaders {
+		if o != c && o.since <= top.start {
+			return false // may be the other's; it dies with the last of us
+		}
+	}
+	return true
+}
+
+// top climbs from p to the child of ours that it descends from.
+func (v *view) top(p process) (process, bool) {
+	for range len(v.table) {
+		if p.pid == v.self.pid {
+			return p, false
+		}
+		if p.ppid == v.self.pid {
+			return p, true
+		}
+		parent, ok := v.table[p.ppid]
+		if !ok {
+			return p, false
+		}
+		p = parent
+	}
+	return p, false
+}
+
+// owner is the command that a child of ours is known to belong to.
+func (v *view) owner(top process) *command {
+	if c, ok := v.cache[top.pid]; ok {
+		return c
+	}
+	c := v.leaders[top.pid]
+	if c == nil {
+		c = v.leaders[top.session]
+	}
+	if c == nil {
+		c = v.byID[markOf(top.pid)]
+	}
+	v.cache[top.pid] = c
+	return c
+}
+
+// reapEvery bounds how often orphans are looked for.
+const reapEvery = 50 * time.Millisecond
+
+// reapOrphans keeps the process table free of zombies nobody waits for.
+func (t *tracker) reapOrphans(stop, stopped chan struct{}) {
+	defer close(stopped)
+	sig := make(chan os.Signal, 1)
+	signal.Notify(sig, unix.SIGCHLD)
+	defer signal.Stop(sig)
+	timer := time.NewTimer(reapEvery)
+	defer timer.Stop()
+	for armed := true; ; {
+		select {
+		case <-stop:
+			return
+		case <-sig:
+			if !armed {
+				timer.Reset(reapEvery)
+				armed = true
+			}
+		case <-timer.C:
+			armed = false
+			t.reapZombies()
+		}
+	}
+}
+
+func (t *tracker) reapZombies() {
+	// Most SIGCHLDs are of commands that were waited for long ago.
+	var info unix.Siginfo
+	err := unix.Waitid(unix.P_ALL, 0, &info, unix.WEXITED|unix.WNOHANG|unix.WNOWAIT|unix.WALL, nil)
+	if err != nil || info.Signo == 0 {
+		return
+	}
+	t.spawn.Lock()
+	defer t.spawn.Unlock()
+	table, err := processTable()
+	if err != nil {
+		return
+	}
+	v, err := t.view(table)
+	if err != nil {
+		return
+	}
+	for _, p := range table {
+		if p.zombie {
+			v.reapOrphan(p)
+		}
+	}
+}
+
+// preferForOOM makes the kernel choose a command before the server when the
+// container runs out of memory.
+func preferForOOM(pid int) {
+	fd, err := unix.Open("/proc/"+itoa(pid)+"/oom_score_adj", unix.O_WRONLY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return
+	}
+	defer unix.Close(fd)
+	_, _ = unix.Write(fd, []byte("1000"))
+}

@@ -1,0 +1,134 @@
+package sandboxd
+
+import (
+	"fmt"
+	"io"
+	"io/fs"
+	"net/http"
+	"net/url"
+	"strconv"
+	"time"
+
+	"github.com/sampan-dev/sampan/internal/harness/tool"
+	"github.com/sampan-dev/sampan/internal/sandboxd/wire"
+)
+
+// filesPrefix begins the URL of a file; the rest is its path, percent-encoded
+// as a whole or segment by segment.
+const filesPrefix = "/v1/files/"
+
+func (s *server) files(w http.ResponseWriter, r *http.Request, escaped string) {
+	p, err := url.PathUnescape(escaped)
+	if err != nil {
+		writeError(w, r, fmt.Errorf("%w: path %q: %v", tool.ErrInvalid, escaped, err))
+		return
+	}
+	switch r.Method {
+	case http.MethodGet:
+		err = s.getFile(w, r, p)
+	case http.MethodHead:
+		err = s.headFile(w, r, p)
+	case http.MethodPut:
+		err = s.putFile(w, r, p)
+	case http.MethodDelete:
+		if err = s.engine.Remove(r.Context(), p); err == nil {
+			w.WriteHeader(http.StatusNoContent)
+		}
+	default:
+		w.Header().Set("Allow", "GET, HEAD, PUT, DELETE")
+		writeCode(w, r, wire.CodeRoute, http.StatusMethodNotAllowed, r.Method+": no such method for files")
+	}
+	if err != nil {
+		writeError(w, r, err)
+	}
+}
+
+// getFile gives a file's bytes; ?max=N bounds them.
+func (s *server) getFile(w http.ResponseWriter, r *http.Request, p string) error {
+	limit := s.opts.MaxFileBytes
+	if q := r.URL.Query().Get("max"); q != "" {
+		n, err := strconv.ParseInt(q, 10, 64)
+		if err != nil || n < 0 {
+			return fmt.Errorf("%w: max=%s is no count of bytes", tool.ErrInvalid, q)
+		}
+		limit = min(limit, n)
+	}
+	f, err := s.engine.ReadFile(r.Context(), p, limit)
+	if err != nil {
+		return err
+	}
+	describe(w, &f.FileInfo)
+	if r.Header.Get("If-None-Match") == wire.ETag(f.Digest) {
+		w.WriteHeader(http.StatusNotModified)
+		return nil
+	}
+	w.Header().Set("Content-Type", "application/octet-stream")
+	w.Header().Set("Content-Length", strconv.Itoa(len(f.Data)))
+	_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(answerDeadline))
+	_, _ = w.Write(f.Data)
+	return nil
+}
+
+func (s *server) headFile(w http.ResponseWriter, r *http.Request, p string) error {
+	info, err := s.engine.Stat(r.Context(), p)
+	if err != nil {
+		return err
+	}
+	describe(w, info)
+	w.Header().Set("Content-Length", strconv.FormatInt(info.Size, 10))
+	return nil
+}
+
+func (s *server) putFile(w http.ResponseWriter, r *http.Request, p string) error {
+	opts := tool.WriteOptions{IfMatch: wire.Digest(r.Header.Get("If-Match"))}
+	switch r.Header.Get("If-None-Match") {
+	case "":
+	case "*":
+		opts.IfAbsent = true
+	default:
+		return fmt.Errorf("%w: If-None-Match must be *", tool.ErrInvalid)
+	}
+	if m := r.Header.Get(wire.HeaderMode); m != "" {
+		n, err := strconv.ParseUint(m, 8, 32)
+		if err != nil || n > 0o777 {
+			return fmt.Errorf("%w: %s %q is not an octal mode up to 777", tool.ErrInvalid, wire.HeaderMode, m)
+		}
+		opts.Mode = fs.FileMode(n)
+	}
+	rc := http.NewResponseController(w)
+	_ = rc.SetReadDeadline(time.Now().Add(bodyDeadline))
+	defer func() { _ = rc.SetReadDeadline(time.Time{}) }()
+	if r.ContentLength > s.opts.MaxFileBytes {
+		return fmt.Errorf("%s: %w: %d bytes, the limit is %d", p, tool.ErrTooLarge, r.ContentLength, s.opts.MaxFileBytes)
+	}
+	info, err := s.engine.WriteFrom(r.Context(), p, &bodyReader{r: http.MaxBytesReader(w, r.Body, s.opts.MaxFileBytes)}, opts)
+	if err != nil {
+		return err
+	}
+	describe(w, info)
+	writeJSON(w, http.StatusOK, info)
+	return nil
+}
+
+// describe puts what is known of a file into the header.
+func describe(w http.ResponseWriter, info *tool.FileInfo) {
+	h := w.Header()
+	h.Set(wire.HeaderPath, url.QueryEscape(info.Path))
+	h.Set(wire.HeaderMode, strconv.FormatUint(uint64(info.Mode), 10))
+	h.Set(wire.HeaderModTime, info.ModTime.Format(time.RFC3339Nano))
+	h.Set("Last-Modified", info.ModTime.Format(http.TimeFormat))
+	if info.Digest != "" {
+		h.Set("ETag", wire.ETag(info.Digest))
+	}
+}
+
+// bodyReader gives a body's errors the Executor's words.
+type bodyReader struct{ r io.Reader }
+
+func (b *bodyReader) Read(p []byte) (int, error) {
+	n, err := b.r.Read(p)
+	if err != nil && err != io.EOF {
+		err = bodyError(err)
+	}
+	return n, err
+}

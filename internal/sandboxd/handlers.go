@@ -1,0 +1,165 @@
+package sandboxd
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"time"
+
+	"github.com/sampan-dev/sampan/internal/harness/tool"
+	"github.com/sampan-dev/sampan/internal/sandboxd/engine"
+	"github.com/sampan-dev/sampan/internal/sandboxd/wire"
+)
+
+func (s *server) status(w http.ResponseWriter, r *http.Request) {
+	kills, memory := s.engine.Memory()
+	writeJSON(w, http.StatusOK, wire.Status{
+		Protocol:      wire.Protocol,
+		Workspace:     s.engine.Workspace(),
+		UptimeSeconds: time.Since(s.began).Seconds(),
+		LastActivity:  s.engine.LastActivity().UTC(),
+		Processes:     s.processes(),
+		OOMKills:      kills,
+		MemoryBytes:   memory,
+	})
+}
+
+func (s *server) processes() []wire.Process {
+	running := s.engine.Running()
+	out := make([]wire.Process, len(running))
+	for i, p := range running {
+		out[i] = wire.Process{ID: p.ID, PID: p.PID, Command: p.Command, Started: p.Started}
+	}
+	return out
+}
+
+func (s *server) listProcesses(w http.ResponseWriter, r *http.Request) {
+	writeJSON(w, http.StatusOK, s.processes())
+}
+
+func (s *server) killProcess(w http.ResponseWriter, r *http.Request) {
+	if err := s.engine.Kill(r.Context(), r.PathValue("id")); err != nil {
+		writeError(w, r, err)
+		return
+	}
+	w.WriteHeader(http.StatusNoContent)
+}
+
+// exec runs a command. A client that goes away ends r's context, and with it
+// the command.
+func (s *server) exec(w http.ResponseWriter, r *http.Request) {
+	var req tool.ExecRequest
+	if err := readJSON(w, r, &req); err != nil {
+		writeError(w, r, err)
+		return
+	}
+	id := r.Header.Get(wire.HeaderExecID)
+	if id == "" {
+		id = rand.Text()
+	}
+	res, err := s.engine.ExecID(r.Context(), id, req)
+	if err != nil {
+		writeError(w, r, err)
+		return
+	}
+	writeJSON(w, http.StatusOK, res)
+}
+
+func (s *server) lines(w http.ResponseWriter, r *http.Request) {
+	answer(w, r, func(ctx context.Context, req *wire.LinesRequest) (*tool.Lines, error) {
+		return s.engine.ReadLines(ctx, req.Path, req.LineRange)
+	})
+}
+
+func (s *server) grep(w http.ResponseWriter, r *http.Request) {
+	answer(w, r, func(ctx context.Context, req *tool.GrepRequest) (*tool.GrepResult, error) {
+		return s.engine.Grep(ctx, *req)
+	})
+}
+
+func (s *server) glob(w http.ResponseWriter, r *http.Request) {
+	answer(w, r, func(ctx context.Context, req *tool.GlobRequest) (*tool.GlobResult, error) {
+		return s.engine.Glob(ctx, *req)
+	})
+}
+
+// shutdown answers and then ends Run; the answer is on its way before.
+func (s *server) shutdown(w http.ResponseWriter, r *http.Request) {
+	w.Header().Set("Connection", "close")
+	w.WriteHeader(http.StatusAccepted)
+	_ = http.NewResponseController(w).Flush()
+	s.stop()
+}
+
+// answer decodes a JSON request, does the work and encodes the result.
+func answer[Q, A any](w http.ResponseWriter, r *http.Request, do func(context.Context, *Q) (*A, error)) {
+	req := new(Q)
+	if err := readJSON(w, r, req); err != nil {
+		writeError(w, r, err)
+		return
+	}
+	res, err := do(r.Context(), req)
+	if err != nil {
+		writeError(w, r, err)
+		return
+	}
+	writeJSON(w, http.StatusOK, res)
+}
+
+// readJSON decodes a bounded body. An unknown field is an error: a client that
+// asks for something we do not know must not believe that it got it.
+func readJSON(w http.ResponseWriter, r *http.Request, v any) error {
+	rc := http.NewResponseController(w)
+	_ = rc.SetReadDeadline(time.Now().Add(bodyDeadline))
+	// Without a deadline again: it would end the watch for a client that leaves.
+	defer func() { _ = rc.SetReadDeadline(time.Time{}) }()
+	body := http.MaxBytesReader(w, r.Body, maxRequestBytes)
+	dec := json.NewDecoder(body)
+	dec.DisallowUnknownFields()
+	if err := dec.Decode(v); err != nil {
+		return bodyError(err)
+	}
+	if _, err := dec.Token(); !errors.Is(err, io.EOF) {
+		return fmt.Errorf("%w: more than one JSON value in the body", tool.ErrInvalid)
+	}
+	return nil
+}
+
+func bodyError(err error) error {
+	var tooLarge *http.MaxBytesError
+	if errors.As(err, &tooLarge) {
+		return fmt.Errorf("request body: %w: the limit is %d bytes", tool.ErrTooLarge, tooLarge.Limit)
+	}
+	return fmt.Errorf("%w: request body: %v", tool.ErrInvalid, err)
+}
+
+func writeJSON(w http.ResponseWriter, status int, v any) {
+	_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(answerDeadline))
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(status)
+	_ = json.NewEncoder(w).Encode(v) // the client has gone; there is nobody to tell
+}
+
+func writeError(w http.ResponseWriter, r *http.Request, err error) {
+	code, status := wire.CodeOf(err)
+	switch {
+	case errors.Is(err, engine.ErrKilled):
+		code, status = wire.CodeKilled, http.StatusConflict
+	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
+		code, status = wire.CodeCancelled, http.StatusRequestTimeout
+	}
+	writeCode(w, r, code, status, err.Error())
+}
+
+func writeCode(w http.ResponseWriter, r *http.Request, code string, status int, message string) {
+	w.Header().Set(wire.HeaderError, code)
+	if r.Method == http.MethodHead {
+		w.Header().Set(wire.HeaderMessage, url.QueryEscape(message))
+	}
+	writeJSON(w, status, wire.Error{Code: code, Message: message})
+}

@@ -1,0 +1,76 @@
+package sandboxd
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"net"
+	"os"
+	"strconv"
+	"time"
+)
+
+// socket is a listener on a unix socket that only this user can connect to.
+type socket struct {
+	*net.UnixListener
+	path string
+	info fs.FileInfo
+}
+
+// listen puts a socket at path. It is bound under another name and renamed when
+// its mode is right, so that nobody can connect before, and so that the stale
+// socket of a server that was killed is replaced in one step. A server that is
+// alive, or a file that is no socket, is left alone.
+func listen(path string) (*socket, error) {
+	if err := stale(path); err != nil {
+		return nil, err
+	}
+	tmp := path + "." + strconv.Itoa(os.Getpid())
+	if err := os.Remove(tmp); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("removing %s: %w", tmp, err)
+	}
+	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: tmp, Net: "unix"})
+	if err != nil {
+		return nil, fmt.Errorf("listening on %s: %w", path, err)
+	}
+	l.SetUnlinkOnClose(false)
+	if err = os.Chmod(tmp, 0o600); err == nil {
+		err = os.Rename(tmp, path)
+	}
+	if err == nil {
+		var info fs.FileInfo
+		if info, err = os.Lstat(path); err == nil {
+			return &socket{UnixListener: l, path: path, info: info}, nil
+		}
+	}
+	l.Close()
+	os.Remove(tmp)
+	return nil, fmt.Errorf("putting the socket at %s: %w", path, err)
+}
+
+// stale makes sure that path is free or holds a socket that nobody serves.
+func stale(path string) error {
+	st, err := os.Lstat(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("looking at %s: %w", path, err)
+	}
+	if st.Mode().Type() != fs.ModeSocket {
+		return fmt.Errorf("%s is there and is no socket: not replacing it", path)
+	}
+	c, err := net.DialTimeout("unix", path, time.Second)
+	if err == nil {
+		c.Close()
+		return fmt.Errorf("another server is listening on %s", path)
+	}
+	return nil
+}
+
+// remove takes the socket away, unless somebody else's is there by now.
+func (s *socket) remove() {
+	if now, err := os.Lstat(s.path); err == nil && os.SameFile(now, s.info) {
+		_ = os.Remove(s.path)
+	}
+}
