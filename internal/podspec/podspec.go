@@ -34,7 +34,7 @@ const (
 	WorkspaceDir = "/workspace"
 	SocketPath   = "/run/sampan/sandbox.sock"
 	// InputDir holds token, ca.crt, namespace, models.yaml, prompt and scripts/<provider>.yaml.
-	InputDir = "/var/run/sampan"
+	InputDir = "/etc/sampan"
 	// StateDir holds the transcript and the runner's temporary files.
 	StateDir = "/var/lib/sampan"
 	homeDir  = "/home/agent"

@@ -43,7 +43,8 @@ func (s *server) files(w http.ResponseWriter, r *http.Request, escaped string) {
 	}
 }
 
-// getFile gives a file's bytes; ?max=N bounds them.
+// getFile gives a file's bytes, or the Range of them that is asked for; with
+// ?max=N a longer file is refused.
 func (s *server) getFile(w http.ResponseWriter, r *http.Request, p string) error {
 	limit := s.opts.MaxFileBytes
 	if q := r.URL.Query().Get("max"); q != "" {
@@ -53,20 +54,30 @@ func (s *server) getFile(w http.ResponseWriter, r *http.Request, p string) error
 		}
 		limit = min(limit, n)
 	}
-	f, err := s.engine.ReadFile(r.Context(), p, limit)
+	st, err := s.engine.Stat(r.Context(), p)
 	if err != nil {
 		return err
 	}
-	describe(w, &f.FileInfo)
-	if r.Header.Get("If-None-Match") == wire.ETag(f.Digest) {
-		w.WriteHeader(http.StatusNotModified)
-		return nil
+	if st.Mode.IsRegular() && st.Size > limit {
+		return tooLarge(st.Path, st.Size, limit) // before it is read for its digest
 	}
+	f, info, err := s.engine.Open(r.Context(), p)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	if info.Size > limit {
+		return tooLarge(info.Path, info.Size, limit)
+	}
+	describe(w, info)
 	w.Header().Set("Content-Type", "application/octet-stream")
-	w.Header().Set("Content-Length", strconv.Itoa(len(f.Data)))
 	_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(answerDeadline))
-	_, _ = w.Write(f.Data)
+	http.ServeContent(w, r, "", info.ModTime, io.NewSectionReader(f, 0, info.Size))
 	return nil
+}
+
+func tooLarge(p string, size, limit int64) error {
+	return fmt.Errorf("%s: %w: %d bytes, the limit is %d", p, tool.ErrTooLarge, size, limit)
 }
 
 func (s *server) headFile(w http.ResponseWriter, r *http.Request, p string) error {
@@ -99,7 +110,7 @@ func (s *server) putFile(w http.ResponseWriter, r *http.Request, p string) error
 	_ = rc.SetReadDeadline(time.Now().Add(bodyDeadline))
 	defer func() { _ = rc.SetReadDeadline(time.Time{}) }()
 	if r.ContentLength > s.opts.MaxFileBytes {
-		return fmt.Errorf("%s: %w: %d bytes, the limit is %d", p, tool.ErrTooLarge, r.ContentLength, s.opts.MaxFileBytes)
+		return tooLarge(p, r.ContentLength, s.opts.MaxFileBytes)
 	}
 	info, err := s.engine.WriteFrom(r.Context(), p, &bodyReader{r: http.MaxBytesReader(w, r.Body, s.opts.MaxFileBytes)}, opts)
 	if err != nil {

@@ -140,6 +140,8 @@ func (s *server) handler() http.Handler {
 	mux.HandleFunc("/", s.noRoute)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		defer s.contain(w, r)
+		// The last request's deadline must not end this one.
+		_ = http.NewResponseController(w).SetWriteDeadline(time.Time{})
 		if rest, ok := strings.CutPrefix(r.URL.EscapedPath(), filesPrefix); ok {
 			s.files(w, r, rest)
 			return

@@ -2,6 +2,8 @@ package client
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -35,7 +37,9 @@ func (c *Client) ReadFile(ctx context.Context, path string, maxBytes int64) (*to
 	if int64(len(data)) > maxBytes {
 		return nil, fmt.Errorf("%s: %w", path, tool.ErrTooLarge)
 	}
-	info.Size = int64(len(data))
+	// Named after what has come: the file may have changed since the header was written.
+	sum := sha256.Sum256(data)
+	info.Size, info.Digest = int64(len(data)), "sha256:"+hex.EncodeToString(sum[:])
 	return &tool.File{FileInfo: info, Data: data}, nil
 }
 

@@ -80,11 +80,12 @@ func wholeRunes(head, tail []byte) (h, t []byte) {
 			break
 		}
 	}
-	for i := 0; i < min(utf8.UTFMax-1, len(tail)); i++ {
-		if utf8.RuneStart(tail[i]) {
-			tail = tail[i:]
-			break
-		}
+	n := 0
+	for n < min(utf8.UTFMax-1, len(tail)) && !utf8.RuneStart(tail[n]) {
+		n++
+	}
+	if n == len(tail) || utf8.RuneStart(tail[n]) {
+		tail = tail[n:]
 	}
 	return head, tail
 }

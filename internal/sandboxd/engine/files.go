@@ -54,6 +54,26 @@ func fileInfo(rel string, st fs.FileInfo) *tool.FileInfo {
 	return &tool.FileInfo{Path: rel, Size: st.Size(), Mode: st.Mode(), ModTime: st.ModTime().UTC()}
 }
 
+// Open opens a regular file for a reader that does not want it in memory. The
+// digest is of what it held just now.
+func (e *Engine) Open(ctx context.Context, p string) (*os.File, *tool.FileInfo, error) {
+	e.touch()
+	f, info, err := e.open(p)
+	if err != nil {
+		return nil, nil, err
+	}
+	h := sha256.New()
+	if info.Size, err = io.Copy(h, ctxReader{ctx, f}); err == nil {
+		_, err = f.Seek(0, io.SeekStart)
+	}
+	if err != nil {
+		f.Close()
+		return nil, nil, mapError(info.Path, err)
+	}
+	info.Digest = digestOf(h.Sum(nil))
+	return f, info, nil
+}
+
 // ReadFile implements tool.Executor.
 func (e *Engine) ReadFile(ctx context.Context, p string, maxBytes int64) (*tool.File, error) {
 	if err := ctx.Err(); err != nil {

@@ -39,6 +39,8 @@ func TestBaseEnv(t *testing.T) {
 func FuzzHeadTail(f *testing.F) {
 	f.Add([]byte("aé€😀bcdefgh"), 7, 3)
 	f.Add([]byte(strings.Repeat("x", 100)), 10, 100)
+	f.Add([]byte("é€"), 4, 7)     // a tail of nothing but continuation bytes
+	f.Add([]byte("aa😀bb"), 10, 7) // and one that has three of them
 	f.Fuzz(func(t *testing.T, data []byte, limit, chunk int) {
 		limit, chunk = 1+abs(limit)%300, 1+abs(chunk)%50
 		h := headTail{limit: limit}

@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"os/signal"
+	"strconv"
 	"sync"
 	"time"
 
@@ -329,7 +330,7 @@ func (t *tracker) reapZombies() {
 // preferForOOM makes the kernel choose a command before the server when the
 // container runs out of memory.
 func preferForOOM(pid int) {
-	fd, err := unix.Open("/proc/"+itoa(pid)+"/oom_score_adj", unix.O_WRONLY|unix.O_CLOEXEC, 0)
+	fd, err := unix.Open("/proc/"+strconv.Itoa(pid)+"/oom_score_adj", unix.O_WRONLY|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return
 	}

@@ -15,5 +15,3 @@ func signalName(s syscall.Signal) string {
 	}
 	return "SIG" + strconv.Itoa(int(s)) // a real-time signal
 }
-
-func itoa(n int) string { return strconv.Itoa(n) }

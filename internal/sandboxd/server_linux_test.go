@@ -324,6 +324,7 @@ func TestHTTP(t *testing.T) {
 		{name: "put", method: "PUT", path: "/v1/files/d/f.txt", body: "x", status: 200, want: `"path":"d/f.txt"`},
 		{name: "get", method: "GET", path: "/v1/files/d/f.txt", status: 200, want: "x"},
 		{name: "get cached", method: "GET", path: "/v1/files/d/f.txt", header: map[string]string{"If-None-Match": etag}, status: 304},
+		{name: "get range", method: "GET", path: "/v1/files/d/f.txt", header: map[string]string{"Range": "bytes=0-0"}, status: 206, want: "x"},
 		{name: "get bounded", method: "GET", path: "/v1/files/d/f.txt?max=0", status: 413, want: `"code":"too_large"`},
 		{name: "put changed", method: "PUT", path: "/v1/files/d/f.txt", body: "y", header: map[string]string{"If-Match": `"sha256:00"`}, status: 412, want: `"code":"precondition_failed"`},
 		{name: "put there", method: "PUT", path: "/v1/files/d/f.txt", body: "y", header: map[string]string{"If-None-Match": "*"}, status: 412},

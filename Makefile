@@ -1,0 +1,141 @@
+# Sampan's Makefile. `make help` lists what there is.
+
+# CLUSTER is where e2e, demo and bench-start run: devcluster (as root, needs
+# nothing else) or kind (needs Docker and kind).
+CLUSTER ?= devcluster
+MANAGER_IMG ?= ghcr.io/sampan-dev/manager:dev
+SANDBOX_IMG ?= ghcr.io/sampan-dev/sandbox:dev
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+
+SHELL = /usr/bin/env bash -o pipefail
+.SHELLFLAGS = -ec
+
+BIN := $(CURDIR)/bin
+CONTROLLER_GEN := $(BIN)/controller-gen
+GOLANGCI_LINT := $(BIN)/golangci-lint
+KUBECTL ?= kubectl
+CLUSTER_SH := CLUSTER=$(CLUSTER) MANAGER_IMG=$(MANAGER_IMG) SANDBOX_IMG=$(SANDBOX_IMG) hack/cluster.sh
+
+.PHONY: all
+all: build
+
+##@ General
+
+.PHONY: help
+help: ## Show this list.
+	@awk 'BEGIN {FS = ":.*##"; printf "Usage: make \033[36m<target>\033[0m [CLUSTER=devcluster|kind]\n"} /^[a-zA-Z_0-9-]+:.*?##/ { printf "  \033[36m%-16s\033[0m %s\n", $$1, $$2 } /^##@/ { printf "\n\033[1m%s\033[0m\n", substr($$0, 5) }' $(MAKEFILE_LIST)
+
+##@ Development
+
+.PHONY: manifests
+manifests: $(CONTROLLER_GEN) ## Generate CRDs and RBAC from the Go types and markers.
+	$(CONTROLLER_GEN) crd paths=./api/... output:crd:dir=config/crd/bases
+	$(CONTROLLER_GEN) rbac:roleName=sampan-manager paths='{./internal/controller/...,./cmd/manager/...}' output:rbac:dir=config/rbac
+
+.PHONY: generate
+generate: $(CONTROLLER_GEN) ## Generate the DeepCopy methods.
+	$(CONTROLLER_GEN) object paths=./api/...
+
+.PHONY: fmt
+fmt: $(GOLANGCI_LINT) ## Format the code.
+	$(GOLANGCI_LINT) fmt
+
+.PHONY: vet
+vet: ## Run go vet.
+	go vet ./...
+	cd hack/devcluster && go vet ./...
+
+.PHONY: lint
+lint: $(GOLANGCI_LINT) ## Run golangci-lint, with kube-api-linter on api/.
+	$(GOLANGCI_LINT) run ./...
+	cd hack/devcluster && $(GOLANGCI_LINT) run --config ../../.golangci.yml ./...
+
+.PHONY: verify
+verify: manifests generate installer ## Check that generated files and go.mod are up to date.
+	go mod tidy -diff
+	git diff --exit-code -- api config dist
+
+.PHONY: test
+test: ## Run unit and envtest suites; needs Go and the module proxy only.
+	@assets="$$(hack/devcluster/run envtest)"; set -x; \
+	KUBEBUILDER_ASSETS="$$assets" go test -race -timeout 15m $$(go list ./... | grep -v /test/)
+	cd hack/devcluster && go test -race ./...
+
+.PHONY: test-e2e
+test-e2e: cluster deploy ## Run the end-to-end suite on a cluster that is made for it.
+	$(CLUSTER_SH) kubeconfig >/dev/null
+	KUBECONFIG="$$($(CLUSTER_SH) kubeconfig)" go test -count=1 -timeout 25m ./test/e2e/ -v -ginkgo.v
+
+##@ Build
+
+.PHONY: build
+build: ## Build manager and agent-runner into bin/.
+	CGO_ENABLED=0 go build -trimpath -o $(BIN)/manager ./cmd/manager
+	CGO_ENABLED=0 go build -trimpath -ldflags "-X main.version=$(VERSION)" -o $(BIN)/agent-runner ./cmd/agent-runner
+
+.PHONY: run
+run: ## Run the manager on this machine against the current kubeconfig.
+	go run ./cmd/manager --operator-namespace sampan-system --runner-image $(SANDBOX_IMG)
+
+.PHONY: images
+images: ## Build the images; with Docker, or with buildah where there is none.
+	hack/devcluster/run images --manager $(MANAGER_IMG) --sandbox $(SANDBOX_IMG)
+
+.PHONY: installer
+installer: ## Write dist/install.yaml, the one-file install.
+	mkdir -p dist
+	$(KUBECTL) kustomize config/default > dist/install.yaml
+
+##@ Cluster
+
+.PHONY: cluster
+cluster: ## Start the cluster and load the images into it.
+	$(CLUSTER_SH) up
+
+.PHONY: cluster-down
+cluster-down: ## Remove the cluster.
+	$(CLUSTER_SH) down
+
+.PHONY: install
+install: ## Install the CRDs into the cluster.
+	KUBECONFIG="$$($(CLUSTER_SH) kubeconfig)" $(KUBECTL) apply --server-side --force-conflicts -k config/crd
+
+.PHONY: uninstall
+uninstall: ## Remove the CRDs, and with them every AgentTask and Sandbox.
+	KUBECONFIG="$$($(CLUSTER_SH) kubeconfig)" $(KUBECTL) delete --ignore-not-found -k config/crd
+
+.PHONY: deploy
+deploy: ## Deploy the operator into the cluster.
+	$(CLUSTER_SH) deploy
+
+.PHONY: undeploy
+undeploy: ## Remove the operator, the CRDs and every AgentTask from the cluster.
+	$(CLUSTER_SH) undeploy
+
+##@ Demo and measurements
+
+.PHONY: demo
+demo: cluster deploy ## Watch an agent mend a failing test in a real pod; MODEL_BASE_URL, MODEL and MODEL_API_KEY use a real model.
+	KUBECONFIG="$$($(CLUSTER_SH) kubeconfig)" hack/demo/run.sh
+
+.PHONY: demo-down
+demo-down: cluster-down ## Remove all that the demo made.
+
+.PHONY: bench
+bench: bench-harness bench-start ## Run all benchmarks.
+
+.PHONY: bench-harness
+bench-harness: ## Measure the loop and the sandbox server, beside a floor in the same run.
+	go test -run '^$$' -bench . -benchtime 2s ./internal/harness/... ./internal/sandboxd/...
+
+.PHONY: bench-start
+bench-start: cluster deploy ## Measure AgentTask create to first model request, beside the floor of a bare pod.
+	KUBECONFIG="$$($(CLUSTER_SH) kubeconfig)" go run ./test/bench-start
+
+##@ Tools
+
+$(CONTROLLER_GEN): hack/tools/go.mod
+	go build -C hack/tools -o $@ sigs.k8s.io/controller-tools/cmd/controller-gen
+
+$(GOLANGCI_LINT): hack/tools/lint/go.mod hack/tools/lint/main.go
+	go build -C hack/tools/lint -o $@ .

@@ -1,0 +1,76 @@
+#!/usr/bin/env bash
+# The cluster that e2e, demo and benchmarks run on, behind one interface:
+# CLUSTER=devcluster (default) or kind.
+# usage: hack/cluster.sh up | down | deploy | undeploy | kubeconfig
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+CLUSTER=${CLUSTER:-devcluster}
+MANAGER_IMG=${MANAGER_IMG:-ghcr.io/sampan-dev/manager:dev}
+SANDBOX_IMG=${SANDBOX_IMG:-ghcr.io/sampan-dev/sandbox:dev}
+KIND_NAME=sampan
+KIND_KUBECONFIG=$PWD/bin/kind-kubeconfig
+
+kubeconfig() {
+  case $CLUSTER in
+    devcluster) hack/devcluster/run kubeconfig ;;
+    kind) echo "$KIND_KUBECONFIG" ;;
+    *) echo "CLUSTER is '$CLUSTER'; use devcluster or kind" >&2; exit 2 ;;
+  esac
+}
+
+images() { hack/devcluster/run images --manager "$MANAGER_IMG" --sandbox "$SANDBOX_IMG" "$@"; }
+
+up() {
+  case $CLUSTER in
+    devcluster)
+      hack/devcluster/run up
+      images --load >/dev/null
+      ;;
+    kind)
+      mkdir -p bin
+      kind get clusters 2>/dev/null | grep -qx "$KIND_NAME" ||
+        kind create cluster --name "$KIND_NAME" --kubeconfig "$KIND_KUBECONFIG" --wait 120s
+      kind export kubeconfig --name "$KIND_NAME" --kubeconfig "$KIND_KUBECONFIG"
+      images >/dev/null
+      kind load docker-image --name "$KIND_NAME" "$MANAGER_IMG" "$SANDBOX_IMG"
+      ;;
+    *) kubeconfig ;;
+  esac
+}
+
+down() {
+  case $CLUSTER in
+    devcluster) hack/devcluster/run down ;;
+    kind) kind delete cluster --name "$KIND_NAME" && rm -f "$KIND_KUBECONFIG" ;;
+    *) kubeconfig ;;
+  esac
+}
+
+# deploy applies the operator and waits for it. A new image of the same name
+# does not change the Deployment, so that is restarted.
+deploy() {
+  export KUBECONFIG
+  KUBECONFIG=$(kubeconfig)
+  kubectl kustomize config/default |
+    sed -e "s#ghcr.io/sampan-dev/manager:dev#$MANAGER_IMG#" -e "s#ghcr.io/sampan-dev/sandbox:dev#$SANDBOX_IMG#" |
+    kubectl apply --server-side --force-conflicts -f - >/dev/null
+  kubectl wait --for=condition=Established --timeout=60s crd/agenttasks.sampan.dev crd/sandboxes.sampan.dev >/dev/null
+  kubectl -n sampan-system rollout restart deployment/sampan-controller-manager >/dev/null
+  kubectl -n sampan-system rollout status deployment/sampan-controller-manager --timeout=120s
+}
+
+undeploy() {
+  export KUBECONFIG
+  KUBECONFIG=$(kubeconfig)
+  # The operator has to be there while tasks go: it takes off their finalizers.
+  if kubectl get crd agenttasks.sampan.dev >/dev/null 2>&1; then
+    kubectl delete agenttasks,sandboxes --all --all-namespaces --timeout=120s
+  fi
+  kubectl delete --ignore-not-found -k config/default
+}
+
+case ${1:-} in
+  up | down | deploy | undeploy | kubeconfig) "$1" ;;
+  *) sed -n 's/^# usage: /usage: /p' "$0" >&2; exit 2 ;;
+esac
