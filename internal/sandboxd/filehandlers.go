@@ -54,30 +54,16 @@ func (s *server) getFile(w http.ResponseWriter, r *http.Request, p string) error
 		}
 		limit = min(limit, n)
 	}
-	st, err := s.engine.Stat(r.Context(), p)
-	if err != nil {
-		return err
-	}
-	if st.Mode.IsRegular() && st.Size > limit {
-		return tooLarge(st.Path, st.Size, limit) // before it is read for its digest
-	}
-	f, info, err := s.engine.Open(r.Context(), p)
+	f, info, err := s.engine.Open(r.Context(), p, limit)
 	if err != nil {
 		return err
 	}
 	defer f.Close()
-	if info.Size > limit {
-		return tooLarge(info.Path, info.Size, limit)
-	}
 	describe(w, info)
 	w.Header().Set("Content-Type", "application/octet-stream")
 	_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(answerDeadline))
 	http.ServeContent(w, r, "", info.ModTime, io.NewSectionReader(f, 0, info.Size))
 	return nil
-}
-
-func tooLarge(p string, size, limit int64) error {
-	return fmt.Errorf("%s: %w: %d bytes, the limit is %d", p, tool.ErrTooLarge, size, limit)
 }
 
 func (s *server) headFile(w http.ResponseWriter, r *http.Request, p string) error {
@@ -110,7 +96,7 @@ func (s *server) putFile(w http.ResponseWriter, r *http.Request, p string) error
 	_ = rc.SetReadDeadline(time.Now().Add(bodyDeadline))
 	defer func() { _ = rc.SetReadDeadline(time.Time{}) }()
 	if r.ContentLength > s.opts.MaxFileBytes {
-		return tooLarge(p, r.ContentLength, s.opts.MaxFileBytes)
+		return fmt.Errorf("%s: %w: %d bytes, the limit is %d", p, tool.ErrTooLarge, r.ContentLength, s.opts.MaxFileBytes)
 	}
 	info, err := s.engine.WriteFrom(r.Context(), p, &bodyReader{r: http.MaxBytesReader(w, r.Body, s.opts.MaxFileBytes)}, opts)
 	if err != nil {

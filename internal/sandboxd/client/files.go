@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -31,6 +32,10 @@ func (c *Client) ReadFile(ctx context.Context, path string, maxBytes int64) (*to
 		return nil, fmt.Errorf("%s: %w", path, tool.ErrTooLarge)
 	}
 	data, err := io.ReadAll(io.LimitReader(resp.Body, maxBytes+1))
+	if errors.Is(err, io.ErrUnexpectedEOF) {
+		// Not a sign that the server is gone; if it is, the next request shows it.
+		return nil, fmt.Errorf("%s: it became shorter while it was read", path)
+	}
 	if err != nil {
 		return nil, c.broken(ctx, err)
 	}

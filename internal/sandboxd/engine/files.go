@@ -50,20 +50,28 @@ func notRegular(rel string, m fs.FileMode) error {
 	return fmt.Errorf("%s: %w (%s)", rel, tool.ErrNotRegular, m.Type())
 }
 
+func tooLarge(rel string, size, limit int64) error {
+	return fmt.Errorf("%s: %w: %d bytes, the limit is %d", rel, tool.ErrTooLarge, size, limit)
+}
+
 func fileInfo(rel string, st fs.FileInfo) *tool.FileInfo {
 	return &tool.FileInfo{Path: rel, Size: st.Size(), Mode: st.Mode(), ModTime: st.ModTime().UTC()}
 }
 
 // Open opens a regular file for a reader that does not want it in memory. The
-// digest is of what it held just now.
-func (e *Engine) Open(ctx context.Context, p string) (*os.File, *tool.FileInfo, error) {
+// digest is of what it held just now; one of more than maxBytes is ErrTooLarge.
+func (e *Engine) Open(ctx context.Context, p string, maxBytes int64) (*os.File, *tool.FileInfo, error) {
 	e.touch()
 	f, info, err := e.open(p)
 	if err != nil {
 		return nil, nil, err
 	}
+	if info.Size > maxBytes {
+		f.Close()
+		return nil, nil, tooLarge(info.Path, info.Size, maxBytes)
+	}
 	h := sha256.New()
-	if info.Size, err = io.Copy(h, ctxReader{ctx, f}); err == nil {
+	if info.Size, err = io.Copy(h, io.LimitReader(ctxReader{ctx, f}, maxBytes)); err == nil {
 		_, err = f.Seek(0, io.SeekStart)
 	}
 	if err != nil {
@@ -85,18 +93,15 @@ func (e *Engine) ReadFile(ctx context.Context, p string, maxBytes int64) (*tool.
 		return nil, err
 	}
 	defer f.Close()
-	tooLarge := func(n int64) error {
-		return fmt.Errorf("%s: %w: %d bytes, the limit is %d", info.Path, tool.ErrTooLarge, n, maxBytes)
-	}
 	if info.Size > maxBytes {
-		return nil, tooLarge(info.Size)
+		return nil, tooLarge(info.Path, info.Size, maxBytes)
 	}
 	data, err := io.ReadAll(io.LimitReader(f, maxBytes+1))
 	if err != nil {
 		return nil, mapError(info.Path, err)
 	}
 	if int64(len(data)) > maxBytes {
-		return nil, tooLarge(int64(len(data)))
+		return nil, tooLarge(info.Path, int64(len(data)), maxBytes)
 	}
 	info.Size = int64(len(data)) // it may have grown since the stat
 	info.Digest = Digest(data)

@@ -122,7 +122,7 @@ func (g *grepper) result(err error) (*tool.GrepResult, error) {
 // named searches a file that the request names.
 func (g *grepper) named(f *os.File, info *tool.FileInfo) error {
 	if info.Size > maxNamedFile {
-		return fmt.Errorf("%s: %w: %d bytes, the limit is %d", info.Path, tool.ErrTooLarge, info.Size, int64(maxNamedFile))
+		return tooLarge(info.Path, info.Size, maxNamedFile)
 	}
 	binary, err := g.search(f, info.Path)
 	if binary {

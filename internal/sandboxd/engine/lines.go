@@ -6,7 +6,6 @@ import (
 	"context"
 	"crypto/sha256"
 	"errors"
-	"fmt"
 	"io"
 	"strings"
 
@@ -38,7 +37,7 @@ func (e *Engine) ReadLines(ctx context.Context, p string, r tool.LineRange) (*to
 	}
 	defer f.Close()
 	if info.Size > maxLinesFile {
-		return nil, fmt.Errorf("%s: %w: %d bytes, the limit is %d", info.Path, tool.ErrTooLarge, info.Size, int64(maxLinesFile))
+		return nil, tooLarge(info.Path, info.Size, maxLinesFile)
 	}
 	sum := sha256.New()
 	src := io.LimitReader(ctxReader{ctx, f}, maxLinesFile)

@@ -12,10 +12,12 @@ import (
 	"strings"
 	"time"
 	"unicode/utf8"
+
+	"github.com/sampan-dev/sampan/internal/harness/llm/openai"
 )
 
 // TaskHeader names the task that a request is made for; requests are listed by it.
-const TaskHeader = "X-Sampan-Task"
+const TaskHeader = openai.TaskHeader
 
 // maxRequestBytes caps one request; conversations of models with the largest
 // windows stay well below.
