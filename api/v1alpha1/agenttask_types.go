@@ -20,6 +20,7 @@ import (
 // +kubebuilder:validation:XValidation:rule="has(self.verify) == has(oldSelf.verify) && (!has(self.verify) || self.verify == oldSelf.verify)",message="verify is immutable; create a new AgentTask instead",fieldPath=".verify"
 // +kubebuilder:validation:XValidation:rule="has(self.retry) == has(oldSelf.retry) && (!has(self.retry) || self.retry == oldSelf.retry)",message="retry is immutable; create a new AgentTask instead",fieldPath=".retry"
 // +kubebuilder:validation:XValidation:rule="self.state == oldSelf.state || oldSelf.state != 'Cancelled'",message="a cancelled AgentTask stays cancelled; create a new AgentTask instead",fieldPath=".state"
+// +kubebuilder:validation:MinProperties=1
 type AgentTaskSpec struct {
 	// prompt is what the agent is asked to do. A longer prompt goes into a
 	// ConfigMap or Secret, see promptFrom.
@@ -97,6 +98,7 @@ const (
 
 // PromptSource is where a prompt comes from.
 // +kubebuilder:validation:XValidation:rule="has(self.configMapKeyRef) != has(self.secretKeyRef)",message="set exactly one of configMapKeyRef and secretKeyRef"
+// +kubebuilder:validation:MinProperties=1
 type PromptSource struct {
 	// configMapKeyRef is a key of a ConfigMap in the task's namespace.
 	// +optional

@@ -101,6 +101,10 @@ const (
 	ReasonWorkspaceFailed = "WorkspaceFailed"
 )
 
+// ReasonInterrupted is a result's reason that is no end of a task: the runner
+// was told to stop (SIGTERM) though its task was not. The attempt was lost.
+const ReasonInterrupted = "Interrupted"
+
 // Reasons of a Sandbox's Ready, and of a task that waits for its Sandbox or
 // lost it.
 const (

@@ -18,7 +18,7 @@ type SandboxTemplate struct {
 
 	// resources of the sandbox container.
 	// +optional
-	Resources corev1.ResourceRequirements `json:"resources,omitzero"`
+	Resources *corev1.ResourceRequirements `json:"resources,omitempty"`
 
 	// env is added to the environment of the sandbox container. What runs there
 	// is not trusted: never put a credential here.
@@ -47,6 +47,7 @@ type SandboxTemplate struct {
 // SandboxSpec says what a Sandbox is made of. Apart from state and taskRef it
 // cannot be changed after creation.
 // +kubebuilder:validation:XValidation:rule="has(self.template) == has(oldSelf.template) && (!has(self.template) || self.template == oldSelf.template)",message="template is immutable; create a new Sandbox instead",fieldPath=".template"
+// +kubebuilder:validation:MinProperties=1
 type SandboxSpec struct {
 	// template is what the pod is made from. Unset, the operator's defaults.
 	// +optional

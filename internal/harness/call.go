@@ -114,16 +114,17 @@ func (r *run) callCandidate(ctx context.Context, m Model) (*llm.Response, error)
 
 // attempts sends the request, again after failures that may pass.
 func (r *run) attempts(ctx context.Context, m Model) (*llm.Response, error) {
-	output, err := r.reserve(m)
-	if err != nil {
-		return nil, err
-	}
-	req := llm.Request{Model: m.Upstream, Messages: r.conv.view(), Tools: r.specs, MaxOutputTokens: output}
+	req := llm.Request{Model: m.Upstream, Messages: r.conv.view(), Tools: r.specs}
 	for attempt := 1; ; attempt++ {
+		var err error
+		// Anew each time: a failed attempt may have cost something.
+		if req.MaxOutputTokens, err = r.reserve(m); err != nil {
+			return nil, err
+		}
 		if err := r.pool.pace(ctx, m); err != nil {
 			return nil, stopFromContext(ctx)
 		}
-		err := r.append(transcript.Request{
+		err = r.append(transcript.Request{
 			Model: m.ID, Upstream: m.Upstream, Messages: len(req.Messages),
 			EstimatedInputTokens: r.conv.tokens(), MaxOutputTokens: req.MaxOutputTokens,
 		})
@@ -132,22 +133,20 @@ func (r *run) attempts(ctx context.Context, m Model) (*llm.Response, error) {
 		}
 		began := r.clock.Now()
 		resp, err := r.complete(ctx, m, req)
+		took := r.clock.Now().Sub(began)
 		if err == nil {
-			return resp, r.accept(m, resp, r.clock.Now().Sub(began))
+			return resp, r.accept(m, resp, took)
 		}
 		var le *llm.Error
 		if !errors.As(err, &le) {
 			return nil, err
 		}
 		wait, again := r.backoff(attempt, le)
+		if err := r.bookFailure(m, le, attempt, wait, again, took); err != nil {
+			return nil, err
+		}
 		if !again {
 			return nil, le
-		}
-		err = r.append(transcript.Retry{
-			Model: m.ID, Attempt: attempt, Category: le.Category, Message: le.Message, WaitMillis: wait.Milliseconds(),
-		})
-		if err != nil {
-			return nil, err
 		}
 		if err := r.sync(fmt.Sprintf("waiting for %s (%s)", m.ID, le.Category)); err != nil {
 			return nil, err
@@ -158,10 +157,31 @@ func (r *run) attempts(ctx context.Context, m Model) (*llm.Response, error) {
 	}
 }
 
+// bookFailure records a failed call with what it cost all the same.
+func (r *run) bookFailure(m Model, le *llm.Error, attempt int, wait time.Duration, again bool, took time.Duration) error {
+	e := transcript.Retry{
+		Model: m.ID, Attempt: attempt, Category: le.Category, Message: le.Message,
+		WaitMillis: wait.Milliseconds(), GaveUp: !again, LatencyMillis: took.Milliseconds(),
+	}
+	if u := le.Usage; u.InputTokens > 0 || u.OutputTokens > 0 {
+		cost := r.settle(m, u)
+		e.Usage, e.CostUSD = &u, &cost
+	}
+	return r.append(e)
+}
+
+// maxTextCalls attempts are made where the model writes its calls as text: each
+// is a paid one, and a model that does it twice does it again.
+const maxTextCalls = 3
+
 // backoff says how long to wait after a failed attempt, and whether to.
 func (r *run) backoff(attempt int, le *llm.Error) (time.Duration, bool) {
 	policy := r.cfg.Retry
-	if !le.Retryable || attempt >= policy.Attempts || le.RetryAfter > policy.AfterCap {
+	most := policy.Attempts
+	if le.Category == llm.TextToolCall {
+		most = min(most, maxTextCalls)
+	}
+	if !le.Retryable || attempt >= most || le.RetryAfter > policy.AfterCap {
 		return 0, false
 	}
 	d := min(policy.Base<<min(attempt-1, 16), policy.Cap)
@@ -234,7 +254,7 @@ func (r *run) accept(m Model, resp *llm.Response, latency time.Duration) error {
 	}
 	return r.append(transcript.Response{
 		Model: m.ID, ServedBy: resp.Model, Message: resp.Message, FinishReason: resp.FinishReason, Usage: resp.Usage,
-		CostUSD: cost, LatencyMillis: latency.Milliseconds(), Kept: kept,
+		CostUSD: cost, LatencyMillis: latency.Milliseconds(), Kept: kept, Notes: resp.Notes,
 	})
 }
 

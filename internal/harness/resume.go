@@ -90,6 +90,13 @@ func (re *replay) event(e transcript.Event) error {
 		re.conv.add(llm.Message{Role: llm.RoleSystem, Content: d.SystemPrompt}, llm.Message{Role: llm.RoleUser, Content: d.Prompt})
 	case *transcript.Response:
 		re.response(e.Turn, d)
+	case *transcript.Retry:
+		if d.Usage != nil {
+			addUsage(&re.progress.Usage, *d.Usage)
+		}
+		if d.CostUSD != nil {
+			re.progress.CostUSD = re.progress.CostUSD.Add(*d.CostUSD)
+		}
 	case *transcript.ToolCall:
 		re.recorded[d.ID] = true
 	case *transcript.ToolResult:

@@ -214,9 +214,9 @@ func sandbox(in Input) corev1.Container {
 	}
 }
 
-func sandboxResources(given corev1.ResourceRequirements) corev1.ResourceRequirements {
-	if len(given.Requests) > 0 || len(given.Limits) > 0 {
-		return given
+func sandboxResources(given *corev1.ResourceRequirements) corev1.ResourceRequirements {
+	if given != nil {
+		return *given
 	}
 	return corev1.ResourceRequirements{
 		Requests: corev1.ResourceList{
@@ -326,4 +326,6 @@ func unreserved(in map[string]string) map[string]string {
 	return out
 }
 
-func under(prefix, domain string) bool { return prefix == domain || strings.HasSuffix(prefix, "."+domain) }
+func under(prefix, domain string) bool {
+	return prefix == domain || strings.HasSuffix(prefix, "."+domain)
+}

@@ -14,6 +14,7 @@ import (
 
 	"github.com/sampan-dev/sampan/api/v1alpha1"
 	"github.com/sampan-dev/sampan/internal/harness"
+	"github.com/sampan-dev/sampan/internal/lastwords"
 )
 
 const (
@@ -22,8 +23,6 @@ const (
 	// finalReportTimeout bounds the tries to write the result. After it the
 	// operator takes it from the termination message.
 	finalReportTimeout = 30 * time.Second
-	// maxLastWords is what kubelet keeps of a termination message.
-	maxLastWords = 4096
 )
 
 // terminationLog is where kubelet reads a container's last words.
@@ -127,7 +126,7 @@ func final(err error) bool {
 
 // sayLastWords leaves the result for the operator, cut so that it fits.
 func (r *reporter) sayLastWords(status v1alpha1.AgentTaskStatus) error {
-	words := v1alpha1.LastWords{TaskUID: string(r.task.UID), Result: status.Result, Progress: status.Progress, Transcript: status.Transcript}
+	words := lastwords.Words{TaskUID: string(r.task.UID), Result: status.Result, Progress: status.Progress, Transcript: status.Transcript}
 	for _, limit := range []int{maxResultMessage, 512, 64} {
 		if m := clip(words.Result.Message, limit); m != words.Result.Message {
 			words.Result.Message = m
@@ -142,9 +141,9 @@ func (r *reporter) sayLastWords(status v1alpha1.AgentTaskStatus) error {
 		if err != nil {
 			return fmt.Errorf("encoding the last words: %w", err)
 		}
-		if len(data) <= maxLastWords {
+		if len(data) <= lastwords.MaxBytes {
 			return os.WriteFile(r.lastWords, data, 0o644)
 		}
 	}
-	return fmt.Errorf("the last words do not fit into %d bytes", maxLastWords)
+	return fmt.Errorf("the last words do not fit into %d bytes", lastwords.MaxBytes)
 }

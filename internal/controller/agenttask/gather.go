@@ -14,6 +14,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/sampan-dev/sampan/api/v1alpha1"
+	"github.com/sampan-dev/sampan/internal/lastwords"
 	"github.com/sampan-dev/sampan/internal/podspec"
 )
 
@@ -121,12 +122,12 @@ func runnerEnd(pod *corev1.Pod) *corev1.ContainerStateTerminated {
 
 // lastWords is the result in a runner's termination message. Only kubelet and
 // the runner write there; what the sandbox container says is never looked at.
-func lastWords(pod *corev1.Pod, task *v1alpha1.AgentTask) *v1alpha1.LastWords {
+func lastWords(pod *corev1.Pod, task *v1alpha1.AgentTask) *lastwords.Words {
 	end := runnerEnd(pod)
 	if end == nil || end.Message == "" {
 		return nil
 	}
-	var words v1alpha1.LastWords
+	var words lastwords.Words
 	if err := json.Unmarshal([]byte(end.Message), &words); err != nil {
 		return nil
 	}

@@ -68,7 +68,7 @@ type Response struct {
 	// Model is the registry id; ServedBy is what the server called itself.
 	Model    string `json:"model"`
 	ServedBy string `json:"servedBy,omitempty"`
-	// Message is the reply as it was received.
+	// Message is the reply, in neutral form.
 	Message      llm.Message      `json:"message"`
 	FinishReason llm.FinishReason `json:"finishReason"`
 	Usage        llm.Usage        `json:"usage"`
@@ -78,6 +78,9 @@ type Response struct {
 	// Kept is false where the reply did not become part of the conversation
 	// (an empty one).
 	Kept bool `json:"kept"`
+	// Notes say what was mended in the reply: arguments repaired, a call
+	// salvaged from text, an id made unique. Message is the mended one.
+	Notes []string `json:"notes,omitempty"`
 }
 
 // ToolCall says that a call was about to be run.
@@ -99,14 +102,23 @@ type ToolResult struct {
 	DurationMillis int64 `json:"durationMillis"`
 }
 
-// Retry says that a model call failed and is sent again.
+// Retry says that a model call failed, and whether it is sent again.
 type Retry struct {
 	Model string `json:"model"`
 	// Attempt is the one that failed, from 1.
-	Attempt    int          `json:"attempt"`
-	Category   llm.Category `json:"category"`
-	Message    string       `json:"message"`
-	WaitMillis int64        `json:"waitMillis"`
+	Attempt  int          `json:"attempt"`
+	Category llm.Category `json:"category"`
+	Message  string       `json:"message"`
+	// WaitMillis is the pause before the next attempt.
+	WaitMillis int64 `json:"waitMillis"`
+	// GaveUp is true where no attempt with this model follows: another model
+	// takes over, the conversation is cut down, or the run ends.
+	GaveUp bool `json:"gaveUp,omitempty"`
+	// Usage and CostUSD are what the failed call cost all the same; absent
+	// where nothing is known of it.
+	Usage         *llm.Usage       `json:"usage,omitempty"`
+	CostUSD       *decimal.Decimal `json:"costUSD,omitempty"`
+	LatencyMillis int64            `json:"latencyMillis,omitempty"`
 }
 
 // Fallback says that another model takes over.
@@ -152,6 +164,8 @@ const (
 	NoticeOutputLimit        NoticeKind = "outputLimit"
 	NoticeLoop               NoticeKind = "loop"
 	NoticeVerificationFailed NoticeKind = "verificationFailed"
+	// NoticeWrapUp: the user asked the run to come to an end.
+	NoticeWrapUp NoticeKind = "wrapUp"
 )
 
 // Notice is a user message that the harness added to the conversation.

@@ -39,6 +39,7 @@ func Run(t *testing.T, make func(t *testing.T) Subject) {
 		"exec/escapees":       testExecEscapees,
 		"exec/pipe holder":    testExecPipeHolder,
 		"exec/concurrent":     testExecConcurrent,
+		"exec/nobody's":       testExecNobodys,
 		"exec/long output":    testExecLongOutput,
 		"exec/output file":    testExecOutputFile,
 		"exec/utf-8 cut":      testExecUTF8Cut,

@@ -2,6 +2,7 @@ package conformance
 
 import (
 	"context"
+	"fmt"
 	"math"
 	"os"
 	"path/filepath"
@@ -169,10 +170,61 @@ func testExecCancel(t *testing.T, s Subject) {
 	_, err := s.Exec(ctx, tool.ExecRequest{Shell: "true"})
 	wantErr(t, "Exec with a context that has ended", err, context.Canceled)
 
+	testExecCancelIsConfirmed(t, s)
+
 	late, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
 	defer cancel()
 	_, err = s.Exec(late, tool.ExecRequest{Shell: "sleep " + m})
 	wantErr(t, "Exec beyond ctx's deadline", err, context.DeadlineExceeded)
+	wantNoneAlive(t, m)
+}
+
+// testExecCancelIsConfirmed: what was cancelled is dead when Exec returns, not
+// some time later.
+func testExecCancelIsConfirmed(t *testing.T, s Subject) {
+	for i := range 20 {
+		name := fmt.Sprintf("pid%d", i)
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan error, 1)
+		go func() {
+			_, err := s.Exec(ctx, tool.ExecRequest{Shell: "echo $$ > " + name + ".tmp; mv " + name + ".tmp " + name + "; exec sleep 1000"})
+			done <- err
+		}()
+		var pid []byte
+		eventually(t, "the command's pid", func() bool {
+			pid, _ = os.ReadFile(s.onDisk(name))
+			return len(pid) > 0
+		})
+		cancel()
+		err := <-done
+		if _, statErr := os.Stat("/proc/" + strings.TrimSpace(string(pid))); statErr == nil {
+			t.Fatalf("round %d: Exec returned %v while the command was still there", i, err)
+		}
+	}
+}
+
+// testExecNobodys: a process that nothing ties to its command any more lives as
+// long as the last command that may be its own, and no longer.
+func testExecNobodys(t *testing.T, s Subject) {
+	m := mark(t)
+	first, second := make(chan error, 1), make(chan error, 1)
+	run := func(done chan<- error, command string) {
+		_, err := s.Exec(t.Context(), tool.ExecRequest{Shell: command, TimeoutSeconds: 30})
+		done <- err
+	}
+	const until = "until test -e %s; do sleep 0.01; done; "
+	go run(first, fmt.Sprintf(until, "both")+"(setsid env -i /bin/sh -c '(sleep "+m+" &)' </dev/null >/dev/null 2>&1 &); "+fmt.Sprintf(until, "end-first"))
+	go run(second, "touch both; "+fmt.Sprintf(until, "end-second"))
+	eventually(t, "the process", func() bool {
+		return len(alive(t, m)) > 0 && !strings.Contains(strings.Join(alive(t, m), ""), "/bin/sh")
+	})
+	s.write(t, "end-second", "")
+	must(t, <-second)
+	if len(alive(t, m)) == 0 {
+		t.Error("the end of another command killed it")
+	}
+	s.write(t, "end-first", "")
+	must(t, <-first)
 	wantNoneAlive(t, m)
 }
 
@@ -253,11 +305,12 @@ func testExecConcurrent(t *testing.T, s Subject) {
 	}()
 	eventually(t, "two sleeps", func() bool { return len(alive(t, m)) >= 2 })
 	var wg sync.WaitGroup
+	short := mark(t)
 	for i := range 16 {
 		wg.Go(func() {
 			command := "exit 5"
 			if i%2 == 0 {
-				command = "(setsid sleep 98765 >/dev/null 2>&1 &); exit 5"
+				command = "(setsid sleep " + short + " >/dev/null 2>&1 &); exit 5"
 			}
 			res, err := s.Exec(t.Context(), tool.ExecRequest{Shell: command})
 			if err != nil || exitCode(res) != "5" {
@@ -266,6 +319,7 @@ func testExecConcurrent(t *testing.T, s Subject) {
 		})
 	}
 	wg.Wait()
+	wantNoneAlive(t, short)
 	if n := len(alive(t, m)); n < 2 {
 		t.Errorf("%d processes of the long command are left, want 2: another command's end killed them", n)
 	}

@@ -2,8 +2,38 @@ package engine
 
 import (
 	"os"
+	"os/exec"
 	"testing"
+	"time"
 )
+
+// TestReapsNobodyElses: a command's own zombie is left for its Wait, so that
+// its exit status is not lost.
+func TestReapsNobodyElses(t *testing.T) {
+	cmd := exec.Command("/bin/sh", "-c", "exit 7")
+	cmd.SysProcAttr = newSession()
+	c, err := processes.start(cmd, "test")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer processes.forget(c)
+	buf := make([]byte, 1024)
+	for deadline := time.Now().Add(5 * time.Second); ; {
+		if p, ok := readProcess(c.pid, buf); ok && p.zombie {
+			break
+		}
+		if time.Now().After(deadline) {
+			t.Fatal("it has not ended")
+		}
+	}
+	processes.reapZombies()
+	if _, err := processes.sweep(c); err != nil {
+		t.Error(err)
+	}
+	if err := cmd.Wait(); cmd.ProcessState == nil || cmd.ProcessState.ExitCode() != 7 {
+		t.Errorf("Wait gave %v, %v", err, cmd.ProcessState)
+	}
+}
 
 func TestParseStat(t *testing.T) {
 	const tail = " S 10 20 30 0 -1 4194560 1 0 0 0 0 0 0 0 20 0 1 0 4711 1 2 3\n"
