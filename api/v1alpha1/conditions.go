@@ -50,6 +50,8 @@ const (
 	ReasonSandboxBusy = "SandboxBusy"
 	// ReasonSandboxNotFound: the named Sandbox does not exist. Create it.
 	ReasonSandboxNotFound = "SandboxNotFound"
+	// ReasonSandboxSuspended: the named Sandbox is suspended. Set its spec.state to Running.
+	ReasonSandboxSuspended = "SandboxSuspended"
 	// ReasonRegistryNotFound: there is no ConfigMap sampan-models in the task's
 	// namespace nor in the operator's. Create it.
 	ReasonRegistryNotFound = "RegistryNotFound"

@@ -107,6 +107,9 @@ type Config struct {
 	Retry Retry
 	// CallTimeout bounds one attempt at a model call; 0 is 10 min.
 	CallTimeout time.Duration
+	// WrapUp, once closed, asks the run to come to an end: the model is told so
+	// before its next turn, and has a few turns left. It may be nil.
+	WrapUp <-chan struct{}
 	// Resume holds the events of an earlier process that ran this task, as
 	// transcript.Open gives them together with the Transcript to go on in. A
 	// run that had ended is not run again: its result is returned.

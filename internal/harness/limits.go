@@ -123,6 +123,30 @@ func (r *run) warnOnce() error {
 		". Wrap up now: finish what matters most, leave the work in a good state, and then answer without calling a tool.")
 }
 
+// wrapUpTurns are left to the model once the user wants the run to end.
+const wrapUpTurns = 3
+
+const wrapUpText = "[harness] The user asks you to come to an end now. Start nothing new: leave the work in a good state, " +
+	"and then answer without calling a tool and say what is left."
+
+// wrapUp tells the model, once, that the user wants the run to end, and ends
+// the run when it does not follow.
+func (r *run) wrapUp() error {
+	select {
+	case <-r.cfg.WrapUp:
+	default:
+		return nil // also when the channel is nil
+	}
+	if r.wrapUpAt == 0 {
+		r.wrapUpAt = r.current
+		return r.notice(transcript.NoticeWrapUp, wrapUpText)
+	}
+	if r.current-r.wrapUpAt < wrapUpTurns {
+		return nil
+	}
+	return r.outOf(Cancelled, fmt.Sprintf("The user asked the run to come to an end, and %d more turns passed", wrapUpTurns))
+}
+
 // nearLimits says what is left of limits that are nearly used up.
 func (r *run) nearLimits() []string {
 	l, p := r.cfg.Task.Limits, r.progress

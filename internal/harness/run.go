@@ -53,6 +53,9 @@ type run struct {
 	empties int
 	// warned is set once the model was told to wrap up.
 	warned bool
+	// wrapUpAt is the turn before which the model was told that the user wants
+	// the run to end; 0 is never.
+	wrapUpAt int
 	// verifications say how each last went.
 	verifications []VerificationResult
 	// unproven is set from a failed verification until all have passed.
@@ -182,6 +185,9 @@ func (r *run) turn(ctx context.Context) error {
 		return err
 	}
 	r.current = r.progress.Turns + 1
+	if err := r.wrapUp(); err != nil {
+		return err
+	}
 	if err := r.warnOnce(); err != nil {
 		return err
 	}

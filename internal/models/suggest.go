@@ -32,8 +32,8 @@ func closest(got string, names []string) []string {
 	return out
 }
 
-// didYouMean is the end of a sentence, empty when nothing comes close.
-func didYouMean(got string, names []string) string { return suggest(closest(got, names)) }
+// DidYouMean names what somebody may have meant, as the end of a sentence, empty when nothing comes close.
+func DidYouMean(got string, names []string) string { return suggest(closest(got, names)) }
 
 func suggest(names []string) string {
 	if len(names) == 0 {

@@ -190,7 +190,7 @@ func (v *validator) model(path string, doc modelDocument, reg *Registry, provide
 	case m.Provider == "":
 		v.fail(path+".provider", "is missing")
 	case !known:
-		v.fail(path+".provider", "%q is not among the providers%s", m.Provider, didYouMean(m.Provider, providers))
+		v.fail(path+".provider", "%q is not among the providers%s", m.Provider, DidYouMean(m.Provider, providers))
 	}
 	if m.Upstream == "" {
 		m.Upstream = m.ID
@@ -253,7 +253,7 @@ func (v *validator) oneOf(path, got string, want ...string) {
 	if want[0] == "" {
 		want = want[1:]
 	}
-	v.fail(path, "%q is not allowed; want one of %s%s", got, strings.Join(want, ", "), didYouMean(got, want))
+	v.fail(path, "%q is not allowed; want one of %s%s", got, strings.Join(want, ", "), DidYouMean(got, want))
 }
 
 func (v *validator) names(path string, names []string) {
@@ -310,6 +310,6 @@ func (v *validator) defaultSelector(reg *Registry) {
 		return
 	}
 	if len(reg.matching(d)) == 0 {
-		v.fail("default", "no model matches %s%s", d, didYouMean(d.value(), reg.values(d)))
+		v.fail("default", "no model matches %s%s", d, DidYouMean(d.value(), reg.values(d)))
 	}
 }

@@ -22,8 +22,8 @@ import (
 	"github.com/sampan-dev/sampan/internal/sandboxd/engine"
 )
 
-// maxManifestBytes bounds a task's manifest.
-const maxManifestBytes = 1 << 20
+// maxInputBytes bounds a manifest, a registry and a prompt.
+const maxInputBytes = 1 << 20
 
 // Local is a run without a cluster.
 type Local struct {
@@ -126,7 +126,7 @@ func (l Local) prepare(ctx context.Context, at *v1alpha1.AgentTask) error {
 
 func (l Local) prompt(at *v1alpha1.AgentTask) (string, error) {
 	if l.PromptFile != "" {
-		data, err := readBounded(l.PromptFile, maxManifestBytes)
+		data, err := readBounded(l.PromptFile)
 		return string(data), err
 	}
 	if at.Spec.Prompt == "" {
@@ -142,58 +142,6 @@ func toolSet(exec tool.Executor, task harness.Task) (harness.Tools, error) {
 		return nil, fmt.Errorf("spec.tools.allowed: %w", err)
 	}
 	return set, nil
-}
-
-// LoadTask reads an AgentTask manifest; an unknown field is an error.
-func LoadTask(path string) (*v1alpha1.AgentTask, error) {
-	data, err := readBounded(path, maxManifestBytes)
-	if err != nil {
-		return nil, err
-	}
-	var at v1alpha1.AgentTask
-	if err := yaml.UnmarshalStrict(data, &at); err != nil {
-		return nil, fmt.Errorf("%s: %w", path, err)
-	}
-	want := v1alpha1.GroupVersion.String()
-	switch {
-	case at.Kind != "AgentTask" || at.APIVersion != want:
-		return nil, fmt.Errorf("%s: this is apiVersion %q, kind %q; want %s, AgentTask", path, at.APIVersion, at.Kind, want)
-	case at.Name == "":
-		return nil, fmt.Errorf("%s: metadata.name is missing", path)
-	case at.Spec.Prompt == "" && at.Spec.PromptFrom == (v1alpha1.PromptSource{}):
-		return nil, fmt.Errorf("%s: set spec.prompt or spec.promptFrom", path)
-	}
-	return &at, nil
-}
-
-// LoadRegistry reads a registry document.
-func LoadRegistry(path string) (*models.Registry, error) {
-	data, err := readBounded(path, maxManifestBytes)
-	if err != nil {
-		return nil, err
-	}
-	reg, err := models.Parse(data)
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", path, err)
-	}
-	return reg, nil
-}
-
-func readBounded(path string, limit int64) ([]byte, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close() //nolint:errcheck // only read
-	var buf bytes.Buffer
-	n, err := buf.ReadFrom(io.LimitReader(f, limit+1))
-	switch {
-	case err != nil:
-		return nil, fmt.Errorf("reading %s: %w", path, err)
-	case n > limit:
-		return nil, fmt.Errorf("%s is larger than %d bytes", path, limit)
-	}
-	return buf.Bytes(), nil
 }
 
 // without drops variables from an environment: what tools run must not see keys.

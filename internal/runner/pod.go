@@ -28,9 +28,8 @@ const (
 
 // Causes of a run's end that come from outside of it.
 var (
-	errSuspended   = fmt.Errorf("spec.state is Suspended: %w", harness.ErrCancelled)
-	errCancelled   = fmt.Errorf("spec.state is Cancelled: %w", harness.ErrCancelled)
-	errInterrupted = fmt.Errorf("the runner was told to stop: %w", harness.ErrCancelled)
+	errSuspended = fmt.Errorf("spec.state is Suspended: %w", harness.ErrCancelled)
+	errCancelled = fmt.Errorf("spec.state is Cancelled: %w", harness.ErrCancelled)
 	// errFenced: the task belongs to another pod now, so nothing is reported.
 	errFenced = fmt.Errorf("the task belongs to another pod: %w", harness.ErrCancelled)
 )
@@ -135,7 +134,7 @@ func (p *Pod) runTask(ctx context.Context, w *watcher, sb *v1alpha1.Sandbox) (ha
 // drive prepares the workspace and runs the harness. The reason is the one of
 // the status: an end of the harness, or what stood in the way of a run.
 func (p *Pod) drive(ctx context.Context, sb *v1alpha1.Sandbox, at *v1alpha1.AgentTask, rep *reporter) (harness.Result, string) {
-	task, err := p.taskFor(at, rep.base)
+	task, err := p.taskFor(at)
 	if err != nil {
 		return failed(harness.Internal, err), v1alpha1.ReasonInternal
 	}
@@ -194,10 +193,10 @@ func (p *Pod) transcriptPath(at *v1alpha1.AgentTask) string {
 
 // taskFor makes the harness's task: the prompt is read, and the time is what is
 // left of the task's active time.
-func (p *Pod) taskFor(at *v1alpha1.AgentTask, _ base) (harness.Task, error) {
+func (p *Pod) taskFor(at *v1alpha1.AgentTask) (harness.Task, error) {
 	prompt := at.Spec.Prompt
 	if prompt == "" {
-		data, err := readBounded(filepath.Join(podspec.InputDir, "prompt"), maxManifestBytes)
+		data, err := readBounded(filepath.Join(podspec.InputDir, "prompt"))
 		if err != nil {
 			return harness.Task{}, fmt.Errorf("reading the prompt: %w", err)
 		}

@@ -32,8 +32,7 @@ func (r *Reconciler) begin(ctx context.Context, s *scope) error {
 		if err := r.fresh(ctx, s); err != nil {
 			return err
 		}
-		s.finish(r.Clock.Now(), false, v1alpha1.ReasonCancelled, "Cancelled on request")
-		s.event(corev1.EventTypeNormal, v1alpha1.ReasonCancelled, "Finish", "Cancelled on request")
+		s.cancelled()
 		return nil
 	case v1alpha1.TaskSuspended:
 		// As with a Job, the time of the task starts anew when it is resumed.
@@ -41,9 +40,10 @@ func (r *Reconciler) begin(ctx context.Context, s *scope) error {
 		s.standing(v1alpha1.ReasonSuspended, "spec.state is Suspended; set it to Active to go on", false)
 		return nil
 	}
-	if left := deadline(s.task).Sub(r.Clock.Now()); left <= 0 && s.task.Status.StartTime != nil {
-		return r.end(ctx, s, verdict{kind: fail, reason: v1alpha1.ReasonDeadlineExceeded,
+	if s.task.Status.StartTime != nil && !deadline(s.task).After(s.now) {
+		s.end(verdict{kind: fail, reason: v1alpha1.ReasonDeadlineExceeded,
 			message: fmt.Sprintf("limits.activeSeconds (%d) has passed", int(active(s.task).Seconds()))})
+		return nil
 	}
 	ready, err := r.prepare(ctx, s)
 	if err != nil || !ready {
@@ -55,11 +55,14 @@ func (r *Reconciler) begin(ctx context.Context, s *scope) error {
 // clearLast removes what the last attempt ran in and reports whether it is gone.
 func (r *Reconciler) clearLast(ctx context.Context, s *scope) (bool, error) {
 	st := s.task.Status
+	if named(s.task) {
+		if s.task.Spec.State == v1alpha1.TaskActive && s.sandbox != nil && claimed(s.sandbox, s.task, st.Attempt+1) {
+			return true, nil // claimed already, by a reconcile that did not get to record it
+		}
+		return true, r.release(ctx, s)
+	}
 	if st.SandboxName == "" {
 		return true, nil
-	}
-	if named(s.task) {
-		return true, r.release(ctx, s)
 	}
 	gone, err := r.deleteSandbox(ctx, s)
 	if n := len(st.Attempts); n > 0 && st.Attempts[n-1].Reason == v1alpha1.ReasonNodeLost {
@@ -109,15 +112,16 @@ func (r *Reconciler) checkModel(ctx context.Context, s *scope) (bool, error) {
 // noModel says why no model was found. The wait is bounded as any other.
 func (r *Reconciler) noModel(s *scope, reason string, err error) error {
 	s.condition(metav1.Condition{Type: v1alpha1.ConditionModelResolved, Status: metav1.ConditionFalse, Reason: reason, Message: err.Error()})
-	r.wait(s, reason, err.Error())
+	s.wait(reason, err.Error())
+	s.requeueWithin(inputInterval) // a namespace's scopes change without a watch
 	return nil
 }
 
 // wait says what the task waits for, and ends it when it has waited too long.
-func (r *Reconciler) wait(s *scope, reason, message string) {
-	left := deadline(s.task).Sub(r.Clock.Now())
+func (s *scope) wait(reason, message string) {
+	left := waitUntil(s.task, s.now).Sub(s.now)
 	if left <= 0 {
-		s.finish(r.Clock.Now(), false, reason, fmt.Sprintf("%s; limits.activeSeconds (%d) has passed", message, int(active(s.task).Seconds())))
+		s.finish(false, reason, fmt.Sprintf("%s; limits.activeSeconds (%d) has passed", message, int(active(s.task).Seconds())))
 		s.event(corev1.EventTypeWarning, reason, "Finish", "%s", message)
 		return
 	}
@@ -162,7 +166,7 @@ func (r *Reconciler) checkPrompt(ctx context.Context, s *scope) (bool, error) {
 	default:
 		return true, nil
 	}
-	r.wait(s, v1alpha1.ReasonPromptNotFound, message)
+	s.wait(v1alpha1.ReasonPromptNotFound, message)
 	s.requeueWithin(inputInterval)
 	return false, nil
 }
@@ -176,7 +180,7 @@ func (r *Reconciler) open(ctx context.Context, s *scope) error {
 			return err
 		}
 	}
-	now := metav1.NewTime(r.Clock.Now())
+	now := metav1.NewTime(s.now)
 	st := &s.task.Status
 	st.Attempt, st.SandboxName, st.PodName = next, sandboxName(s.task, next), ""
 	st.AttemptStartTime, st.StopRequestTime = &now, nil

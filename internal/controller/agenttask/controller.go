@@ -43,6 +43,8 @@ type scope struct {
 	sandbox *v1alpha1.Sandbox
 	// pod of that Sandbox, or nil.
 	pod *corev1.Pod
+	// now is one time for all of a step.
+	now time.Time
 	// events are sent after the status was written.
 	events []event
 	// requeue asks for another look after that time; 0 does not.
@@ -108,7 +110,7 @@ const maxSteps = 5
 
 // step does the next thing for the task.
 func (r *Reconciler) step(ctx context.Context, s *scope) error {
-	s.requeue = 0
+	s.requeue, s.now = 0, r.Clock.Now()
 	if err := r.gather(ctx, s); err != nil {
 		return err
 	}

@@ -3,7 +3,6 @@ package agenttask
 import (
 	"context"
 	"fmt"
-	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -19,12 +18,15 @@ import (
 // drive looks after an open attempt: makes its Sandbox, fences its pod, and
 // acts on the verdict.
 func (r *Reconciler) drive(ctx context.Context, s *scope) error {
+	if err := r.confirm(ctx, s); err != nil {
+		return err
+	}
 	if s.sandbox != nil && s.task.Status.PodName == "" && claimed(s.sandbox, s.task, s.task.Status.Attempt) {
 		// From here on this pod, and no other, may report.
 		s.task.Status.PodName = s.sandbox.Status.PodName
 	}
 	s.takeLastWords()
-	v := judge(s.situation(r.Clock.Now()))
+	v := judge(s.situation())
 	if v.again > 0 {
 		s.requeueWithin(v.again)
 	}
@@ -35,21 +37,31 @@ func (r *Reconciler) drive(ctx context.Context, s *scope) error {
 	}
 	switch v.kind {
 	case succeed, fail:
-		return r.end(ctx, s, v)
+		s.end(v)
+		return nil
 	case lose, stop:
-		r.archive(s, v)
+		s.archive(v)
 		return nil
 	}
-	r.noteStop(s)
+	s.noteStop()
+	conflict, err := r.makeSandbox(ctx, s)
+	if err != nil {
+		return err
+	}
+	if conflict != "" {
+		v.reason, v.message, v.blocked = v1alpha1.ReasonNameConflict, conflict, true
+		s.requeueWithin(inputInterval) // no watch tells when another's Sandbox goes
+	}
 	s.standing(v.reason, v.message, v.blocked)
-	return r.makeSandbox(ctx, s)
+	return nil
 }
 
 // situation is what judge needs of the scope.
-func (s *scope) situation(now time.Time) situation {
+func (s *scope) situation() situation {
 	f := situation{
-		task: s.task, ready: readyOf(s.sandbox), now: now,
-		sandboxFound: s.sandbox != nil, podFound: s.pod != nil, podKnown: s.task.Status.PodName != "",
+		task: s.task, ready: readyOf(s.sandbox), now: s.now,
+		sandboxFound: s.sandbox != nil, sandboxClaimed: s.sandbox != nil && claimed(s.sandbox, s.task, s.task.Status.Attempt),
+		podFound: s.pod != nil, podKnown: s.task.Status.PodName != "",
 		runnerEnded: runnerEnd(s.pod) != nil,
 	}
 	if s.pod != nil && s.pod.DeletionTimestamp != nil {
@@ -81,51 +93,43 @@ func (s *scope) takeLastWords() {
 }
 
 // noteStop keeps when a stop was first seen, for the bound on it.
-func (r *Reconciler) noteStop(s *scope) {
+func (s *scope) noteStop() {
 	if s.task.Spec.State == v1alpha1.TaskActive {
 		s.task.Status.StopRequestTime = nil
 	} else if s.task.Status.StopRequestTime == nil {
-		s.task.Status.StopRequestTime = new(metav1.NewTime(r.Clock.Now()))
+		s.task.Status.StopRequestTime = new(metav1.NewTime(s.now))
 	}
 }
 
 // makeSandbox creates the attempt's own Sandbox if there is none. A pod that
-// was seen once means that there was one: it is never made a second time.
-func (r *Reconciler) makeSandbox(ctx context.Context, s *scope) error {
+// was seen once means that there was one: it is never made a second time. The
+// text says that somebody else's Sandbox is in the way.
+func (r *Reconciler) makeSandbox(ctx context.Context, s *scope) (conflict string, err error) {
 	if s.sandbox != nil || named(s.task) || s.task.Status.PodName != "" || s.changed() {
-		return nil
+		return "", nil
 	}
 	if err := r.fresh(ctx, s); err != nil {
-		return err
+		return "", err
 	}
 	sb := ownSandbox(s.task)
 	if err := controllerutil.SetControllerReference(s.task, sb, r.Scheme()); err != nil {
-		return err
+		return "", err
 	}
-	err := r.Create(ctx, sb)
-	if apierrors.IsAlreadyExists(err) {
-		err = r.adoptSandbox(ctx, s, sb)
-	} else if err == nil {
+	err = r.Create(ctx, sb)
+	switch {
+	case err == nil:
 		logf.FromContext(ctx).Info("Created Sandbox", "sandbox", sb.Name)
+		return "", nil
+	case !apierrors.IsAlreadyExists(err):
+		return "", fmt.Errorf("creating Sandbox %s: %w", sb.Name, err)
 	}
-	if err != nil {
-		return fmt.Errorf("creating Sandbox %s: %w", sb.Name, err)
-	}
-	return nil
-}
-
-// adoptSandbox checks that the Sandbox in the way is this task's own.
-func (r *Reconciler) adoptSandbox(ctx context.Context, s *scope, sb *v1alpha1.Sandbox) error {
 	if err := r.APIReader.Get(ctx, client.ObjectKeyFromObject(sb), sb); err != nil {
-		return err
+		return "", fmt.Errorf("reading Sandbox %s: %w", sb.Name, err)
 	}
 	if metav1.IsControlledBy(sb, s.task) {
-		return nil
+		return "", nil
 	}
-	s.standing(v1alpha1.ReasonNameConflict,
-		fmt.Sprintf("Sandbox %s exists and does not belong to this task; delete it, or create a task of another name", sb.Name), true)
-	s.requeueWithin(inputInterval)
-	return nil
+	return fmt.Sprintf("Sandbox %s exists and does not belong to this task; delete it, or create a task of another name", sb.Name), nil
 }
 
 // changed reports whether the status has something to write: acting waits for it.
@@ -149,23 +153,28 @@ func ownSandbox(task *v1alpha1.AgentTask) *v1alpha1.Sandbox {
 }
 
 // end ends the task. A Sandbox whose runner did not end it is stopped later, by cleanUp.
-func (r *Reconciler) end(_ context.Context, s *scope, v verdict) error {
+func (s *scope) end(v verdict) {
 	kind := corev1.EventTypeNormal
 	if v.kind == fail {
 		kind = corev1.EventTypeWarning
 	}
-	s.finish(r.Clock.Now(), v.kind == succeed, v.reason, v.message)
+	s.finish(v.kind == succeed, v.reason, v.message)
 	s.event(kind, v.reason, "Finish", "%s", v.message)
-	return nil
+}
+
+// cancelled ends the task because the user wanted it to.
+func (s *scope) cancelled() {
+	s.finish(false, v1alpha1.ReasonCancelled, "Cancelled on request")
+	s.event(corev1.EventTypeNormal, v1alpha1.ReasonCancelled, "Finish", "Cancelled on request")
 }
 
 // archive closes the attempt. The task goes on with begin, or ends when it has
 // lost as many attempts as it may.
-func (r *Reconciler) archive(s *scope, v verdict) {
+func (s *scope) archive(v verdict) {
 	st := &s.task.Status
 	a := v1alpha1.AttemptStatus{
 		Number: st.Attempt, PodName: st.PodName, StartTime: st.AttemptStartTime,
-		CompletionTime: new(metav1.NewTime(r.Clock.Now())), Reason: v.reason, Message: clip(v.message, 256),
+		CompletionTime: new(metav1.NewTime(s.now)), Reason: v.reason, Message: clip(v.message, 256),
 		Turns: turnsOfAttempt(st),
 	}
 	if s.sandbox != nil {
@@ -176,13 +185,18 @@ func (r *Reconciler) archive(s *scope, v verdict) {
 		st.Attempts = st.Attempts[n-maxArchived:]
 	}
 	st.AttemptStartTime = nil
-	if v.kind == stop || s.task.Spec.State != v1alpha1.TaskActive {
+	switch {
+	case s.task.Spec.State == v1alpha1.TaskCancelled:
+		// The ended pod stays, as after any other end, so that its log can be read.
+		s.cancelled()
+		return
+	case v.kind == stop || s.task.Spec.State == v1alpha1.TaskSuspended:
 		s.standing(v1alpha1.ReasonSuspending, "The attempt was stopped on request", false)
 		return
 	}
 	s.event(corev1.EventTypeWarning, v.reason, "Retry", "Attempt %d was lost: %s", a.Number, v.message)
 	if n := losses(s.task); n >= maxAttempts(s.task) {
-		s.finish(r.Clock.Now(), false, v.reason, fmt.Sprintf("%s; this was attempt %d of %d", v.message, n, maxAttempts(s.task)))
+		s.finish(false, v.reason, fmt.Sprintf("%s; this was attempt %d of %d", v.message, n, maxAttempts(s.task)))
 		return
 	}
 	s.standing(v1alpha1.ReasonRetrying, fmt.Sprintf("Attempt %d was lost (%s); the next one is about to start", a.Number, v.reason), false)
@@ -193,8 +207,8 @@ const maxArchived = 16
 
 // turnsOfAttempt is what the last attempt added to the summed progress.
 func turnsOfAttempt(st *v1alpha1.AgentTaskStatus) *int32 {
-	if st.Progress.Turns == nil {
-		return nil
+	if st.Progress.Turns == nil || (len(st.Attempts) > 0 && st.Attempts[0].Number > 1) {
+		return nil // unknown: what earlier attempts made is not kept
 	}
 	n := *st.Progress.Turns
 	for _, a := range st.Attempts {

@@ -25,35 +25,68 @@ var errStale = apierrors.NewConflict(v1alpha1.GroupVersion.WithResource("agentta
 func (r *Reconciler) gather(ctx context.Context, s *scope) error {
 	s.sandbox, s.pod = nil, nil
 	name := s.task.Status.SandboxName
+	if named(s.task) {
+		// Also before an attempt: a claim may be there that was not recorded.
+		name = s.task.Spec.Sandbox.SandboxRef.Name
+	}
 	if name == "" {
 		return nil
 	}
-	var sb v1alpha1.Sandbox
-	err := r.Get(ctx, types.NamespacedName{Namespace: s.task.Namespace, Name: name}, &sb)
-	if apierrors.IsNotFound(err) {
+	if err := s.readSandbox(ctx, r, name); err != nil || s.sandbox == nil {
+		return err
+	}
+	return s.readPod(ctx, r)
+}
+
+// confirm reads past the cache what an open attempt must have and the cache
+// does not show: informers lag, and a lost attempt cannot be taken back.
+func (r *Reconciler) confirm(ctx context.Context, s *scope) error {
+	st := s.task.Status
+	if s.sandbox == nil && st.PodName == "" && !named(s.task) {
+		return nil // not made yet
+	}
+	if s.sandbox == nil || !claimed(s.sandbox, s.task, st.Attempt) {
+		s.pod = nil
+		if err := s.readSandbox(ctx, r.APIReader, st.SandboxName); err != nil {
+			return err
+		}
+	}
+	if s.sandbox == nil || s.pod != nil {
 		return nil
 	}
-	if err != nil {
+	return s.readPod(ctx, r.APIReader)
+}
+
+// readSandbox reads the Sandbox of that name; another task's own one is none.
+func (s *scope) readSandbox(ctx context.Context, from client.Reader, name string) error {
+	s.sandbox = nil
+	var sb v1alpha1.Sandbox
+	err := from.Get(ctx, types.NamespacedName{Namespace: s.task.Namespace, Name: name}, &sb)
+	if client.IgnoreNotFound(err) != nil {
 		return fmt.Errorf("reading Sandbox %s: %w", name, err)
 	}
-	if !named(s.task) && !metav1.IsControlledBy(&sb, s.task) {
-		return nil
+	if err == nil && (named(s.task) || metav1.IsControlledBy(&sb, s.task)) {
+		s.sandbox = &sb
 	}
-	s.sandbox = &sb
-	podName := s.task.Status.PodName
-	if podName == "" {
-		podName = sb.Status.PodName
+	return nil
+}
+
+// readPod reads the task's pod, or, before it is known, its Sandbox's.
+func (s *scope) readPod(ctx context.Context, from client.Reader) error {
+	name := s.task.Status.PodName
+	if name == "" {
+		name = s.sandbox.Status.PodName
 	}
-	if podName == "" {
+	if name == "" {
 		return nil
 	}
 	var pod corev1.Pod
-	err = r.Get(ctx, types.NamespacedName{Namespace: s.task.Namespace, Name: podName}, &pod)
-	if err == nil && metav1.IsControlledBy(&pod, &sb) {
+	err := from.Get(ctx, types.NamespacedName{Namespace: s.task.Namespace, Name: name}, &pod)
+	if err == nil && metav1.IsControlledBy(&pod, s.sandbox) {
 		s.pod = &pod
 	}
 	if client.IgnoreNotFound(err) != nil {
-		return fmt.Errorf("reading Pod %s: %w", podName, err)
+		return fmt.Errorf("reading Pod %s: %w", name, err)
 	}
 	return nil
 }

@@ -30,11 +30,12 @@ type situation struct {
 	task *v1alpha1.AgentTask
 	// ready is the Sandbox's Ready condition; nil when it has none yet.
 	ready *metav1.Condition
-	// sandboxFound and podFound say what exists; podKnown that a pod was seen before.
-	sandboxFound, podFound, podKnown bool
+	// sandboxFound and podFound say what exists; podKnown that a pod was seen
+	// before; sandboxClaimed that the Sandbox is held for this attempt.
+	sandboxFound, sandboxClaimed, podFound, podKnown bool
 	// podLeavingSince is the pod's deletion time, if it is being deleted.
 	podLeavingSince time.Time
-	// runnerEnded and runnerExit are how the runner container ended.
+	// runnerEnded: the runner container has ended.
 	runnerEnded bool
 	// result for this attempt, from the status or the runner's last words.
 	result *v1alpha1.TaskResult
@@ -95,6 +96,9 @@ func (f situation) judgeResult() verdict {
 // namedLoss waits a moment for kubelet to say why the runner or its sandbox
 // went, which the runner cannot know.
 func (f situation) namedLoss(res *v1alpha1.TaskResult) verdict {
+	if v := f.judgeStart(); v != nil {
+		return *v
+	}
 	if f.ready != nil && lossReasons[f.ready.Reason] && f.ready.Reason != v1alpha1.ReasonPodFinished {
 		return verdict{kind: lose, reason: f.ready.Reason, message: f.ready.Message}
 	}
@@ -119,11 +123,16 @@ var lossReasons = map[string]bool{
 
 // judgeLoss says whether the attempt has lost what it runs in; nil if not.
 func (f situation) judgeLoss() *verdict {
-	if !f.podKnown {
-		return f.judgeStart()
+	if v := f.judgeStart(); v != nil {
+		return v
 	}
-	if !f.sandboxFound {
+	switch {
+	case !f.sandboxFound && (f.podKnown || named(f.task)):
 		return &verdict{kind: lose, reason: v1alpha1.ReasonPodLost, message: "Sandbox " + f.task.Status.SandboxName + " was deleted"}
+	case f.sandboxFound && !f.sandboxClaimed:
+		return &verdict{kind: lose, reason: v1alpha1.ReasonPodLost, message: "Sandbox " + f.task.Status.SandboxName + " was taken from this attempt: its spec.taskRef was changed"}
+	case !f.podKnown:
+		return nil
 	}
 	reason, message := v1alpha1.ReasonPodLost, "Pod "+f.task.Status.PodName+" is gone"
 	if f.ready != nil && lossReasons[f.ready.Reason] {
@@ -146,7 +155,7 @@ func (f situation) judgeLoss() *verdict {
 		}
 		return &verdict{kind: lose, reason: reason, message: message}
 	}
-	return f.judgeStart()
+	return nil
 }
 
 // judgeStart names what will never start.
@@ -210,14 +219,22 @@ func active(task *v1alpha1.AgentTask) time.Duration {
 	return defaultActive
 }
 
-// deadline is when the task's active time is up. Before the first attempt it
-// counts from the creation.
+// deadline is when the active time of a started task is up.
 func deadline(task *v1alpha1.AgentTask) time.Time {
-	start := task.CreationTimestamp.Time
-	if t := task.Status.StartTime; t != nil {
-		start = t.Time
+	return task.Status.StartTime.Add(active(task))
+}
+
+// waitUntil is how long a task may wait for something that a user has to mend:
+// until its deadline or, where it has not been started or resumed yet, as long
+// as its active time from when it first stalled.
+func waitUntil(task *v1alpha1.AgentTask, now time.Time) time.Time {
+	if task.Status.StartTime != nil {
+		return deadline(task)
 	}
-	return start.Add(active(task))
+	if c := meta.FindStatusCondition(task.Status.Conditions, v1alpha1.ConditionStalled); c != nil {
+		return c.LastTransitionTime.Add(active(task))
+	}
+	return now.Add(active(task))
 }
 
 func maxAttempts(task *v1alpha1.AgentTask) int {

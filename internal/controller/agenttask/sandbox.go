@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"time"
 
+	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
@@ -18,14 +19,20 @@ import (
 // goneInterval is how often a leaving Sandbox is looked at besides its watch.
 const goneInterval = 2 * time.Second
 
+// busyInterval is how often a task that waits for its turn looks whether those
+// before it have given up; a Sandbox that becomes free wakes it by a watch.
+const busyInterval = 10 * time.Second
+
 // claim takes a named Sandbox for an attempt, if it is free and nobody waits
-// longer. The patch carries the resourceVersion: of two claims one fails.
+// longer. The patch carries the resourceVersion: of two claims one fails. The
+// Sandbox is read past the cache: on a stale one a claim might be taken for
+// held that was given back.
 func (r *Reconciler) claim(ctx context.Context, s *scope, attempt int32) (bool, error) {
 	name := s.task.Spec.Sandbox.SandboxRef.Name
 	var sb v1alpha1.Sandbox
-	err := r.Get(ctx, types.NamespacedName{Namespace: s.task.Namespace, Name: name}, &sb)
+	err := r.APIReader.Get(ctx, types.NamespacedName{Namespace: s.task.Namespace, Name: name}, &sb)
 	if apierrors.IsNotFound(err) {
-		r.wait(s, v1alpha1.ReasonSandboxNotFound, fmt.Sprintf("spec.sandbox.sandboxRef: there is no Sandbox %s in namespace %s", name, s.task.Namespace))
+		s.wait(v1alpha1.ReasonSandboxNotFound, fmt.Sprintf("spec.sandbox.sandboxRef: there is no Sandbox %s in namespace %s", name, s.task.Namespace))
 		return false, nil
 	}
 	if err != nil {
@@ -40,12 +47,19 @@ func (r *Reconciler) claim(ctx context.Context, s *scope, attempt int32) (bool, 
 	}
 	if ahead != "" {
 		s.standing(v1alpha1.ReasonSandboxBusy, fmt.Sprintf("Sandbox %s is taken by AgentTask %s", name, ahead), false)
-		s.requeueWithin(max(deadline(s.task).Sub(r.Clock.Now()), time.Second))
+		s.requeueWithin(busyInterval)
 		return false, nil
 	}
-	before := sb.DeepCopy()
-	sb.Spec.TaskRef = reference(s.task, attempt)
-	if err := r.Patch(ctx, &sb, optimistic(before)); err != nil {
+	reason, message, err := r.unusable(ctx, &sb)
+	if err != nil {
+		return false, err
+	}
+	if reason != "" {
+		s.wait(reason, message)
+		s.requeueWithin(busyInterval)
+		return false, r.setTaskRef(ctx, &sb, v1alpha1.TaskReference{})
+	}
+	if err := r.setTaskRef(ctx, &sb, reference(s.task, attempt)); err != nil {
 		return false, fmt.Errorf("claiming Sandbox %s: %w", name, err)
 	}
 	logf.FromContext(ctx).Info("Claimed Sandbox", "sandbox", name, "attempt", attempt)
@@ -76,6 +90,41 @@ func (r *Reconciler) aheadOf(ctx context.Context, task *v1alpha1.AgentTask, sb *
 	return "", nil
 }
 
+// unusable says why no attempt can be begun in a free Sandbox. Its dead pod is
+// replaced only while nobody claims it, so a claim has to wait for that.
+func (r *Reconciler) unusable(ctx context.Context, sb *v1alpha1.Sandbox) (reason, message string, err error) {
+	ready := readyOf(sb)
+	switch {
+	case !sb.DeletionTimestamp.IsZero():
+		return v1alpha1.ReasonSandboxNotFound, "Sandbox " + sb.Name + " is being deleted", nil
+	case sb.Spec.State == v1alpha1.SandboxSuspended:
+		return v1alpha1.ReasonSandboxSuspended, "Sandbox " + sb.Name + " is suspended; set its spec.state to Running", nil
+	case ready != nil && lossReasons[ready.Reason]:
+		return ready.Reason, "Sandbox " + sb.Name + " gets another pod: " + ready.Message, nil
+	case sb.Status.PodName == "":
+		return "", "", nil
+	}
+	var pod corev1.Pod
+	err = r.APIReader.Get(ctx, types.NamespacedName{Namespace: sb.Namespace, Name: sb.Status.PodName}, &pod)
+	if client.IgnoreNotFound(err) != nil {
+		return "", "", fmt.Errorf("reading Pod %s: %w", sb.Status.PodName, err)
+	}
+	if err != nil || pod.DeletionTimestamp != nil || podEnded(&pod) || runnerEnd(&pod) != nil {
+		return v1alpha1.ReasonPodLost, "Sandbox " + sb.Name + " gets another pod: Pod " + sb.Status.PodName + " is gone", nil
+	}
+	return "", "", nil
+}
+
+// setTaskRef writes who holds a Sandbox, unless somebody else has written to it.
+func (r *Reconciler) setTaskRef(ctx context.Context, sb *v1alpha1.Sandbox, ref v1alpha1.TaskReference) error {
+	if sb.Spec.TaskRef == ref {
+		return nil
+	}
+	before := sb.DeepCopy()
+	sb.Spec.TaskRef = ref
+	return r.Patch(ctx, sb, optimistic(before))
+}
+
 // waits reports whether a task wants its Sandbox and does not have it.
 func waits(t *v1alpha1.AgentTask) bool {
 	return !finished(t) && !attemptOpen(t) && t.Spec.State == v1alpha1.TaskActive && t.DeletionTimestamp.IsZero()
@@ -94,9 +143,7 @@ func (r *Reconciler) release(ctx context.Context, s *scope) error {
 	if s.sandbox == nil || s.sandbox.Spec.TaskRef.UID != string(s.task.UID) {
 		return nil
 	}
-	before := s.sandbox.DeepCopy()
-	s.sandbox.Spec.TaskRef = v1alpha1.TaskReference{}
-	if err := r.Patch(ctx, s.sandbox, optimistic(before)); client.IgnoreNotFound(err) != nil {
+	if err := r.setTaskRef(ctx, s.sandbox, v1alpha1.TaskReference{}); client.IgnoreNotFound(err) != nil {
 		return fmt.Errorf("releasing Sandbox %s: %w", s.sandbox.Name, err)
 	}
 	logf.FromContext(ctx).Info("Released Sandbox", "sandbox", s.sandbox.Name)
@@ -142,7 +189,7 @@ func (r *Reconciler) cleanUp(ctx context.Context, s *scope) error {
 	if ttl == nil || s.task.Status.CompletionTime == nil {
 		return nil
 	}
-	left := s.task.Status.CompletionTime.Add(time.Duration(*ttl) * time.Second).Sub(r.Clock.Now())
+	left := s.task.Status.CompletionTime.Add(time.Duration(*ttl) * time.Second).Sub(s.now)
 	if left > 0 {
 		s.requeueWithin(left)
 		return nil
@@ -154,12 +201,15 @@ func (r *Reconciler) cleanUp(ctx context.Context, s *scope) error {
 // stopPod removes a pod that still runs though its task has ended: at once when
 // the runner did not end it, else after a grace.
 func (r *Reconciler) stopPod(ctx context.Context, s *scope) error {
-	if s.sandbox == nil || s.pod == nil || s.sandbox.Spec.State == v1alpha1.SandboxSuspended || podEnded(s.pod) {
+	if s.sandbox == nil || s.sandbox.Spec.State == v1alpha1.SandboxSuspended {
 		return nil
 	}
+	if s.pod == nil && s.sandbox.Status.PodName != "" || s.pod != nil && podEnded(s.pod) {
+		return nil // a pod that has not been made yet never will be
+	}
 	st := s.task.Status
-	if st.Result.Attempt == st.Attempt && st.CompletionTime != nil {
-		if wait := stopGrace - r.Clock.Since(st.CompletionTime.Time); wait > 0 {
+	if s.pod != nil && st.Result.Attempt == st.Attempt && st.CompletionTime != nil {
+		if wait := stopGrace - s.now.Sub(st.CompletionTime.Time); wait > 0 {
 			s.requeueWithin(wait)
 			return nil
 		}

@@ -2,7 +2,6 @@ package agenttask
 
 import (
 	"strings"
-	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
@@ -17,7 +16,10 @@ const maxMessage = 1024
 // condition sets a condition of the task.
 func (s *scope) condition(c metav1.Condition) {
 	c.ObservedGeneration = s.task.Generation
-	c.Message = clip(c.Message, maxMessage)
+	c.LastTransitionTime = metav1.NewTime(s.now)
+	if c.Message = clip(c.Message, maxMessage); c.Message == "" {
+		c.Message = c.Reason
+	}
 	meta.SetStatusCondition(&s.task.Status.Conditions, c)
 }
 
@@ -31,7 +33,7 @@ func (s *scope) standing(reason, message string, blocked bool) {
 }
 
 // finish says how a task ended.
-func (s *scope) finish(now time.Time, succeeded bool, reason, message string) {
+func (s *scope) finish(succeeded bool, reason, message string) {
 	status := metav1.ConditionFalse
 	if succeeded {
 		status = metav1.ConditionTrue
@@ -40,7 +42,7 @@ func (s *scope) finish(now time.Time, succeeded bool, reason, message string) {
 	s.condition(metav1.Condition{Type: v1alpha1.ConditionReady, Status: status, Reason: reason, Message: message})
 	s.abnormal(v1alpha1.ConditionStalled, !succeeded, reason, message)
 	s.abnormal(v1alpha1.ConditionReconciling, false, reason, message)
-	s.task.Status.CompletionTime = new(metav1.NewTime(now))
+	s.task.Status.CompletionTime = new(metav1.NewTime(s.now))
 }
 
 // abnormal sets a condition that is present only while it is True.

@@ -5,7 +5,6 @@ import (
 	"math"
 	"os"
 	"os/exec"
-	"os/signal"
 	"strconv"
 	"sync"
 	"time"
@@ -276,35 +275,41 @@ func (v *view) owner(top process) *command {
 	return c
 }
 
-// reapEvery bounds how often orphans are looked for.
-const reapEvery = 50 * time.Millisecond
+// Orphans that ended are looked for at these times: more often while commands
+// run. A look is one system call when there is nothing to do. SIGCHLD would say
+// it sooner, and wake us for every command, too, which costs each of them more
+// than a zombie that waits a moment costs anybody.
+const (
+	reapWhileBusy = 100 * time.Millisecond
+	reapWhileIdle = time.Second
+)
 
 // reapOrphans keeps the process table free of zombies nobody waits for.
 func (t *tracker) reapOrphans(stop, stopped chan struct{}) {
 	defer close(stopped)
-	sig := make(chan os.Signal, 1)
-	signal.Notify(sig, unix.SIGCHLD)
-	defer signal.Stop(sig)
-	timer := time.NewTimer(reapEvery)
+	timer := time.NewTimer(reapWhileBusy)
 	defer timer.Stop()
-	for armed := true; ; {
+	for {
 		select {
 		case <-stop:
 			return
-		case <-sig:
-			if !armed {
-				timer.Reset(reapEvery)
-				armed = true
-			}
 		case <-timer.C:
-			armed = false
-			t.reapZombies()
 		}
+		t.reapZombies()
+		timer.Reset(t.reapPause())
 	}
 }
 
+func (t *tracker) reapPause() time.Duration {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if len(t.leaders) > 0 {
+		return reapWhileBusy
+	}
+	return reapWhileIdle
+}
+
 func (t *tracker) reapZombies() {
-	// Most SIGCHLDs are of commands that were waited for long ago.
 	var info unix.Siginfo
 	err := unix.Waitid(unix.P_ALL, 0, &info, unix.WEXITED|unix.WNOHANG|unix.WNOWAIT|unix.WALL, nil)
 	if err != nil || info.Signo == 0 {

@@ -1,0 +1,160 @@
+package harness
+
+import (
+	"context"
+	"fmt"
+	"testing"
+	"testing/synctest"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/shopspring/decimal"
+
+	"github.com/sampan-dev/sampan/internal/harness/llm"
+	"github.com/sampan-dev/sampan/internal/harness/transcript"
+	"github.com/sampan-dev/sampan/internal/models"
+)
+
+// oneDollarEach costs one dollar per million tokens in and two out.
+func oneDollarEach() *models.Pricing {
+	return &models.Pricing{
+		InputPerMTok: decimal.NewFromInt(1), CachedInputPerMTok: decimal.NewFromInt(1), OutputPerMTok: decimal.NewFromInt(2),
+	}
+}
+
+// sums adds up what the events say that a run cost.
+func sums(t *testing.T, f *fixture) (u llm.Usage, cost decimal.Decimal) {
+	t.Helper()
+	for _, d := range f.events(t) {
+		switch d := d.(type) {
+		case *transcript.Response:
+			addUsage(&u, d.Usage)
+			cost = cost.Add(d.CostUSD)
+		case *transcript.Retry:
+			if d.Usage != nil {
+				addUsage(&u, *d.Usage)
+				cost = cost.Add(*d.CostUSD)
+			}
+		}
+	}
+	return u, cost
+}
+
+// TestFailedCallsAreCharged: a call that failed and cost something is in the
+// sums, and the events add up to what the result says.
+func TestFailedCallsAreCharged(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		wasted := llm.Usage{InputTokens: 1000, OutputTokens: 500}
+		f := newFixture(script(
+			fails(&llm.Error{Category: llm.EmptyResponse, Retryable: true, Message: "nothing", Usage: wasted}),
+			fails(&llm.Error{Category: llm.Network, Retryable: true, Message: "reset"}),
+			says("done"),
+		))
+		m := model("m", f.provider)
+		m.Pricing = oneDollarEach()
+		f.Models = FixedRouter{m}
+		res := f.run(t, t.Context())
+		if res.Reason != Completed {
+			t.Fatalf("ended %s: %s", res.Reason, res.Message)
+		}
+		want := llm.Usage{InputTokens: 1100, OutputTokens: 510}
+		if diff := cmp.Diff(want, res.Progress.Usage); diff != "" {
+			t.Errorf("usage (-want +got):\n%s", diff)
+		}
+		if got := res.Progress.CostUSD.String(); got != "0.00212" {
+			t.Errorf("cost = %s, want 0.00212", got)
+		}
+		u, cost := sums(t, f)
+		if u != res.Progress.Usage || !cost.Equal(res.Progress.CostUSD) {
+			t.Errorf("the events add up to %+v and %s", u, cost)
+		}
+		retries := find[transcript.Retry](t, f)
+		if len(retries) != 2 || retries[0].Usage == nil || retries[1].Usage != nil || retries[0].GaveUp {
+			t.Errorf("retries = %+v", retries)
+		}
+	})
+}
+
+// TestFailedCallsKeepToTheBudget: what failed calls cost counts against the
+// budget before the next attempt.
+func TestFailedCallsKeepToTheBudget(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFixture(script(fails(&llm.Error{
+			Category: llm.EmptyResponse, Retryable: true, Message: "nothing", Usage: llm.Usage{InputTokens: 400_000},
+		})))
+		m := model("m", f.provider)
+		m.Pricing = oneDollarEach()
+		f.Models = FixedRouter{m}
+		f.Task.Limits.CostUSD = decimal.NewFromInt(1)
+		res := f.run(t, t.Context())
+		if res.Reason != BudgetExceeded || len(f.provider.sent()) != 3 {
+			t.Errorf("ended %s (%s) after %d calls, want BudgetExceeded after 3", res.Reason, res.Message, len(f.provider.sent()))
+		}
+	})
+}
+
+func TestTextToolCallEndsWithItsCategory(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFixture(script(fails(&llm.Error{
+			Category: llm.TextToolCall, Retryable: true, Message: "the model wrote a tool call as text", Usage: someUsage,
+		})))
+		res := f.run(t, t.Context())
+		if res.Reason != ModelUnavailable || res.Category != llm.TextToolCall {
+			t.Errorf("ended %s, %s", res.Reason, res.Category)
+		}
+		retries := find[transcript.Retry](t, f)
+		if len(retries) != maxTextCalls || !retries[maxTextCalls-1].GaveUp || retries[0].GaveUp {
+			t.Errorf("retries = %+v", retries)
+		}
+		if got := res.Progress.Usage.InputTokens; got != 300 {
+			t.Errorf("input tokens = %d, want 300", got)
+		}
+	})
+}
+
+func TestNotesAreRecorded(t *testing.T) {
+	f := newFixture(script(respond(llm.Response{
+		Message: llm.Message{Content: "done"}, FinishReason: llm.FinishStop, Notes: []string{"arguments of x repaired"},
+	})))
+	f.run(t, t.Context())
+	got := find[transcript.Response](t, f)
+	if len(got) != 1 || !cmp.Equal(got[0].Notes, []string{"arguments of x repaired"}) {
+		t.Errorf("responses = %+v", got)
+	}
+}
+
+// onAndOn makes another call each time.
+func onAndOn() reply {
+	return func(ctx context.Context, req llm.Request) (*llm.Response, error) {
+		return calls(call("", "write", fmt.Sprint(len(req.Messages))))(ctx, req)
+	}
+}
+
+// TestWrapUp: the model is told once, and a run whose model goes on all the
+// same ends as cancelled.
+func TestWrapUp(t *testing.T) {
+	for name, tc := range map[string]struct {
+		after reply
+		want  End
+		turns int
+	}{
+		"the model follows": {says("stopped in a good state"), Completed, 2},
+		"it does not":       {onAndOn(), Cancelled, 1 + wrapUpTurns},
+	} {
+		t.Run(name, func(t *testing.T) {
+			wrapUp := make(chan struct{})
+			first := func(ctx context.Context, req llm.Request) (*llm.Response, error) {
+				close(wrapUp)
+				return calls(call("a", "write", "1"))(ctx, req)
+			}
+			f := newFixture(script(first, tc.after))
+			f.WrapUp = wrapUp
+			res := f.run(t, t.Context())
+			if res.Reason != tc.want || res.Progress.Turns != tc.turns {
+				t.Errorf("ended %s (%s) after %d turns, want %s after %d", res.Reason, res.Message, res.Progress.Turns, tc.want, tc.turns)
+			}
+			if got := notices(t, f); !cmp.Equal(got, []transcript.NoticeKind{transcript.NoticeWrapUp}) {
+				t.Errorf("notices = %v", got)
+			}
+		})
+	}
+}

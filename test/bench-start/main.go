@@ -1,0 +1,83 @@
+// Command bench-start measures, on the cluster of the current kubeconfig, how
+// long it takes from the creation of an AgentTask to the first request that its
+// model gets, beside the floor of the same run: a bare pod of two containers,
+// from its creation to Ready. It prints medians and judges nothing.
+package main
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"os"
+	"runtime"
+	"slices"
+	"time"
+)
+
+func main() {
+	n := flag.Int("n", 12, "how many are started one at a time")
+	burst := flag.Int("burst", 20, "how many are started at once")
+	image := flag.String("image", "ghcr.io/sampan-dev/sandbox:dev", "image of the floor's pods and of the model server")
+	timeout := flag.Duration("timeout", 15*time.Minute, "bound on the whole run")
+	flag.Parse()
+	ctx, cancel := context.WithTimeout(context.Background(), *timeout)
+	defer cancel()
+	if err := run(ctx, *n, *burst, *image); err != nil {
+		fmt.Fprintln(os.Stderr, "bench-start:", err)
+		os.Exit(1)
+	}
+}
+
+func run(ctx context.Context, n, burst int, image string) (err error) {
+	b, err := newBench(ctx, image)
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if cleanErr := b.cleanUp(context.WithoutCancel(ctx)); err == nil {
+			err = cleanErr
+		}
+	}()
+	fmt.Printf("%d processors, %s; one at a time: %d of each, in turn; burst: %d of each\n\n", runtime.NumCPU(), b.version, n, burst)
+	var floor, task []time.Duration
+	for i := range n + 1 {
+		f, err := b.floor(ctx, i, 1)
+		if err != nil {
+			return err
+		}
+		t, err := b.tasks(ctx, i, 1)
+		if err != nil {
+			return err
+		}
+		if i > 0 { // the first warms caches
+			floor, task = append(floor, f...), append(task, t...)
+		}
+	}
+	floorBurst, err := b.floor(ctx, n+1, burst)
+	if err != nil {
+		return err
+	}
+	taskBurst, err := b.tasks(ctx, n+1, burst)
+	if err != nil {
+		return err
+	}
+	fmt.Printf("%-58s %8s %8s %8s %8s\n", "seconds", "min", "p50", "p90", "max")
+	row("bare pod of two containers, create -> Ready (floor)", floor)
+	row("AgentTask, create -> first model request", task)
+	row(fmt.Sprintf("burst of %d bare pods (floor)", burst), floorBurst)
+	row(fmt.Sprintf("burst of %d AgentTasks", burst), taskBurst)
+	fmt.Printf("\nAbove the floor at p50: %.2f s one at a time, %.2f s in the burst (target: at most 0.30 s)\n",
+		(quantile(task, 50) - quantile(floor, 50)).Seconds(), (quantile(taskBurst, 50) - quantile(floorBurst, 50)).Seconds())
+	return nil
+}
+
+func row(name string, d []time.Duration) {
+	fmt.Printf("%-58s %8.3f %8.3f %8.3f %8.3f\n", name, quantile(d, 0).Seconds(), quantile(d, 50).Seconds(), quantile(d, 90).Seconds(), quantile(d, 100).Seconds())
+}
+
+// quantile gives the smallest value that at least p percent do not exceed.
+func quantile(d []time.Duration, p int) time.Duration {
+	sorted := slices.Sorted(slices.Values(d))
+	i := (len(sorted)*p + 99) / 100
+	return sorted[max(i, 1)-1]
+}

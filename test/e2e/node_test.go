@@ -1,0 +1,106 @@
+package e2e
+
+import (
+	_ "embed"
+	"encoding/json"
+	"fmt"
+	"strings"
+
+	. "github.com/onsi/ginkgo/v2"
+	. "github.com/onsi/gomega"
+	corev1 "k8s.io/api/core/v1"
+
+	"github.com/sampan-dev/sampan/internal/podspec"
+)
+
+//go:embed testdata/processes.py
+var processesScript string
+
+// nodePod looks at the node's processes, from outside of every sandbox. The
+// clusters of this suite have one node.
+const nodePod = `
+apiVersion: v1
+kind: Namespace
+metadata:
+  name: %[1]s
+  labels: {%[2]s: %[3]s, pod-security.kubernetes.io/enforce: privileged}
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: node, namespace: %[1]s}
+spec:
+  hostPID: true
+  terminationGracePeriodSeconds: 0
+  tolerations: [{operator: Exists}]
+  containers:
+  - name: node
+    image: %[4]s
+    command: [sleep, infinity]
+    securityContext: {privileged: true, runAsUser: 0, runAsGroup: 0}
+`
+
+func nodeNamespace() string { return "e2e-node-" + run }
+
+func openNode() {
+	GinkgoHelper()
+	_, err := tryKubectl(fmt.Sprintf(nodePod, nodeNamespace(), runLabel, run, sandboxImage), "apply", "-f", "-")
+	Expect(err).NotTo(HaveOccurred())
+	kubectl("-n", nodeNamespace(), "wait", "--for=condition=Ready", "pod/node", "--timeout=2m")
+}
+
+type process struct {
+	PID  int
+	Args []string
+}
+
+func onNode(want map[string]any) []process {
+	GinkgoHelper()
+	input, err := json.Marshal(want)
+	Expect(err).NotTo(HaveOccurred())
+	out, err := tryKubectl(string(input), "-n", nodeNamespace(), "exec", "-i", "node", "--", "python3", "-c", processesScript)
+	Expect(err).NotTo(HaveOccurred())
+	var found []process
+	Expect(json.Unmarshal([]byte(out), &found)).To(Succeed())
+	return found
+}
+
+// processesWith are the node's processes with a text in their command line.
+func processesWith(argument string) []process {
+	GinkgoHelper()
+	return onNode(map[string]any{"argument": argument})
+}
+
+// killOnNode sends SIGKILL to the one process of a container that was started
+// with these arguments.
+func killOnNode(pod *corev1.Pod, container string, args ...string) {
+	GinkgoHelper()
+	for _, c := range pod.Status.ContainerStatuses {
+		if _, id, ok := strings.Cut(c.ContainerID, "://"); ok && c.Name == container {
+			onNode(map[string]any{"container": id, "kill": args})
+			return
+		}
+	}
+	Fail("container " + container + " has no id")
+}
+
+func killRunner(pod *corev1.Pod) {
+	GinkgoHelper()
+	killOnNode(pod, podspec.RunnerContainer, "agent-runner", "run", "--in-cluster")
+}
+
+func killSandboxServer(pod *corev1.Pod) {
+	GinkgoHelper()
+	killOnNode(pod, podspec.SandboxContainer, "agent-runner", "sandbox", "--socket", podspec.SocketPath, "--workspace", podspec.WorkspaceDir)
+}
+
+// awaitRunning waits until a command with such an argument runs, awaitGone
+// until none does.
+func awaitRunning(argument string) {
+	GinkgoHelper()
+	Eventually(func() []process { return processesWith(argument) }).ShouldNot(BeEmpty())
+}
+
+func awaitGone(argument string) {
+	GinkgoHelper()
+	Eventually(func() []process { return processesWith(argument) }).Should(BeEmpty())
+}
