@@ -6,9 +6,12 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"strings"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
+	"github.com/sampan-dev/sampan/internal/models"
 	"github.com/sampan-dev/sampan/internal/runner"
 )
 
@@ -18,48 +21,107 @@ var version = "dev"
 // exitUsage is the exit code of a wrong command line, manifest or registry.
 const exitUsage = 2
 
-func main() {
+func main() { os.Exit(execute()) }
+
+// execute runs the command line and gives the exit code.
+func execute() int {
 	code := 0
-	root := rootCommand(&code)
-	if err := root.Execute(); err != nil {
-		fmt.Fprintln(os.Stderr, "agent-runner:", err)
-		var usage *runner.UsageError
-		if code == 0 {
-			code = 1
-		}
-		if errors.As(err, &usage) || isUsage(err) {
-			code = exitUsage
-		}
+	err := rootCommand(&code).Execute()
+	if err == nil {
+		return code
 	}
-	os.Exit(code)
+	fmt.Fprintln(os.Stderr, "agent-runner:", err)
+	var wrongInput *runner.UsageError
+	var wrongLine usageError
+	switch {
+	case errors.As(err, &wrongInput), errors.As(err, &wrongLine):
+		return exitUsage
+	case code == 0:
+		return 1
+	}
+	return code
 }
 
 // rootCommand makes the command tree. A command that ends in its own way sets code.
 func rootCommand(code *int) *cobra.Command {
-	root := &cobra.Command{
+	root := group(&cobra.Command{
 		Use:           "agent-runner",
 		Short:         "Run AI agents, in a pod or on a laptop",
 		SilenceUsage:  true,
 		SilenceErrors: true,
-	}
-	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
-	root.AddCommand(runCommand(code), sandboxCommand(), modelServerCommand(), modelsCommand(), transcriptCommand(), versionCommand())
+	}, runCommand(code), sandboxCommand(), modelServerCommand(), modelsCommand(), transcriptCommand(), versionCommand())
+	root.SetFlagErrorFunc(flagError)
 	return root
 }
 
 // usageError marks what is wrong with the command line.
 type usageError struct{ error }
 
-func isUsage(err error) bool {
-	var u usageError
-	return errors.As(err, &u)
+// Unwrap gives the cause.
+func (e usageError) Unwrap() error { return e.error }
+
+// flagError says what is wrong with a flag, and which one may have been meant.
+func flagError(cmd *cobra.Command, err error) error {
+	var missing *pflag.NotExistError
+	if !errors.As(err, &missing) || missing.GetSpecifiedShortnames() != "" {
+		return usageError{fmt.Errorf("%w; see %s --help", err, cmd.CommandPath())}
+	}
+	var names []string
+	cmd.Flags().VisitAll(func(f *pflag.Flag) { names = append(names, "--"+f.Name) })
+	hint := models.DidYouMean("--"+missing.GetSpecifiedName(), names)
+	if hint == "" {
+		hint = "; see " + cmd.CommandPath() + " --help"
+	}
+	return usageError{fmt.Errorf("%w%s", err, hint)}
+}
+
+// group makes a command that only holds others: alone it prints its help, with
+// a name that it does not know it is a usage error.
+func group(cmd *cobra.Command, children ...*cobra.Command) *cobra.Command {
+	cmd.AddCommand(children...)
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		if len(args) == 0 {
+			return cmd.Help()
+		}
+		var names []string
+		for _, c := range cmd.Commands() {
+			if c.IsAvailableCommand() {
+				names = append(names, c.Name())
+			}
+		}
+		hint := models.DidYouMean(args[0], names)
+		if hint == "" {
+			hint = "; the commands are " + strings.Join(names, ", ")
+		}
+		return usageError{fmt.Errorf("%s has no command %q%s", cmd.CommandPath(), args[0], hint)}
+	}
+	cmd.Args = cobra.ArbitraryArgs
+	return cmd
+}
+
+// exactArgs is cobra's, with an error that counts as wrong usage.
+func exactArgs(n int) cobra.PositionalArgs {
+	return func(cmd *cobra.Command, args []string) error {
+		if err := cobra.ExactArgs(n)(cmd, args); err != nil {
+			return usageError{fmt.Errorf("%w; usage: %s", err, cmd.UseLine())}
+		}
+		return nil
+	}
+}
+
+// noArgs is cobra's, with an error that counts as wrong usage.
+func noArgs(cmd *cobra.Command, args []string) error {
+	if len(args) > 0 {
+		return usageError{fmt.Errorf("%s takes no arguments, and got %q", cmd.CommandPath(), args[0])}
+	}
+	return nil
 }
 
 func versionCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "version",
 		Short: "Print the version",
-		Args:  cobra.NoArgs,
+		Args:  noArgs,
 		Run:   func(cmd *cobra.Command, _ []string) { fmt.Fprintln(cmd.OutOrStdout(), version) },
 	}
 }

@@ -18,7 +18,7 @@ func sandboxCommand() *cobra.Command {
 		Use:   "sandbox",
 		Short: "Serve a workspace to a runner over a unix socket",
 		Long:  "Serve a workspace to a runner over a unix socket: commands and files. It is the first process of a Sandbox's sandbox container.",
-		Args:  cobra.NoArgs,
+		Args:  noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return sandboxd.Run(cmd.Context(), opts)
 		},
@@ -36,7 +36,7 @@ func modelServerCommand() *cobra.Command {
 		Long: `Serve a script as an OpenAI-compatible model, streamed or not, for tests, demos
 and benchmarks. An API key that clients must send is taken from MODEL_API_KEY.`,
 		Example: "  agent-runner model-server --script script.yaml --addr 127.0.0.1:4000",
-		Args:    cobra.NoArgs,
+		Args:    noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if opts.ScriptPath == "" {
 				return usageError{fmt.Errorf("--script is required")}
@@ -54,8 +54,7 @@ and benchmarks. An API key that clients must send is taken from MODEL_API_KEY.`,
 }
 
 func modelsCommand() *cobra.Command {
-	cmd := &cobra.Command{Use: "models", Short: "Work with a model registry"}
-	cmd.AddCommand(&cobra.Command{
+	return group(&cobra.Command{Use: "models", Short: "Work with a model registry"}, &cobra.Command{
 		Use:   "validate FILE",
 		Short: "Check a registry document",
 		Args:  exactArgs(1),
@@ -68,15 +67,4 @@ func modelsCommand() *cobra.Command {
 			return nil
 		},
 	})
-	return cmd
-}
-
-// exactArgs is cobra's, with an error that counts as wrong usage.
-func exactArgs(n int) cobra.PositionalArgs {
-	return func(cmd *cobra.Command, args []string) error {
-		if err := cobra.ExactArgs(n)(cmd, args); err != nil {
-			return usageError{err}
-		}
-		return nil
-	}
 }

@@ -12,9 +12,8 @@ import (
 )
 
 func transcriptCommand() *cobra.Command {
-	cmd := &cobra.Command{Use: "transcript", Short: "Read and check transcripts"}
-	cmd.AddCommand(transcriptShowCommand(), transcriptVerifyCommand())
-	return cmd
+	return group(&cobra.Command{Use: "transcript", Short: "Read and check transcripts"},
+		transcriptShowCommand(), transcriptVerifyCommand())
 }
 
 func transcriptShowCommand() *cobra.Command {

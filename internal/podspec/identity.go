@@ -1,6 +1,9 @@
 package podspec
 
 import (
+	"crypto/sha256"
+	"fmt"
+
 	corev1 "k8s.io/api/core/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -47,11 +50,19 @@ func RoleBinding(sb *v1alpha1.Sandbox) *rbacv1.RoleBinding {
 }
 
 // Config is the registry document that the runner of one pod uses. It is a
-// snapshot: an edit of the registry does not change a run that goes on.
-func Config(sb *v1alpha1.Sandbox, podName, registry string) *corev1.ConfigMap {
+// snapshot: an edit of the registry does not change a run that goes on. Kubelet
+// does not watch what is immutable.
+func Config(sb *v1alpha1.Sandbox, name, registry string) *corev1.ConfigMap {
 	m := meta(sb)
-	m.Name = podName
-	return &corev1.ConfigMap{ObjectMeta: m, Data: map[string]string{ConfigKey: registry}}
+	m.Name = name
+	return &corev1.ConfigMap{ObjectMeta: m, Immutable: new(true), Data: map[string]string{ConfigKey: registry}}
+}
+
+// ConfigName names a snapshot after its content, so that a pod that is replaced
+// takes the one that is there, and as many stay as there were registries.
+func ConfigName(sb *v1alpha1.Sandbox, registry string) string {
+	sum := sha256.Sum256([]byte(registry))
+	return fmt.Sprintf("%s-registry-%x", sb.Name, sum[:5])
 }
 
 func meta(sb *v1alpha1.Sandbox) metav1.ObjectMeta {

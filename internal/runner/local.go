@@ -1,17 +1,14 @@
 package runner
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
-
-	"sigs.k8s.io/yaml"
+	"time"
 
 	"github.com/sampan-dev/sampan/api/v1alpha1"
 	"github.com/sampan-dev/sampan/internal/harness"
@@ -19,11 +16,12 @@ import (
 	"github.com/sampan-dev/sampan/internal/harness/transcript"
 	"github.com/sampan-dev/sampan/internal/models"
 	"github.com/sampan-dev/sampan/internal/podspec"
+	"github.com/sampan-dev/sampan/internal/sandboxd/client"
 	"github.com/sampan-dev/sampan/internal/sandboxd/engine"
 )
 
-// maxInputBytes bounds a manifest, a registry and a prompt.
-const maxInputBytes = 1 << 20
+// socketTimeout bounds the wait for a sandbox server.
+const socketTimeout = 10 * time.Second
 
 // Local is a run without a cluster.
 type Local struct {
@@ -35,6 +33,13 @@ type Local struct {
 	PromptFile string
 	// TranscriptFile must not exist yet; empty makes one in the temporary folder.
 	TranscriptFile string
+	// ResumeFile is the transcript of an earlier process to go on with; it takes
+	// the place of TranscriptFile.
+	ResumeFile string
+	// SandboxSocket is a sandbox server's; tools work there, and not in Workspace.
+	SandboxSocket string
+	// WrapUp, once closed, asks the run to come to an end; it may be nil.
+	WrapUp <-chan struct{}
 	// Progress is told where the run stands; it may be nil.
 	Progress func(harness.Progress)
 }
@@ -79,10 +84,7 @@ func (l Local) config(ctx context.Context, at *v1alpha1.AgentTask) (*harness.Con
 		return nil, nil, &UsageError{fmt.Errorf("%s: %w", l.RegistryFile, err)}
 	}
 	values, variables := secrets(reg, os.Getenv)
-	if err := l.prepare(ctx, at); err != nil {
-		return nil, nil, err
-	}
-	exec, err := engine.New(l.Workspace, engine.Options{Env: without(os.Environ(), variables)})
+	exec, err := l.executor(ctx, at, variables)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -90,24 +92,93 @@ func (l Local) config(ctx context.Context, at *v1alpha1.AgentTask) (*harness.Con
 	if err != nil {
 		return nil, nil, &UsageError{errors.Join(err, exec.Close())}
 	}
-	path := l.TranscriptFile
-	if path == "" {
-		dir, err := os.MkdirTemp("", "sampan-")
-		if err != nil {
-			return nil, nil, errors.Join(err, exec.Close())
-		}
-		path = filepath.Join(dir, at.Name+".jsonl")
-	}
-	w, err := transcript.Create(path, transcript.Options{Secrets: values})
+	w, events, err := l.transcript(task, transcript.Options{Secrets: values})
 	if err != nil {
 		return nil, nil, errors.Join(err, exec.Close())
 	}
 	conn := connector{taskName: at.Name, env: os.Getenv, scriptFile: localScript(l.RegistryFile)}
 	cfg := &harness.Config{
 		Task: task, Tools: tools, Executor: exec, Transcript: w, Progress: l.Progress,
+		WrapUp: l.WrapUp, Resume: events,
 		Models: &harness.RegistryRouter{Registry: reg, Selector: selectorOf(at), Need: need, Connect: conn.connect},
 	}
 	return cfg, func() error { return errors.Join(w.Close(), exec.Close()) }, nil
+}
+
+// closingExecutor is an executor that the run has for itself.
+type closingExecutor interface {
+	tool.Executor
+	Close() error
+}
+
+// executor is where tools work: a folder of this machine, or a sandbox server.
+func (l Local) executor(ctx context.Context, at *v1alpha1.AgentTask, hidden []string) (closingExecutor, error) {
+	if l.SandboxSocket == "" {
+		if err := l.prepare(ctx, at); err != nil {
+			return nil, err
+		}
+		return engine.New(l.Workspace, engine.Options{Env: without(os.Environ(), hidden)})
+	}
+	c := client.New(l.SandboxSocket)
+	ready, cancel := context.WithTimeout(ctx, socketTimeout)
+	defer cancel()
+	if err := c.WaitReady(ready); err != nil {
+		return nil, errors.Join(err, c.Close())
+	}
+	return c, nil
+}
+
+// transcript begins the record of the run, or opens the one to go on with.
+func (l Local) transcript(task harness.Task, opts transcript.Options) (*transcript.Writer, []transcript.Event, error) {
+	if l.ResumeFile != "" {
+		return resumeTranscript(l.ResumeFile, task, opts)
+	}
+	path := l.TranscriptFile
+	if path == "" {
+		dir, err := os.MkdirTemp("", "sampan-")
+		if err != nil {
+			return nil, nil, err
+		}
+		path = filepath.Join(dir, task.Name+".jsonl")
+	}
+	w, err := transcript.Create(path, opts)
+	if errors.Is(err, os.ErrExist) {
+		return nil, nil, &UsageError{fmt.Errorf("%s is there already and is never overwritten; go on with it by --resume, or name another file", path)}
+	}
+	return w, nil, err
+}
+
+// resumeTranscript opens a transcript to go on with, and makes sure that it is
+// of this task: another one's messages would be taken for its own.
+func resumeTranscript(path string, task harness.Task, opts transcript.Options) (*transcript.Writer, []transcript.Event, error) {
+	w, events, err := transcript.Open(path, opts)
+	if err != nil {
+		return nil, nil, &UsageError{err}
+	}
+	if err := sameTask(w, events, task); err != nil {
+		return nil, nil, &UsageError{fmt.Errorf("%s cannot be resumed: %w", path, errors.Join(err, w.Close()))}
+	}
+	return w, events, nil
+}
+
+func sameTask(w *transcript.Writer, events []transcript.Event, task harness.Task) error {
+	if len(events) == 0 {
+		return errors.New("it holds no event; begin anew with another file")
+	}
+	data, err := events[0].Decode()
+	if err != nil {
+		return err
+	}
+	began, ok := data.(*transcript.RunStarted)
+	switch {
+	case !ok:
+		return fmt.Errorf("it begins with %s, and not with %s", events[0].Type, transcript.TypeRunStarted)
+	case began.Task != task.Name:
+		return fmt.Errorf("it is of the task %q, and this is %q", began.Task, task.Name)
+	case began.Prompt != w.Redact(task.Prompt):
+		return fmt.Errorf("the task %q had another prompt when it was begun", task.Name)
+	}
+	return nil
 }
 
 // prepare checks out the task's repository where the workspace is empty, as a

@@ -18,13 +18,13 @@ import (
 	"github.com/sampan-dev/sampan/internal/models"
 )
 
-// maxManifestBytes bounds a task's manifest.
-const maxManifestBytes = 1 << 20
+// maxInputBytes bounds a manifest, a registry and a prompt.
+const maxInputBytes = 1 << 20
 
 // LoadTask reads an AgentTask manifest; an unknown field is an error. Errors
 // say where they are, as FILE:LINE.
 func LoadTask(path string) (*v1alpha1.AgentTask, error) {
-	data, err := readBounded(path, maxManifestBytes)
+	data, err := readBounded(path)
 	if err != nil {
 		return nil, err
 	}
@@ -61,7 +61,7 @@ func manifestError(path string, data []byte, err error) error {
 		return fmt.Errorf("%s: %s: got a %s, want %s", place(path, data, mistyped.Field), mistyped.Field, mistyped.Value, mistyped.Type)
 	}
 	if m := unknownField.FindStringSubmatch(text); m != nil {
-		return fmt.Errorf("%s: there is no field %s", place(path, data, m[1]), m[1])
+		return fmt.Errorf("%s: there is no field %q here", keyPlace(path, data, m[1]), m[1])
 	}
 	return fmt.Errorf("%s: %s", path, text)
 }
@@ -83,10 +83,20 @@ func place(path string, data []byte, field string) string {
 	return fmt.Sprintf("%s:%d", path, node.GetToken().Position.Line)
 }
 
+// keyPlace gives FILE:LINE of the first such key; all that is known of an
+// unknown field is its name.
+func keyPlace(path string, data []byte, key string) string {
+	loc := regexp.MustCompile(`(?m)(?:^|[\s{,])["']?` + regexp.QuoteMeta(key) + `["']?\s*:`).FindIndex(data)
+	if loc == nil {
+		return path
+	}
+	return fmt.Sprintf("%s:%d", path, 1+bytes.Count(data[:loc[1]], []byte("\n")))
+}
+
 // LoadRegistry reads a registry document. Errors say where they are, as
 // FILE:LINE:COLUMN, one a line.
 func LoadRegistry(path string) (*models.Registry, error) {
-	data, err := readBounded(path, maxManifestBytes)
+	data, err := readBounded(path)
 	if err != nil {
 		return nil, err
 	}
@@ -124,19 +134,19 @@ func (e *registryError) Error() string {
 // Unwrap gives the problems.
 func (e *registryError) Unwrap() error { return e.err }
 
-func readBounded(path string, limit int64) ([]byte, error) {
+func readBounded(path string) ([]byte, error) {
 	f, err := os.Open(path)
 	if err != nil {
 		return nil, err
 	}
 	defer f.Close() //nolint:errcheck // only read
 	var buf bytes.Buffer
-	n, err := buf.ReadFrom(io.LimitReader(f, limit+1))
+	n, err := buf.ReadFrom(io.LimitReader(f, maxInputBytes+1))
 	switch {
 	case err != nil:
 		return nil, fmt.Errorf("reading %s: %w", path, err)
-	case n > limit:
-		return nil, fmt.Errorf("%s is larger than %d bytes", path, limit)
+	case n > maxInputBytes:
+		return nil, fmt.Errorf("%s is larger than %d bytes", path, maxInputBytes)
 	}
 	return buf.Bytes(), nil
 }

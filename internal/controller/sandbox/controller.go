@@ -93,9 +93,9 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 	if err := r.Get(ctx, req.NamespacedName, sb); err != nil {
 		return ctrl.Result{}, client.IgnoreNotFound(err)
 	}
-	s := &scope{sandbox: sb, before: sb.DeepCopy()}
+	s := &scope{sandbox: sb, before: sb.DeepCopy(), facts: facts{now: r.Clock.Now()}}
 	if !sb.DeletionTimestamp.IsZero() {
-		return ctrl.Result{RequeueAfter: podGoneInterval}, r.finalize(ctx, s)
+		return r.finalize(ctx, s)
 	}
 	if controllerutil.AddFinalizer(sb, Finalizer) {
 		if err := r.Patch(ctx, sb, client.MergeFromWithOptions(s.before, client.MergeFromWithOptimisticLock{})); err != nil {
@@ -103,9 +103,11 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 		}
 		s.before = sb.DeepCopy()
 	}
-	err := r.reconcilePod(ctx, s)
-	if err != nil {
+	if err := r.reconcilePod(ctx, s); err != nil {
 		return ignoreStale(err)
+	}
+	if s.facts.conflict != "" {
+		s.requeue = refusedInterval // no watch tells when what is in the way goes
 	}
 	return r.writeStatus(ctx, s)
 }

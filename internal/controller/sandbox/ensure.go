@@ -9,7 +9,6 @@ import (
 	"k8s.io/apimachinery/pkg/api/equality"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
 	logf "sigs.k8s.io/controller-runtime/pkg/log"
@@ -24,11 +23,16 @@ func (r *Reconciler) ensureIdentity(ctx context.Context, s *scope, in *input) er
 		podspec.ServiceAccount(s.sandbox),
 		podspec.Role(s.sandbox),
 		podspec.RoleBinding(s.sandbox),
-		podspec.Config(s.sandbox, in.PodName, in.document),
+		podspec.Config(s.sandbox, in.ConfigName, in.document),
 	}
 	for _, obj := range objects {
 		if err := r.ensure(ctx, s, obj); err != nil || s.facts.conflict != "" {
 			return err
+		}
+		if role, ok := obj.(*rbacv1.Role); ok {
+			if err := r.updateRole(ctx, s, role); err != nil {
+				return err
+			}
 		}
 	}
 	return nil
@@ -84,18 +88,23 @@ func (r *Reconciler) followTask(ctx context.Context, s *scope) error {
 	if oneShot(s.sandbox) || s.sandbox.Generation == s.sandbox.Status.ObservedGeneration {
 		return nil
 	}
-	want := podspec.Role(s.sandbox)
-	var role rbacv1.Role
-	key := types.NamespacedName{Namespace: want.Namespace, Name: want.Name}
-	if err := r.APIReader.Get(ctx, key, &role); err != nil {
-		return fmt.Errorf("reading Role %s: %w", want.Name, err)
+	role := podspec.Role(s.sandbox)
+	if err := r.ensure(ctx, s, role); err != nil || s.facts.conflict != "" {
+		return err
 	}
-	if !metav1.IsControlledBy(&role, s.sandbox) || equality.Semantic.DeepEqual(role.Rules, want.Rules) {
+	return r.updateRole(ctx, s, role)
+}
+
+// updateRole gives the Sandbox's own Role the rights of today: it may be of a
+// time when another task, or none, had claimed the Sandbox.
+func (r *Reconciler) updateRole(ctx context.Context, s *scope, role *rbacv1.Role) error {
+	want := podspec.Role(s.sandbox).Rules
+	if equality.Semantic.DeepEqual(role.Rules, want) {
 		return nil
 	}
-	role.Rules = want.Rules
-	if err := r.Update(ctx, &role); err != nil {
-		return fmt.Errorf("updating Role %s: %w", want.Name, err)
+	role.Rules = want
+	if err := r.Update(ctx, role); err != nil {
+		return fmt.Errorf("updating Role %s: %w", role.Name, err)
 	}
 	return nil
 }

@@ -33,7 +33,7 @@ func (r *Reconciler) podInput(ctx context.Context, sb *v1alpha1.Sandbox) (*input
 		return nil, nil, err
 	}
 	in := &input{document: entry.Document, Input: podspec.Input{
-		Sandbox: sb, PodName: PodName(sb), ConfigName: PodName(sb),
+		Sandbox: sb, PodName: PodName(sb), ConfigName: podspec.ConfigName(sb, entry.Document),
 		RunnerImage: r.Options.RunnerImage, SandboxImage: r.Options.SandboxImage,
 		Scopes: scopes, UserNamespaces: r.Options.UserNamespaces,
 	}}
@@ -65,7 +65,12 @@ func (r *Reconciler) podInput(ctx context.Context, sb *v1alpha1.Sandbox) (*input
 func (r *Reconciler) task(ctx context.Context, sb *v1alpha1.Sandbox) (*v1alpha1.AgentTask, error) {
 	var task v1alpha1.AgentTask
 	ref := sb.Spec.TaskRef
-	if err := r.Get(ctx, types.NamespacedName{Namespace: sb.Namespace, Name: ref.Name}, &task); err != nil {
+	key := types.NamespacedName{Namespace: sb.Namespace, Name: ref.Name}
+	err := r.Get(ctx, key, &task)
+	if apierrors.IsNotFound(err) {
+		err = r.APIReader.Get(ctx, key, &task) // its informer may be behind the Sandbox's
+	}
+	if err != nil {
 		return nil, fmt.Errorf("reading AgentTask %s: %w", ref.Name, err)
 	}
 	if string(task.UID) != ref.UID {

@@ -10,6 +10,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
+	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
 	logf "sigs.k8s.io/controller-runtime/pkg/log"
@@ -64,7 +65,9 @@ func (r *Reconciler) reconcilePod(ctx context.Context, s *scope) error {
 	case s.sandbox.Spec.State == v1alpha1.SandboxSuspended:
 		return r.suspend(ctx, s)
 	case s.pod == nil && s.sandbox.Status.PodName != "":
-		return r.podGone(ctx, s)
+		if err := r.podGone(ctx, s); err != nil || s.pod == nil {
+			return err
+		}
 	case s.pod == nil:
 		return r.createPod(ctx, s)
 	}
@@ -77,10 +80,7 @@ func (r *Reconciler) reconcilePod(ctx context.Context, s *scope) error {
 
 // findPod reads the Sandbox's pod from the cache and checks whose it is.
 func (r *Reconciler) findPod(ctx context.Context, s *scope) error {
-	name := s.sandbox.Status.PodName
-	if name == "" {
-		name = PodName(s.sandbox)
-	}
+	name := s.podName()
 	pod := &corev1.Pod{}
 	err := r.Get(ctx, types.NamespacedName{Namespace: s.sandbox.Namespace, Name: name}, pod)
 	if apierrors.IsNotFound(err) {
@@ -91,6 +91,14 @@ func (r *Reconciler) findPod(ctx context.Context, s *scope) error {
 	}
 	s.adopt(pod)
 	return nil
+}
+
+// podName is the pod that there is, or the one that will be made.
+func (s *scope) podName() string {
+	if name := s.sandbox.Status.PodName; name != "" {
+		return name
+	}
+	return PodName(s.sandbox)
 }
 
 // adopt takes a pod that belongs to the Sandbox, and reports any other.
@@ -110,14 +118,16 @@ func (r *Reconciler) suspend(ctx context.Context, s *scope) error {
 		s.requeue = podGoneInterval
 		return r.deletePod(ctx, s.pod)
 	}
-	if s.sandbox.Status.PodName == "" {
-		return nil
-	}
 	live, err := r.livePod(ctx, s)
-	if err != nil || live {
+	switch {
+	case err != nil:
 		return err
+	case live && s.pod != nil:
+		s.requeue = podGoneInterval
+		return r.deletePod(ctx, s.pod)
+	case !live && s.sandbox.Status.PodName != "":
+		s.forgetPod()
 	}
-	s.forgetPod()
 	return nil
 }
 
@@ -148,16 +158,16 @@ func (r *Reconciler) podGone(ctx context.Context, s *scope) error {
 
 // livePod reports whether the pod is on the API server though not in the cache.
 func (r *Reconciler) livePod(ctx context.Context, s *scope) (bool, error) {
+	name := s.podName()
 	var pod corev1.Pod
-	err := r.APIReader.Get(ctx, types.NamespacedName{Namespace: s.sandbox.Namespace, Name: s.sandbox.Status.PodName}, &pod)
+	err := r.APIReader.Get(ctx, types.NamespacedName{Namespace: s.sandbox.Namespace, Name: name}, &pod)
 	if apierrors.IsNotFound(err) {
 		return false, nil
 	}
 	if err != nil {
-		return false, fmt.Errorf("reading Pod %s: %w", s.sandbox.Status.PodName, err)
+		return false, fmt.Errorf("reading Pod %s: %w", name, err)
 	}
 	s.adopt(&pod)
-	r.observePod(ctx, s)
 	return true, nil
 }
 
@@ -196,7 +206,7 @@ func (r *Reconciler) replaceDeadPod(ctx context.Context, s *scope) error {
 		return nil
 	}
 	delay := min(10*time.Second<<min(restarts(s.sandbox), 10), maxRestartDelay)
-	wait := delay - r.Clock.Since(s.facts.diedAt)
+	wait := delay - s.facts.now.Sub(s.facts.diedAt)
 	if wait > 0 {
 		s.requeue = wait
 		return nil
@@ -218,23 +228,16 @@ func (r *Reconciler) deletePod(ctx context.Context, pod *corev1.Pod) error {
 }
 
 // finalize removes the pod and lets the Sandbox go when it is gone for sure.
-func (r *Reconciler) finalize(ctx context.Context, s *scope) error {
+func (r *Reconciler) finalize(ctx context.Context, s *scope) (ctrl.Result, error) {
 	if !controllerutil.ContainsFinalizer(s.sandbox, Finalizer) {
-		return nil
+		return ctrl.Result{}, nil
 	}
-	name := s.sandbox.Status.PodName
-	if name == "" {
-		name = PodName(s.sandbox)
+	if _, err := r.livePod(ctx, s); err != nil {
+		return ctrl.Result{}, err
 	}
-	var pod corev1.Pod
-	err := r.APIReader.Get(ctx, types.NamespacedName{Namespace: s.sandbox.Namespace, Name: name}, &pod)
-	if err == nil && metav1.IsControlledBy(&pod, s.sandbox) {
-		return r.deletePod(ctx, &pod)
-	}
-	if client.IgnoreNotFound(err) != nil {
-		return fmt.Errorf("reading Pod %s: %w", name, err)
+	if s.pod != nil {
+		return ctrl.Result{RequeueAfter: podGoneInterval}, r.deletePod(ctx, s.pod)
 	}
 	controllerutil.RemoveFinalizer(s.sandbox, Finalizer)
-	_, err = ignoreStale(r.Patch(ctx, s.sandbox, client.MergeFromWithOptions(s.before, client.MergeFromWithOptimisticLock{})))
-	return err
+	return ignoreStale(r.Patch(ctx, s.sandbox, client.MergeFromWithOptions(s.before, client.MergeFromWithOptimisticLock{})))
 }

@@ -28,6 +28,8 @@ type problem struct{ reason, message string }
 
 // facts are what a reconcile saw. apply turns them into conditions.
 type facts struct {
+	// now is one time for all of a reconcile.
+	now time.Time
 	// conflict names an object that is in the way and belongs to somebody else.
 	conflict  string
 	problem   *problem
@@ -125,14 +127,14 @@ func (f facts) apply(sb *v1alpha1.Sandbox) {
 	case f.phase == podNone:
 		state = podState{phase: podWaiting, reason: v1alpha1.ReasonPodPending, message: "The pod is being made"}
 	}
-	setCondition(sb, v1alpha1.ConditionReady, state.phase == podReady, true, state)
-	setCondition(sb, v1alpha1.ConditionReconciling, state.phase == podWaiting, false, state)
-	setCondition(sb, v1alpha1.ConditionStalled, state.phase == podBlocked || state.phase == podDead, false, state)
+	f.setCondition(sb, v1alpha1.ConditionReady, state.phase == podReady, true, state)
+	f.setCondition(sb, v1alpha1.ConditionReconciling, state.phase == podWaiting, false, state)
+	f.setCondition(sb, v1alpha1.ConditionStalled, state.phase == podBlocked || state.phase == podDead, false, state)
 }
 
 // setCondition sets a condition; those that are abnormal when True are removed
 // when they are not, as kstatus wants it.
-func setCondition(sb *v1alpha1.Sandbox, kind string, on, keep bool, state podState) {
+func (f facts) setCondition(sb *v1alpha1.Sandbox, kind string, on, keep bool, state podState) {
 	if !on && !keep {
 		meta.RemoveStatusCondition(&sb.Status.Conditions, kind)
 		return
@@ -141,9 +143,13 @@ func setCondition(sb *v1alpha1.Sandbox, kind string, on, keep bool, state podSta
 	if on {
 		status = metav1.ConditionTrue
 	}
+	message := clip(state.message)
+	if message == "" {
+		message = state.reason
+	}
 	meta.SetStatusCondition(&sb.Status.Conditions, metav1.Condition{
 		Type: kind, Status: status, ObservedGeneration: sb.Generation,
-		Reason: state.reason, Message: clip(state.message),
+		Reason: state.reason, Message: message, LastTransitionTime: metav1.NewTime(f.now),
 	})
 }
 

@@ -1,0 +1,102 @@
+// Package cluster starts an API server with Sampan's types and admission
+// policies, and nothing else: no kubelet, scheduler or garbage collector.
+package cluster
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"runtime"
+
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	apiruntime "k8s.io/apimachinery/pkg/runtime"
+	utilruntime "k8s.io/apimachinery/pkg/util/runtime"
+	"k8s.io/apimachinery/pkg/util/yaml"
+	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
+	"k8s.io/client-go/rest"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/envtest"
+
+	"github.com/sampan-dev/sampan/api/v1alpha1"
+)
+
+// Cluster is a running API server.
+type Cluster struct {
+	Config *rest.Config
+	Scheme *apiruntime.Scheme
+	// Client reads and writes without a cache, as an administrator.
+	Client client.Client
+
+	env *envtest.Environment
+}
+
+// Start starts an API server. KUBEBUILDER_ASSETS says where its binaries are;
+// `make test` sets it.
+func Start() (*Cluster, error) {
+	scheme := apiruntime.NewScheme()
+	utilruntime.Must(clientgoscheme.AddToScheme(scheme))
+	utilruntime.Must(v1alpha1.AddToScheme(scheme))
+	env := &envtest.Environment{
+		CRDDirectoryPaths:     []string{filepath.Join(Root(), "config", "crd", "bases")},
+		ErrorIfCRDPathMissing: true,
+	}
+	config, err := env.Start()
+	if err != nil {
+		return nil, fmt.Errorf("starting an API server (is KUBEBUILDER_ASSETS set? run `make test`): %w", err)
+	}
+	config.QPS, config.Burst = -1, -1
+	c := &Cluster{Config: config, Scheme: scheme, env: env}
+	if c.Client, err = client.New(config, client.Options{Scheme: scheme}); err != nil {
+		return nil, errors.Join(err, env.Stop())
+	}
+	return c, nil
+}
+
+// Stop stops the API server.
+func (c *Cluster) Stop() error { return c.env.Stop() }
+
+// Apply creates the objects of a YAML file below the repository's root.
+func (c *Cluster) Apply(ctx context.Context, path string) error {
+	objects, err := Load(filepath.Join(Root(), path))
+	if err != nil {
+		return err
+	}
+	for _, obj := range objects {
+		if err := c.Client.Create(ctx, obj); err != nil {
+			return fmt.Errorf("creating %s of %s: %w", obj.GetName(), path, err)
+		}
+	}
+	return nil
+}
+
+// Load reads the objects of a YAML file.
+func Load(path string) ([]*unstructured.Unstructured, error) {
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return nil, err
+	}
+	var out []*unstructured.Unstructured
+	decoder := yaml.NewYAMLOrJSONDecoder(bytes.NewReader(data), 4096)
+	for {
+		obj := &unstructured.Unstructured{}
+		switch err := decoder.Decode(&obj.Object); {
+		case errors.Is(err, io.EOF):
+			return out, nil
+		case err != nil:
+			return nil, fmt.Errorf("reading %s: %w", path, err)
+		}
+		if len(obj.Object) > 0 {
+			out = append(out, obj)
+		}
+	}
+}
+
+// Root is the repository's root.
+func Root() string {
+	_, file, _, _ := runtime.Caller(0)
+	return filepath.Join(filepath.Dir(file), "..", "..", "..")
+}

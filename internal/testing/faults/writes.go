@@ -1,0 +1,97 @@
+// Package faults makes clients that behave as a network, a crash or a cache
+// that lags would make them.
+package faults
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
+)
+
+// ErrInjected is what a write fails with.
+var ErrInjected = errors.New("injected failure")
+
+// Mode says how a write fails.
+type Mode int
+
+// The ways to fail.
+const (
+	// Refused: the write is not done, and fails.
+	Refused Mode = iota
+	// Unheard: the write is done, and fails all the same, as when the answer is lost.
+	Unheard
+	// Crash: the write is done, and nothing after it is.
+	Crash
+)
+
+// Writes fails one of the writes that go through its client.
+type Writes struct {
+	Mode Mode
+	// FailAt is the number, from 1, of the write that fails; 0 fails none.
+	FailAt int
+	// After is called after each write that was done.
+	After func(verb string, obj client.Object)
+	// Log has what was written, for a test's message.
+	Log []string
+
+	count   int
+	crashed bool
+}
+
+// Hit reports whether the write to fail was reached.
+func (w *Writes) Hit() bool { return w.FailAt > 0 && w.count >= w.FailAt }
+
+// Crashed reports whether a client stands dead until Restart.
+func (w *Writes) Crashed() bool { return w.crashed }
+
+// Restart lets writes through again, as a new process would.
+func (w *Writes) Restart() { w.crashed = false }
+
+// do counts a write, and does it or not.
+func (w *Writes) do(verb string, obj client.Object, write func() error) error {
+	if w.crashed {
+		return fmt.Errorf("the process is dead: %w", ErrInjected)
+	}
+	w.count++
+	w.Log = append(w.Log, fmt.Sprintf("%d %s %T %s", w.count, verb, obj, obj.GetName()))
+	failing := w.count == w.FailAt
+	if failing && w.Mode == Refused {
+		return ErrInjected
+	}
+	err := write()
+	if err == nil && w.After != nil {
+		w.After(verb, obj)
+	}
+	if !failing {
+		return err
+	}
+	w.crashed = w.Mode == Crash
+	return errors.Join(ErrInjected, err)
+}
+
+// Client gives a client whose writes are counted.
+func (w *Writes) Client(c client.WithWatch) client.WithWatch {
+	return interceptor.NewClient(c, interceptor.Funcs{
+		Create: func(ctx context.Context, c client.WithWatch, obj client.Object, opts ...client.CreateOption) error {
+			return w.do("create", obj, func() error { return c.Create(ctx, obj, opts...) })
+		},
+		Update: func(ctx context.Context, c client.WithWatch, obj client.Object, opts ...client.UpdateOption) error {
+			return w.do("update", obj, func() error { return c.Update(ctx, obj, opts...) })
+		},
+		Patch: func(ctx context.Context, c client.WithWatch, obj client.Object, patch client.Patch, opts ...client.PatchOption) error {
+			return w.do("patch", obj, func() error { return c.Patch(ctx, obj, patch, opts...) })
+		},
+		Delete: func(ctx context.Context, c client.WithWatch, obj client.Object, opts ...client.DeleteOption) error {
+			return w.do("delete", obj, func() error { return c.Delete(ctx, obj, opts...) })
+		},
+		SubResourcePatch: func(ctx context.Context, c client.Client, sub string, obj client.Object, patch client.Patch, opts ...client.SubResourcePatchOption) error {
+			return w.do("patch "+sub, obj, func() error { return c.SubResource(sub).Patch(ctx, obj, patch, opts...) })
+		},
+		SubResourceUpdate: func(ctx context.Context, c client.Client, sub string, obj client.Object, opts ...client.SubResourceUpdateOption) error {
+			return w.do("update "+sub, obj, func() error { return c.SubResource(sub).Update(ctx, obj, opts...) })
+		},
+	})
+}

@@ -1,0 +1,74 @@
+package e2e
+
+import (
+	. "github.com/onsi/ginkgo/v2"
+	. "github.com/onsi/gomega"
+
+	"github.com/sampan-dev/sampan/api/v1alpha1"
+)
+
+const box = `
+apiVersion: sampan.dev/v1alpha1
+kind: Sandbox
+metadata: {name: box}
+spec: {}
+`
+
+// inBox runs a task in the named Sandbox.
+func inBox(spec string) string { return spec + "\nsandbox: {sandboxRef: {name: box}}" }
+
+var _ = Describe("A named Sandbox", func() {
+	It("runs two tasks one after the other in the same pod", func() {
+		s := scripted(`
+cases:
+- match: first
+  turns:
+  - toolCalls: [{name: bash, arguments: {command: "echo left by the first > note; until test -e release; do sleep 0.1; done", timeout_seconds: 600}}]
+  - text: First done.
+- match: second
+  turns:
+  - toolCalls: [{name: read_file, arguments: {path: note}}]
+  - expect: left by the first
+    text: Second done.
+`)
+		By("waiting for a Sandbox that is not there yet")
+		s.apply(task("first", inBox("prompt: Be the first.")))
+		s.awaitReason("first", v1alpha1.ReasonSandboxNotFound)
+		s.apply(box)
+		Eventually(func(g Gomega) { g.Expect(s.exec("box", "sandbox", "cat note")).To(ContainSubstring("first")) }).
+			Should(Succeed())
+		uid := s.pod("box").UID
+
+		By("letting the second wait for its turn")
+		s.apply(task("second", inBox("prompt: Be the second.")))
+		s.awaitReason("second", v1alpha1.ReasonSandboxBusy)
+		Consistently(func() string { return outcome(s.get("second")) }).Should(Equal("Unknown SandboxBusy"))
+
+		s.exec("box", "sandbox", "touch release")
+		first, second := s.awaitEnd("first", "True Completed"), s.awaitEnd("second", "True Completed")
+		Expect(first.Status.Result.Message).To(Equal("First done."))
+		Expect(second.Status.Result.Message).To(Equal("Second done."))
+		Expect(second.Status.StartTime.Before(first.Status.CompletionTime)).To(BeFalse())
+		Expect(s.pod("box").UID).To(Equal(uid))
+		Expect(kubectl("-n", s.name, "get", "sandbox", "box", "-o", "jsonpath={.spec.taskRef}")).To(BeEmpty(), "it is given back")
+	})
+
+	It("outlives the tasks that ran in it, also one that is deleted", func() {
+		sleep, argument := sleeper()
+		s := scripted(`
+cases:
+- match: sleep
+  turns:
+  - toolCalls: [{name: bash, arguments: {command: "` + sleep + `", timeout_seconds: 600}}]
+- match: speak
+  turns:
+  - text: I am here.
+`)
+		s.apply(box, task("sleeps", inBox("prompt: Go to sleep.")))
+		awaitRunning(argument)
+		kubectl("-n", s.name, "delete", "agenttask", "sleeps", "--timeout=60s")
+		awaitGone(argument)
+		s.apply(task("speaks", inBox("prompt: Please speak.")))
+		s.awaitEnd("speaks", "True Completed")
+	})
+})

@@ -1,0 +1,134 @@
+package e2e
+
+import (
+	. "github.com/onsi/ginkgo/v2"
+	. "github.com/onsi/gomega"
+	corev1 "k8s.io/api/core/v1"
+
+	"github.com/sampan-dev/sampan/api/v1alpha1"
+	"github.com/sampan-dev/sampan/internal/podspec"
+)
+
+var _ = Describe("A task that loses its pod", func() {
+	// start runs a task whose first attempt hangs in a command.
+	start := func(spec string) (*space, string) {
+		sleep, argument := sleeper()
+		s := scripted(sleepsAtFirst("lost", sleep))
+		s.apply(task("lost", "prompt: Wait.\n"+spec))
+		awaitRunning(argument)
+		// The turns that were finished must not be lost with the pod.
+		Eventually(func(g Gomega) {
+			p := s.get("lost").Status.Progress
+			g.Expect(p.Turns).NotTo(BeNil())
+			g.Expect(*p.Turns).To(BeEquivalentTo(2))
+		}).Should(Succeed())
+		return s, argument
+	}
+
+	DescribeTable("runs again from the start",
+		func(lose func(*space, *corev1.Pod), reason string) {
+			s, argument := start("")
+			lose(s, s.pod("lost-1"))
+			at := s.awaitEnd("lost", "True Completed")
+			awaitGone(argument)
+			Expect(at.Status.Attempt).To(BeEquivalentTo(2))
+			Expect(at.Status.PodName).To(Equal("lost-2"))
+			Expect(at.Status.Attempts).To(HaveLen(1))
+			first := at.Status.Attempts[0]
+			Expect(first.Number).To(BeEquivalentTo(1))
+			Expect(first.PodName).To(Equal("lost-1"))
+			Expect(first.Reason).To(Equal(reason), first.Message)
+			Expect(first.NodeName).NotTo(BeEmpty())
+			Expect(first.StartTime).NotTo(BeNil())
+			Expect(first.CompletionTime).NotTo(BeNil())
+			Expect(*first.Turns).To(BeEquivalentTo(2))
+			Expect(*at.Status.Progress.Turns).To(BeEquivalentTo(5))
+			Expect(s.names("pods", podspec.LabelManagedBy+"=sampan")).To(ConsistOf("pod/lost-2"))
+		},
+		Entry("when it is deleted", func(s *space, pod *corev1.Pod) {
+			kubectl("-n", s.name, "delete", "pod", pod.Name, "--wait=false")
+		}, v1alpha1.ReasonPodLost),
+		Entry("when it is deleted by force", func(s *space, pod *corev1.Pod) {
+			kubectl("-n", s.name, "delete", "pod", pod.Name, "--force", "--grace-period=0", "--wait=false")
+		}, v1alpha1.ReasonPodLost),
+		Entry("when its runner is killed with SIGKILL", func(_ *space, pod *corev1.Pod) { killRunner(pod) },
+			v1alpha1.ReasonRunnerCrashed),
+		Entry("when its sandbox server is killed with SIGKILL", func(_ *space, pod *corev1.Pod) { killSandboxServer(pod) },
+			v1alpha1.ReasonSandboxLost),
+		Entry("when its Sandbox is deleted", func(s *space, _ *corev1.Pod) {
+			kubectl("-n", s.name, "delete", "sandbox", "lost-1", "--wait=false")
+		}, v1alpha1.ReasonPodLost),
+	)
+
+	It("ends when it has had all its attempts", func() {
+		s, argument := start("retry: {maxAttempts: 1}")
+		kubectl("-n", s.name, "delete", "pod", "lost-1", "--wait=false")
+		at := s.awaitEnd("lost", "False PodLost")
+		Expect(at.Status.Attempts).To(HaveLen(1))
+		awaitGone(argument)
+	})
+})
+
+var _ = Describe("While the operator is down", Serial, func() {
+	var s *space
+	BeforeEach(func() {
+		s = scripted(`
+turns:
+- toolCalls: [{name: bash, arguments: {command: "until test -e release; do sleep 0.1; done", timeout_seconds: 600}}]
+- text: Finished alone.
+`)
+		s.apply(task("alone", "prompt: Wait for the sign.\nverify: [{name: sign, command: test -e release}]"))
+		s.awaitReason("alone", v1alpha1.ReasonRunning)
+		scaleOperator("0")
+		DeferCleanup(scaleOperator, "1")
+	})
+
+	// finish lets the run come to its end, all by itself.
+	finish := func() {
+		s.exec("alone-1", "sandbox", "touch release")
+		Eventually(func() corev1.PodPhase { return s.pod("alone-1").Status.Phase }).
+			Should(BeElementOf(corev1.PodSucceeded, corev1.PodFailed))
+		Expect(outcome(s.get("alone"))).To(HavePrefix("Unknown"), "nobody is there to say it")
+	}
+
+	It("a task ends, and its result is there afterwards", func() {
+		finish()
+		Expect(s.get("alone").Status.Result.Reason).To(Equal(v1alpha1.ReasonCompleted))
+		scaleOperator("1")
+		at := s.awaitEnd("alone", "True Completed")
+		Expect(at.Status.Attempt).To(BeEquivalentTo(1))
+		Expect(at.Status.Result.Message).To(Equal("Finished alone."))
+	})
+
+	It("a runner that cannot write the result either leaves it in its last words", func() {
+		kubectl("-n", s.name, "delete", "rolebinding", "sampan-alone-1")
+		finish()
+		Expect(s.get("alone").Status.Result.Reason).To(BeEmpty())
+		scaleOperator("1")
+		at := s.awaitEnd("alone", "True Completed")
+		Expect(at.Status.Attempt).To(BeEquivalentTo(1))
+		Expect(*at.Status.Progress.Turns).To(BeEquivalentTo(2))
+		Expect(at.Status.Result.Verifications).To(HaveLen(1))
+	})
+
+	It("a task whose pod is lost runs again afterwards", func() {
+		kubectl("-n", s.name, "delete", "pod", "alone-1")
+		scaleOperator("1")
+		Eventually(func() int32 { return s.get("alone").Status.Attempt }).Should(BeEquivalentTo(2))
+		Eventually(func(g Gomega) {
+			_, err := tryKubectl("", "-n", s.name, "exec", "alone-2", "-c", "sandbox", "--", "touch", "release")
+			g.Expect(err).NotTo(HaveOccurred())
+		}).Should(Succeed())
+		s.awaitEnd("alone", "True Completed")
+	})
+})
+
+func scaleOperator(replicas string) {
+	GinkgoHelper()
+	kubectl("-n", operatorNamespace, "scale", "deployment/"+operatorDeployment, "--replicas="+replicas)
+	if replicas != "0" {
+		kubectl("-n", operatorNamespace, "rollout", "status", "deployment/"+operatorDeployment, "--timeout=2m")
+		return
+	}
+	kubectl("-n", operatorNamespace, "wait", "--for=delete", "pod", "--selector=app.kubernetes.io/component=manager", "--timeout=2m")
+}
