@@ -1,0 +1,209 @@
+package runner
+
+import (
+	"context"
+	"io/fs"
+	"net/http"
+	"net/http/cgi"
+	"net/http/httptest"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/sampan-dev/sampan/api/v1alpha1"
+)
+
+const (
+	testUser     = "alice"
+	testPassword = "p4ss-w0rd$with'odd\"signs"
+)
+
+// gitOut runs git as a user would and gives what it prints.
+func gitOut(t *testing.T, dir string, args ...string) string {
+	t.Helper()
+	cmd := exec.Command("git", args...)
+	cmd.Dir = dir
+	cmd.Env = append(os.Environ(), "GIT_CONFIG_GLOBAL=/dev/null", "GIT_CONFIG_NOSYSTEM=1",
+		"GIT_AUTHOR_NAME=t", "GIT_AUTHOR_EMAIL=t@example.com", "GIT_COMMITTER_NAME=t", "GIT_COMMITTER_EMAIL=t@example.com")
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		t.Fatalf("git %v: %v\n%s", args, err, out)
+	}
+	return strings.TrimSpace(string(out))
+}
+
+// newOrigin makes a repository with three commits, a branch and a tag.
+func newOrigin(t *testing.T) (root string, commits []string) {
+	t.Helper()
+	root = t.TempDir()
+	dir := filepath.Join(root, "repo.git")
+	if err := os.Mkdir(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	gitOut(t, dir, "init", "--quiet", "--initial-branch=main")
+	for _, text := range []string{"one", "two", "three"} {
+		if err := os.WriteFile(filepath.Join(dir, "file"), []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		gitOut(t, dir, "add", ".")
+		gitOut(t, dir, "commit", "--quiet", "-m", text)
+		commits = append(commits, gitOut(t, dir, "rev-parse", "HEAD"))
+	}
+	gitOut(t, dir, "branch", "older", commits[0])
+	gitOut(t, dir, "tag", "v2", commits[1])
+	gitOut(t, dir, "config", "uploadpack.allowAnySHA1InWant", "true")
+	return root, commits
+}
+
+// serveGit serves the repositories below root over smart HTTP with a password.
+func serveGit(t *testing.T, root string) string {
+	t.Helper()
+	execPath := gitOut(t, root, "--exec-path")
+	backend := &cgi.Handler{
+		Path: filepath.Join(execPath, "git-http-backend"),
+		Env:  []string{"GIT_PROJECT_ROOT=" + root, "GIT_HTTP_EXPORT_ALL=1", "GIT_CONFIG_COUNT=1", "GIT_CONFIG_KEY_0=safe.directory", "GIT_CONFIG_VALUE_0=*"},
+	}
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		user, password, _ := r.BasicAuth()
+		if user != testUser || password != testPassword {
+			w.Header().Set("WWW-Authenticate", `Basic realm="git"`)
+			w.WriteHeader(http.StatusUnauthorized)
+			return
+		}
+		backend.ServeHTTP(w, r)
+	}))
+	t.Cleanup(srv.Close)
+	return srv.URL
+}
+
+func TestCheckout(t *testing.T) {
+	root, commits := newOrigin(t)
+	url := serveGit(t, root) + "/repo.git"
+	for name, tc := range map[string]struct {
+		src    v1alpha1.GitSource
+		head   string
+		branch string
+		depth  string
+	}{
+		"default branch":   {src: v1alpha1.GitSource{URL: url}, head: commits[2], branch: "main", depth: "3"},
+		"branch":           {src: v1alpha1.GitSource{URL: url, Ref: "older"}, head: commits[0], branch: "older", depth: "1"},
+		"tag":              {src: v1alpha1.GitSource{URL: url, Ref: "v2"}, head: commits[1], branch: "HEAD", depth: "2"},
+		"commit":           {src: v1alpha1.GitSource{URL: url, Ref: commits[1]}, head: commits[1], branch: "HEAD", depth: "2"},
+		"depth":            {src: v1alpha1.GitSource{URL: url, Depth: 1}, head: commits[2], branch: "main", depth: "1"},
+		"commit and depth": {src: v1alpha1.GitSource{URL: url, Ref: commits[1], Depth: 1}, head: commits[1], branch: "HEAD", depth: "1"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := t.TempDir()
+			if err := checkout(t.Context(), tc.src, dir, testUser, testPassword); err != nil {
+				t.Fatal(err)
+			}
+			if got := gitOut(t, dir, "rev-parse", "HEAD"); got != tc.head {
+				t.Errorf("HEAD is %s, want %s", got, tc.head)
+			}
+			if got := gitOut(t, dir, "rev-parse", "--abbrev-ref", "HEAD"); got != tc.branch {
+				t.Errorf("branch is %s, want %s", got, tc.branch)
+			}
+			if got := gitOut(t, dir, "rev-list", "--count", "HEAD"); got != tc.depth {
+				t.Errorf("history has %s commits, want %s", got, tc.depth)
+			}
+			if got := gitOut(t, dir, "status", "--porcelain"); got != "" {
+				t.Errorf("the checkout is not clean: %s", got)
+			}
+			assertNoPassword(t, dir)
+			config, err := os.ReadFile(filepath.Join(dir, ".git", "config"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if strings.Contains(string(config), "hooksPath") || strings.Contains(string(config), "credential") {
+				t.Errorf("the clone's own settings were left behind:\n%s", config)
+			}
+		})
+	}
+}
+
+// assertNoPassword looks for the password in every file below dir.
+func assertNoPassword(t *testing.T, dir string) {
+	t.Helper()
+	err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return err
+		}
+		data, err := os.ReadFile(path)
+		if strings.Contains(string(data), testPassword) {
+			t.Errorf("the password is in %s", path)
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestCheckoutErrors(t *testing.T) {
+	root, _ := newOrigin(t)
+	url := serveGit(t, root)
+	for name, tc := range map[string]struct {
+		src      v1alpha1.GitSource
+		password string
+		want     string
+	}{
+		"no such branch":     {v1alpha1.GitSource{URL: url + "/repo.git", Ref: "nowhere"}, testPassword, "Remote branch nowhere not found"},
+		"no such repository": {v1alpha1.GitSource{URL: url + "/other.git"}, testPassword, "not found"},
+		"no password":        {v1alpha1.GitSource{URL: url + "/repo.git"}, "", "could not read Username"},
+		"wrong password":     {v1alpha1.GitSource{URL: url + "/repo.git"}, "wrong", "Authentication failed"},
+		"program transport":  {v1alpha1.GitSource{URL: "ext::sh -c true"}, "", "transport 'ext' not allowed"},
+		"local file":         {v1alpha1.GitSource{URL: "file://" + root + "/repo.git"}, "", "transport 'file' not allowed"},
+		"option as url":      {v1alpha1.GitSource{URL: "--upload-pack=touch /tmp/pwned"}, "", "does not exist"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			err := checkout(t.Context(), tc.src, t.TempDir(), testUser, tc.password)
+			if err == nil || !strings.Contains(err.Error(), tc.want) {
+				t.Errorf("error is %v, want one with %q", err, tc.want)
+			}
+			if err != nil && tc.password != "" && strings.Contains(err.Error(), tc.password) {
+				t.Errorf("the password is in the error: %v", err)
+			}
+		})
+	}
+}
+
+// A server that never answers must not hold up a run that was cancelled.
+func TestCheckoutStops(t *testing.T) {
+	asked := make(chan struct{}, 1)
+	release := make(chan struct{})
+	srv := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, _ *http.Request) {
+		select {
+		case asked <- struct{}{}:
+		default:
+		}
+		<-release
+	}))
+	defer srv.Close()
+	defer close(release)
+	ctx, cancel := context.WithCancelCause(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- checkout(ctx, v1alpha1.GitSource{URL: srv.URL + "/repo.git"}, t.TempDir(), "", "") }()
+	<-asked
+	cancel(errCancelled)
+	select {
+	case err := <-done:
+		if err == nil || !strings.Contains(err.Error(), "Cancelled") {
+			t.Errorf("error is %v, want the cause of the cancellation", err)
+		}
+	case <-time.After(10 * time.Second):
+		t.Fatal("the checkout went on after it was cancelled")
+	}
+}
+
+// A key of a model, or any other variable of the runner, is not git's business.
+func TestGitEnvironment(t *testing.T) {
+	t.Setenv("SAMPAN_KEY_GATEWAY", "canary")
+	for _, kv := range gitEnv(testUser, testPassword) {
+		if strings.Contains(kv, "canary") {
+			t.Errorf("git gets %s", kv)
+		}
+	}
+}

@@ -1,0 +1,228 @@
+package runner
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/shopspring/decimal"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/sampan-dev/sampan/api/v1alpha1"
+	"github.com/sampan-dev/sampan/internal/harness"
+	"github.com/sampan-dev/sampan/internal/harness/llm"
+	"github.com/sampan-dev/sampan/internal/lastwords"
+)
+
+// recorder is an API server that keeps what is applied, and fails the first tries.
+type recorder struct {
+	mu      sync.Mutex
+	applied []v1alpha1.AgentTaskStatus
+	fail    []error
+	got     chan struct{}
+}
+
+func (r *recorder) apply(_ context.Context, _ *v1alpha1.AgentTask, s v1alpha1.AgentTaskStatus) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if len(r.fail) > 0 {
+		err := r.fail[0]
+		r.fail = r.fail[1:]
+		return err
+	}
+	r.applied = append(r.applied, s)
+	select {
+	case r.got <- struct{}{}:
+	default:
+	}
+	return nil
+}
+
+func (r *recorder) all() []v1alpha1.AgentTaskStatus {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.applied
+}
+
+func newTestReporter(t *testing.T, rec *recorder, b base) *reporter {
+	t.Helper()
+	rec.got = make(chan struct{}, 1)
+	return &reporter{
+		task: &v1alpha1.AgentTask{
+			ObjectMeta: metav1.ObjectMeta{Name: "t", Namespace: "ns", UID: "uid-1"},
+			Status:     v1alpha1.AgentTaskStatus{Attempt: 2},
+		},
+		pod: "t-2", base: b, apply: rec.apply, lastWords: filepath.Join(t.TempDir(), "words"),
+		wake: make(chan struct{}, 1), done: make(chan struct{}),
+	}
+}
+
+func readWords(t *testing.T, r *reporter) lastwords.Words {
+	t.Helper()
+	data, err := os.ReadFile(r.lastWords)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(data) > lastwords.MaxBytes {
+		t.Errorf("the last words have %d bytes, kubelet keeps %d", len(data), lastwords.MaxBytes)
+	}
+	var words lastwords.Words
+	if err := json.Unmarshal(data, &words); err != nil {
+		t.Fatal(err)
+	}
+	return words
+}
+
+// Progress comes much faster than it may be written: the first is written at
+// once and those within the interval are not written one by one.
+func TestReporterCoalesces(t *testing.T) {
+	rec := &recorder{}
+	r := newTestReporter(t, rec, base{})
+	ctx, cancel := context.WithCancel(t.Context())
+	go r.run(ctx)
+	r.note(harness.Progress{Turns: 1})
+	select {
+	case <-rec.got:
+	case <-time.After(5 * time.Second):
+		t.Fatal("the first progress was not written")
+	}
+	for i := range 500 {
+		r.note(harness.Progress{Turns: i})
+	}
+	cancel()
+	<-r.done
+	if n := len(rec.all()); n != 1 {
+		t.Errorf("%d statuses were written within the interval, want 1", n)
+	}
+}
+
+func TestFinish(t *testing.T) {
+	code := 1
+	res := harness.Result{
+		Reason: harness.VerificationFailed, Message: strings.Repeat("é", 3000),
+		Verifications: []harness.VerificationResult{
+			{Name: "ok", Passed: true, ExitCode: new(int)},
+			{Name: "tests", ExitCode: &code, Message: strings.Repeat("x", 1000) + "the end"},
+		},
+		Progress:   harness.Progress{Model: "m", Turns: 3, ToolCalls: 4, FailedToolCalls: 1, Activity: "thinking", Usage: llm.Usage{InputTokens: 100, OutputTokens: 20, Estimated: true}, CostUSD: decimal.RequireFromString("0.0003")},
+		Transcript: harness.TranscriptSummary{Events: 9, Bytes: 1000, Digest: "sha256:" + strings.Repeat("a", 64)},
+	}
+	rec := &recorder{fail: []error{errors.New("connection refused"), apierrors.NewServiceUnavailable("starting")}}
+	r := newTestReporter(t, rec, base{turns: 10, input: 1000, cost: decimal.RequireFromString("0.5")})
+	if err := r.finish(t.Context(), res, string(res.Reason)); err != nil {
+		t.Fatal(err)
+	}
+	if len(rec.all()) != 1 {
+		t.Fatalf("%d statuses were written, want the result once, after two failures", len(rec.all()))
+	}
+	got := rec.all()[0]
+	want := v1alpha1.TaskProgress{
+		Model: "m", Turns: new(int32(13)), ToolCalls: new(int32(4)), FailedToolCalls: new(int32(1)),
+		Usage: v1alpha1.TaskUsage{InputTokens: new(int64(1100)), CachedInputTokens: new(int64(0)), OutputTokens: new(int64(20)), CostUSD: "0.5003", Accuracy: v1alpha1.UsageEstimated},
+	}
+	if diff := cmp.Diff(want, got.Progress); diff != "" {
+		t.Errorf("progress (-want +got):\n%s", diff)
+	}
+	if got.Result.Attempt != 2 || got.Result.Reason != "VerificationFailed" || len(got.Result.Message) > maxResultMessage {
+		t.Errorf("result is %+v", got.Result)
+	}
+	if diff := cmp.Diff([]v1alpha1.TruncatedField{v1alpha1.TruncatedMessage, v1alpha1.TruncatedVerifications}, got.Result.Truncated); diff != "" {
+		t.Errorf("truncated (-want +got):\n%s", diff)
+	}
+	if m := got.Result.Verifications[1].Message; !strings.HasSuffix(m, "the end") || len(m) > maxVerificationMessage {
+		t.Errorf("the verification's message is %q, want the end of its output", m)
+	}
+	if got.Transcript.URI != "/api/v1/namespaces/ns/pods/t-2/log?container=runner" {
+		t.Errorf("transcript is at %s", got.Transcript.URI)
+	}
+	words := readWords(t, r)
+	if words.TaskUID != "uid-1" || words.Result.Attempt != 2 || *words.Progress.Turns != 13 || *words.Transcript.Events != 9 {
+		t.Errorf("last words are %+v", words)
+	}
+}
+
+// An answer that cannot change is not asked for again, and the last words stay.
+func TestFinishGivesUp(t *testing.T) {
+	gone := apierrors.NewForbidden(v1alpha1.GroupVersion.WithResource("agenttasks").GroupResource(), "t", errors.New("another pod"))
+	rec := &recorder{fail: []error{gone}}
+	r := newTestReporter(t, rec, base{})
+	if err := r.finish(t.Context(), harness.Result{Reason: harness.Completed, Message: "Done."}, "Completed"); !apierrors.IsForbidden(err) {
+		t.Errorf("error is %v, want the refusal", err)
+	}
+	if len(rec.all()) != 0 {
+		t.Error("it was tried again")
+	}
+	if words := readWords(t, r); words.Result.Reason != "Completed" {
+		t.Errorf("last words are %+v", words)
+	}
+}
+
+// The worst valid result still fits: quotes and control characters grow when encoded.
+func TestLastWordsFit(t *testing.T) {
+	res := harness.Result{Reason: harness.MaxTurns, Message: strings.Repeat("\x01\"", 4000)}
+	for range 16 {
+		res.Verifications = append(res.Verifications, harness.VerificationResult{
+			Name: strings.Repeat("n", 62) + string(rune('a'+len(res.Verifications))), Message: strings.Repeat("\x02", 300),
+		})
+	}
+	rec := &recorder{}
+	r := newTestReporter(t, rec, base{})
+	if err := r.finish(t.Context(), res, "MaxTurns"); err != nil {
+		t.Fatal(err)
+	}
+	if words := readWords(t, r); words.Result.Reason != "MaxTurns" || len(words.Result.Verifications) != 16 {
+		t.Errorf("last words are %+v", words)
+	}
+}
+
+func TestRemaining(t *testing.T) {
+	b := base{input: 100, output: 50, cost: decimal.RequireFromString("0.40")}
+	for name, tc := range map[string]struct {
+		limits harness.Limits
+		want   harness.Limits
+		usedUp string
+	}{
+		"no limits":      {},
+		"tokens left":    {limits: harness.Limits{InputTokens: 150, OutputTokens: 51}, want: harness.Limits{InputTokens: 50, OutputTokens: 1}},
+		"input used up":  {limits: harness.Limits{InputTokens: 100}, usedUp: "inputTokens"},
+		"output used up": {limits: harness.Limits{OutputTokens: 20}, want: harness.Limits{OutputTokens: -30}, usedUp: "outputTokens"},
+		"money left":     {limits: harness.Limits{CostUSD: decimal.RequireFromString("0.50")}, want: harness.Limits{CostUSD: decimal.RequireFromString("0.1")}},
+		"money used up":  {limits: harness.Limits{CostUSD: decimal.RequireFromString("0.40")}, usedUp: "costUSD"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			got := tc.limits
+			if usedUp := b.remaining(&got); usedUp != tc.usedUp {
+				t.Errorf("used up is %q, want %q", usedUp, tc.usedUp)
+			}
+			if diff := cmp.Diff(tc.want, got, cmp.Comparer(decimal.Decimal.Equal)); diff != "" {
+				t.Errorf("limits (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+// What the status says of a stop depends on who asked for it.
+func TestReasonOf(t *testing.T) {
+	for want, cause := range map[string]error{
+		v1alpha1.ReasonSuspended: errSuspended, v1alpha1.ReasonCancelled: errCancelled,
+		v1alpha1.ReasonInterrupted: harness.ErrCancelled,
+	} {
+		ctx, cancel := context.WithCancelCause(t.Context())
+		cancel(cause)
+		if got := reasonOf(ctx, harness.Result{Reason: harness.Cancelled}); got != want {
+			t.Errorf("%v gives %s, want %s", cause, got, want)
+		}
+		if got := reasonOf(ctx, harness.Result{Reason: harness.Completed}); got != v1alpha1.ReasonCompleted {
+			t.Errorf("a run that completed as it was stopped gives %s", got)
+		}
+	}
+}
+
