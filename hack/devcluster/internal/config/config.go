@@ -49,15 +49,27 @@ type Values struct {
 	Upstream string
 }
 
-// The folders below State. Containers in user namespaces must pass through
-// ContainerdRoot and its parents.
-func (v Values) Config() string         { return filepath.Join(v.State, "config") }
-func (v Values) PKI() string            { return filepath.Join(v.State, "pki") }
-func (v Values) Logs() string           { return filepath.Join(v.State, "logs") }
-func (v Values) PodLogs() string        { return filepath.Join(v.State, "logs", "pods") }
+// Config is the folder of rendered configuration files.
+func (v Values) Config() string { return filepath.Join(v.State, "config") }
+
+// PKI is the folder of keys and certificates.
+func (v Values) PKI() string { return filepath.Join(v.State, "pki") }
+
+// Logs is the folder of the components' logs.
+func (v Values) Logs() string { return filepath.Join(v.State, "logs") }
+
+// PodLogs is the folder of pods' logs.
+func (v Values) PodLogs() string { return filepath.Join(v.State, "logs", "pods") }
+
+// ContainerdRoot is containerd's; containers in user namespaces must pass through
+// it and its parents.
 func (v Values) ContainerdRoot() string { return filepath.Join(v.State, "containerd") }
-func (v Values) Kubeconfig() string     { return filepath.Join(v.State, "kubeconfig") }
-func (v Values) CNIData() string        { return filepath.Join(v.State, "cni", "networks") }
+
+// Kubeconfig is the administrator's.
+func (v Values) Kubeconfig() string { return filepath.Join(v.State, "kubeconfig") }
+
+// CNIData is where addresses that are taken are kept.
+func (v Values) CNIData() string { return filepath.Join(v.State, "cni", "networks") }
 
 // ContainerdSocket is where containerd is reached from outside of the mount
 // namespace in which it runs; inside, the same folder is /run/containerd.

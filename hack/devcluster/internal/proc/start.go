@@ -34,6 +34,7 @@ func Start(c Command) (Identity, error) {
 	}
 	defer func() { _ = log.Close() }()
 
+	//nolint:noctx // it is meant to outlive this program, so no context may end it
 	cmd := exec.Command("/bin/sh", append([]string{"-c", joinThenExec, c.CgroupProcs, c.Path}, c.Args...)...)
 	cmd.Env = c.Env
 	cmd.Dir = c.Dir
