@@ -9,13 +9,16 @@ import (
 	"path/filepath"
 	"time"
 
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/fields"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/serializer"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/watch"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/cache"
+	watchtools "k8s.io/client-go/tools/watch"
 
 	"github.com/sampan-dev/sampan/api/v1alpha1"
 	"github.com/sampan-dev/sampan/internal/podspec"
@@ -64,25 +67,66 @@ func apiFor(config *rest.Config, namespace string) (*api, error) {
 	return &api{rest: client, namespace: namespace}, nil
 }
 
-// follow calls changed with an object whenever it changes, first with how it is
-// now, until ctx ends. A broken connection is mended by itself; changed is
-// called with nil when the object is deleted.
-func follow[T runtime.Object](ctx context.Context, a *api, resource, name string, example T, changed func(*T)) {
-	lw := cache.NewListWatchFromClient(a.rest, resource, a.namespace, fields.OneTermEqualSelector("metadata.name", name))
-	_, controller := cache.NewInformerWithOptions(cache.InformerOptions{
-		ListerWatcher: lw, ObjectType: example,
-		Handler: cache.ResourceEventHandlerFuncs{
-			AddFunc:    func(obj any) { deliver(obj, changed) },
-			UpdateFunc: func(_, obj any) { deliver(obj, changed) },
-			DeleteFunc: func(any) { changed(nil) },
-		},
-	})
-	controller.RunWithContext(ctx)
+// object is a pointer to an API object.
+type object[T any] interface {
+	*T
+	runtime.Object
+	GetResourceVersion() string
 }
 
-func deliver[T any](obj any, changed func(*T)) {
-	if v, ok := obj.(T); ok {
-		changed(&v)
+// follow calls changed with an object as it is now and whenever it changes, and
+// with nil when it is not there, until ctx ends. It begins with a plain get: a
+// list or an informer would wait for the API server's cache to catch up, which
+// takes up to 100 ms of every start.
+func follow[T any, P object[T]](ctx context.Context, a *api, resource, name string, changed func(P)) {
+	for ctx.Err() == nil {
+		version := ""
+		obj, err := get[T, P](ctx, a, resource, name)
+		switch {
+		case err == nil:
+			version = obj.GetResourceVersion()
+			changed(obj)
+		case apierrors.IsNotFound(err):
+			changed(nil)
+		}
+		if version != "" {
+			watchFrom(ctx, a, resource, name, version, changed)
+		}
+		// Whatever ended the watch, the next look begins with a get.
+		select {
+		case <-ctx.Done():
+		case <-time.After(followInterval):
+		}
+	}
+}
+
+// followInterval is the pause before a broken watch is begun anew.
+const followInterval = time.Second
+
+func get[T any, P object[T]](ctx context.Context, a *api, resource, name string) (P, error) {
+	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	defer cancel()
+	obj := P(new(T))
+	err := a.rest.Get().Namespace(a.namespace).Resource(resource).Name(name).Do(ctx).Into(obj)
+	return obj, err
+}
+
+// watchFrom watches until the API server can no longer continue from where we are.
+func watchFrom[T any, P object[T]](ctx context.Context, a *api, resource, name, version string, changed func(P)) {
+	lw := cache.NewListWatchFromClient(a.rest, resource, a.namespace, fields.OneTermEqualSelector("metadata.name", name))
+	w, err := watchtools.NewRetryWatcherWithContext(ctx, version, lw)
+	if err != nil {
+		return
+	}
+	defer w.Stop()
+	for ev := range w.ResultChan() {
+		obj, ok := ev.Object.(P)
+		switch {
+		case ev.Type == watch.Deleted:
+			changed(nil)
+		case ok && (ev.Type == watch.Added || ev.Type == watch.Modified):
+			changed(obj)
+		}
 	}
 }
 

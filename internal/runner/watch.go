@@ -14,9 +14,9 @@ type watcher struct {
 
 func newWatcher(ctx context.Context, p *Pod) *watcher {
 	w := &watcher{pod: p, sandboxes: make(chan *v1alpha1.Sandbox, 1)}
-	go follow(ctx, p.api, "sandboxes", p.sandbox, &v1alpha1.Sandbox{}, func(sb **v1alpha1.Sandbox) {
+	go follow(ctx, p.api, "sandboxes", p.sandbox, func(sb *v1alpha1.Sandbox) {
 		if sb != nil {
-			replace(w.sandboxes, *sb)
+			replace(w.sandboxes, sb)
 		}
 	})
 	return w
@@ -51,16 +51,16 @@ func (w *watcher) claimed(ctx context.Context, last v1alpha1.TaskReference) (*v1
 func (w *watcher) task(ctx context.Context, ref v1alpha1.TaskReference, cancel context.CancelCauseFunc) (*v1alpha1.AgentTask, error) {
 	started := make(chan *v1alpha1.AgentTask, 1)
 	ours := false
-	go follow(ctx, w.pod.api, "agenttasks", ref.Name, &v1alpha1.AgentTask{}, func(at **v1alpha1.AgentTask) {
+	go follow(ctx, w.pod.api, "agenttasks", ref.Name, func(at *v1alpha1.AgentTask) {
 		switch {
-		case at == nil || string((*at).UID) != ref.UID || (*at).Status.Attempt > ref.Attempt:
+		case at == nil || string(at.UID) != ref.UID || at.Status.Attempt > ref.Attempt:
 			cancel(errFenced)
-		case (*at).Status.Attempt == ref.Attempt && (*at).Status.PodName == w.pod.name:
+		case at.Status.Attempt == ref.Attempt && at.Status.PodName == w.pod.name:
 			if !ours {
 				ours = true
-				started <- *at
+				started <- at
 			}
-			cancelIfAsked(*at, cancel)
+			cancelIfAsked(at, cancel)
 		case ours:
 			cancel(errFenced)
 		}
