@@ -119,6 +119,12 @@ func (p *Pod) runTask(ctx context.Context, w *watcher, sb *v1alpha1.Sandbox) (ha
 	if err != nil {
 		return harness.Result{Reason: harness.Internal}, err
 	}
+	ticker := time.NewTicker(contactInterval)
+	defer ticker.Stop()
+	go keepContact(ctx, func(ctx context.Context) error {
+		_, err := get[v1alpha1.Sandbox](ctx, p.api, "sandboxes", p.sandbox)
+		return err
+	}, ticker.C, cancel)
 	rep := newReporter(p.api, task, p.name, b)
 	reporting, stop := context.WithCancel(context.WithoutCancel(ctx))
 	go rep.run(reporting)

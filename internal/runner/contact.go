@@ -1,0 +1,43 @@
+package runner
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+
+	"github.com/sampan-dev/sampan/internal/harness"
+)
+
+const (
+	// contactInterval is how often a runner makes sure that it still reaches the
+	// API server: a broken watch by itself says nothing.
+	contactInterval = time.Minute
+	// contactLost is how long a runner goes on without. It is well below the
+	// five minutes after which Kubernetes evicts the pods of a node that does
+	// not answer, and the operator starts another attempt.
+	contactLost = 3 * time.Minute
+)
+
+// errCutOff ends a run on a node that is cut off: another runner may soon take over.
+var errCutOff = fmt.Errorf("the API server could not be reached for %s: %w", contactLost, harness.ErrCancelled)
+
+// keepContact cancels the run when the API server was out of reach for too
+// long. Any answer is contact, also a refusal.
+func keepContact(ctx context.Context, ask func(context.Context) error, ticks <-chan time.Time, cancel context.CancelCauseFunc) {
+	missed := 0
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticks:
+		}
+		if err := ask(ctx); err == nil || apierrors.ReasonForError(err) != "" {
+			missed = 0
+		} else if missed++; missed >= int(contactLost/contactInterval) {
+			cancel(errCutOff)
+			return
+		}
+	}
+}
