@@ -23,7 +23,7 @@ import (
 const (
 	sandboxTimeout = 60 * time.Second
 	// shutdownTimeout bounds the sandbox's farewell; kubelet ends it after that.
-	shutdownTimeout = 5 * time.Second
+	shutdownTimeout = 15 * time.Second
 )
 
 // Causes of a run's end that come from outside of it.
@@ -86,7 +86,7 @@ func (p *Pod) Run(ctx context.Context) (int, error) {
 		if !oneShot(sb) && ctx.Err() == nil {
 			continue
 		}
-		return res.Reason.ExitCode(), errors.Join(err, p.shutdown(ctx, sb))
+		return res.Reason.ExitCode(), errors.Join(err, p.shutdown(ctx, sb, res.Reason))
 	}
 }
 
@@ -96,13 +96,20 @@ func oneShot(sb *v1alpha1.Sandbox) bool {
 }
 
 // shutdown ends the sandbox container of a Sandbox that has done its task, so
-// that the pod ends and its log stays.
-func (p *Pod) shutdown(ctx context.Context, sb *v1alpha1.Sandbox) error {
+// that the pod ends and its log stays. A run can be over before the sandbox's
+// server is there: it is waited for, unless the pod is going away anyway.
+func (p *Pod) shutdown(ctx context.Context, sb *v1alpha1.Sandbox, end harness.End) error {
 	if !oneShot(sb) {
 		return nil
 	}
+	going := ctx.Err() != nil || end == harness.SandboxLost
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), shutdownTimeout)
 	defer cancel()
+	if !going {
+		if err := p.exec.WaitReady(ctx); err != nil {
+			return err
+		}
+	}
 	return p.exec.Shutdown(ctx)
 }
 
@@ -147,14 +154,20 @@ func (p *Pod) drive(ctx context.Context, sb *v1alpha1.Sandbox, at *v1alpha1.Agen
 	if usedUp := rep.base.remaining(&task.Limits); usedUp != "" {
 		return failed(harness.BudgetExceeded, fmt.Errorf("limits.%s was used up by earlier attempts", usedUp)), v1alpha1.ReasonBudgetExceeded
 	}
-	if res, reason := p.prepare(ctx, sb); reason != "" {
-		return res, reason
+	fresh, err := p.prepare(ctx, sb)
+	switch {
+	case ctx.Err() != nil:
+		res := failed(harness.Cancelled, context.Cause(ctx))
+		return res, reasonOf(ctx, res)
+	case err != nil:
+		return failed(harness.Internal, err), v1alpha1.ReasonWorkspaceFailed
 	}
+	exec, own := p.executors(ctx, fresh)
 	w, err := transcript.Create(p.transcriptPath(at), transcript.Options{Tee: os.Stdout, Secrets: p.secrets})
 	if err != nil {
 		return failed(harness.Internal, err), v1alpha1.ReasonInternal
 	}
-	tools, err := toolSet(p.exec, task)
+	tools, err := toolSet(exec, task)
 	if err != nil {
 		return failed(harness.Internal, errors.Join(err, w.Close())), v1alpha1.ReasonInternal
 	}
@@ -162,7 +175,7 @@ func (p *Pod) drive(ctx context.Context, sb *v1alpha1.Sandbox, at *v1alpha1.Agen
 		return filepath.Join(podspec.InputDir, podspec.ScriptFile(m.Name))
 	}}
 	res := harness.Run(ctx, harness.Config{
-		Task: task, Tools: tools, Executor: p.exec, Transcript: w, Progress: rep.note,
+		Task: task, Tools: tools, Executor: own, Transcript: w, Progress: rep.note,
 		Models: &harness.RegistryRouter{
 			Registry: p.registry, Selector: selectorOf(at), Connect: conn.connect,
 			Need: models.Need{Scopes: p.scopes, Priced: !task.Limits.CostUSD.IsZero()},
@@ -170,6 +183,9 @@ func (p *Pod) drive(ctx context.Context, sb *v1alpha1.Sandbox, at *v1alpha1.Agen
 	})
 	if err := w.Close(); err != nil && res.Reason == harness.Completed {
 		return failed(harness.Internal, fmt.Errorf("closing the transcript: %w", err)), v1alpha1.ReasonInternal
+	}
+	if res.Reason == harness.SandboxLost && errors.Is(exec.failure(), client.ErrProtocolMismatch) {
+		return res, v1alpha1.ReasonProtocolMismatch
 	}
 	return res, reasonOf(ctx, res)
 }
@@ -215,33 +231,28 @@ func (p *Pod) taskFor(at *v1alpha1.AgentTask) (harness.Task, error) {
 	return task, err
 }
 
-// prepare waits for the sandbox server and checks out the workspace, once per
-// pod: after tools have run, git is not trusted there any more.
-func (p *Pod) prepare(ctx context.Context, sb *v1alpha1.Sandbox) (harness.Result, string) {
-	ready, cancel := context.WithTimeoutCause(ctx, sandboxTimeout, errors.New("the sandbox server did not answer in time"))
-	defer cancel()
-	if err := p.exec.WaitReady(ready); err != nil {
-		switch {
-		case errors.Is(err, client.ErrProtocolMismatch):
-			return failed(harness.SandboxLost, err), v1alpha1.ReasonProtocolMismatch
-		case ctx.Err() != nil:
-			res := failed(harness.Cancelled, context.Cause(ctx))
-			return res, reasonOf(ctx, res)
-		}
-		return failed(harness.SandboxLost, err), v1alpha1.ReasonSandboxLost
+// prepare checks out the workspace, once per pod: after tools have run, git is
+// not trusted there any more. It reports whether no tool can have run yet.
+func (p *Pod) prepare(ctx context.Context, sb *v1alpha1.Sandbox) (fresh bool, err error) {
+	if p.prepared {
+		return false, nil
 	}
-	src := sb.Spec.Template.Workspace.Git
-	if p.prepared || src.URL == "" {
-		p.prepared = true
-		return harness.Result{}, ""
+	if src := sb.Spec.Template.Workspace.Git; src.URL != "" {
+		err = checkout(ctx, src, podspec.WorkspaceDir, os.Getenv(podspec.EnvGitUsername), os.Getenv(podspec.EnvGitPassword))
 	}
-	if err := checkout(ctx, src, podspec.WorkspaceDir, os.Getenv(podspec.EnvGitUsername), os.Getenv(podspec.EnvGitPassword)); err != nil {
-		if ctx.Err() != nil {
-			res := failed(harness.Cancelled, err)
-			return res, reasonOf(ctx, res)
-		}
-		return failed(harness.Internal, err), v1alpha1.ReasonWorkspaceFailed
+	p.prepared = err == nil
+	return p.prepared, err
+}
+
+// executors are the sandbox for the tools, and for the loop itself.
+func (p *Pod) executors(ctx context.Context, fresh bool) (*starting, harness.Executor) {
+	tools := start(ctx, p.exec, func(ctx context.Context) error {
+		ctx, cancel := context.WithTimeoutCause(ctx, sandboxTimeout, errors.New("the sandbox server did not answer in time"))
+		defer cancel()
+		return p.exec.WaitReady(ctx)
+	})
+	if fresh {
+		return tools, &untouched{starting: tools, dir: podspec.WorkspaceDir}
 	}
-	p.prepared = true
-	return harness.Result{}, ""
+	return tools, tools
 }

@@ -140,7 +140,7 @@ func TestFinish(t *testing.T) {
 	if m := got.Result.Verifications[1].Message; !strings.HasSuffix(m, "the end") || len(m) > maxVerificationMessage {
 		t.Errorf("the verification's message is %q, want the end of its output", m)
 	}
-	if got.Transcript.URI != "/api/v1/namespaces/ns/pods/t-2/log?container=runner" {
+	if got.Transcript.URI != "/api/v1/namespaces/ns/pods/t-2/log?container=runner&limitBytes=1000" {
 		t.Errorf("transcript is at %s", got.Transcript.URI)
 	}
 	words := readWords(t, r)
@@ -225,4 +225,3 @@ func TestReasonOf(t *testing.T) {
 		}
 	}
 }
-

@@ -112,12 +112,15 @@ func resultOf(attempt int32, res harness.Result, reason string) v1alpha1.TaskRes
 	return out
 }
 
-// transcriptOf points at the runner's log, which is the transcript, byte for byte.
+// transcriptOf points at the runner's log, which is the transcript, byte for
+// byte. The limit leaves out what came after those bytes: later events, and what
+// a runner that could not report said on stderr, which is in the same log.
 func transcriptOf(namespace, pod string, t harness.TranscriptSummary) v1alpha1.TranscriptStatus {
-	return v1alpha1.TranscriptStatus{
-		URI:    fmt.Sprintf("/api/v1/namespaces/%s/pods/%s/log?container=%s", namespace, pod, podspec.RunnerContainer),
-		Events: new(t.Events), Bytes: new(t.Bytes), Digest: t.Digest,
+	uri := fmt.Sprintf("/api/v1/namespaces/%s/pods/%s/log?container=%s", namespace, pod, podspec.RunnerContainer)
+	if t.Bytes > 0 {
+		uri += fmt.Sprintf("&limitBytes=%d", t.Bytes)
 	}
+	return v1alpha1.TranscriptStatus{URI: uri, Events: new(t.Events), Bytes: new(t.Bytes), Digest: t.Digest}
 }
 
 func value[T int32 | int64](p *T) T {
