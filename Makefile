@@ -126,7 +126,7 @@ bench: bench-harness bench-start ## Run all benchmarks.
 
 .PHONY: bench-harness
 bench-harness: ## Measure the loop and the sandbox server, beside a floor in the same run.
-	go test -run '^$$' -bench . -benchtime 2s ./internal/harness/... ./internal/sandboxd/...
+	go run ./test/bench-harness
 
 .PHONY: bench-start
 bench-start: cluster deploy ## Measure AgentTask create to first model request, beside the floor of a bare pod.

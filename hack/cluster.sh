@@ -67,6 +67,7 @@ undeploy() {
   if kubectl get crd agenttasks.sampan.dev >/dev/null 2>&1; then
     kubectl delete agenttasks,sandboxes --all --all-namespaces --timeout=120s
   fi
+  kubectl delete serviceaccounts,rolebindings --all-namespaces --selector app.kubernetes.io/managed-by=sampan --ignore-not-found
   kubectl delete --ignore-not-found -k config/default
 }
 

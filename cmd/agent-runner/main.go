@@ -99,14 +99,12 @@ func group(cmd *cobra.Command, children ...*cobra.Command) *cobra.Command {
 	return cmd
 }
 
-// exactArgs is cobra's, with an error that counts as wrong usage.
-func exactArgs(n int) cobra.PositionalArgs {
-	return func(cmd *cobra.Command, args []string) error {
-		if err := cobra.ExactArgs(n)(cmd, args); err != nil {
-			return usageError{fmt.Errorf("%w; usage: %s", err, cmd.UseLine())}
-		}
-		return nil
+// oneArg wants the one argument that the usage line names.
+func oneArg(cmd *cobra.Command, args []string) error {
+	if len(args) != 1 {
+		return usageError{fmt.Errorf("got %d arguments, want one; usage: %s", len(args), cmd.UseLine())}
 	}
+	return nil
 }
 
 // noArgs is cobra's, with an error that counts as wrong usage.

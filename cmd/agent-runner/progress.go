@@ -57,7 +57,7 @@ func (p *progressPrinter) print(pr harness.Progress) {
 	}
 	p.last = pr.Activity
 	turn := pr.Turns
-	if pr.Activity == "thinking" || turn == 0 {
+	if pr.Activity == "thinking" || strings.HasPrefix(pr.Activity, "waiting") || turn == 0 {
 		turn++ // the call that is under way
 	}
 	activity := pr.Activity

@@ -5,9 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"runtime/pprof"
 	"slices"
 
+	"github.com/go-logr/logr"
 	"github.com/spf13/cobra"
+	"k8s.io/klog/v2"
 
 	"github.com/sampan-dev/sampan/internal/harness"
 	"github.com/sampan-dev/sampan/internal/models"
@@ -19,6 +22,8 @@ type runFlags struct {
 	output    string
 	quiet     bool
 	inCluster bool
+	// cpuProfile is for those who work on the harness.
+	cpuProfile string
 }
 
 const runLong = `Run an AgentTask.
@@ -72,6 +77,8 @@ func runCommand(code *int) *cobra.Command {
 	flags.StringVar(&f.local.PromptFile, "prompt-file", "", "take the prompt from a file")
 	flags.StringVarP(&f.output, "output", "o", "text", "how to print the result: text, json or yaml")
 	flags.BoolVarP(&f.quiet, "quiet", "q", false, "print no progress")
+	flags.StringVar(&f.cpuProfile, "cpu-profile", "", "file for a CPU profile of the run")
+	cobra.CheckErr(flags.MarkHidden("cpu-profile"))
 	flags.BoolVar(&f.inCluster, "in-cluster", false, "run as the runner container of a Sandbox's pod")
 	cobra.CheckErr(cmd.RegisterFlagCompletionFunc("output", cobra.FixedCompletions(outputFormats, cobra.ShellCompDirectiveNoFileComp)))
 	for _, name := range []string{"task", "registry"} {
@@ -88,6 +95,11 @@ func (f *runFlags) run(cmd *cobra.Command, code *int) error {
 	if err := f.check(); err != nil {
 		return err
 	}
+	stopProfile, err := f.profile()
+	if err != nil {
+		return err
+	}
+	defer stopProfile()
 	p := newProgressPrinter(os.Stderr, f.quiet)
 	wrapUp := make(chan struct{})
 	ctx, stop := onSignals(cmd.Context(), func() {
@@ -108,9 +120,30 @@ func (f *runFlags) run(cmd *cobra.Command, code *int) error {
 	return errors.Join(err, printResult(cmd.OutOrStdout(), f.output, res, path))
 }
 
+// profile begins the CPU profile that was asked for.
+func (f *runFlags) profile() (stop func(), err error) {
+	if f.cpuProfile == "" {
+		return func() {}, nil
+	}
+	out, err := os.Create(f.cpuProfile)
+	if err != nil {
+		return nil, usageError{err}
+	}
+	if err := pprof.StartCPUProfile(out); err != nil {
+		return nil, errors.Join(err, out.Close())
+	}
+	return func() {
+		pprof.StopCPUProfile()
+		_ = out.Close() // a profile that is cut is seen when it is read
+	}, nil
+}
+
 func runInCluster(ctx context.Context, code *int) error {
 	ctx, stop := stopOnSignal(ctx)
 	defer stop()
+	// A container has one log, and in it the transcript must not be broken by
+	// what the Kubernetes client has to say.
+	klog.SetLogger(logr.Discard())
 	pod, err := runner.NewPod()
 	if err != nil {
 		return err

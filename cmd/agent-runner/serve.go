@@ -57,7 +57,7 @@ func modelsCommand() *cobra.Command {
 	return group(&cobra.Command{Use: "models", Short: "Work with a model registry"}, &cobra.Command{
 		Use:   "validate FILE",
 		Short: "Check a registry document",
-		Args:  exactArgs(1),
+		Args:  oneArg,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			reg, err := runner.LoadRegistry(args[0])
 			if err != nil {

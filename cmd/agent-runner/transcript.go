@@ -1,19 +1,27 @@
 package main
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
+	"slices"
+	"strings"
+	"text/tabwriter"
+	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/sampan-dev/sampan/internal/harness/transcript"
+	"github.com/sampan-dev/sampan/internal/models"
 	"github.com/sampan-dev/sampan/internal/runner"
 )
 
 func transcriptCommand() *cobra.Command {
 	return group(&cobra.Command{Use: "transcript", Short: "Read and check transcripts"},
-		transcriptShowCommand(), transcriptVerifyCommand())
+		transcriptShowCommand(), transcriptVerifyCommand(), transcriptStatsCommand())
 }
 
 func transcriptShowCommand() *cobra.Command {
@@ -21,18 +29,52 @@ func transcriptShowCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "show FILE",
 		Short: "Print a transcript as a conversation",
-		Long:  "Print a transcript as a conversation. Use - for standard input, which is followed until it ends.",
+		Long: `Print a transcript as a conversation. Use - for standard input, which is read
+until it ends. --follow prints what is added to a file until the run has ended.`,
 		Example: `  agent-runner transcript show run.jsonl
+  agent-runner transcript show --follow run.jsonl
   kubectl logs -f mend-1 -c runner | agent-runner transcript show -`,
-		Args: exactArgs(1),
+		Args: oneArg,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			show.W = cmd.OutOrStdout()
-			return withInput(cmd, args[0], show.Copy)
+			ctx, stop := stopOnSignal(cmd.Context())
+			defer stop()
+			return withInput(cmd, args[0], func(r io.Reader) error {
+				if show.Follow && args[0] != "-" {
+					r = &follower{ctx: ctx, r: r}
+				}
+				return show.Copy(r)
+			})
 		},
 	}
 	cmd.Flags().BoolVar(&show.Full, "full", false, "print long texts whole")
 	cmd.Flags().IntVar(&show.Turn, "turn", 0, "print one turn only")
+	cmd.Flags().BoolVarP(&show.Follow, "follow", "f", false, "go on until the run has ended")
 	return cmd
+}
+
+// followPoll is how often a file is looked at for more.
+const followPoll = 100 * time.Millisecond
+
+// follower waits at the end of a file for more, until ctx ends.
+type follower struct {
+	ctx context.Context
+	r   io.Reader
+}
+
+// Read implements io.Reader.
+func (f *follower) Read(p []byte) (int, error) {
+	for {
+		n, err := f.r.Read(p)
+		if n > 0 || !errors.Is(err, io.EOF) {
+			return n, err
+		}
+		select {
+		case <-f.ctx.Done():
+			return 0, io.EOF
+		case <-time.After(followPoll):
+		}
+	}
 }
 
 func transcriptVerifyCommand() *cobra.Command {
@@ -42,7 +84,7 @@ func transcriptVerifyCommand() *cobra.Command {
 		Long: `Check that a transcript is whole and unchanged: every line names the hash of the
 one before. Use - for standard input. A transcript that was rewritten as a whole
 passes too: compare the digest with status.transcript.digest of the AgentTask.`,
-		Args: exactArgs(1),
+		Args: oneArg,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return withInput(cmd, args[0], func(r io.Reader) error {
 				report, err := transcript.Verify(r)
@@ -62,6 +104,92 @@ passes too: compare the digest with status.transcript.digest of the AgentTask.`,
 		},
 	}
 }
+
+func transcriptStatsCommand() *cobra.Command {
+	format := "text"
+	cmd := &cobra.Command{
+		Use:   "stats FILE",
+		Short: "Print the figures of a run: turns, calls, failures, tokens, cost, latencies",
+		Args:  oneArg,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if !slices.Contains(outputFormats, format) {
+				return usageError{fmt.Errorf("--output is %q; use text, json or yaml%s", format, models.DidYouMean(format, outputFormats))}
+			}
+			return withInput(cmd, args[0], func(r io.Reader) error {
+				s, err := transcript.StatsOf(r)
+				if err != nil {
+					return err
+				}
+				if format == "text" {
+					return printStats(cmd.OutOrStdout(), s)
+				}
+				return printData(cmd.OutOrStdout(), format, s)
+			})
+		},
+	}
+	cmd.Flags().StringVarP(&format, "output", "o", format, "how to print: text, json or yaml")
+	return cmd
+}
+
+func printStats(w io.Writer, s transcript.Stats) error {
+	tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	reason := s.Reason
+	if reason == "" {
+		reason = "(the run has not ended)"
+	}
+	fmt.Fprintf(tw, "Task\t%s\nReason\t%s\nModels\t%s\nTurns\t%d\n", s.Task, reason, strings.Join(s.Models, ", "), s.Turns)
+	fmt.Fprintf(tw, "Wall time\t%s\n", elapsed(time.Duration(s.WallSeconds*float64(time.Second))))
+	fmt.Fprintf(tw, "Tokens\t%d in (%d cached), %d out (%d reasoning)\n", s.Usage.InputTokens, s.Usage.CachedInputTokens,
+		s.Usage.OutputTokens, s.Usage.ReasoningTokens)
+	if u := s.Wasted; u.InputTokens+u.OutputTokens > 0 {
+		fmt.Fprintf(tw, "  of these wasted\t%d in, %d out by failed calls\n", u.InputTokens, u.OutputTokens)
+	}
+	fmt.Fprintf(tw, "Cost\t$%s\n", s.CostUSD)
+	if len(s.FailedModelCalls) > 0 {
+		fmt.Fprintf(tw, "Failed model calls\t%s\n", counts(s.FailedModelCalls))
+	}
+	if s.MendedReplies > 0 {
+		fmt.Fprintf(tw, "Mended replies\t%d\n", s.MendedReplies)
+	}
+	if len(s.Notices) > 0 {
+		fmt.Fprintf(tw, "Notices\t%s\n", counts(s.Notices))
+	}
+	if s.Compactions+s.Fallbacks > 0 {
+		fmt.Fprintf(tw, "Compactions\t%d\nFallbacks\t%d\n", s.Compactions, s.Fallbacks)
+	}
+	fmt.Fprintf(tw, "Transcript\t%d events, %d bytes\n", s.Events, s.Bytes)
+	if err := tw.Flush(); err != nil {
+		return err
+	}
+	tw = tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	fmt.Fprintf(tw, "\nSTEP\tCOUNT\tFAILED\tP50\tP95\tMAX\tTOTAL\n")
+	failed := 0
+	for _, n := range s.FailedModelCalls {
+		failed += n
+	}
+	row := func(name string, failed int, l transcript.Latency) {
+		fmt.Fprintf(tw, "%s\t%d\t%d\t%s\t%s\t%s\t%s\n", name, l.Count, failed,
+			millis(l.P50Millis), millis(l.P95Millis), millis(l.MaxMillis), millis(l.TotalMillis))
+	}
+	row("model call", failed, s.ModelCalls)
+	for _, t := range s.Tools {
+		row(t.Name, t.Failed, t.Latency)
+	}
+	if s.Verifications.Count > 0 {
+		row("verification", s.FailedVerifications, s.Verifications)
+	}
+	return tw.Flush()
+}
+
+func counts(m map[string]int) string {
+	parts := make([]string, 0, len(m))
+	for _, name := range slices.Sorted(maps.Keys(m)) {
+		parts = append(parts, fmt.Sprintf("%d %s", m[name], name))
+	}
+	return strings.Join(parts, ", ")
+}
+
+func millis(n int64) string { return (time.Duration(n) * time.Millisecond).String() }
 
 // withInput opens a file, or standard input for "-".
 func withInput(cmd *cobra.Command, name string, read func(io.Reader) error) error {

@@ -7,6 +7,7 @@ import (
 	"os"
 
 	corev1 "k8s.io/api/core/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
 	"k8s.io/apimachinery/pkg/fields"
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -118,6 +119,7 @@ func newManager(o *options) (ctrl.Manager, error) {
 	if err != nil {
 		return nil, err
 	}
+	ours := labels.SelectorFromSet(labels.Set{podspec.LabelManagedBy: podspec.ManagedBy})
 	config.QPS, config.Burst = float32(o.qps), int(2*o.qps)
 	return ctrl.NewManager(config, ctrl.Options{
 		Scheme:                        scheme,
@@ -130,8 +132,10 @@ func newManager(o *options) (ctrl.Manager, error) {
 			DefaultTransform: cache.TransformStripManagedFields(),
 			// Of other people's objects only those that we look at are kept.
 			ByObject: map[client.Object]cache.ByObject{
-				&corev1.Pod{}:       {Label: labels.SelectorFromSet(labels.Set{podspec.LabelManagedBy: podspec.ManagedBy})},
-				&corev1.ConfigMap{}: {Field: fields.OneTermEqualSelector("metadata.name", registry.ConfigMapName)},
+				&corev1.Pod{}:            {Label: ours},
+				&corev1.ServiceAccount{}: {Label: ours},
+				&rbacv1.RoleBinding{}:    {Label: ours},
+				&corev1.ConfigMap{}:      {Field: fields.OneTermEqualSelector("metadata.name", registry.ConfigMapName)},
 			},
 		},
 	})

@@ -158,3 +158,29 @@ func TestWrapUp(t *testing.T) {
 		})
 	}
 }
+
+// TestResumeCountsFailedCalls: what failed calls of an earlier process cost
+// stays in the sums.
+func TestResumeCountsFailedCalls(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		first := newFixture(script(
+			fails(&llm.Error{Category: llm.EmptyResponse, Retryable: true, Message: "nothing", Usage: llm.Usage{InputTokens: 1000}}),
+			says("done"),
+		))
+		m := model("m", first.provider)
+		m.Pricing = oneDollarEach()
+		first.Models = FixedRouter{m}
+		first.run(t, t.Context())
+		events, _, err := transcript.ReadAll(&first.out)
+		if err != nil {
+			t.Fatal(err)
+		}
+		next := newFixture(script(says("done")))
+		next.Models, next.Transcript = FixedRouter{m}, nil
+		next.Resume = events[:3] // run_started, request, retry
+		res := Run(t.Context(), next.Config)
+		if res.Reason != Completed || res.Progress.Usage.InputTokens != 1100 || res.Progress.CostUSD.String() != "0.00112" {
+			t.Errorf("%s: %+v", res.Reason, res.Progress)
+		}
+	})
+}

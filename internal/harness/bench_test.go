@@ -35,7 +35,7 @@ func BenchmarkTurn(b *testing.B) {
 				if err != nil {
 					b.Fatal(err)
 				}
-				defer w.Close()
+				defer w.Close() //nolint:errcheck // a benchmark
 				f.Transcript, f.Task.Limits.Turns = w, b.N+1
 				f.Progress = func(Progress) {}
 				text := strings.Repeat("x", size)

@@ -15,6 +15,9 @@ type conversation struct {
 	raw  int64
 	// ratio of what the server counted to what we estimated.
 	ratio float64
+	// counted is what the server said of the messages whose raw estimate was
+	// countedRaw; 0 until it has said something of what is still there.
+	counted, countedRaw int64
 }
 
 // bounds of conversation.ratio: a server that counts beyond them counts
@@ -53,15 +56,25 @@ func (c *conversation) tokens() int64 { return c.scale(c.raw) }
 
 func (c *conversation) scale(raw int64) int64 { return int64(float64(raw) * c.ratio) }
 
+// margin is for texts whose tokens are shorter than we think.
+const margin = 1.3
+
+// atMost is the input of a request with all messages when money depends on it:
+// what the server counted, and generously what came since.
+func (c *conversation) atMost() int64 {
+	return c.counted + int64(float64(c.raw-c.countedRaw)*max(c.ratio, 1)*margin)
+}
+
 // calibrate learns from what the server counted for all messages.
 func (c *conversation) calibrate(counted int64) {
 	if counted > 0 && c.raw > 0 {
 		c.ratio = min(max(float64(counted)/float64(c.raw), minRatio), maxRatio)
+		c.counted, c.countedRaw = counted, c.raw
 	}
 }
 
 // uncalibrate forgets it again.
-func (c *conversation) uncalibrate() { c.ratio = 1 }
+func (c *conversation) uncalibrate() { c.ratio, c.counted, c.countedRaw = 1, 0, 0 }
 
 // replace puts other messages in the place of all.
 func (c *conversation) replace(messages []llm.Message) {
@@ -69,6 +82,7 @@ func (c *conversation) replace(messages []llm.Message) {
 		c.raw -= n
 	}
 	c.messages, c.each = nil, nil
+	c.counted, c.countedRaw = 0, 0
 	c.add(messages...)
 }
 

@@ -229,7 +229,7 @@ func TestExitCodes(t *testing.T) {
 // TestCancel: whatever the run is doing, and whether or not that listens, the
 // run ends within a second, with every call answered.
 func TestCancel(t *testing.T) {
-	deaf := func() { time.Sleep(time.Hour) }
+	deaf := func() { pass(time.Hour) }
 	tests := map[string]struct {
 		replies []reply
 		setup   func(f *fixture)
@@ -301,7 +301,7 @@ func TestCancel(t *testing.T) {
 						t.Errorf("result is not a synthetic error: %+v", r)
 					}
 				}
-				time.Sleep(2 * time.Hour) // lets what did not listen come back
+				pass(2 * time.Hour) // lets what did not listen come back
 			})
 		})
 	}

@@ -244,3 +244,8 @@ func notices(t *testing.T, f *fixture) []transcript.NoticeKind {
 var errGone = errors.New("connection refused")
 
 func soon() time.Duration { return 900 * time.Millisecond }
+
+// pass lets the virtual time of a synctest bubble pass.
+func pass(d time.Duration) {
+	time.Sleep(d) //nolint:forbidigo // takes no real time in a bubble, and all callers are in one
+}

@@ -60,7 +60,7 @@ func (r *run) outOf(reason End, what string) *stop {
 // room for a reply at all. 0 leaves it to the server.
 func (r *run) reserve(m Model) (int, error) {
 	l, used := r.cfg.Task.Limits, r.progress.Usage
-	input := r.conv.tokens()
+	input := r.conv.atMost()
 	output := int64(m.MaxOutputTokens)
 	bound := func(n int64) {
 		if output == 0 || n < output {
@@ -68,7 +68,7 @@ func (r *run) reserve(m Model) (int, error) {
 		}
 	}
 	if l.InputTokens > 0 && used.InputTokens+input > l.InputTokens {
-		return 0, r.outOf(BudgetExceeded, fmt.Sprintf("The next call needs about %d input tokens and %d of %d were left",
+		return 0, r.outOf(BudgetExceeded, fmt.Sprintf("The next call may need %d input tokens and %d of %d were left",
 			input, l.InputTokens-used.InputTokens, l.InputTokens))
 	}
 	if l.OutputTokens > 0 {
@@ -88,7 +88,7 @@ func (r *run) reserve(m Model) (int, error) {
 		}
 	}
 	if m.ContextWindow > 0 && output > 0 {
-		bound(max(int64(m.ContextWindow)-input, minReply))
+		bound(max(int64(m.ContextWindow)-r.conv.tokens(), minReply))
 	}
 	return int(output), nil
 }

@@ -31,7 +31,7 @@ func TestAnyRun(t *testing.T) {
 			}
 			res := f.run(t, ctx)
 			ends[res.Reason]++
-			time.Sleep(time.Second) // lets a provider that did not listen come back
+			pass(time.Second) // lets a provider that did not listen come back
 			checkSuccess(t, f, res)
 			if res.Progress.Turns > f.Task.Limits.Turns {
 				t.Errorf("%d turns of %d", res.Progress.Turns, f.Task.Limits.Turns)
@@ -83,7 +83,7 @@ func checkSuccess(t *testing.T, f *fixture, res Result) {
 func randomFixture(rng *rand.Rand) *fixture {
 	pick := func(n int) bool { return rng.IntN(n) == 0 }
 	random := func(ctx context.Context, req llm.Request) (*llm.Response, error) {
-		time.Sleep(time.Duration(rng.IntN(500)) * time.Millisecond)
+		pass(time.Duration(rng.IntN(500)) * time.Millisecond)
 		switch rng.IntN(16) {
 		case 0, 1, 2:
 			return says("done")(ctx, req)

@@ -97,7 +97,7 @@ func TestParseProblems(t *testing.T) {
 		"bad id":                  {"- id: demo", "- id: 'a b'", `line 21:7: models[1].id: "a b"`},
 		"id twice":                {"- id: demo", "- id: qwen2.5-coder-32b", `models[1].id: "qwen2.5-coder-32b" is models[0] already`},
 		"unknown provider":        {"  provider: demo", "  provider: demmo", `line 22:13: models[1].provider: "demmo" is not among the providers; did you mean demo?`},
-		"level":                   {"toolCalls: Excellent", "toolCalls: Excelent", `line 13:14: models[0].toolCalls: "Excelent" is not allowed; want one of Excellent, Good, Limited, None; did you mean Excellent?`},
+		"level":                   {"toolCalls: Excellent", "toolCalls: Excelent", `line 13:14: models[0].toolCalls: "Excelent" is not allowed; want one of Excellent, Good, Limited, None; did you mean Excellent?`}, //nolint:misspell // on purpose
 		"window":                  {"contextWindow: 32768", "contextWindow: 100", "models[0].contextWindow: is 100 tokens"},
 		"output":                  {"maxOutputTokens: 4096", "maxOutputTokens: 32768", "models[0].maxOutputTokens: is 32768"},
 		"negative output":         {"maxOutputTokens: 4096", "maxOutputTokens: -1", "models[0].maxOutputTokens: is -1"},

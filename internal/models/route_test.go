@@ -53,7 +53,7 @@ func TestRoute(t *testing.T) {
 		},
 		"unknown name":  {sel: Selector{Name: "bigg"}, errText: "no model matches model bigg; did you mean big"},
 		"unknown group": {sel: Selector{Group: "smal"}, errText: "no model matches group smal; did you mean small?"},
-		"unknown role":  {sel: Selector{Role: "reviewr"}, errText: "did you mean reviewer?"},
+		"unknown role":  {sel: Selector{Role: "reviewr"}, errText: "did you mean reviewer?"}, //nolint:misspell // on purpose
 		"nothing close": {sel: Selector{Role: "zzzzzzzzz"}, errText: "no model matches role zzzzzzzzz"},
 		"two things":    {sel: Selector{Name: "a", Role: "b"}, errText: "only one of"},
 	}

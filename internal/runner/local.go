@@ -123,7 +123,11 @@ func (l Local) executor(ctx context.Context, at *v1alpha1.AgentTask, hidden []st
 	ready, cancel := context.WithTimeout(ctx, socketTimeout)
 	defer cancel()
 	if err := c.WaitReady(ready); err != nil {
-		return nil, errors.Join(err, c.Close())
+		err = errors.Join(err, c.Close())
+		if ctx.Err() == nil {
+			err = &UsageError{err}
+		}
+		return nil, err
 	}
 	return c, nil
 }

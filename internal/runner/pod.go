@@ -55,7 +55,7 @@ func NewPod() (*Pod, error) {
 	if s := os.Getenv(podspec.EnvScopes); s != "" {
 		p.scopes = strings.Split(s, ",")
 	}
-	reg, err := LoadRegistry(filepath.Join(podspec.InputDir, podspec.ConfigKey))
+	reg, err := LoadRegistry(filepath.Join(podspec.InputDir, podspec.RegistryFile))
 	if err != nil {
 		return nil, err
 	}

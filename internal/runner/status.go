@@ -16,7 +16,7 @@ import (
 // Bounds of the API on texts.
 const (
 	maxResultMessage       = 2048
-	maxVerificationMessage = 256
+	maxVerificationMessage = 128
 	maxActivity            = 128
 )
 

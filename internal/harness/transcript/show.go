@@ -17,6 +17,8 @@ type Show struct {
 	Full bool
 	// Turn prints one turn only; 0 prints all.
 	Turn int
+	// Follow ends with the terminal event, and not with the end of the input.
+	Follow bool
 
 	turn int
 }
@@ -42,6 +44,9 @@ func (s *Show) Copy(r io.Reader) error {
 		}
 		if err := s.Event(e); err != nil {
 			return err
+		}
+		if s.Follow && e.Type == TypeRunEnded {
+			return nil
 		}
 	}
 }
@@ -81,9 +86,9 @@ func (s *Show) data(data any) error {
 		}
 		return s.printf("%s %s (%s)\n", mark, strings.TrimPrefix(s.text(d.Content), "    "), millis(d.DurationMillis))
 	case *Retry:
-		return s.printf("… %s failed (%s: %s); trying again in %s\n", d.Model, d.Category, d.Message, millis(d.WaitMillis))
+		return s.retry(d)
 	case *Fallback:
-		return s.printf("… %s takes over from %s (%s)\n", d.To, d.From, d.Category)
+		return s.printf("… %s takes over from %s%s\n", d.To, d.From, inParens(string(d.Category)))
 	case *Compaction:
 		return s.printf("… compacted the conversation from %d to %d tokens\n", d.TokensBefore, d.TokensAfter)
 	case *Notice:
@@ -117,7 +122,31 @@ func (s *Show) response(d *Response) error {
 			return err
 		}
 	}
+	for _, n := range d.Notes {
+		if err := s.printf("  (mended: %s)\n", s.line(n)); err != nil {
+			return err
+		}
+	}
 	return s.printf("  [%s: %d tokens in, %d out, $%s, %s]\n", d.Model, d.Usage.InputTokens, d.Usage.OutputTokens, d.CostUSD, millis(d.LatencyMillis))
+}
+
+func (s *Show) retry(d *Retry) error {
+	what := "trying again in " + millis(d.WaitMillis)
+	if d.GaveUp {
+		what = "giving up on it"
+	}
+	cost := ""
+	if d.Usage != nil && d.CostUSD != nil {
+		cost = fmt.Sprintf(" [%d tokens in, %d out, $%s]", d.Usage.InputTokens, d.Usage.OutputTokens, d.CostUSD)
+	}
+	return s.printf("… %s failed (%s: %s); %s%s\n", d.Model, d.Category, s.line(d.Message), what, cost)
+}
+
+func inParens(text string) string {
+	if text == "" {
+		return ""
+	}
+	return " (" + text + ")"
 }
 
 func (s *Show) verification(d *Verification) error {

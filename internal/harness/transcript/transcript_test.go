@@ -197,7 +197,7 @@ func TestOpen(t *testing.T) {
 		}
 		f, _ := os.Open(file)
 		rep, err := Verify(f)
-		f.Close()
+		_ = f.Close() // only read
 		if err != nil || rep.Events != 4 || rep.Ended == nil || rep.Ended.Reason != "Cancelled" || rep.Summary != w.Summary() {
 			t.Errorf("cut at %d: %+v, %v", at, rep, err)
 		}

@@ -18,6 +18,9 @@ import (
 // maxBuffered bounds what Append keeps in memory before it writes by itself.
 const maxBuffered = 1 << 20
 
+// ErrInUse is returned for a transcript that another process writes.
+var ErrInUse = errors.New("another process is writing this transcript")
+
 // ErrClosed is returned by a Writer that was closed.
 var ErrClosed = errors.New("transcript is closed")
 
@@ -79,6 +82,9 @@ func Create(path string, opts Options) (*Writer, error) {
 	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL|os.O_APPEND, 0o600)
 	if err != nil {
 		return nil, fmt.Errorf("creating transcript: %w", err)
+	}
+	if err := lock(f); err != nil {
+		return nil, errors.Join(fmt.Errorf("creating transcript %s: %w", path, err), f.Close())
 	}
 	w := New(opts)
 	w.file = f

@@ -110,7 +110,7 @@ func TestDeadlines(t *testing.T) {
 		"half is sent":     half,
 		"headers are sent": func(w http.ResponseWriter, _ bool) { flush(w) },
 		"an error's half is sent": func(w http.ResponseWriter, _ bool) {
-			w.WriteHeader(500)
+			w.WriteHeader(http.StatusInternalServerError)
 			flush(w)
 		},
 	}

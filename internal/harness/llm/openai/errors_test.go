@@ -172,7 +172,7 @@ func TestRetryAfter(t *testing.T) {
 							w.Header()[k] = nil // without the server's own
 						}
 					}
-					w.WriteHeader(429)
+					w.WriteHeader(http.StatusTooManyRequests)
 				}, Config{Quirks: q, Now: func() time.Time { return now }})
 				if e := failure(t, p, hello()); e.RetryAfter != tc.want {
 					t.Errorf("got %s, want %s", e.RetryAfter, tc.want)
@@ -186,7 +186,7 @@ func TestShouldRetryHeader(t *testing.T) {
 	for value, want := range map[string]bool{"false": false, "true": true, "": true} {
 		p := serve(t, func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("X-Should-Retry", value)
-			w.WriteHeader(503)
+			w.WriteHeader(http.StatusServiceUnavailable)
 		}, Config{})
 		if e := failure(t, p, hello()); e.Retryable != want {
 			t.Errorf("%q: %v", value, e.Retryable)
@@ -199,12 +199,12 @@ func TestNoSecretInErrors(t *testing.T) {
 	const key, header = "key-0123456789", "header-secret-1"
 	answers := map[string]http.HandlerFunc{
 		"in the body": func(w http.ResponseWriter, r *http.Request) {
-			w.WriteHeader(401)
+			w.WriteHeader(http.StatusUnauthorized)
 			sendf(w, `{"error":{"message":"Incorrect API key provided: %s, %s; yours was sk-abc***xyz"}}`,
 				r.Header.Get("Authorization"), r.Header.Get("X-Extra"))
 		},
 		"in plain text": func(w http.ResponseWriter, r *http.Request) {
-			w.WriteHeader(500)
+			w.WriteHeader(http.StatusInternalServerError)
 			sendf(w, "%s%v", strings.Repeat("pad ", 140), r.Header)
 		},
 		"inside a 200": func(w http.ResponseWriter, r *http.Request) {

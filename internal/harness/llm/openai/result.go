@@ -3,6 +3,7 @@ package openai
 import (
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/sashabaranov/go-openai"
@@ -139,30 +140,51 @@ func (x *exchange) cleanName(name string) string {
 
 // callIDs makes ids that no call of the conversation has.
 type callIDs struct {
-	used map[string]bool
+	messages []llm.Message
+	// given are those of this reply.
+	given []string
+	// next numbers what is made up; negative until that is needed.
 	next int
 }
 
-func (x *exchange) newIDs() *callIDs {
-	ids := &callIDs{used: make(map[string]bool)}
-	for i := range x.req.Messages {
-		for _, c := range x.req.Messages[i].ToolCalls {
-			ids.used[c.ID] = true
-		}
-	}
-	ids.next = len(ids.used)
-	return ids
-}
+func (x *exchange) newIDs() *callIDs { return &callIDs{messages: x.req.Messages, next: -1} }
 
 // unique gives the id itself where it is new, else one of nine letters and
 // digits, the only form that Mistral's servers take.
 func (ids *callIDs) unique(id string) string {
-	for id == "" || ids.used[id] {
+	for id == "" || ids.used(id) {
+		if ids.next < 0 {
+			ids.next = ids.count()
+		}
 		id = fmt.Sprintf("call%05d", ids.next)
 		ids.next++
 	}
-	ids.used[id] = true
+	ids.given = append(ids.given, id)
 	return id
+}
+
+// used looks through the conversation: for the one or two calls of a reply that
+// is cheaper than a set of all ids.
+func (ids *callIDs) used(id string) bool {
+	if slices.Contains(ids.given, id) {
+		return true
+	}
+	for i := range ids.messages {
+		for k := range ids.messages[i].ToolCalls {
+			if ids.messages[i].ToolCalls[k].ID == id {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+func (ids *callIDs) count() int {
+	n := 0
+	for i := range ids.messages {
+		n += len(ids.messages[i].ToolCalls)
+	}
+	return n
 }
 
 // countUsage takes the server's numbers, or estimates them at four bytes a token.

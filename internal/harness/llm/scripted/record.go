@@ -16,6 +16,9 @@ type Record struct {
 	Seq int64 `json:"seq"`
 	// UnixNano is when the request arrived.
 	UnixNano int64 `json:"unixNano"`
+	// SentUnixNano is when the answer had been written; 0 until then, and for an
+	// answer that was not sent whole.
+	SentUnixNano int64 `json:"sentUnixNano,omitempty"`
 	// Task is what X-Sampan-Task said.
 	Task     string `json:"task,omitempty"`
 	Model    string `json:"model"`
@@ -38,8 +41,8 @@ type records struct {
 	seq  int64
 }
 
-// add keeps a record, in the place of the oldest when full.
-func (r *records) add(rec Record) {
+// add keeps a record, in the place of the oldest when full, and gives its Seq.
+func (r *records) add(rec Record) int64 {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	rec.Seq = r.seq + 1
@@ -49,6 +52,19 @@ func (r *records) add(rec Record) {
 		r.ring[r.seq%maxRecords] = rec
 	}
 	r.seq++
+	return r.seq
+}
+
+// sent notes when an answer had been written, unless its record is gone by now.
+func (r *records) sent(seq, unixNano int64) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if seq > r.seq || len(r.ring) == 0 {
+		return
+	}
+	if rec := &r.ring[(seq-1)%maxRecords]; rec.Seq == seq {
+		rec.SentUnixNano = unixNano
+	}
 }
 
 // list gives the records of a task, or all of them for "", oldest first.

@@ -106,7 +106,7 @@ func (s *Server) chat(w http.ResponseWriter, r *http.Request) {
 	if rep.fault != nil {
 		rec.Fault, rec.Status = rep.fault.Kind, rep.fault.sentStatus()
 	}
-	s.records.add(rec)
+	seq := s.records.add(rec)
 	if sleep(r.Context(), rep.delay) != nil {
 		return
 	}
@@ -117,6 +117,10 @@ func (s *Server) chat(w http.ResponseWriter, r *http.Request) {
 		s.stream(w, req, rep)
 	default:
 		s.whole(w, req, rep)
+	}
+	if rep.fault == nil {
+		http.NewResponseController(w).Flush() //nolint:errcheck // the client is gone
+		s.records.sent(seq, s.now().UnixNano())
 	}
 }
 

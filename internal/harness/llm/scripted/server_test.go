@@ -40,7 +40,7 @@ func TestAuthorization(t *testing.T) {
 	if rec.UnixNano == 0 {
 		t.Error("no time")
 	}
-	rec.UnixNano = 0
+	rec.UnixNano, rec.SentUnixNano = 0, 0
 	want := Record{Seq: 1, Task: "demo", Model: "m", Messages: 2, Stream: true, Status: 200, Prompt: "hello"}
 	if d := cmp.Diff(want, rec); d != "" {
 		t.Errorf("record (-want +got):\n%s", d)

@@ -1,0 +1,111 @@
+package harness
+
+import (
+	"context"
+	"math/rand/v2"
+	"testing"
+	"testing/synctest"
+
+	"github.com/shopspring/decimal"
+
+	"github.com/sampan-dev/sampan/internal/harness/llm"
+	"github.com/sampan-dev/sampan/internal/models"
+)
+
+// TestReserve: a request never allows a reply that would pass a limit.
+func TestReserve(t *testing.T) {
+	usd := decimal.RequireFromString
+	tests := map[string]struct {
+		limits Limits
+		want   int
+	}{
+		"no limit":      {want: 1000},
+		"output tokens": {limits: Limits{OutputTokens: 300}, want: 300},
+		"cost":          {limits: Limits{CostUSD: usd("0.0045")}, want: 400},
+	}
+	for name, tc := range tests {
+		t.Run(name, func(t *testing.T) {
+			p := script(says("done"))
+			f := newFixture(p)
+			f.Task.Limits = tc.limits
+			m := model("m", p)
+			m.MaxOutputTokens = 1000
+			m.Pricing = &models.Pricing{OutputPerMTok: decimal.NewFromInt(10)}
+			f.Models = FixedRouter{m}
+			res := f.run(t, t.Context())
+			got := p.sent()[0].MaxOutputTokens
+			if name == "cost" {
+				// 0.0045 USD at 10 USD a million is 450 tokens.
+				tc.want = 450
+			}
+			if res.Reason != Completed || got != tc.want {
+				t.Errorf("%d tokens allowed, want %d; ended %s", got, tc.want, res.Reason)
+			}
+			if want := usd("0.0001"); !res.Progress.CostUSD.Equal(want) {
+				t.Errorf("cost %s, want %s", res.Progress.CostUSD, want)
+			}
+		})
+	}
+}
+
+func TestUsageIsEstimatedWhenTheServerIsSilent(t *testing.T) {
+	f := newFixture(script(func(context.Context, llm.Request) (*llm.Response, error) {
+		return &llm.Response{Message: llm.Message{Content: "done"}}, nil
+	}))
+	if u := f.run(t, t.Context()).Progress.Usage; !u.Estimated || u.InputTokens < 100 || u.OutputTokens < 1 {
+		t.Errorf("usage %+v", u)
+	}
+}
+
+// greedy bills as servers do: for all that it was sent, by its own count of
+// tokens, and for the longest reply that it was allowed. Some of its calls fail, and cost
+// all the same.
+func greedy(rng *rand.Rand, perEstimate float64) reply {
+	return func(ctx context.Context, req llm.Request) (*llm.Response, error) {
+		counted := newConversation(req.Tools)
+		counted.add(req.Messages...)
+		usage := llm.Usage{InputTokens: int64(float64(counted.raw) * perEstimate), OutputTokens: int64(req.MaxOutputTokens)}
+		if rng.IntN(4) == 0 {
+			return nil, &llm.Error{Category: llm.EmptyResponse, Retryable: true, Message: "nothing", Usage: usage}
+		}
+		resp, err := calls(call("", "write", string(rune('a'+rng.IntN(1000)))))(ctx, req)
+		resp.Usage = usage
+		return resp, err
+	}
+}
+
+// TestNoBudgetIsPassed: whatever servers bill, no limit on cost or tokens is
+// passed, by a single token or a millionth of a cent.
+func TestNoBudgetIsPassed(t *testing.T) {
+	for seed := range uint64(200) {
+		synctest.Test(t, func(t *testing.T) {
+			rng := rand.New(rand.NewPCG(seed, 0))
+			f := newFixture(script(greedy(rng, 0.6+0.65*rng.Float64())))
+			m := model("m", f.provider)
+			m.Pricing, m.MaxOutputTokens, m.ContextWindow = oneDollarEach(), 100+rng.IntN(8000), 20_000+rng.IntN(100_000)
+			f.Models = FixedRouter{m}
+			l := &f.Task.Limits
+			switch rng.IntN(3) {
+			case 0:
+				l.CostUSD = decimal.New(1+rng.Int64N(3000), -4)
+			case 1:
+				l.InputTokens = 1 + rng.Int64N(200_000)
+			case 2:
+				l.OutputTokens = 1 + rng.Int64N(50_000)
+			}
+			f.tools.run = func(context.Context, llm.ToolCall) (ToolResult, error) {
+				return ToolResult{Content: string(make([]byte, rng.IntN(3000)))}, nil
+			}
+			res := f.run(t, t.Context())
+			u := res.Progress.Usage
+			if l.CostUSD.IsPositive() && res.Progress.CostUSD.GreaterThan(l.CostUSD) ||
+				l.InputTokens > 0 && u.InputTokens > l.InputTokens || l.OutputTokens > 0 && u.OutputTokens > l.OutputTokens {
+				t.Errorf("seed %d: ended %s with %+v and %s USD; the limits are %+v", seed, res.Reason, u, res.Progress.CostUSD, *l)
+			}
+			sum, cost := sums(t, f)
+			if sum != u || !cost.Equal(res.Progress.CostUSD) {
+				t.Errorf("seed %d: the events add up to %+v and %s, the result says %+v and %s", seed, sum, cost, u, res.Progress.CostUSD)
+			}
+		})
+	}
+}
