@@ -35,8 +35,7 @@ cases:
 		s.apply(task("first", inBox("prompt: Be the first.")))
 		s.awaitReason("first", v1alpha1.ReasonSandboxNotFound)
 		s.apply(box)
-		Eventually(func(g Gomega) { g.Expect(s.exec("box", "sandbox", "cat note")).To(ContainSubstring("first")) }).
-			Should(Succeed())
+		s.awaitExec("box", "sandbox", "grep first note")
 		uid := s.pod("box").UID
 
 		By("letting the second wait for its turn")

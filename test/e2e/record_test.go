@@ -5,10 +5,15 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"fmt"
+	"os/exec"
 	"strings"
+	"time"
 
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
+
+	"github.com/sampan-dev/sampan/api/v1alpha1"
 )
 
 var _ = Describe("The record of a task", func() {
@@ -70,3 +75,21 @@ turns:
 			ContainSubstring("agenttask.sampan.dev/columns"), ContainSubstring("sandbox.sampan.dev/columns-1")))
 	})
 })
+
+// transcriptOf fetches a transcript as status says and checks it with agent-runner.
+func transcriptOf(at *v1alpha1.AgentTask) string {
+	GinkgoHelper()
+	Expect(at.Status.Transcript.URI).NotTo(BeEmpty())
+	text := ""
+	Eventually(func() (err error) { // kubelet may be a second late to say that the container ran
+		text, err = tryKubectl("", "get", "--raw", at.Status.Transcript.URI)
+		return err
+	}).WithTimeout(10 * time.Second).Should(Succeed())
+	verify := exec.Command(agentRunner, "transcript", "verify", "-")
+	verify.Stdin = strings.NewReader(text)
+	out, err := verify.CombinedOutput()
+	Expect(err).NotTo(HaveOccurred(), string(out))
+	Expect(string(out)).To(HavePrefix(fmt.Sprintf("%d events, %d bytes, %s;",
+		*at.Status.Transcript.Events, *at.Status.Transcript.Bytes, at.Status.Transcript.Digest)))
+	return text
+}

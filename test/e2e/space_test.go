@@ -141,7 +141,22 @@ func (s *space) pod(name string) *corev1.Pod {
 // exec runs a shell command in a container of a pod.
 func (s *space) exec(pod, container, command string) string {
 	GinkgoHelper()
-	return kubectl("-n", s.name, "exec", pod, "-c", container, "--", "bash", "-c", command)
+	out, err := s.tryExec(pod, container, command)
+	Expect(err).NotTo(HaveOccurred())
+	return out
+}
+
+func (s *space) tryExec(pod, container, command string) (string, error) {
+	return tryKubectl("", "-n", s.name, "exec", pod, "-c", container, "--", "bash", "-c", command)
+}
+
+// awaitExec waits until a command succeeds in a container that may not be there yet.
+func (s *space) awaitExec(pod, container, command string) {
+	GinkgoHelper()
+	Eventually(func() error {
+		_, err := s.tryExec(pod, container, command)
+		return err
+	}).Should(Succeed())
 }
 
 // succeeded is the Succeeded condition, an empty one while there is none.

@@ -2,6 +2,8 @@ package e2e
 
 import (
 	"fmt"
+	"slices"
+	"strings"
 	"time"
 
 	. "github.com/onsi/ginkgo/v2"
@@ -10,6 +12,7 @@ import (
 	utilrand "k8s.io/apimachinery/pkg/util/rand"
 
 	"github.com/sampan-dev/sampan/api/v1alpha1"
+	"github.com/sampan-dev/sampan/internal/podspec"
 )
 
 // sleeper is a command that does not end by itself, and the argument by which
@@ -120,12 +123,16 @@ turns:
 		s := scripted(sleepsAtFirst("gone", sleep))
 		s.apply(task("gone", "prompt: Wait."))
 		awaitRunning(argument)
-		kinds := "pods,sandboxes,serviceaccounts,roles,rolebindings,configmaps"
-		const ours = "app.kubernetes.io/managed-by=sampan"
-		Expect(len(s.names(kinds, ours))).To(Equal(6), "one of each before")
+		ofTask := func(kinds string) []string {
+			return slices.DeleteFunc(s.names(kinds, podspec.LabelManagedBy+"=sampan"), func(name string) bool {
+				return !strings.Contains(name, "gone")
+			})
+		}
+		const all = "pods,sandboxes,serviceaccounts,roles,rolebindings,configmaps"
+		Expect(ofTask(all)).To(ContainElements("pod/gone-1", "sandbox.sampan.dev/gone-1"))
 		kubectl("-n", s.name, "delete", "agenttask", "gone", "--timeout=60s")
-		Expect(s.names("pods,sandboxes", ours)).To(BeEmpty(), "these go before the task does")
+		Expect(ofTask("pods,sandboxes")).To(BeEmpty(), "these go before the task does")
 		Expect(processesWith(argument)).To(BeEmpty())
-		Eventually(func() []string { return s.names(kinds, ours) }).Should(BeEmpty(), "these are garbage collected")
+		Eventually(func() []string { return ofTask(all) }).Should(BeEmpty(), "the rest is garbage collected")
 	})
 })

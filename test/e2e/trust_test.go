@@ -3,8 +3,6 @@ package e2e
 import (
 	_ "embed"
 	"encoding/json"
-	"fmt"
-	"os/exec"
 	"strings"
 
 	. "github.com/onsi/ginkgo/v2"
@@ -75,10 +73,7 @@ turns:
 - text: I have looked everywhere.
 `, key)
 		s.apply(task("spy", fromGit("prompt: Find the keys.\nverify: [{name: repository, command: git status --short}]", "git-login")))
-		Eventually(func(g Gomega) {
-			_, err := tryKubectl("", "-n", s.name, "exec", "spy-1", "-c", "sandbox", "--", "test", "-e", "ready")
-			g.Expect(err).NotTo(HaveOccurred())
-		}).Should(Succeed())
+		s.awaitExec("spy-1", "sandbox", "test -e ready")
 		token := strings.TrimSpace(s.exec("spy-1", "runner", "cat /etc/sampan/token"))
 		Expect(strings.Split(token, ".")).To(HaveLen(3), "the runner has a token")
 		Expect(s.exec("spy-1", "runner", "env")).To(And(ContainSubstring(key), ContainSubstring(password)), "the runner has the keys")
@@ -147,12 +142,13 @@ turns:
 		s.awaitReason("other", v1alpha1.ReasonRunning)
 		// Whoever may make pods can make one with the runner's account, and so a
 		// token that has all its rights.
+		account := s.pod("mine-1").Spec.ServiceAccountName
 		s.apply(`
 apiVersion: v1
 kind: Pod
 metadata: {name: impostor}
 spec:
-  serviceAccountName: sampan-mine-1
+  serviceAccountName: ` + account + `
   terminationGracePeriodSeconds: 0
   securityContext: {runAsNonRoot: true, runAsUser: 65532, seccompProfile: {type: RuntimeDefault}}
   containers:
@@ -161,17 +157,17 @@ spec:
     command: [sleep, infinity]
     securityContext: {allowPrivilegeEscalation: false, capabilities: {drop: [ALL]}}
 `)
-		own := s.token("sampan-mine-1", "mine-1")
+		own := s.token(account, "mine-1")
 		victory := `{"status":{"result":{"attempt":1,"reason":"Completed","message":"forged"}}}`
 		progress := `{"status":{"progress":{"turns":41}}}`
 
 		By("another task's runner")
-		Expect(s.patchStatus(s.token("sampan-other-1", "other-1"), "mine", victory)).To(MatchError(ContainSubstring("forbidden")))
+		Expect(s.patchStatus(s.token(s.pod("other-1").Spec.ServiceAccountName, "other-1"), "mine", victory)).To(MatchError(ContainSubstring("forbidden")))
 		By("another pod with the right account")
-		Expect(s.patchStatus(s.token("sampan-mine-1", "impostor"), "mine", victory)).
+		Expect(s.patchStatus(s.token(account, "impostor"), "mine", victory)).
 			To(MatchError(ContainSubstring("may be written only by the pod that status.podName names")))
 		By("the right account without a pod")
-		Expect(s.patchStatus(s.token("sampan-mine-1", ""), "mine", victory)).
+		Expect(s.patchStatus(s.token(account, ""), "mine", victory)).
 			To(MatchError(ContainSubstring("may be written only by the pod that status.podName names")))
 		By("the task's own runner, beyond its part")
 		for _, forged := range []string{
@@ -227,18 +223,4 @@ func (s *space) patchStatus(token, name, patch string) error {
 	GinkgoHelper()
 	at := &v1alpha1.AgentTask{ObjectMeta: metav1.ObjectMeta{Namespace: s.name, Name: name}}
 	return s.clientWith(token).Status().Patch(suiteContext(), at, client.RawPatch(types.MergePatchType, []byte(patch)))
-}
-
-// transcriptOf fetches a transcript as status says and checks it with agent-runner.
-func transcriptOf(at *v1alpha1.AgentTask) string {
-	GinkgoHelper()
-	Expect(at.Status.Transcript.URI).NotTo(BeEmpty())
-	text := kubectl("get", "--raw", at.Status.Transcript.URI)
-	verify := exec.Command(agentRunner, "transcript", "verify", "-")
-	verify.Stdin = strings.NewReader(text)
-	out, err := verify.CombinedOutput()
-	Expect(err).NotTo(HaveOccurred(), string(out))
-	Expect(string(out)).To(HavePrefix(fmt.Sprintf("%d events, %d bytes, %s;",
-		*at.Status.Transcript.Events, *at.Status.Transcript.Bytes, at.Status.Transcript.Digest)))
-	return text
 }
