@@ -261,6 +261,7 @@ type RetryPolicy struct {
 
 // AgentTaskStatus is what is known of a task. The controller owns conditions,
 // names, attempts and times; the runner owns progress, transcript and result.
+// At all of its bounds it has less than 16 KiB.
 // +kubebuilder:validation:MinProperties=1
 type AgentTaskStatus struct {
 	// conditions are Succeeded (Unknown until the task ended, its reason says
@@ -288,8 +289,14 @@ type AgentTaskStatus struct {
 	// podName is the only pod whose runner may write progress and result.
 	// +optional
 	// +kubebuilder:validation:MinLength=1
-	// +kubebuilder:validation:MaxLength=253
+	// +kubebuilder:validation:MaxLength=63
 	PodName string `json:"podName,omitempty"`
+
+	// podUID is the UID of that pod, so that another one of its name is not taken for it.
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=36
+	PodUID string `json:"podUID,omitempty"`
 
 	// attempt is the number of the current or last attempt, from 1.
 	// +optional
@@ -300,12 +307,12 @@ type AgentTaskStatus struct {
 	// +optional
 	AttemptStartTime *metav1.Time `json:"attemptStartTime,omitempty"`
 
-	// attempts are the ended attempts, oldest first; the last 16 are kept.
+	// attempts are the ended attempts, oldest first; the last 10 are kept.
 	// +optional
 	// +listType=map
 	// +listMapKey=number
 	// +kubebuilder:validation:MinItems=1
-	// +kubebuilder:validation:MaxItems=16
+	// +kubebuilder:validation:MaxItems=10
 	Attempts []AttemptStatus `json:"attempts,omitempty"`
 
 	// stopRequestTime is when the operator saw that spec.state asks for a stop.
@@ -343,13 +350,13 @@ type AttemptStatus struct {
 	// podName is the pod it ran in; empty when it never got one.
 	// +optional
 	// +kubebuilder:validation:MinLength=1
-	// +kubebuilder:validation:MaxLength=253
+	// +kubebuilder:validation:MaxLength=63
 	PodName string `json:"podName,omitempty"`
 
-	// nodeName is the node it ran on.
+	// nodeName is the node it ran on; left out where the name is longer.
 	// +optional
 	// +kubebuilder:validation:MinLength=1
-	// +kubebuilder:validation:MaxLength=253
+	// +kubebuilder:validation:MaxLength=80
 	NodeName string `json:"nodeName,omitempty"`
 
 	// startTime is when it was begun.
@@ -363,13 +370,13 @@ type AttemptStatus struct {
 	// reason it ended.
 	// +required
 	// +kubebuilder:validation:MinLength=1
-	// +kubebuilder:validation:MaxLength=64
+	// +kubebuilder:validation:MaxLength=32
 	Reason string `json:"reason,omitempty"`
 
 	// message says more, for people.
 	// +optional
 	// +kubebuilder:validation:MinLength=1
-	// +kubebuilder:validation:MaxLength=256
+	// +kubebuilder:validation:MaxLength=128
 	Message string `json:"message,omitempty"`
 
 	// turns it made, as far as it could report them.
@@ -460,7 +467,7 @@ type TranscriptStatus struct {
 	// uri is a path of the Kubernetes API: `kubectl get --raw URI` prints the transcript.
 	// +required
 	// +kubebuilder:validation:MinLength=1
-	// +kubebuilder:validation:MaxLength=1024
+	// +kubebuilder:validation:MaxLength=256
 	URI string `json:"uri,omitempty"`
 
 	// events is how many lines it has.
@@ -548,7 +555,7 @@ type VerificationStatus struct {
 	// message is the end of its output.
 	// +optional
 	// +kubebuilder:validation:MinLength=1
-	// +kubebuilder:validation:MaxLength=256
+	// +kubebuilder:validation:MaxLength=128
 	Message string `json:"message,omitempty"`
 }
 

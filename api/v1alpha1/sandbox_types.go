@@ -217,6 +217,12 @@ type SandboxStatus struct {
 	// +kubebuilder:validation:MaxLength=253
 	PodName string `json:"podName,omitempty"`
 
+	// podUID is the UID of that pod.
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=36
+	PodUID string `json:"podUID,omitempty"`
+
 	// podIP is the address of that pod.
 	// +optional
 	// +kubebuilder:validation:MinLength=1

@@ -96,6 +96,9 @@ type Config struct {
 	Tools Tools
 	// Executor may be nil when the task has no verifications.
 	Executor Executor
+	// Ready is asked before a run counts as Completed; nil says that the sandbox
+	// is there. A run that needed no tool must not succeed without one.
+	Ready func(context.Context) error
 	// Transcript may be nil: the run is then not recorded. The caller closes it.
 	Transcript *transcript.Writer
 	// Progress is told where the run stands after each recorded step. Calls

@@ -46,6 +46,14 @@ func (r *run) conclude(ctx context.Context, resp *llm.Response) error {
 		}
 	}
 	r.unproven = false
+	if r.cfg.Ready != nil {
+		if err := r.cfg.Ready(ctx); err != nil {
+			if ctx.Err() != nil {
+				return stopFromContext(ctx)
+			}
+			return stopf(SandboxLost, "The sandbox was never there: %v", err)
+		}
+	}
 	return &stop{reason: Completed, message: strings.TrimSpace(resp.Message.Content)}
 }
 

@@ -13,6 +13,16 @@ import (
 	"github.com/sampan-dev/sampan/api/v1alpha1"
 )
 
+// annotationRegistry holds the registry document of a pod's runner.
+const annotationRegistry = "sampan.dev/models"
+
+// RegistryFile is where, under InputDir, the runner finds it.
+const RegistryFile = "models.yaml"
+
+// MaxRegistryBytes leaves room in the 256 KiB that Kubernetes allows for all
+// annotations of an object.
+const MaxRegistryBytes = 192 << 10
+
 // Names of the two containers.
 const (
 	RunnerContainer  = "runner"
@@ -27,6 +37,10 @@ const (
 	// ManagedBy is the value of LabelManagedBy.
 	ManagedBy = "sampan"
 )
+
+// SandboxFinalizer keeps a Sandbox until its pod is gone, so that who sees the
+// Sandbox gone knows that nothing of it runs.
+const SandboxFinalizer = "sampan.dev/sandbox"
 
 // Paths in the two containers. The runner and the sandbox see the same
 // workspace and socket; everything under InputDir and StateDir is the runner's alone.
@@ -69,8 +83,8 @@ type Input struct {
 	// RunnerImage runs the runner container; SandboxImage the sandbox container
 	// where the template names none.
 	RunnerImage, SandboxImage string
-	// ConfigName is the ConfigMap with the runner's models.yaml.
-	ConfigName string
+	// Registry is the registry document for the runner, at most MaxRegistryBytes.
+	Registry string
 	// ModelKeys are given to the runner container only.
 	ModelKeys []ModelKey
 	// Scripts are the scripts of scripted providers.
@@ -104,10 +118,10 @@ func Pod(in Input) *corev1.Pod {
 			Name:        in.PodName,
 			Namespace:   in.Sandbox.Namespace,
 			Labels:      podLabels(in.Sandbox),
-			Annotations: unreserved(t.Scheduling.Annotations),
+			Annotations: podAnnotations(in),
 		},
 		Spec: corev1.PodSpec{
-			ServiceAccountName:            IdentityName(in.Sandbox),
+			ServiceAccountName:            RunnerName,
 			AutomountServiceAccountToken:  new(false),
 			EnableServiceLinks:            new(false),
 			RestartPolicy:                 corev1.RestartPolicyNever,
@@ -247,7 +261,10 @@ func inputs(in Input) []corev1.VolumeProjection {
 	out := []corev1.VolumeProjection{
 		{ServiceAccountToken: &corev1.ServiceAccountTokenProjection{Path: "token", ExpirationSeconds: new(int64(3600))}},
 		configMap("kube-root-ca.crt", "ca.crt", "ca.crt", false),
-		configMap(in.ConfigName, ConfigKey, "models.yaml", false),
+		{DownwardAPI: &corev1.DownwardAPIProjection{Items: []corev1.DownwardAPIVolumeFile{{
+			Path:     RegistryFile,
+			FieldRef: &corev1.ObjectFieldSelector{FieldPath: "metadata.annotations['" + annotationRegistry + "']"},
+		}}}},
 	}
 	for _, s := range in.Scripts {
 		out = append(out, configMap(s.ConfigMapName, s.Key, ScriptFile(s.Provider), s.Optional))
@@ -308,6 +325,18 @@ func podLabels(sb *v1alpha1.Sandbox) map[string]string {
 	}
 	maps.Copy(labels, Labels(sb))
 	return labels
+}
+
+// podAnnotations are the user's, without reserved ones, and the registry. As an
+// annotation it is a snapshot that costs no object of its own and goes with the
+// pod: an edit of the registry does not change a run that goes on.
+func podAnnotations(in Input) map[string]string {
+	annotations := unreserved(in.Sandbox.Spec.Template.Scheduling.Annotations)
+	if annotations == nil {
+		annotations = map[string]string{}
+	}
+	annotations[annotationRegistry] = in.Registry
+	return annotations
 }
 
 // Labels are the labels of everything that is made for a Sandbox.

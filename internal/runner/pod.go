@@ -175,7 +175,7 @@ func (p *Pod) drive(ctx context.Context, sb *v1alpha1.Sandbox, at *v1alpha1.Agen
 		return filepath.Join(podspec.InputDir, podspec.ScriptFile(m.Name))
 	}}
 	res := harness.Run(ctx, harness.Config{
-		Task: task, Tools: tools, Executor: own, Transcript: w, Progress: rep.note,
+		Task: task, Tools: tools, Executor: own, Ready: exec.wait, Transcript: w, Progress: rep.note,
 		Models: &harness.RegistryRouter{
 			Registry: p.registry, Selector: selectorOf(at), Connect: conn.connect,
 			Need: models.Need{Scopes: p.scopes, Priced: !task.Limits.CostUSD.IsZero()},

@@ -1,6 +1,7 @@
 package sandboxd
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"io/fs"
@@ -20,7 +21,7 @@ const filesPrefix = "/v1/files/"
 func (s *server) files(w http.ResponseWriter, r *http.Request, escaped string) {
 	p, err := url.PathUnescape(escaped)
 	if err != nil {
-		writeError(w, r, fmt.Errorf("%w: path %q: %v", tool.ErrInvalid, escaped, err))
+		writeError(w, r, fmt.Errorf("%w: path %q: %w", tool.ErrInvalid, escaped, err))
 		return
 	}
 	switch r.Method {
@@ -58,7 +59,7 @@ func (s *server) getFile(w http.ResponseWriter, r *http.Request, p string) error
 	if err != nil {
 		return err
 	}
-	defer f.Close()
+	defer func() { _ = f.Close() }()
 	describe(w, info)
 	w.Header().Set("Content-Type", "application/octet-stream")
 	_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(answerDeadline))
@@ -124,7 +125,7 @@ type bodyReader struct{ r io.Reader }
 
 func (b *bodyReader) Read(p []byte) (int, error) {
 	n, err := b.r.Read(p)
-	if err != nil && err != io.EOF {
+	if err != nil && !errors.Is(err, io.EOF) {
 		err = bodyError(err)
 	}
 	return n, err

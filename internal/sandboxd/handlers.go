@@ -135,7 +135,8 @@ func bodyError(err error) error {
 	if errors.As(err, &tooLarge) {
 		return fmt.Errorf("request body: %w: the limit is %d bytes", tool.ErrTooLarge, tooLarge.Limit)
 	}
-	return fmt.Errorf("%w: request body: %v", tool.ErrInvalid, err)
+	// Told, not wrapped: a broken connection's errno is not the file system's.
+	return fmt.Errorf("%w: request body: %s", tool.ErrInvalid, err.Error())
 }
 
 func writeJSON(w http.ResponseWriter, status int, v any) {

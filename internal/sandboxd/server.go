@@ -153,7 +153,7 @@ func (s *server) handler() http.Handler {
 // contain turns a bug in one request into that request's error.
 func (s *server) contain(w http.ResponseWriter, r *http.Request) {
 	if v := recover(); v != nil {
-		if v == http.ErrAbortHandler {
+		if err, ok := v.(error); ok && errors.Is(err, http.ErrAbortHandler) {
 			panic(v)
 		}
 		s.opts.Log.Error("Recovered from a panic", "method", r.Method, "path", r.URL.Path, "panic", v)

@@ -1,6 +1,7 @@
 package sandboxd
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -43,8 +44,8 @@ func listen(path string) (*socket, error) {
 			return &socket{UnixListener: l, path: path, info: info}, nil
 		}
 	}
-	l.Close()
-	os.Remove(tmp)
+	_ = l.Close()
+	_ = os.Remove(tmp)
 	return nil, fmt.Errorf("putting the socket at %s: %w", path, err)
 }
 
@@ -60,9 +61,11 @@ func stale(path string) error {
 	if st.Mode().Type() != fs.ModeSocket {
 		return fmt.Errorf("%s is there and is no socket: not replacing it", path)
 	}
-	c, err := net.DialTimeout("unix", path, time.Second)
+	// Not under a caller's context: one that has ended would make a live server look dead.
+	d := net.Dialer{Timeout: time.Second}
+	c, err := d.DialContext(context.Background(), "unix", path)
 	if err == nil {
-		c.Close()
+		_ = c.Close()
 		return fmt.Errorf("another server is listening on %s", path)
 	}
 	return nil

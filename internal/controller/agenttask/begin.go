@@ -182,7 +182,7 @@ func (r *Reconciler) open(ctx context.Context, s *scope) error {
 	}
 	now := metav1.NewTime(s.now)
 	st := &s.task.Status
-	st.Attempt, st.SandboxName, st.PodName = next, sandboxName(s.task, next), ""
+	st.Attempt, st.SandboxName, st.PodName, st.PodUID = next, sandboxName(s.task, next), "", ""
 	st.AttemptStartTime, st.StopRequestTime = &now, nil
 	st.Result, st.Transcript = v1alpha1.TaskResult{}, v1alpha1.TranscriptStatus{}
 	if st.StartTime == nil {

@@ -23,7 +23,7 @@ func (r *Reconciler) drive(ctx context.Context, s *scope) error {
 	}
 	if s.sandbox != nil && s.task.Status.PodName == "" && claimed(s.sandbox, s.task, s.task.Status.Attempt) {
 		// From here on this pod, and no other, may report.
-		s.task.Status.PodName = s.sandbox.Status.PodName
+		s.task.Status.PodName, s.task.Status.PodUID = s.sandbox.Status.PodName, s.sandbox.Status.PodUID
 	}
 	s.takeLastWords()
 	v := judge(s.situation())
@@ -105,7 +105,7 @@ func (s *scope) noteStop() {
 // was seen once means that there was one: it is never made a second time. The
 // text says that somebody else's Sandbox is in the way.
 func (r *Reconciler) makeSandbox(ctx context.Context, s *scope) (conflict string, err error) {
-	if s.sandbox != nil || named(s.task) || s.task.Status.PodName != "" || s.changed() {
+	if s.sandbox != nil || named(s.task) || s.task.Status.PodName != "" {
 		return "", nil
 	}
 	if err := r.fresh(ctx, s); err != nil {
@@ -132,17 +132,14 @@ func (r *Reconciler) makeSandbox(ctx context.Context, s *scope) (conflict string
 	return fmt.Sprintf("Sandbox %s exists and does not belong to this task; delete it, or create a task of another name", sb.Name), nil
 }
 
-// changed reports whether the status has something to write: acting waits for it.
-func (s *scope) changed() bool {
-	return s.before.Status.Attempt != s.task.Status.Attempt || s.before.Status.PodName != s.task.Status.PodName
-}
-
 // ownSandbox is the Sandbox of a task's attempt.
 func ownSandbox(task *v1alpha1.AgentTask) *v1alpha1.Sandbox {
 	return &v1alpha1.Sandbox{
 		ObjectMeta: metav1.ObjectMeta{
 			Name: sandboxName(task, task.Status.Attempt), Namespace: task.Namespace,
 			Labels: map[string]string{podspec.LabelManagedBy: podspec.ManagedBy, podspec.LabelTask: task.Name},
+			// The sandbox controller would add it first thing; this saves a write.
+			Finalizers: []string{podspec.SandboxFinalizer},
 		},
 		Spec: v1alpha1.SandboxSpec{
 			Template: task.Spec.Sandbox.Template,
@@ -174,11 +171,13 @@ func (s *scope) archive(v verdict) {
 	st := &s.task.Status
 	a := v1alpha1.AttemptStatus{
 		Number: st.Attempt, PodName: st.PodName, StartTime: st.AttemptStartTime,
-		CompletionTime: new(metav1.NewTime(s.now)), Reason: v.reason, Message: clip(v.message, 256),
+		CompletionTime: new(metav1.NewTime(s.now)), Reason: v.reason, Message: clip(v.message, maxAttemptMessage),
 		Turns: turnsOfAttempt(st),
 	}
 	if s.sandbox != nil {
-		a.NodeName = s.sandbox.Status.NodeName
+		if node := s.sandbox.Status.NodeName; len(node) <= maxNodeName {
+			a.NodeName = node
+		}
 	}
 	st.Attempts = append(st.Attempts, a)
 	if n := len(st.Attempts); n > maxArchived {
@@ -202,8 +201,13 @@ func (s *scope) archive(v verdict) {
 	s.standing(v1alpha1.ReasonRetrying, fmt.Sprintf("Attempt %d was lost (%s); the next one is about to start", a.Number, v.reason), false)
 }
 
-// maxArchived is how many attempts the status keeps.
-const maxArchived = 16
+// Bounds of the API on archived attempts. As many are kept as retry.maxAttempts
+// may be, so that all losses are counted.
+const (
+	maxArchived       = 10
+	maxAttemptMessage = 128
+	maxNodeName       = 80
+)
 
 // turnsOfAttempt is what the last attempt added to the summed progress.
 func turnsOfAttempt(st *v1alpha1.AgentTaskStatus) *int32 {

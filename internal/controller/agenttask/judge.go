@@ -85,7 +85,13 @@ func (f situation) judgeResult() verdict {
 	switch res.Reason {
 	case v1alpha1.ReasonCompleted:
 		return verdict{kind: succeed, reason: res.Reason, message: summary(f.task, res)}
-	case v1alpha1.ReasonSuspended, v1alpha1.ReasonCancelled:
+	case v1alpha1.ReasonCancelled:
+		if f.task.Spec.State == v1alpha1.TaskCancelled {
+			// Not by way of begin: the pod has ended by itself, and its log stays.
+			return verdict{kind: fail, reason: res.Reason, message: "Cancelled on request"}
+		}
+		fallthrough
+	case v1alpha1.ReasonSuspended:
 		return verdict{kind: stop, reason: v1alpha1.ReasonSuspended, message: "Stopped on request"}
 	case v1alpha1.ReasonInterrupted, v1alpha1.ReasonSandboxLost:
 		return f.namedLoss(res)
@@ -96,6 +102,9 @@ func (f situation) judgeResult() verdict {
 // namedLoss waits a moment for kubelet to say why the runner or its sandbox
 // went, which the runner cannot know.
 func (f situation) namedLoss(res *v1alpha1.TaskResult) verdict {
+	if !f.sandboxFound {
+		return verdict{kind: lose, reason: v1alpha1.ReasonPodLost, message: "Sandbox " + f.task.Status.SandboxName + " was deleted"}
+	}
 	if v := f.judgeStart(); v != nil {
 		return *v
 	}

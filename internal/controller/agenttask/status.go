@@ -11,7 +11,7 @@ import (
 )
 
 // maxMessage keeps a condition's message short; the whole is in the transcript.
-const maxMessage = 1024
+const maxMessage = 512
 
 // condition sets a condition of the task.
 func (s *scope) condition(c metav1.Condition) {

@@ -19,11 +19,8 @@ import (
 
 	"github.com/sampan-dev/sampan/api/v1alpha1"
 	"github.com/sampan-dev/sampan/internal/controller/registry"
+	"github.com/sampan-dev/sampan/internal/podspec"
 )
-
-// Finalizer keeps a Sandbox until its pod is gone, so that who sees the Sandbox
-// gone knows that nothing of it runs.
-const Finalizer = "sampan.dev/sandbox"
 
 // Options are what every pod is made with.
 type Options struct {
@@ -69,10 +66,10 @@ func (s *scope) event(kind, reason, action, format string, args ...any) {
 // +kubebuilder:rbac:groups=sampan.dev,resources=sandboxes/status,verbs=get;patch
 // +kubebuilder:rbac:groups=sampan.dev,resources=sandboxes/finalizers,verbs=update
 // +kubebuilder:rbac:groups="",resources=pods,verbs=get;list;watch;create;delete
-// +kubebuilder:rbac:groups="",resources=serviceaccounts,verbs=get;create
-// +kubebuilder:rbac:groups=rbac.authorization.k8s.io,resources=roles,verbs=get;create;update
-// +kubebuilder:rbac:groups=rbac.authorization.k8s.io,resources=rolebindings,verbs=get;create
-// +kubebuilder:rbac:groups="",resources=configmaps,verbs=get;list;watch;create
+// +kubebuilder:rbac:groups="",resources=serviceaccounts,verbs=get;list;watch;create
+// +kubebuilder:rbac:groups=rbac.authorization.k8s.io,resources=rolebindings,verbs=get;list;watch;create
+// +kubebuilder:rbac:groups=rbac.authorization.k8s.io,resources=clusterroles,resourceNames=sampan-runner,verbs=bind
+// +kubebuilder:rbac:groups="",resources=configmaps,verbs=get;list;watch
 // +kubebuilder:rbac:groups="",resources=namespaces,verbs=get;list;watch
 // +kubebuilder:rbac:groups="",resources=events,verbs=list
 // +kubebuilder:rbac:groups=events.k8s.io,resources=events,verbs=create;patch
@@ -97,7 +94,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 	if !sb.DeletionTimestamp.IsZero() {
 		return r.finalize(ctx, s)
 	}
-	if controllerutil.AddFinalizer(sb, Finalizer) {
+	if controllerutil.AddFinalizer(sb, podspec.SandboxFinalizer) {
 		if err := r.Patch(ctx, sb, client.MergeFromWithOptions(s.before, client.MergeFromWithOptimisticLock{})); err != nil {
 			return ignoreStale(err)
 		}
@@ -107,7 +104,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 		return ignoreStale(err)
 	}
 	if s.facts.conflict != "" {
-		s.requeue = refusedInterval // no watch tells when what is in the way goes
+		s.requeue = conflictInterval // no watch tells when what is in the way goes
 	}
 	return r.writeStatus(ctx, s)
 }

@@ -5,8 +5,6 @@ import (
 	"fmt"
 
 	corev1 "k8s.io/api/core/v1"
-	rbacv1 "k8s.io/api/rbac/v1"
-	"k8s.io/apimachinery/pkg/api/equality"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -17,25 +15,44 @@ import (
 	"github.com/sampan-dev/sampan/internal/podspec"
 )
 
-// ensureIdentity makes the runner's identity, its rights and its registry.
-func (r *Reconciler) ensureIdentity(ctx context.Context, s *scope, in *input) error {
-	objects := []client.Object{
-		podspec.ServiceAccount(s.sandbox),
-		podspec.Role(s.sandbox),
-		podspec.RoleBinding(s.sandbox),
-		podspec.Config(s.sandbox, in.ConfigName, in.document),
-	}
-	for _, obj := range objects {
-		if err := r.ensure(ctx, s, obj); err != nil || s.facts.conflict != "" {
+// ensureIdentity makes the identity of the namespace's runners, once.
+func (r *Reconciler) ensureIdentity(ctx context.Context, s *scope) error {
+	ns := s.sandbox.Namespace
+	for _, obj := range []client.Object{podspec.ServiceAccount(ns), podspec.RoleBinding(ns)} {
+		if err := r.ensureShared(ctx, s, obj); err != nil || s.facts.conflict != "" {
 			return err
-		}
-		if role, ok := obj.(*rbacv1.Role); ok {
-			if err := r.updateRole(ctx, s, role); err != nil {
-				return err
-			}
 		}
 	}
 	return nil
+}
+
+// ensureShared creates an object of the namespace. One of that name without our
+// label is somebody else's, and is not in a cache that selects by the label.
+func (r *Reconciler) ensureShared(ctx context.Context, s *scope, want client.Object) error {
+	found := want.DeepCopyObject().(client.Object)
+	err := r.Get(ctx, client.ObjectKeyFromObject(want), found)
+	if apierrors.IsNotFound(err) {
+		if err = r.Create(ctx, want); !apierrors.IsAlreadyExists(err) {
+			return err
+		}
+		err = r.APIReader.Get(ctx, client.ObjectKeyFromObject(want), found)
+	}
+	if err != nil {
+		return err
+	}
+	if found.GetLabels()[podspec.LabelManagedBy] != podspec.ManagedBy {
+		s.facts.conflict = r.kind(want) + " " + want.GetName()
+	}
+	return nil
+}
+
+// kind names an object's kind for people.
+func (r *Reconciler) kind(obj client.Object) string {
+	gvk, err := r.GroupVersionKindFor(obj)
+	if err != nil {
+		return fmt.Sprintf("%T", obj)
+	}
+	return gvk.Kind
 }
 
 // ensure creates an object that belongs to the Sandbox. Where one of that name
@@ -44,10 +61,7 @@ func (r *Reconciler) ensure(ctx context.Context, s *scope, obj client.Object) er
 	if err := controllerutil.SetControllerReference(s.sandbox, obj, r.Scheme()); err != nil {
 		return err
 	}
-	kind := obj.GetObjectKind().GroupVersionKind().Kind
-	if gvk, err := r.GroupVersionKindFor(obj); err == nil {
-		kind = gvk.Kind
-	}
+	kind := r.kind(obj)
 	err := r.Create(ctx, obj)
 	if err == nil {
 		return nil
@@ -65,8 +79,8 @@ func (r *Reconciler) ensure(ctx context.Context, s *scope, obj client.Object) er
 }
 
 // ensurePod creates the pod, or takes the one that is there already.
-func (r *Reconciler) ensurePod(ctx context.Context, s *scope, in *input) error {
-	pod := podspec.Pod(in.Input)
+func (r *Reconciler) ensurePod(ctx context.Context, s *scope, in *podspec.Input) error {
+	pod := podspec.Pod(*in)
 	err := r.ensure(ctx, s, pod)
 	switch {
 	case apierrors.IsForbidden(err), apierrors.IsInvalid(err):
@@ -80,31 +94,5 @@ func (r *Reconciler) ensurePod(ctx context.Context, s *scope, in *input) error {
 	s.event(corev1.EventTypeNormal, "PodCreated", "Create", "Created Pod %s", pod.Name)
 	s.adopt(pod)
 	r.observePod(ctx, s)
-	return nil
-}
-
-// followTask gives the runner rights on the task that has claimed the Sandbox.
-func (r *Reconciler) followTask(ctx context.Context, s *scope) error {
-	if oneShot(s.sandbox) || s.sandbox.Generation == s.sandbox.Status.ObservedGeneration {
-		return nil
-	}
-	role := podspec.Role(s.sandbox)
-	if err := r.ensure(ctx, s, role); err != nil || s.facts.conflict != "" {
-		return err
-	}
-	return r.updateRole(ctx, s, role)
-}
-
-// updateRole gives the Sandbox's own Role the rights of today: it may be of a
-// time when another task, or none, had claimed the Sandbox.
-func (r *Reconciler) updateRole(ctx context.Context, s *scope, role *rbacv1.Role) error {
-	want := podspec.Role(s.sandbox).Rules
-	if equality.Semantic.DeepEqual(role.Rules, want) {
-		return nil
-	}
-	role.Rules = want
-	if err := r.Update(ctx, role); err != nil {
-		return fmt.Errorf("updating Role %s: %w", role.Name, err)
-	}
 	return nil
 }

@@ -14,16 +14,9 @@ import (
 	"github.com/sampan-dev/sampan/internal/podspec"
 )
 
-// input is what the pod and the objects beside it are made from.
-type input struct {
-	podspec.Input
-	// document is the registry's text for the runner.
-	document string
-}
-
 // podInput gathers what the pod is made from. The problem is something that a
 // user has to mend; the error is something to try again.
-func (r *Reconciler) podInput(ctx context.Context, sb *v1alpha1.Sandbox) (*input, *problem, error) {
+func (r *Reconciler) podInput(ctx context.Context, sb *v1alpha1.Sandbox) (*podspec.Input, *problem, error) {
 	entry, err := r.Registry.Load(ctx, sb.Namespace)
 	if err != nil {
 		return nil, registryProblem(err), retryable(err)
@@ -32,11 +25,15 @@ func (r *Reconciler) podInput(ctx context.Context, sb *v1alpha1.Sandbox) (*input
 	if err != nil {
 		return nil, nil, err
 	}
-	in := &input{document: entry.Document, Input: podspec.Input{
-		Sandbox: sb, PodName: PodName(sb), ConfigName: podspec.ConfigName(sb, entry.Document),
+	if n := len(entry.Document); n > podspec.MaxRegistryBytes {
+		return nil, &problem{v1alpha1.ReasonRegistryInvalid,
+			fmt.Sprintf("ConfigMap %s has %d bytes; a registry may have %d", entry.Source, n, podspec.MaxRegistryBytes)}, nil
+	}
+	in := &podspec.Input{
+		Sandbox: sb, PodName: PodName(sb), Registry: entry.Document,
 		RunnerImage: r.Options.RunnerImage, SandboxImage: r.Options.SandboxImage,
 		Scopes: scopes, UserNamespaces: r.Options.UserNamespaces,
-	}}
+	}
 	if !oneShot(sb) {
 		in.ModelKeys, in.Scripts = registry.Inputs(entry.All(scopes))
 		for i := range in.ModelKeys {

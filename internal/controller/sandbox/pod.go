@@ -16,6 +16,7 @@ import (
 	logf "sigs.k8s.io/controller-runtime/pkg/log"
 
 	"github.com/sampan-dev/sampan/api/v1alpha1"
+	"github.com/sampan-dev/sampan/internal/podspec"
 )
 
 const (
@@ -23,6 +24,9 @@ const (
 	podGoneInterval = 5 * time.Second
 	// refusedInterval is how often a refused pod is tried again: quota may have grown.
 	refusedInterval = 15 * time.Second
+	// conflictInterval is how often an object in the way is looked at: it may be
+	// of an earlier Sandbox of the same name, and about to be collected.
+	conflictInterval = 5 * time.Second
 	// maxRestartDelay bounds the exponential wait before a dead pod is replaced,
 	// as kubelet's own back-off does.
 	maxRestartDelay = 5 * time.Minute
@@ -71,9 +75,6 @@ func (r *Reconciler) reconcilePod(ctx context.Context, s *scope) error {
 	case s.pod == nil:
 		return r.createPod(ctx, s)
 	}
-	if err := r.followTask(ctx, s); err != nil {
-		return err
-	}
 	r.observePod(ctx, s)
 	return r.replaceDeadPod(ctx, s)
 }
@@ -108,7 +109,7 @@ func (s *scope) adopt(pod *corev1.Pod) {
 		return
 	}
 	s.pod = pod
-	s.sandbox.Status.PodName = pod.Name
+	s.sandbox.Status.PodName, s.sandbox.Status.PodUID = pod.Name, string(pod.UID)
 }
 
 // suspend removes the pod and, once it is gone, makes room for the next one.
@@ -134,7 +135,7 @@ func (r *Reconciler) suspend(ctx context.Context, s *scope) error {
 // forgetPod makes the next pod one of another name.
 func (s *scope) forgetPod() {
 	s.sandbox.Status.Restarts = new(restarts(s.sandbox) + 1)
-	s.sandbox.Status.PodName = ""
+	s.sandbox.Status.PodName, s.sandbox.Status.PodUID = "", ""
 	s.sandbox.Status.PodIP = ""
 	s.sandbox.Status.NodeName = ""
 }
@@ -190,7 +191,7 @@ func (r *Reconciler) createPod(ctx context.Context, s *scope) error {
 		s.requeue = refusedInterval
 		return nil
 	}
-	if err := r.ensureIdentity(ctx, s, in); err != nil || s.facts.conflict != "" {
+	if err := r.ensureIdentity(ctx, s); err != nil || s.facts.conflict != "" {
 		return err
 	}
 	return r.ensurePod(ctx, s, in)
@@ -229,7 +230,7 @@ func (r *Reconciler) deletePod(ctx context.Context, pod *corev1.Pod) error {
 
 // finalize removes the pod and lets the Sandbox go when it is gone for sure.
 func (r *Reconciler) finalize(ctx context.Context, s *scope) (ctrl.Result, error) {
-	if !controllerutil.ContainsFinalizer(s.sandbox, Finalizer) {
+	if !controllerutil.ContainsFinalizer(s.sandbox, podspec.SandboxFinalizer) {
 		return ctrl.Result{}, nil
 	}
 	if _, err := r.livePod(ctx, s); err != nil {
@@ -238,6 +239,6 @@ func (r *Reconciler) finalize(ctx context.Context, s *scope) (ctrl.Result, error
 	if s.pod != nil {
 		return ctrl.Result{RequeueAfter: podGoneInterval}, r.deletePod(ctx, s.pod)
 	}
-	controllerutil.RemoveFinalizer(s.sandbox, Finalizer)
+	controllerutil.RemoveFinalizer(s.sandbox, podspec.SandboxFinalizer)
 	return ignoreStale(r.Patch(ctx, s.sandbox, client.MergeFromWithOptions(s.before, client.MergeFromWithOptimisticLock{})))
 }

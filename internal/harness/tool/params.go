@@ -114,7 +114,7 @@ func (p *params) problems(args map[string]any) []string {
 		schema := p.schema.Properties[name]
 		if schema == nil {
 			out = append(out, fmt.Sprintf("There is no argument %q.", clip(name, 60)))
-		} else if got := kindOf(args[name]); got != schema.Type && !(got == "integer" && schema.Type == "number") {
+		} else if got := kindOf(args[name]); got != schema.Type && (got != "integer" || schema.Type != "number") {
 			out = append(out, fmt.Sprintf("The argument %q must be of type %s, not %s.", name, schema.Type, got))
 		}
 	}
@@ -156,7 +156,7 @@ func decode(raw string) (any, error) {
 			return v, nil
 		}
 	}
-	return nil, fmt.Errorf("The arguments are not valid JSON (%v).", err)
+	return nil, fmt.Errorf("The arguments are not valid JSON (%w).", err)
 }
 
 func decodeStrict(text string) (any, error) {

@@ -225,7 +225,7 @@ func TestBash(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			res := b.call("bash", tc.args)
-			if !strings.HasPrefix(res.Content, tc.want) && !(tc.error && strings.Contains(res.Content, tc.want)) || res.IsError != tc.error {
+			if !strings.HasPrefix(res.Content, tc.want) && (!tc.error || !strings.Contains(res.Content, tc.want)) || res.IsError != tc.error {
 				t.Errorf("got %q, error %v; want %q, %v", res.Content, res.IsError, tc.want, tc.error)
 			}
 		})

@@ -92,7 +92,8 @@ func (c *Client) WaitReady(ctx context.Context) error {
 		timer.Reset(pause)
 		select {
 		case <-ctx.Done():
-			return fmt.Errorf("waiting for the sandbox server at %s: %w (last: %v)", c.socket, ctx.Err(), err)
+			// The last attempt's error is told, not wrapped: that the server is gone is not known, only that time is up.
+			return fmt.Errorf("waiting for the sandbox server at %s: %w (last: %s)", c.socket, ctx.Err(), err.Error())
 		case <-timer.C:
 		}
 		pause = min(2*pause, lastPoll)
@@ -120,7 +121,7 @@ func (c *Client) Shutdown(ctx context.Context) error {
 func (c *Client) Exec(ctx context.Context, req tool.ExecRequest) (*tool.ExecResult, error) {
 	body, err := json.Marshal(req)
 	if err != nil {
-		return nil, fmt.Errorf("%w: %v", tool.ErrInvalid, err)
+		return nil, fmt.Errorf("%w: %w", tool.ErrInvalid, err)
 	}
 	if err := ctx.Err(); err != nil {
 		return nil, err
@@ -176,7 +177,7 @@ func (c *Client) Glob(ctx context.Context, req tool.GlobRequest) (*tool.GlobResu
 func post[A any](ctx context.Context, c *Client, route string, req any) (*A, error) {
 	body, err := json.Marshal(req)
 	if err != nil {
-		return nil, fmt.Errorf("%w: %v", tool.ErrInvalid, err)
+		return nil, fmt.Errorf("%w: %w", tool.ErrInvalid, err)
 	}
 	ctx, cancel := patience(ctx, fileDeadline)
 	defer cancel()
@@ -207,7 +208,7 @@ func (c *Client) call(ctx context.Context, method, route string, h http.Header, 
 func (c *Client) send(ctx context.Context, method, route string, h http.Header, body []byte) (*http.Response, error) {
 	req, err := http.NewRequestWithContext(ctx, method, "http://sandbox"+route, bytes.NewReader(body))
 	if err != nil {
-		return nil, fmt.Errorf("%w: %v", tool.ErrInvalid, err)
+		return nil, fmt.Errorf("%w: %w", tool.ErrInvalid, err)
 	}
 	for k, v := range h {
 		req.Header[http.CanonicalHeaderKey(k)] = v
@@ -248,7 +249,7 @@ func (c *Client) broken(ctx context.Context, err error) error {
 // drain lets the connection be used again.
 func drain(resp *http.Response) {
 	_, _ = io.CopyN(io.Discard, resp.Body, 64<<10)
-	resp.Body.Close()
+	_ = resp.Body.Close()
 }
 
 // fileRoute puts a whole path into one segment, so that nothing on the way

@@ -157,13 +157,14 @@ func (c *capture) result(r *tool.ExecResult) {
 	}
 }
 
-func (c *capture) close() {
+func (c *capture) close() (err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.file != nil {
-		c.file.close()
+		err = c.file.close()
 	}
 	c.failed, c.file = true, nil // late writers keep nothing
+	return err
 }
 
 // share divides a limit between two streams: half each, and what one does not

@@ -164,7 +164,11 @@ func (x *execution) run(ctx context.Context) (_ *tool.ExecResult, err error) {
 	if err != nil {
 		return nil, err
 	}
-	defer x.capture.close()
+	defer func() {
+		if err := x.capture.close(); err != nil {
+			x.e.opts.Log.Warn("Closed a command's output file with an error", "command", x.id, "error", err)
+		}
+	}()
 	x.oomFrom = x.e.oom.count()
 	began := time.Now()
 	if err := x.start(); err != nil {
@@ -306,10 +310,10 @@ func (x *execution) start() error {
 	var ours, theirs []*os.File // closed by us when the command has not started, or has
 	defer func() {
 		for _, f := range theirs {
-			f.Close()
+			_ = f.Close()
 		}
 		for _, f := range ours {
-			f.Close()
+			_ = f.Close()
 		}
 	}()
 	pipe := func() (r, w *os.File, err error) {
@@ -351,13 +355,13 @@ func (x *execution) start() error {
 	}
 	if feed != nil {
 		x.stdin = feed
-		go func() { _, _ = feed.Write(x.req.Stdin); feed.Close() }()
+		go func() { _, _ = feed.Write(x.req.Stdin); _ = feed.Close() }()
 	}
 	go func() { wg.Wait(); close(x.drained) }()
 	go func() {
 		x.waitErr = x.cmd.Wait()
 		if feed != nil {
-			feed.Close() // ends the write above: nobody reads any more
+			_ = feed.Close() // ends the write above: nobody reads any more
 		}
 		close(x.exited)
 	}()
@@ -378,7 +382,7 @@ func startError(err error) error {
 var buffers = sync.Pool{New: func() any { b := make([]byte, 32<<10); return &b }}
 
 func (x *execution) read(r *os.File, to *headTail) {
-	defer r.Close()
+	defer func() { _ = r.Close() }()
 	buf := buffers.Get().(*[]byte)
 	defer buffers.Put(buf)
 	for {

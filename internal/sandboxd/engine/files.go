@@ -37,7 +37,7 @@ func (e *Engine) open(p string) (*os.File, *tool.FileInfo, error) {
 		err = mapError(rel, err)
 	}
 	if err != nil {
-		f.Close()
+		_ = f.Close()
 		return nil, nil, err
 	}
 	return f, fileInfo(rel, st), nil
@@ -67,7 +67,7 @@ func (e *Engine) Open(ctx context.Context, p string, maxBytes int64) (*os.File, 
 		return nil, nil, err
 	}
 	if info.Size > maxBytes {
-		f.Close()
+		_ = f.Close()
 		return nil, nil, tooLarge(info.Path, info.Size, maxBytes)
 	}
 	h := sha256.New()
@@ -75,7 +75,7 @@ func (e *Engine) Open(ctx context.Context, p string, maxBytes int64) (*os.File, 
 		_, err = f.Seek(0, io.SeekStart)
 	}
 	if err != nil {
-		f.Close()
+		_ = f.Close()
 		return nil, nil, mapError(info.Path, err)
 	}
 	info.Digest = digestOf(h.Sum(nil))
@@ -92,7 +92,7 @@ func (e *Engine) ReadFile(ctx context.Context, p string, maxBytes int64) (*tool.
 	if err != nil {
 		return nil, err
 	}
-	defer f.Close()
+	defer func() { _ = f.Close() }()
 	if info.Size > maxBytes {
 		return nil, tooLarge(info.Path, info.Size, maxBytes)
 	}

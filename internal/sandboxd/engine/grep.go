@@ -46,7 +46,7 @@ func (e *Engine) Grep(ctx context.Context, req tool.GrepRequest) (*tool.GrepResu
 	if req.Path != "" {
 		f, info, err := e.open(req.Path)
 		if err == nil {
-			defer f.Close()
+			defer func() { _ = f.Close() }()
 			err = g.named(f, info)
 			return g.result(err)
 		}
@@ -58,14 +58,14 @@ func (e *Engine) Grep(ctx context.Context, req tool.GrepRequest) (*tool.GrepResu
 	if err != nil {
 		return nil, err
 	}
-	defer dir.Close()
-	g.walker.visit = func(dir *os.Root, name, rel string, isDir bool) error {
+	defer func() { _ = dir.Close() }()
+	g.visit = func(dir *os.Root, name, rel string, isDir bool) error {
 		if isDir || g.include != nil && !g.include(rel) {
 			return nil
 		}
 		return g.found(dir, name, path.Join(base, rel))
 	}
-	return g.result(g.walker.walk(dir, "", 0))
+	return g.result(g.walk(dir, "", 0))
 }
 
 // grepper is one search.
@@ -86,7 +86,7 @@ func (e *Engine) newGrepper(ctx context.Context, req tool.GrepRequest) (*grepper
 	}
 	// Compiled alone first, so that an error shows what the caller wrote.
 	if _, err := regexp.Compile(req.Pattern); err != nil {
-		return nil, fmt.Errorf("%w: %v (RE2 syntax: no look-around, no back-references; escape ( [ { . * + ? with \\)", tool.ErrInvalid, err)
+		return nil, fmt.Errorf("%w: %w (RE2 syntax: no look-around, no back-references; escape ( [ { . * + ? with \\)", tool.ErrInvalid, err)
 	}
 	flags := "(?m)"
 	if req.IgnoreCase {
@@ -94,7 +94,7 @@ func (e *Engine) newGrepper(ctx context.Context, req tool.GrepRequest) (*grepper
 	}
 	re, err := regexp.Compile(flags + req.Pattern)
 	if err != nil {
-		return nil, fmt.Errorf("%w: %v", tool.ErrInvalid, err)
+		return nil, fmt.Errorf("%w: %w", tool.ErrInvalid, err)
 	}
 	g := &grepper{walker: walker{ctx: ctx}, re: re, max: req.MaxMatches, context: min(max(req.Context, 0), maxContext)}
 	if g.max <= 0 {
@@ -140,7 +140,7 @@ func (g *grepper) found(dir *os.Root, name, full string) error {
 		}
 		return nil
 	}
-	defer f.Close()
+	defer func() { _ = f.Close() }()
 	st, err := f.Stat()
 	switch {
 	case err != nil || !st.Mode().IsRegular():

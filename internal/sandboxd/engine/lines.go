@@ -35,7 +35,7 @@ func (e *Engine) ReadLines(ctx context.Context, p string, r tool.LineRange) (*to
 	if err != nil {
 		return nil, err
 	}
-	defer f.Close()
+	defer func() { _ = f.Close() }()
 	if info.Size > maxLinesFile {
 		return nil, tooLarge(info.Path, info.Size, maxLinesFile)
 	}

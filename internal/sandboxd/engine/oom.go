@@ -37,7 +37,7 @@ func openOOMCounter() *oomCounter {
 			if _, ok := c.read(); ok {
 				return c
 			}
-			f.Close()
+			_ = f.Close()
 		}
 	}
 	return &oomCounter{}
@@ -61,7 +61,7 @@ func (e *Engine) Memory() (oomKills, usedBytes int64) {
 
 func (c *oomCounter) close() {
 	if c.f != nil {
-		c.f.Close()
+		_ = c.f.Close()
 	}
 }
 

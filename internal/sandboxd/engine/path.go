@@ -60,7 +60,7 @@ var errEscapes = sync.OnceValue(func() error {
 	if err != nil {
 		return errors.ErrUnsupported
 	}
-	defer r.Close()
+	defer func() { _ = r.Close() }()
 	_, err = r.Lstat("..")
 	var pe *fs.PathError
 	if errors.As(err, &pe) {
@@ -99,8 +99,9 @@ func mapError(p string, err error) error {
 	}
 	for _, m := range mapped {
 		if errors.Is(err, m.from) {
-			if m.to == tool.ErrInvalid {
-				return fmt.Errorf("%s: %w: %v", p, m.to, rootCause(err))
+			if errors.Is(m.to, tool.ErrInvalid) {
+				// Told, not wrapped: the Executor's word for it is the only one.
+				return fmt.Errorf("%s: %w: %s", p, m.to, rootCause(err).Error())
 			}
 			return fmt.Errorf("%s: %w", p, m.to)
 		}

@@ -23,7 +23,7 @@ func processTable() (map[int]process, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer dir.Close()
+	defer func() { _ = dir.Close() }()
 	names, err := dir.Readdirnames(-1)
 	if err != nil {
 		return nil, err
@@ -73,7 +73,7 @@ func readSmall(name string, buf []byte) ([]byte, bool) {
 	if err != nil {
 		return nil, false
 	}
-	defer unix.Close(fd)
+	defer func() { _ = unix.Close(fd) }()
 	n, err := unix.Read(fd, buf)
 	return buf[:max(n, 0)], err == nil && n > 0
 }
@@ -108,7 +108,7 @@ func kill(p process) {
 		_ = unix.Kill(p.pid, unix.SIGKILL) // an old kernel, or a seccomp rule
 		return
 	}
-	defer unix.Close(fd)
+	defer func() { _ = unix.Close(fd) }()
 	now, ok := readProcess(p.pid, make([]byte, 1024))
 	if ok && now.start == p.start {
 		_ = unix.PidfdSendSignal(fd, unix.SIGKILL, nil, 0)

@@ -64,7 +64,7 @@ func (d *spillDir) open(name string) (*spillFile, error) {
 		return nil, err
 	}
 	if st, err := f.Stat(); err != nil || !st.Mode().IsRegular() {
-		f.Close()
+		_ = f.Close()
 		return nil, syscall.ENXIO
 	}
 	return &spillFile{dir: d, name: name, f: f, left: d.each}, nil
@@ -125,9 +125,10 @@ func (s *spillFile) write(p []byte) {
 	s.omitted += int64(len(p))
 }
 
-func (s *spillFile) close() {
-	s.f.Close()
+func (s *spillFile) close() error {
+	err := s.f.Close()
 	if s.ours {
 		s.dir.finished(s)
 	}
+	return err
 }

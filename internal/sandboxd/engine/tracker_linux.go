@@ -35,6 +35,8 @@ type tracker struct {
 	users   int
 	stop    chan struct{}
 	stopped chan struct{}
+	// forks is nil where commands are started on any thread.
+	forks *forker
 }
 
 // command is a process that was started for a request.
@@ -55,6 +57,7 @@ func (t *tracker) acquire() {
 	}
 	if os.Getpid() != 1 {
 		_ = unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+		t.forks = newForker()
 	}
 	// Go opens its own files so that children do not get them; what we
 	// inherited from who started us is none of a command's business either.
@@ -67,11 +70,15 @@ func (t *tracker) release() {
 	t.mu.Lock()
 	t.users--
 	var stopped chan struct{}
+	var forks *forker
 	if t.users == 0 {
 		close(t.stop)
-		stopped = t.stopped
+		stopped, forks, t.forks = t.stopped, t.forks, nil
 	}
 	t.mu.Unlock()
+	if forks != nil {
+		forks.close()
+	}
 	if stopped != nil {
 		<-stopped
 	}
@@ -82,7 +89,10 @@ func (t *tracker) start(cmd *exec.Cmd, id string) (*command, error) {
 	t.spawn.RLock()
 	defer t.spawn.RUnlock()
 	c := &command{id: id, since: ticksSinceBoot()}
-	if err := cmd.Start(); err != nil {
+	t.mu.Lock()
+	forks := t.forks
+	t.mu.Unlock()
+	if err := forks.start(cmd); err != nil {
 		return nil, err
 	}
 	c.pid = cmd.Process.Pid
@@ -134,6 +144,10 @@ func (t *tracker) sweep(c *command) (int, error) {
 	}
 	killed := map[process]bool{}
 	pause, began, clean := sweepFirstPause, time.Now(), 0
+	giveUp := time.NewTimer(sweepGiveUp)
+	defer giveUp.Stop()
+	next := time.NewTimer(sweepGiveUp)
+	defer next.Stop()
 	for {
 		found, err := t.sweepOnce(c, killed)
 		if err != nil {
@@ -147,13 +161,15 @@ func (t *tracker) sweep(c *command) (int, error) {
 			continue
 		}
 		clean = 0
-		switch waited := time.Since(began); {
-		case waited > sweepGiveUp:
-			return len(killed), errUnkillable
-		case waited > sweepForceAfter && os.Getpid() == 1 && len(t.others(c)) == 0:
+		if time.Since(began) > sweepForceAfter && os.Getpid() == 1 && len(t.others(c)) == 0 {
 			_ = unix.Kill(-1, unix.SIGKILL) // all but us at one instant
 		}
-		time.Sleep(pause)
+		next.Reset(pause)
+		select {
+		case <-next.C:
+		case <-giveUp.C:
+			return len(killed), errUnkillable
+		}
 		pause = min(2*pause, sweepLastPause)
 	}
 }
@@ -339,6 +355,6 @@ func preferForOOM(pid int) {
 	if err != nil {
 		return
 	}
-	defer unix.Close(fd)
+	defer func() { _ = unix.Close(fd) }()
 	_, _ = unix.Write(fd, []byte("1000"))
 }

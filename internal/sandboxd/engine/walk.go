@@ -84,7 +84,7 @@ func (w *walker) descend(dir *os.Root, name, sub string, depth int) error {
 		w.notes.add("%s was skipped: %v", sub, rootCause(err))
 		return nil
 	}
-	defer next.Close()
+	defer func() { _ = next.Close() }()
 	return w.walk(next, sub, depth)
 }
 
@@ -94,7 +94,7 @@ func (w *walker) list(dir *os.Root, rel string) ([]fs.DirEntry, error) {
 		w.notes.add("%s was skipped: %v", path.Join(".", rel), rootCause(err))
 		return nil, nil
 	}
-	defer f.Close()
+	defer func() { _ = f.Close() }()
 	entries, err := f.ReadDir(maxDirEntries)
 	if err != nil && !errors.Is(err, io.EOF) {
 		w.notes.add("%s was skipped: %v", path.Join(".", rel), rootCause(err))
@@ -186,7 +186,7 @@ func (e *Engine) Glob(ctx context.Context, req tool.GlobRequest) (*tool.GlobResu
 	if err != nil {
 		return nil, err
 	}
-	defer dir.Close()
+	defer func() { _ = dir.Close() }()
 	if req.MaxPaths <= 0 {
 		req.MaxPaths = defaultGlobPaths
 	}

@@ -44,7 +44,7 @@ func (e *Engine) WriteFrom(ctx context.Context, p string, src io.Reader, opts to
 	if err != nil {
 		return nil, mapError(rel, err)
 	}
-	defer dir.Close()
+	defer func() { _ = dir.Close() }()
 	w := &write{rel: rel, dir: dir, base: base, opts: opts}
 	// Refuse before reading the body where that can be known already.
 	if _, err := w.check(); err != nil {
@@ -86,7 +86,7 @@ func (e *Engine) openParent(rel string) (*os.Root, string, error) {
 			return dir, base, nil // what is wrong with it shows later
 		}
 		target, err := dir.Readlink(base)
-		dir.Close()
+		_ = dir.Close()
 		if err != nil {
 			return nil, "", err
 		}
@@ -131,7 +131,7 @@ func (w *write) check() (fs.FileMode, error) {
 	case err != nil:
 		return 0, mapError(w.rel, err)
 	}
-	defer f.Close()
+	defer func() { _ = f.Close() }()
 	st, err := f.Stat()
 	if err != nil {
 		return 0, mapError(w.rel, err)
@@ -234,8 +234,7 @@ func (w *write) chmod(mode fs.FileMode) error {
 	if err != nil {
 		return err
 	}
-	defer f.Close()
-	return f.Chmod(mode)
+	return errors.Join(f.Chmod(mode), f.Close())
 }
 
 func (w *write) discard() { _ = w.dir.Remove(w.tmp) }

@@ -29,13 +29,13 @@ type Cluster struct {
 	Config *rest.Config
 	Scheme *apiruntime.Scheme
 	// Client reads and writes without a cache, as an administrator.
-	Client client.Client
+	Client client.WithWatch
 
 	env *envtest.Environment
 }
 
 // Start starts an API server. KUBEBUILDER_ASSETS says where its binaries are;
-// `make test` sets it.
+// `make test` sets it, and leaves them where they are found without it later.
 func Start() (*Cluster, error) {
 	scheme := apiruntime.NewScheme()
 	utilruntime.Must(clientgoscheme.AddToScheme(scheme))
@@ -44,13 +44,16 @@ func Start() (*Cluster, error) {
 		CRDDirectoryPaths:     []string{filepath.Join(Root(), "config", "crd", "bases")},
 		ErrorIfCRDPathMissing: true,
 	}
+	if os.Getenv("KUBEBUILDER_ASSETS") == "" {
+		env.BinaryAssetsDirectory = filepath.Join(Root(), "bin", "devcluster")
+	}
 	config, err := env.Start()
 	if err != nil {
-		return nil, fmt.Errorf("starting an API server (is KUBEBUILDER_ASSETS set? run `make test`): %w", err)
+		return nil, fmt.Errorf("starting an API server (`make test` gets its binaries): %w", err)
 	}
 	config.QPS, config.Burst = -1, -1
 	c := &Cluster{Config: config, Scheme: scheme, env: env}
-	if c.Client, err = client.New(config, client.Options{Scheme: scheme}); err != nil {
+	if c.Client, err = client.NewWithWatch(config, client.Options{Scheme: scheme}); err != nil {
 		return nil, errors.Join(err, env.Stop())
 	}
 	return c, nil

@@ -91,14 +91,30 @@ func (c *Cache) Client(live client.WithWatch) client.WithWatch {
 		List: func(ctx context.Context, live client.WithWatch, list client.ObjectList, opts ...client.ListOption) error {
 			h, _, err := c.historyOf(list)
 			if err != nil || h == nil {
-				return firstError(err, func() error { return live.List(ctx, list, opts...) })
+				return firstError(err, func() error { return c.listLive(ctx, live, list, opts) })
 			}
-			return c.list(h, list, opts)
+			c.list(h, list, opts)
+			return nil
 		},
 	})
 }
 
-func (c *Cache) list(h *history, list client.ObjectList, opts []client.ListOption) error {
+// listLive selects by an index that the API server does not have.
+func (c *Cache) listLive(ctx context.Context, live client.Client, list client.ObjectList, opts []client.ListOption) error {
+	var o client.ListOptions
+	o.ApplyOptions(opts)
+	if err := live.List(ctx, list, client.InNamespace(o.Namespace)); err != nil {
+		return err
+	}
+	state := map[types.NamespacedName]client.Object{}
+	for _, obj := range items(list) {
+		state[client.ObjectKeyFromObject(obj)] = obj.DeepCopyObject().(client.Object)
+	}
+	c.list(&history{states: []map[types.NamespacedName]client.Object{state}}, list, opts)
+	return nil
+}
+
+func (c *Cache) list(h *history, list client.ObjectList, opts []client.ListOption) {
 	var o client.ListOptions
 	o.ApplyOptions(opts)
 	out := reflect.ValueOf(list).Elem().FieldByName("Items")
@@ -109,7 +125,6 @@ func (c *Cache) list(h *history, list client.ObjectList, opts []client.ListOptio
 		}
 		out.Set(reflect.Append(out, reflect.ValueOf(obj.DeepCopyObject()).Elem()))
 	}
-	return nil
 }
 
 // selected matches what a manager's cache would have an index for.

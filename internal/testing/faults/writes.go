@@ -32,17 +32,24 @@ type Writes struct {
 	Mode Mode
 	// FailAt is the number, from 1, of the write that fails; 0 fails none.
 	FailAt int
+	// FailOften fails each create of an object once, and every other write to it.
+	FailOften bool
 	// After is called after each write that was done.
 	After func(verb string, obj client.Object)
 	// Log has what was written, for a test's message.
 	Log []string
 
 	count   int
+	done    int
 	crashed bool
+	tries   map[string]int
 }
 
 // Hit reports whether the write to fail was reached.
 func (w *Writes) Hit() bool { return w.FailAt > 0 && w.count >= w.FailAt }
+
+// Done is how many writes have changed something.
+func (w *Writes) Done() int { return w.done }
 
 // Crashed reports whether a client stands dead until Restart.
 func (w *Writes) Crashed() bool { return w.crashed }
@@ -57,19 +64,33 @@ func (w *Writes) do(verb string, obj client.Object, write func() error) error {
 	}
 	w.count++
 	w.Log = append(w.Log, fmt.Sprintf("%d %s %T %s", w.count, verb, obj, obj.GetName()))
-	failing := w.count == w.FailAt
+	failing := w.count == w.FailAt || w.FailOften && w.turn(verb, obj)
 	if failing && w.Mode == Refused {
 		return ErrInjected
 	}
 	err := write()
-	if err == nil && w.After != nil {
-		w.After(verb, obj)
+	if err == nil {
+		w.done++
+		if w.After != nil {
+			w.After(verb, obj)
+		}
 	}
 	if !failing {
 		return err
 	}
 	w.crashed = w.Mode == Crash
 	return errors.Join(ErrInjected, err)
+}
+
+// turn reports whether it is a write's turn to fail. Creates fail once only: they
+// are repeated whenever what comes after them fails.
+func (w *Writes) turn(verb string, obj client.Object) bool {
+	if w.tries == nil {
+		w.tries = map[string]int{}
+	}
+	key := fmt.Sprintf("%s %T %s", verb, obj, obj.GetName())
+	w.tries[key]++
+	return w.tries[key] == 1 || verb != "create" && w.tries[key]%2 == 1
 }
 
 // Client gives a client whose writes are counted.

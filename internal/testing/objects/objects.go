@@ -74,7 +74,10 @@ type Sandbox struct{ sandbox v1alpha1.Sandbox }
 
 // MakeSandbox begins a Sandbox with the operator's defaults.
 func MakeSandbox(name string) *Sandbox {
-	return &Sandbox{v1alpha1.Sandbox{ObjectMeta: metav1.ObjectMeta{Name: name, Namespace: "default"}}}
+	return &Sandbox{v1alpha1.Sandbox{
+		ObjectMeta: metav1.ObjectMeta{Name: name, Namespace: "default"},
+		Spec:       v1alpha1.SandboxSpec{State: v1alpha1.SandboxRunning},
+	}}
 }
 
 // Obj gives the Sandbox.

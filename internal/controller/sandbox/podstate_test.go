@@ -1,0 +1,109 @@
+package sandbox
+
+import (
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/sampan-dev/sampan/api/v1alpha1"
+	"github.com/sampan-dev/sampan/internal/testing/expect"
+	"github.com/sampan-dev/sampan/internal/testing/objects"
+)
+
+// notFound is what containerd says when the command is not in the image.
+const notFound = `failed to create containerd task: failed to create shim task: OCI runtime create failed: runc create failed: ` +
+	`unable to start container process: error during container init: exec: "agent-runner": executable file not found in $PATH`
+
+func TestStateOf(t *testing.T) {
+	pod := func() *objects.Pod { return objects.MakePod("x") }
+	running := func() *objects.Pod {
+		return pod().Phase(corev1.PodRunning).Running("runner").Running("sandbox").Condition(corev1.PodReady, corev1.ConditionTrue, "", "")
+	}
+	tests := map[string]struct {
+		pod    *objects.Pod
+		phase  podPhase
+		reason string
+	}{
+		"new":                           {pod(), podWaiting, "PodPending"},
+		"creating":                      {pod().Waiting("runner", "ContainerCreating", ""), podWaiting, "PodPending"},
+		"running":                       {running(), podReady, "Ready"},
+		"half running":                  {pod().Phase(corev1.PodRunning).Running("runner").Waiting("sandbox", "ContainerCreating", ""), podWaiting, "PodPending"},
+		"unschedulable":                 {pod().Condition(corev1.PodScheduled, corev1.ConditionFalse, "Unschedulable", "0/3 nodes are available"), podBlocked, "Unschedulable"},
+		"gated":                         {pod().Condition(corev1.PodScheduled, corev1.ConditionFalse, "SchedulingGated", ""), podWaiting, "PodPending"},
+		"image missing":                 {pod().Running("runner").Waiting("sandbox", "ErrImagePull", "not found"), podBlocked, "ImagePullFailed"},
+		"image back-off":                {pod().Waiting("runner", "ImagePullBackOff", "Back-off"), podBlocked, "ImagePullFailed"},
+		"image name":                    {pod().Waiting("sandbox", "InvalidImageName", ""), podBlocked, "ImagePullFailed"},
+		"Secret missing":                {pod().Waiting("runner", "CreateContainerConfigError", `secret "model-keys" not found`), podBlocked, "SecretNotFound"},
+		"key missing":                   {pod().Waiting("runner", "CreateContainerConfigError", `couldn't find key gateway in Secret a/model-keys`), podBlocked, "SecretNotFound"},
+		"ConfigMap missing":             {pod().Waiting("runner", "CreateContainerConfigError", `configmap "words" not found`), podBlocked, "ConfigMapNotFound"},
+		"root image":                    {pod().Waiting("sandbox", "CreateContainerConfigError", "container has runAsNonRoot and image will run as root"), podBlocked, "ContainerConfigError"},
+		"no server":                     {pod().Running("runner").Terminated("sandbox", 128, "StartError", notFound), podDead, "SandboxServerMissing"},
+		"no server, by another runtime": {pod().Running("runner").Waiting("sandbox", "CreateContainerError", `exec: "agent-runner": no such file or directory`), podDead, "SandboxServerMissing"},
+		"another start error":           {pod().Running("runner").Terminated("sandbox", 128, "StartError", "exec format error"), podDead, "ContainerConfigError"},
+		"no agent-runner in the runner": {pod().Terminated("runner", 128, "StartError", notFound).Running("sandbox"), podDead, "ContainerConfigError"},
+		"sandbox out of memory":         {running().Terminated("sandbox", 137, "OOMKilled", ""), podDead, "OOMKilled"},
+		"runner out of memory":          {running().Terminated("runner", 137, "OOMKilled", ""), podDead, "OOMKilled"},
+		"sandbox ended":                 {running().Terminated("sandbox", 1, "Error", ""), podDead, "SandboxLost"},
+		"runner crashed":                {running().Terminated("runner", 2, "Error", ""), podDead, "RunnerCrashed"},
+		"finished":                      {pod().Phase(corev1.PodSucceeded).Terminated("runner", 0, "Completed", "").Terminated("sandbox", 0, "Completed", ""), podDead, "PodFinished"},
+		"finished, task failed":         {pod().Phase(corev1.PodFailed).Terminated("runner", 3, "Error", "").Terminated("sandbox", 0, "Completed", ""), podDead, "PodFinished"},
+		"both killed, sandbox first":    {pod().Phase(corev1.PodFailed).Terminated("runner", 1, "Error", "").Terminated("sandbox", 137, "OOMKilled", ""), podDead, "OOMKilled"},
+		"evicted":                       {pod().Failed("Evicted", "The node was low on resource: ephemeral-storage."), podDead, "Evicted"},
+		"evicted, containers ended too": {pod().Failed("Evicted", "Usage exceeds the limit").Terminated("sandbox", 137, "Error", ""), podDead, "Evicted"},
+		"node shut down":                {pod().Failed("NodeShutdown", ""), podDead, "NodeLost"},
+		"failed otherwise":              {pod().Failed("UnexpectedAdmissionError", ""), podDead, "PodLost"},
+		"deleted":                       {running().Leaving(metav1.Unix(900, 0)), podDead, "PodLost"},
+		"deleted by the taint manager":  {running().Leaving(metav1.Unix(900, 0)).Condition(corev1.DisruptionTarget, corev1.ConditionTrue, "DeletionByTaintManager", ""), podDead, "NodeLost"},
+		"deleted by a drain":            {running().Leaving(metav1.Unix(900, 0)).Condition(corev1.DisruptionTarget, corev1.ConditionTrue, "EvictionByEvictionAPI", ""), podDead, "Evicted"},
+		"preempted":                     {running().Leaving(metav1.Unix(900, 0)).Condition(corev1.DisruptionTarget, corev1.ConditionTrue, "PreemptionByScheduler", ""), podDead, "Evicted"},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			s := stateOf(tt.pod.Obj())
+			if s.phase != tt.phase || s.reason != tt.reason {
+				t.Errorf("stateOf = %d %s (%q), want %d %s", s.phase, s.reason, s.message, tt.phase, tt.reason)
+			}
+			sb := objects.MakeSandbox("x").With(func(sb *v1alpha1.Sandbox) { sb.Generation = 1 }).Obj()
+			facts{now: time.Unix(1000, 0), podState: s}.apply(sb)
+			if wrong := expect.Consistent(sb); len(wrong) > 0 {
+				t.Errorf("conditions: %v", wrong)
+			}
+		})
+	}
+}
+
+func TestFactsToConditions(t *testing.T) {
+	ready := podState{phase: podReady, reason: v1alpha1.ReasonReady, message: "runs"}
+	tests := map[string]struct {
+		facts facts
+		want  map[string]string
+	}{
+		"nothing seen": {facts{}, map[string]string{"Ready": "PodPending", "Reconciling": "PodPending"}},
+		"ready":        {facts{podState: ready}, map[string]string{"Ready": "Ready"}},
+		"suspended":    {facts{suspended: true, podState: ready}, map[string]string{"Ready": "Suspended"}},
+		"lost":         {facts{lost: true}, map[string]string{"Ready": "PodLost", "Stalled": "PodLost"}},
+		"conflict":     {facts{conflict: "Pod x"}, map[string]string{"Ready": "NameConflict", "Stalled": "NameConflict"}},
+		"problem":      {facts{problem: &problem{"PodRefused", "quota"}}, map[string]string{"Ready": "PodRefused", "Stalled": "PodRefused"}},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			sb := objects.MakeSandbox("x").With(func(sb *v1alpha1.Sandbox) { sb.Generation = 1 }).Obj()
+			facts{now: time.Unix(1, 0), podState: podState{phase: podBlocked, reason: "Before", message: "before"}}.apply(sb)
+			tt.facts.now = time.Unix(2, 0)
+			tt.facts.apply(sb)
+			got := map[string]string{}
+			for _, c := range sb.Status.Conditions {
+				got[c.Type] = c.Reason
+			}
+			if diff := cmp.Diff(tt.want, got); diff != "" {
+				t.Errorf("-want +got:\n%s", diff)
+			}
+			if wrong := expect.Consistent(sb); len(wrong) > 0 {
+				t.Errorf("conditions: %v", wrong)
+			}
+		})
+	}
+}

@@ -1,0 +1,179 @@
+package scenario
+
+import (
+	"time"
+
+	. "github.com/onsi/ginkgo/v2"
+	. "github.com/onsi/gomega"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/sampan-dev/sampan/api/v1alpha1"
+	"github.com/sampan-dev/sampan/internal/testing/objects"
+)
+
+var _ = Describe("A task's life", func() {
+	It("goes from its Sandbox and its pod to success", func(ctx SpecContext) {
+		w := newWorld(ctx)
+		w.create(objects.MakeTask("x").Obj())
+		w.settle()
+		Expect(w.stands("x")).To(Equal("Unknown Starting"))
+		t := w.task("x")
+		Expect(t.Status.PodName).To(Equal("x-1"))
+		Expect(t.Status.SandboxName).To(Equal("x-1"))
+		Expect(metav1.IsControlledBy(w.sandbox("x-1"), t)).To(BeTrue())
+		Expect(metav1.IsControlledBy(w.pod("x-1"), w.sandbox("x-1"))).To(BeTrue())
+
+		w.run("x-1")
+		Expect(w.ready("x-1")).To(Equal("True Ready"))
+		Expect(w.stands("x")).To(Equal("Unknown Running"))
+
+		w.report("x", v1alpha1.ReasonCompleted)
+		Expect(w.stands("x")).To(Equal("True Completed"))
+		w.exit("x-1", 0, "")
+		Expect(w.task("x").Status.Attempts).To(BeEmpty())
+		Expect(w.names(w.podList())).To(Equal([]string{"x-1"}), "the ended pod stays for its log")
+		Expect(w.ready("x-1")).To(Equal("False PodFinished"))
+		Expect(w.eventLog()).To(And(ContainSubstring("AttemptStarted"), ContainSubstring("Completed"), ContainSubstring("PodCreated")))
+	})
+
+	DescribeTable("ends as the runner reports it", func(ctx SpecContext, reason, want string) {
+		w := newWorld(ctx)
+		w.create(objects.MakeTask("x").Obj())
+		w.settle()
+		w.run("x-1")
+		w.report("x", reason)
+		Expect(w.stands("x")).To(Equal(want))
+		Expect(w.made["v1.Pod"]).To(Equal([]string{"x-1"}), "an end is not retried")
+	},
+		Entry(nil, v1alpha1.ReasonVerificationFailed, "False VerificationFailed"),
+		Entry(nil, v1alpha1.ReasonMaxTurns, "False MaxTurns"),
+		Entry(nil, v1alpha1.ReasonDeadlineExceeded, "False DeadlineExceeded"),
+		Entry(nil, v1alpha1.ReasonBudgetExceeded, "False BudgetExceeded"),
+		Entry(nil, v1alpha1.ReasonLoopDetected, "False LoopDetected"),
+		Entry(nil, v1alpha1.ReasonEmptyResponse, "False EmptyResponse"),
+		Entry(nil, v1alpha1.ReasonContextExhausted, "False ContextExhausted"),
+		Entry(nil, v1alpha1.ReasonModelUnavailable, "False ModelUnavailable"),
+		Entry(nil, v1alpha1.ReasonWorkspaceFailed, "False WorkspaceFailed"),
+		Entry(nil, v1alpha1.ReasonProtocolMismatch, "False ProtocolMismatch"),
+		Entry(nil, v1alpha1.ReasonInternal, "False Internal"),
+	)
+
+	It("stops a pod that runs on after the end", func(ctx SpecContext) {
+		w := newWorld(ctx)
+		w.create(objects.MakeTask("x").Obj())
+		w.settle()
+		w.run("x-1")
+		w.report("x", v1alpha1.ReasonCompleted)
+		Expect(w.names(w.podList())).To(Equal([]string{"x-1"}))
+		w.pass(30 * time.Second)
+		Expect(w.podList()).To(BeEmpty())
+		Expect(w.stands("x")).To(Equal("True Completed"))
+	})
+
+	It("takes the result from the termination message when the runner could not write it", func(ctx SpecContext) {
+		w := newWorld(ctx)
+		w.create(objects.MakeTask("x").Obj())
+		w.settle()
+		w.run("x-1")
+		w.exit("x-1", 0, lastWords(w.task("x"), 1, v1alpha1.ReasonCompleted))
+		Expect(w.stands("x")).To(Equal("True Completed"))
+		st := w.task("x").Status
+		Expect(st.Result.Message).To(Equal("From the last words."))
+		Expect(*st.Progress.Turns).To(BeEquivalentTo(7))
+		Expect(st.Transcript.URI).To(Equal("/log"))
+	})
+
+	It("believes no last words of another task, another attempt, or the sandbox container", func(ctx SpecContext) {
+		w := newWorld(ctx)
+		w.create(objects.MakeTask("x").Attempts(1).Obj(), objects.MakeTask("y").Attempts(1).Obj(), objects.MakeTask("z").Attempts(1).Obj())
+		w.settle()
+		w.run("x-1")
+		w.exit("x-1", 1, lastWords(w.task("y"), 1, v1alpha1.ReasonCompleted))
+		Expect(w.stands("x")).To(Equal("False RunnerCrashed"))
+		w.run("y-1")
+		w.exit("y-1", 1, lastWords(w.task("y"), 2, v1alpha1.ReasonCompleted))
+		Expect(w.stands("y")).To(Equal("False RunnerCrashed"))
+		Expect(w.task("y").Status.Result).To(BeZero())
+		w.run("z-1")
+		w.podStatus("z-1", func(st *corev1.PodStatus) {
+			st.Phase = corev1.PodFailed
+			w.terminate(st, "runner", 1, "Error", "")
+			w.terminate(st, "sandbox", 0, "Completed", lastWords(w.task("z"), 1, v1alpha1.ReasonCompleted))
+		})
+		w.settle()
+		Expect(w.stands("z")).To(Equal("False RunnerCrashed"))
+	})
+
+	It("starts again after a loss, and gives up after maxAttempts", func(ctx SpecContext) {
+		w := newWorld(ctx)
+		w.create(objects.MakeTask("x").Attempts(2).Obj())
+		w.settle()
+		w.run("x-1")
+		w.lose("x-1")
+		t := w.task("x")
+		Expect(t.Status.Attempt).To(BeEquivalentTo(2))
+		Expect(t.Status.PodName).To(Equal("x-2"))
+		Expect(t.Status.Attempts).To(HaveLen(1))
+		Expect(t.Status.Attempts[0].Reason).To(Equal(v1alpha1.ReasonPodLost))
+		Expect(t.Status.Attempts[0].NodeName).To(Equal("node"))
+		Expect(w.names(w.sandboxList())).To(Equal([]string{"x-2"}))
+
+		w.run("x-2")
+		w.lose("x-2")
+		Expect(w.stands("x")).To(Equal("False PodLost"))
+		Expect(w.task("x").Status.Attempts).To(HaveLen(2))
+		Expect(w.made["v1.Pod"]).To(Equal([]string{"x-1", "x-2"}))
+	})
+
+	It("leaves a lost node's pod behind, fenced off", func(ctx SpecContext) {
+		w := newWorld(ctx)
+		w.create(objects.MakeTask("x").Obj())
+		w.settle()
+		w.runOn("x-1", lostNode)
+		w.delete(w.pod("x-1"))
+		w.settle()
+		Expect(w.stands("x")).To(Equal("Unknown Retrying"))
+		Expect(w.task("x").Status.Attempt).To(BeEquivalentTo(1))
+		w.pass(3 * time.Minute)
+		t := w.task("x")
+		Expect(t.Status.Attempt).To(BeEquivalentTo(2))
+		Expect(t.Status.PodName).To(Equal("x-2"))
+		Expect(t.Status.Attempts[0].Reason).To(Equal(v1alpha1.ReasonNodeLost))
+		Expect(w.names(w.podList())).To(ConsistOf("x-1", "x-2"))
+	})
+
+	It("is deleted after its TTL", func(ctx SpecContext) {
+		w := newWorld(ctx)
+		w.create(objects.MakeTask("x").TTL(60).Obj())
+		w.settle()
+		w.run("x-1")
+		w.report("x", v1alpha1.ReasonMaxTurns)
+		w.exit("x-1", 1, "")
+		w.pass(50 * time.Second)
+		Expect(w.taskList()).To(HaveLen(1))
+		w.pass(10 * time.Second)
+		Expect(w.taskList()).To(BeEmpty())
+		Expect(w.sandboxList()).To(BeEmpty())
+		Expect(w.podList()).To(BeEmpty())
+	})
+
+	It("goes away with its pod when it is deleted while it runs", func(ctx SpecContext) {
+		w := newWorld(ctx)
+		w.create(objects.MakeTask("x").Obj())
+		w.settle()
+		w.run("x-1")
+		w.kubelet = false
+		w.delete(w.task("x"))
+		w.settle()
+		Expect(w.pod("x-1").DeletionTimestamp).NotTo(BeNil())
+		Expect(w.taskList()).To(HaveLen(1), "the task stays until nothing of it runs")
+		Expect(w.sandboxList()).To(HaveLen(1))
+		w.kubelet = true
+		w.settle()
+		Expect(w.taskList()).To(BeEmpty())
+		Expect(w.sandboxList()).To(BeEmpty())
+		Expect(w.podList()).To(BeEmpty())
+	})
+})

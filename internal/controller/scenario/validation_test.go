@@ -1,0 +1,141 @@
+package scenario
+
+import (
+	"strings"
+
+	. "github.com/onsi/ginkgo/v2"
+	. "github.com/onsi/gomega"
+
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/yaml"
+
+	"github.com/sampan-dev/sampan/api/v1alpha1"
+	"github.com/sampan-dev/sampan/internal/testing/objects"
+)
+
+// dryRun asks whether an object would be accepted.
+func dryRun(ctx SpecContext, kind, name, spec string) error {
+	GinkgoHelper()
+	u := &unstructured.Unstructured{}
+	Expect(yaml.Unmarshal([]byte("spec:\n  "+strings.ReplaceAll(spec, "\n", "\n  ")), &u.Object)).To(Succeed())
+	u.SetGroupVersionKind(v1alpha1.GroupVersion.WithKind(kind))
+	u.SetName(name)
+	u.SetNamespace("default")
+	return api.Client.Create(ctx, u, client.DryRunAll, client.FieldValidation("Strict"))
+}
+
+var _ = Describe("The API", func() {
+	DescribeTable("accepts", func(ctx SpecContext, spec string) {
+		Expect(dryRun(ctx, "AgentTask", "x", spec)).To(Succeed())
+	},
+		Entry("a prompt", "prompt: x"),
+		Entry("a ConfigMap's prompt", "promptFrom: {configMapKeyRef: {name: a, key: b}}"),
+		Entry("a Secret's prompt", "promptFrom: {secretKeyRef: {name: a, key: b}}"),
+		Entry("a named Sandbox", "{prompt: x, sandbox: {sandboxRef: {name: dev}}}"),
+		Entry("a whole cent", `{prompt: x, limits: {costUSD: "12.50"}}`),
+		Entry("tools", "{prompt: x, tools: {allowed: [read_file, bash]}}"),
+		Entry("a git repository", "{prompt: x, sandbox: {template: {workspace: {git: {url: 'https://git.example/a/b.git', ref: main, depth: 1}}}}}"),
+		Entry("an @ in a git path", "{prompt: x, sandbox: {template: {workspace: {git: {url: 'https://git.example/a/@b.git'}}}}}"),
+	)
+
+	DescribeTable("refuses", func(ctx SpecContext, spec, why string) {
+		Expect(dryRun(ctx, "AgentTask", "x", spec)).To(MatchError(ContainSubstring(why)))
+	},
+		Entry("no prompt", "state: Active", "exactly one of prompt and promptFrom"),
+		Entry("two prompts", "{prompt: x, promptFrom: {configMapKeyRef: {name: a, key: b}}}", "exactly one of prompt and promptFrom"),
+		Entry("an empty prompt", "prompt: ''", "spec.prompt"),
+		Entry("a huge prompt", "prompt: "+strings.Repeat("x", 65537), "spec.prompt"),
+		Entry("a prompt from nowhere", "promptFrom: {}", "exactly one of configMapKeyRef and secretKeyRef"),
+		Entry("a prompt from both", "promptFrom: {configMapKeyRef: {name: a, key: b}, secretKeyRef: {name: a, key: b}}", "exactly one of configMapKeyRef and secretKeyRef"),
+		Entry("a late prompt for an early pod", "{promptFrom: {configMapKeyRef: {name: a, key: b}}, sandbox: {sandboxRef: {name: dev}}}", "promptFrom needs a Sandbox of the task's own"),
+		Entry("two Sandboxes", "{prompt: x, sandbox: {sandboxRef: {name: dev}, template: {image: a}}}", "spec.sandbox"),
+		Entry("two models", "{prompt: x, model: {name: a, group: b}}", "spec.model"),
+		Entry("an unknown tool", "{prompt: x, tools: {allowed: [rm_rf]}}", "spec.tools.allowed"),
+		Entry("no tool", "{prompt: x, tools: {allowed: []}}", "spec.tools.allowed"),
+		Entry("a tool twice", "{prompt: x, tools: {allowed: [bash, bash]}}", "Duplicate value"),
+		Entry("a cost with a comma", `{prompt: x, limits: {costUSD: "1,5"}}`, "spec.limits.costUSD"),
+		Entry("a negative cost", `{prompt: x, limits: {costUSD: "-1"}}`, "spec.limits.costUSD"),
+		Entry("a cost in exponents", `{prompt: x, limits: {costUSD: "1e9"}}`, "spec.limits.costUSD"),
+		Entry("a cost that is no string", `{prompt: x, limits: {costUSD: 1.5}}`, "spec.limits.costUSD"),
+		Entry("no turn", "{prompt: x, limits: {turns: 0}}", "spec.limits.turns"),
+		Entry("two verifications of a name", "{prompt: x, verify: [{name: a, command: b}, {name: a, command: c}]}", "Duplicate value"),
+		Entry("an unknown state", "{prompt: x, state: Paused}", "spec.state"),
+		Entry("an unknown field", "{prompt: x, modle: {name: a}}", "unknown field"),
+		Entry("a password in a git URL", "{prompt: x, sandbox: {template: {workspace: {git: {url: 'https://me:secret@git.example/a'}}}}}", "must not hold credentials"),
+		Entry("a user in a git URL", "{prompt: x, sandbox: {template: {workspace: {git: {url: 'https://token@git.example/a'}}}}}", "must not hold credentials"),
+		Entry("a local git URL", "{prompt: x, sandbox: {template: {workspace: {git: {url: 'file:///etc'}}}}}", "must begin with"),
+		Entry("a git URL that runs a command", "{prompt: x, sandbox: {template: {workspace: {git: {url: 'ext::sh -c id'}}}}}", "must begin with"),
+		Entry("a ref that is an option", "{prompt: x, sandbox: {template: {workspace: {git: {url: 'https://git.example/a', ref: '--upload-pack=id'}}}}}", "must not begin with a dash"),
+		Entry("too many attempts", "{prompt: x, retry: {maxAttempts: 11}}", "spec.retry.maxAttempts"),
+	)
+
+	It("bounds names, so that those made from them fit", func(ctx SpecContext) {
+		Expect(dryRun(ctx, "AgentTask", strings.Repeat("x", 52), "prompt: x")).To(Succeed())
+		Expect(dryRun(ctx, "AgentTask", strings.Repeat("x", 53), "prompt: x")).To(MatchError(ContainSubstring("at most 52 characters")))
+		Expect(dryRun(ctx, "Sandbox", strings.Repeat("x", 56), "state: Running")).To(Succeed())
+		Expect(dryRun(ctx, "Sandbox", strings.Repeat("x", 57), "state: Running")).To(MatchError(ContainSubstring("at most 56 characters")))
+	})
+
+	It("takes a Sandbox with nothing in it", func(ctx SpecContext) {
+		Expect(dryRun(ctx, "Sandbox", "x", "{}")).To(Succeed())
+	})
+
+	DescribeTable("lets nobody change", func(ctx SpecContext, field string, change func(*v1alpha1.AgentTaskSpec)) {
+		ns := newNamespace(ctx)
+		full := func(t *v1alpha1.AgentTask) {
+			t.Spec.SystemPrompt = "s"
+			t.Spec.Model.Name = "m"
+			t.Spec.Sandbox.Template.Image = "i"
+			t.Spec.Tools.Allowed = []v1alpha1.ToolName{"bash"}
+			t.Spec.Limits.Turns = 5
+			t.Spec.Retry.MaxAttempts = 2
+		}
+		bare := objects.MakeTask("bare").Namespace(ns).Obj()
+		filled := objects.MakeTask("filled").Namespace(ns).Verify("v", "true").With(full).Obj()
+		for _, task := range []*v1alpha1.AgentTask{bare, filled} {
+			Expect(api.Client.Create(ctx, task)).To(Succeed())
+			before := task.DeepCopy()
+			change(&task.Spec)
+			Expect(api.Client.Patch(ctx, task, client.MergeFrom(before))).To(MatchError(ContainSubstring(field+" is immutable")), task.Name)
+		}
+		before := filled.DeepCopy()
+		filled.Spec = bare.Spec
+		filled.Spec.Prompt, filled.Spec.PromptFrom = "", v1alpha1.PromptSource{ConfigMapKeyRef: v1alpha1.KeyReference{Name: "a", Key: "b"}}
+		Expect(api.Client.Patch(ctx, filled, client.MergeFrom(before))).NotTo(Succeed(), "nor take anything away")
+	},
+		Entry(nil, "prompt", func(s *v1alpha1.AgentTaskSpec) { s.Prompt = "other" }),
+		Entry(nil, "promptFrom", func(s *v1alpha1.AgentTaskSpec) {
+			s.Prompt, s.PromptFrom = "", v1alpha1.PromptSource{ConfigMapKeyRef: v1alpha1.KeyReference{Name: "a", Key: "b"}}
+		}),
+		Entry(nil, "systemPrompt", func(s *v1alpha1.AgentTaskSpec) { s.SystemPrompt = "other" }),
+		Entry(nil, "model", func(s *v1alpha1.AgentTaskSpec) { s.Model.Name = "other" }),
+		Entry(nil, "sandbox", func(s *v1alpha1.AgentTaskSpec) { s.Sandbox.Template.Image = "other" }),
+		Entry(nil, "tools", func(s *v1alpha1.AgentTaskSpec) { s.Tools.Allowed = []v1alpha1.ToolName{"grep"} }),
+		Entry(nil, "limits", func(s *v1alpha1.AgentTaskSpec) { s.Limits.Turns = 6 }),
+		Entry(nil, "verify", func(s *v1alpha1.AgentTaskSpec) { s.Verify = []v1alpha1.Verification{{Name: "v", Command: "false"}} }),
+		Entry(nil, "retry", func(s *v1alpha1.AgentTaskSpec) { s.Retry.MaxAttempts = 9 }),
+	)
+
+	It("lets a user pause, go on, cancel and change the TTL, but not wake the dead", func(ctx SpecContext) {
+		task := objects.MakeTask("x").Namespace(newNamespace(ctx)).Obj()
+		Expect(api.Client.Create(ctx, task)).To(Succeed())
+		Expect(task.Spec.State).To(Equal(v1alpha1.TaskActive), "the default")
+		task.Spec.TTLSecondsAfterFinished = new(int32(5))
+		for _, state := range []v1alpha1.TaskState{v1alpha1.TaskSuspended, v1alpha1.TaskActive, v1alpha1.TaskCancelled} {
+			task.Spec.State = state
+			Expect(api.Client.Update(ctx, task)).To(Succeed())
+		}
+		for _, state := range []v1alpha1.TaskState{v1alpha1.TaskSuspended, v1alpha1.TaskActive} {
+			task.Spec.State = state
+			Expect(api.Client.Update(ctx, task)).To(MatchError(ContainSubstring("a cancelled AgentTask stays cancelled")))
+		}
+	})
+
+	It("keeps a Sandbox's template", func(ctx SpecContext) {
+		sb := objects.MakeSandbox("x").Namespace(newNamespace(ctx)).Image("a").Obj()
+		Expect(api.Client.Create(ctx, sb)).To(Succeed())
+		sb.Spec.Template.Image = "b"
+		Expect(api.Client.Update(ctx, sb)).To(MatchError(ContainSubstring("template is immutable")))
+	})
+})

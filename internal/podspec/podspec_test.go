@@ -1,0 +1,193 @@
+package podspec_test
+
+import (
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	corev1 "k8s.io/api/core/v1"
+
+	"github.com/sampan-dev/sampan/api/v1alpha1"
+	"github.com/sampan-dev/sampan/internal/podspec"
+	"github.com/sampan-dev/sampan/internal/testing/objects"
+)
+
+// fullPod is a pod with all that a Sandbox can ask for.
+func fullPod() *corev1.Pod {
+	sb := objects.MakeSandbox("box").Image("theirs:1").Git("https://git.example/r.git").With(func(sb *v1alpha1.Sandbox) {
+		t := &sb.Spec.Template
+		t.Workspace.Git.CredentialsSecretRef.Name = "git-creds"
+		t.Env = []v1alpha1.EnvVar{{Name: "PLAIN", Value: new("a $(HOME) b")}}
+		t.RuntimeClassName = "gvisor"
+		t.Scheduling.Labels = map[string]string{"team": "a", "sampan.dev/sandbox": "other", "x.sampan.dev/y": "1", "app.kubernetes.io/name": "forged", "sidecar.istio.io/inject": "false"}
+		t.Scheduling.Annotations = map[string]string{"note": "a", "container.apparmor.security.beta.kubernetes.io/runner": "unconfined", "k8s.io/x": "1"}
+	}).Obj()
+	return podspec.Pod(podspec.Input{
+		Sandbox: sb, PodName: "box", RunnerImage: "runner:1", SandboxImage: "default:1", Registry: "version: 1",
+		ModelKeys: []podspec.ModelKey{{Env: "SAMPAN_KEY_GATEWAY", SecretName: "model-keys", Key: "gateway"}},
+		Scripts:   []podspec.Script{{Provider: "demo", ConfigMapName: "script", Key: "s"}},
+		Prompt:    v1alpha1.PromptSource{SecretKeyRef: v1alpha1.KeyReference{Name: "words", Key: "prompt"}},
+		Scopes:    []string{"a", "b"}, UserNamespaces: true,
+	})
+}
+
+func container(t *testing.T, pod *corev1.Pod, name string) corev1.Container {
+	t.Helper()
+	i := slices.IndexFunc(pod.Spec.Containers, func(c corev1.Container) bool { return c.Name == name })
+	if i < 0 {
+		t.Fatalf("there is no container %s", name)
+	}
+	return pod.Spec.Containers[i]
+}
+
+func TestSandboxContainerHoldsNoCredential(t *testing.T) {
+	pod := fullPod()
+	c := container(t, pod, podspec.SandboxContainer)
+	for _, e := range c.Env {
+		if e.ValueFrom != nil {
+			t.Errorf("variable %s is taken from %v", e.Name, e.ValueFrom)
+		}
+	}
+	if len(c.EnvFrom) > 0 {
+		t.Errorf("envFrom is %v", c.EnvFrom)
+	}
+	harmless := map[string]bool{}
+	for _, v := range pod.Spec.Volumes {
+		harmless[v.Name] = v.EmptyDir != nil
+	}
+	var mounts []string
+	for _, m := range c.VolumeMounts {
+		if !harmless[m.Name] {
+			t.Errorf("volume %s is mounted, and it is no emptyDir", m.Name)
+		}
+		mounts = append(mounts, m.Name+" "+m.MountPath)
+	}
+	want := []string{"workspace /workspace", "socket /run/sampan", "home /home/agent", "tmp /tmp"}
+	if diff := cmp.Diff(want, mounts); diff != "" {
+		t.Errorf("mounts, -want +got:\n%s", diff)
+	}
+	if a := pod.Spec.AutomountServiceAccountToken; a == nil || *a {
+		t.Error("a token would be mounted into every container")
+	}
+	if s := pod.Spec.ShareProcessNamespace; s != nil && *s {
+		t.Error("the sandbox would see the runner's environment in /proc")
+	}
+	if pod.Spec.HostNetwork || pod.Spec.HostPID || pod.Spec.HostIPC || len(pod.Spec.InitContainers) > 0 {
+		t.Error("the pod reaches into its host, or has containers that were not looked at here")
+	}
+}
+
+func TestSecretsAreOnlyReferredTo(t *testing.T) {
+	pod := fullPod()
+	got := map[string]string{}
+	for _, e := range container(t, pod, podspec.RunnerContainer).Env {
+		if e.ValueFrom != nil {
+			got[e.Name] = e.ValueFrom.SecretKeyRef.Name + "/" + e.ValueFrom.SecretKeyRef.Key
+		} else if strings.Contains(e.Name, "KEY") || strings.Contains(e.Name, "PASSWORD") {
+			t.Errorf("%s has a value of its own", e.Name)
+		}
+	}
+	want := map[string]string{"SAMPAN_KEY_GATEWAY": "model-keys/gateway", podspec.EnvGitUsername: "git-creds/username", podspec.EnvGitPassword: "git-creds/password"}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("-want +got:\n%s", diff)
+	}
+	for _, c := range pod.Spec.Containers {
+		for _, arg := range slices.Concat(c.Command, c.Args) {
+			if strings.Contains(arg, "prompt") || strings.Contains(arg, "git.example") {
+				t.Errorf("container %s has %q on its command line", c.Name, arg)
+			}
+		}
+	}
+}
+
+func TestInputIsTheRunnersAlone(t *testing.T) {
+	pod := fullPod()
+	var paths []string
+	for _, v := range pod.Spec.Volumes {
+		if v.Projected == nil {
+			continue
+		}
+		for _, s := range v.Projected.Sources {
+			switch {
+			case s.ServiceAccountToken != nil:
+				paths = append(paths, s.ServiceAccountToken.Path)
+			case s.DownwardAPI != nil:
+				paths = append(paths, s.DownwardAPI.Items[0].Path)
+			case s.ConfigMap != nil:
+				paths = append(paths, s.ConfigMap.Items[0].Path)
+			case s.Secret != nil:
+				paths = append(paths, s.Secret.Items[0].Path)
+			}
+		}
+	}
+	if diff := cmp.Diff([]string{"token", "ca.crt", "models.yaml", "scripts/demo.yaml", "prompt"}, paths); diff != "" {
+		t.Errorf("-want +got:\n%s", diff)
+	}
+	for _, m := range container(t, pod, podspec.RunnerContainer).VolumeMounts {
+		if m.Name == "input" && (!m.ReadOnly || m.MountPath != podspec.InputDir) {
+			t.Errorf("the input is mounted as %+v", m)
+		}
+	}
+}
+
+// TestRestricted is Pod Security's restricted level, and more.
+func TestRestricted(t *testing.T) {
+	pod := fullPod()
+	sc := pod.Spec.SecurityContext
+	if !*sc.RunAsNonRoot || *sc.RunAsUser == 0 || sc.SeccompProfile.Type != corev1.SeccompProfileTypeRuntimeDefault || *pod.Spec.HostUsers {
+		t.Errorf("the pod's security context is %+v", sc)
+	}
+	if *pod.Spec.RuntimeClassName != "gvisor" || pod.Spec.RestartPolicy != corev1.RestartPolicyNever {
+		t.Errorf("runtimeClassName %s, restartPolicy %s", *pod.Spec.RuntimeClassName, pod.Spec.RestartPolicy)
+	}
+	if len(pod.Spec.Containers) != 2 {
+		t.Errorf("there are %d containers", len(pod.Spec.Containers))
+	}
+	want := &corev1.SecurityContext{
+		AllowPrivilegeEscalation: new(false), ReadOnlyRootFilesystem: new(true),
+		Capabilities: &corev1.Capabilities{Drop: []corev1.Capability{"ALL"}},
+	}
+	for _, c := range pod.Spec.Containers {
+		if diff := cmp.Diff(want, c.SecurityContext); diff != "" {
+			t.Errorf("container %s, -want +got:\n%s", c.Name, diff)
+		}
+		if c.Resources.Limits.Memory().IsZero() {
+			t.Errorf("container %s has no limit on memory", c.Name)
+		}
+	}
+	for _, v := range pod.Spec.Volumes {
+		if v.EmptyDir != nil && v.EmptyDir.SizeLimit == nil {
+			t.Errorf("volume %s has no bound", v.Name)
+		}
+	}
+}
+
+func TestReservedLabelsAreDropped(t *testing.T) {
+	pod := fullPod()
+	labels := map[string]string{"team": "a", "sidecar.istio.io/inject": "false", podspec.LabelSandbox: "box", podspec.LabelManagedBy: podspec.ManagedBy}
+	if diff := cmp.Diff(labels, pod.Labels); diff != "" {
+		t.Errorf("labels, -want +got:\n%s", diff)
+	}
+	if diff := cmp.Diff(map[string]string{"note": "a", "sampan.dev/models": "version: 1"}, pod.Annotations); diff != "" {
+		t.Errorf("annotations, -want +got:\n%s", diff)
+	}
+}
+
+func TestEnvIsPlainText(t *testing.T) {
+	for _, e := range container(t, fullPod(), podspec.SandboxContainer).Env {
+		if e.Name == "PLAIN" && e.Value != "a $$(HOME) b" {
+			t.Errorf("PLAIN is %q; kubelet would expand it", e.Value)
+		}
+	}
+}
+
+func TestRegistryIsASnapshotThatNobodyForges(t *testing.T) {
+	sb := objects.MakeSandbox("box").With(func(sb *v1alpha1.Sandbox) {
+		sb.Spec.Template.Scheduling.Annotations = map[string]string{"sampan.dev/models": "forged"}
+	}).Obj()
+	pod := podspec.Pod(podspec.Input{Sandbox: sb, PodName: "box", Registry: "version: 1"})
+	if diff := cmp.Diff(map[string]string{"sampan.dev/models": "version: 1"}, pod.Annotations); diff != "" {
+		t.Errorf("-want +got:\n%s", diff)
+	}
+}
