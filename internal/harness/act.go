@@ -57,7 +57,7 @@ func (r *run) act(ctx context.Context, resp *llm.Response) error {
 		return err
 	}
 	print := newFingerprint()
-	var end *stop
+	end := r.ready(ctx)
 	for from := 0; from < len(calls); {
 		to := r.batchEnd(calls, from)
 		outcomes := r.runBatch(ctx, resp, from, to, end)

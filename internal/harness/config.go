@@ -96,8 +96,9 @@ type Config struct {
 	Tools Tools
 	// Executor may be nil when the task has no verifications.
 	Executor Executor
-	// Ready is asked before a run counts as Completed; nil says that the sandbox
-	// is there. A run that needed no tool must not succeed without one.
+	// Ready waits until the sandbox is there; it returns soon after ctx ends. It
+	// is called before the first tool call, or before a run without one counts
+	// as Completed. Nil: the sandbox is there from the start.
 	Ready func(context.Context) error
 	// Transcript may be nil: the run is then not recorded. The caller closes it.
 	Transcript *transcript.Writer

@@ -58,6 +58,8 @@ type run struct {
 	wrapUpAt int
 	// verifications say how each last went.
 	verifications []VerificationResult
+	// isReady is set once the sandbox was there.
+	isReady bool
 	// unproven is set from a failed verification until all have passed.
 	unproven bool
 	// idleClaims counts how often in a row the model called a failing task done

@@ -28,6 +28,9 @@ func (r *run) conclude(ctx context.Context, resp *llm.Response) error {
 	if ctx.Err() != nil {
 		return stopFromContext(ctx) // the reply came in while the run was being stopped
 	}
+	if end := r.ready(ctx); end != nil {
+		return end
+	}
 	checks := r.cfg.Task.Verify
 	r.verifications = make([]VerificationResult, len(checks))
 	for i, v := range checks {
@@ -46,15 +49,25 @@ func (r *run) conclude(ctx context.Context, resp *llm.Response) error {
 		}
 	}
 	r.unproven = false
-	if r.cfg.Ready != nil {
-		if err := r.cfg.Ready(ctx); err != nil {
-			if ctx.Err() != nil {
-				return stopFromContext(ctx)
-			}
-			return stopf(SandboxLost, "The sandbox was never there: %v", err)
-		}
-	}
 	return &stop{reason: Completed, message: strings.TrimSpace(resp.Message.Content)}
+}
+
+// ready waits for the sandbox before it is needed for the first time: to run a
+// tool, or to call a run that needed none a success. It is no part of a tool
+// call, whose time limit is not for a container that still starts.
+func (r *run) ready(ctx context.Context) *stop {
+	if r.cfg.Ready == nil || r.isReady {
+		return nil
+	}
+	err := r.cfg.Ready(ctx)
+	switch {
+	case ctx.Err() != nil:
+		return stopFromContext(ctx)
+	case err != nil:
+		return stopf(SandboxLost, "The sandbox is not there: %v", err)
+	}
+	r.isReady = true
+	return nil
 }
 
 // refute tells the model that it is not done.

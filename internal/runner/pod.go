@@ -19,12 +19,8 @@ import (
 	"github.com/sampan-dev/sampan/internal/sandboxd/client"
 )
 
-// Bounds on what a runner waits for in a pod.
-const (
-	sandboxTimeout = 60 * time.Second
-	// shutdownTimeout bounds the sandbox's farewell; kubelet ends it after that.
-	shutdownTimeout = 15 * time.Second
-)
+// shutdownTimeout bounds the sandbox's farewell; the operator ends it after that.
+const shutdownTimeout = 15 * time.Second
 
 // Causes of a run's end that come from outside of it.
 var (
@@ -162,12 +158,12 @@ func (p *Pod) drive(ctx context.Context, sb *v1alpha1.Sandbox, at *v1alpha1.Agen
 	case err != nil:
 		return failed(harness.Internal, err), v1alpha1.ReasonWorkspaceFailed
 	}
-	exec, own := p.executors(ctx, fresh)
+	sandbox, exec := p.executor(ctx, fresh)
 	w, err := transcript.Create(p.transcriptPath(at), transcript.Options{Tee: os.Stdout, Secrets: p.secrets})
 	if err != nil {
 		return failed(harness.Internal, err), v1alpha1.ReasonInternal
 	}
-	tools, err := toolSet(exec, task)
+	tools, err := toolSet(p.exec, task)
 	if err != nil {
 		return failed(harness.Internal, errors.Join(err, w.Close())), v1alpha1.ReasonInternal
 	}
@@ -175,7 +171,7 @@ func (p *Pod) drive(ctx context.Context, sb *v1alpha1.Sandbox, at *v1alpha1.Agen
 		return filepath.Join(podspec.InputDir, podspec.ScriptFile(m.Name))
 	}}
 	res := harness.Run(ctx, harness.Config{
-		Task: task, Tools: tools, Executor: own, Ready: exec.wait, Transcript: w, Progress: rep.note,
+		Task: task, Tools: tools, Executor: exec, Ready: sandbox.wait, Transcript: w, Progress: rep.note,
 		Models: &harness.RegistryRouter{
 			Registry: p.registry, Selector: selectorOf(at), Connect: conn.connect,
 			Need: models.Need{Scopes: p.scopes, Priced: !task.Limits.CostUSD.IsZero()},
@@ -184,7 +180,7 @@ func (p *Pod) drive(ctx context.Context, sb *v1alpha1.Sandbox, at *v1alpha1.Agen
 	if err := w.Close(); err != nil && res.Reason == harness.Completed {
 		return failed(harness.Internal, fmt.Errorf("closing the transcript: %w", err)), v1alpha1.ReasonInternal
 	}
-	if res.Reason == harness.SandboxLost && errors.Is(exec.failure(), client.ErrProtocolMismatch) {
+	if res.Reason == harness.SandboxLost && errors.Is(sandbox.failure(), client.ErrProtocolMismatch) {
 		return res, v1alpha1.ReasonProtocolMismatch
 	}
 	return res, reasonOf(ctx, res)
@@ -244,15 +240,13 @@ func (p *Pod) prepare(ctx context.Context, sb *v1alpha1.Sandbox) (fresh bool, er
 	return p.prepared, err
 }
 
-// executors are the sandbox for the tools, and for the loop itself.
-func (p *Pod) executors(ctx context.Context, fresh bool) (*starting, harness.Executor) {
-	tools := start(ctx, p.exec, func(ctx context.Context) error {
-		ctx, cancel := context.WithTimeoutCause(ctx, sandboxTimeout, errors.New("the sandbox server did not answer in time"))
-		defer cancel()
-		return p.exec.WaitReady(ctx)
-	})
+// executor is the sandbox for the loop itself, and the wait for it. How long
+// that may take, with an image to be pulled, is for the task's own time limit and
+// for the operator, which names the cause.
+func (p *Pod) executor(ctx context.Context, fresh bool) (*starting, harness.Executor) {
+	s := start(ctx, p.exec.WaitReady)
 	if fresh {
-		return tools, &untouched{starting: tools, dir: podspec.WorkspaceDir}
+		return s, &untouched{Executor: p.exec, dir: podspec.WorkspaceDir}
 	}
-	return tools, tools
+	return s, p.exec
 }

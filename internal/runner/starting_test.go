@@ -6,22 +6,16 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
-	"time"
 
+	"github.com/sampan-dev/sampan/internal/harness"
 	"github.com/sampan-dev/sampan/internal/harness/tool"
 	"github.com/sampan-dev/sampan/internal/sandboxd/client"
-	"github.com/sampan-dev/sampan/internal/sandboxd/engine"
 )
 
-// The first command waits until the sandbox answers, and then runs.
+// What needs the sandbox waits until it answers.
 func TestStartingWaits(t *testing.T) {
-	e, err := engine.New(t.TempDir(), engine.Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer e.Close() //nolint:errcheck // the test is over
 	up := make(chan struct{})
-	s := start(t.Context(), e, func(ctx context.Context) error {
+	s := start(t.Context(), func(ctx context.Context) error {
 		select {
 		case <-up:
 			return nil
@@ -29,38 +23,37 @@ func TestStartingWaits(t *testing.T) {
 			return ctx.Err()
 		}
 	})
-	done := make(chan error, 1)
-	go func() {
-		_, err := s.Exec(t.Context(), tool.ExecRequest{Argv: []string{"true"}})
-		done <- err
-	}()
-	select {
-	case err := <-done:
-		t.Fatalf("the command ran before the sandbox was there: %v", err)
-	case <-time.After(50 * time.Millisecond):
+	gone, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := s.wait(gone); !errors.Is(err, context.Canceled) {
+		t.Errorf("the wait of a cancelled run gives %v", err)
+	}
+	if err := s.failure(); err != nil {
+		t.Errorf("failure is %v before there is one", err)
 	}
 	close(up)
-	select {
-	case err := <-done:
-		if err != nil {
-			t.Errorf("the command failed: %v", err)
-		}
-	case <-time.After(10 * time.Second):
-		t.Fatal("the command did not run")
+	if err := s.wait(t.Context()); err != nil {
+		t.Errorf("the sandbox is there, and the wait gives %v", err)
 	}
 }
 
-// A server that never comes is a lost sandbox, with its cause.
+// A server that never comes is told with its cause.
 func TestStartingFails(t *testing.T) {
-	s := start(t.Context(), nil, func(context.Context) error { return client.ErrProtocolMismatch })
-	_, err := s.Stat(t.Context(), "x")
-	if !errors.Is(err, tool.ErrExecutorGone) || !errors.Is(err, client.ErrProtocolMismatch) {
-		t.Errorf("error is %v", err)
+	s := start(t.Context(), func(context.Context) error { return client.ErrProtocolMismatch })
+	if err := s.wait(t.Context()); !errors.Is(err, client.ErrProtocolMismatch) {
+		t.Errorf("the wait gives %v", err)
 	}
 	if !errors.Is(s.failure(), client.ErrProtocolMismatch) {
 		t.Errorf("failure is %v", s.failure())
 	}
 }
+
+// later is the sandbox, which is not there yet.
+type later struct{ harness.Executor }
+
+var errLater = errors.New("asked the sandbox")
+
+func (later) ReadFile(context.Context, string, int64) (*tool.File, error) { return nil, errLater }
 
 func TestUntouched(t *testing.T) {
 	dir := t.TempDir()
@@ -85,8 +78,7 @@ func TestUntouched(t *testing.T) {
 		"too large": {path: "AGENTS.md", max: 4, err: tool.ErrTooLarge},
 	} {
 		t.Run(name, func(t *testing.T) {
-			never := &starting{ready: make(chan struct{})}
-			u := &untouched{starting: never, dir: dir}
+			u := &untouched{Executor: later{}, dir: dir}
 			f, err := u.ReadFile(t.Context(), tc.path, tc.max)
 			if !errors.Is(err, tc.err) {
 				t.Fatalf("error is %v, want %v", err, tc.err)
@@ -94,9 +86,7 @@ func TestUntouched(t *testing.T) {
 			if tc.err == nil && string(f.Data) != tc.want {
 				t.Errorf("got %q, want %q", f.Data, tc.want)
 			}
-			ctx, cancel := context.WithCancel(t.Context())
-			cancel()
-			if _, err := u.ReadFile(ctx, tc.path, tc.max); !errors.Is(err, context.Canceled) {
+			if _, err := u.ReadFile(t.Context(), tc.path, tc.max); !errors.Is(err, errLater) {
 				t.Errorf("the second read did not go through the sandbox: %v", err)
 			}
 		})

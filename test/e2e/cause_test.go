@@ -11,11 +11,9 @@ import (
 	"github.com/sampan-dev/sampan/api/v1alpha1"
 )
 
-const (
-	justDone = "turns: [{text: Done.}]"
-	// usesTools needs its sandbox: the loop begins while that still starts.
-	usesTools = "turns: [{toolCalls: [{name: bash, arguments: {command: pwd}}]}, {text: Done.}]"
-)
+// justDone needs no tool: the model has answered before the sandbox is there, and
+// must not be called done without one.
+const justDone = "turns: [{text: Done.}]"
 
 func resolved(at *v1alpha1.AgentTask) metav1.Condition {
 	if c := meta.FindStatusCondition(at.Status.Conditions, v1alpha1.ConditionModelResolved); c != nil {
@@ -26,7 +24,7 @@ func resolved(at *v1alpha1.AgentTask) metav1.Condition {
 
 var _ = Describe("A cause is named", func() {
 	It("of a sandbox image without the server", func() {
-		s := scripted(usesTools)
+		s := scripted(justDone)
 		s.apply(task("bare", "prompt: Run.\nsandbox: {template: {image: "+managerImage+"}}"))
 		at := s.awaitEnd("bare", "False SandboxServerMissing")
 		Expect(succeeded(at).Message).To(ContainSubstring("agent-runner"))
@@ -34,7 +32,7 @@ var _ = Describe("A cause is named", func() {
 	})
 
 	It("of an image that cannot be pulled", func() {
-		s := scripted(usesTools)
+		s := scripted(justDone)
 		s.apply(task("nopull", "prompt: Run.\nsandbox: {template: {image: 'images.invalid/nothing/here:1'}}"))
 		at := s.awaitReason("nopull", v1alpha1.ReasonImagePullFailed)
 		Expect(succeeded(at).Message).To(ContainSubstring("images.invalid/nothing/here:1"))

@@ -46,6 +46,7 @@ var _ = Describe("Stopping a task", func() {
 		awaitGone(argument)
 		Expect(*at.Status.Progress.Turns).To(BeEquivalentTo(2), "no finished turn is lost")
 		Expect(at.Status.Attempt).To(BeEquivalentTo(1))
+		Expect(transcriptOf(at)).To(ContainSubstring(`"reason":"Cancelled"`), "the record stays")
 	})
 
 	It("cancels it in a named Sandbox, whose pod goes on without the process", func() {

@@ -87,7 +87,8 @@ func (r *Reconciler) prepare(ctx context.Context, s *scope) (bool, error) {
 func (r *Reconciler) checkModel(ctx context.Context, s *scope) (bool, error) {
 	entry, err := r.Registry.Load(ctx, s.task.Namespace)
 	if reason := registryReason(err); reason != "" {
-		return false, r.noModel(s, reason, err)
+		s.noModel(reason, err)
+		return false, nil
 	}
 	if err != nil {
 		return false, err
@@ -98,7 +99,8 @@ func (r *Reconciler) checkModel(ctx context.Context, s *scope) (bool, error) {
 	}
 	candidates, err := entry.Route(s.task, scopes)
 	if err != nil {
-		return false, r.noModel(s, v1alpha1.ReasonModelNotFound, fmt.Errorf("ConfigMap %s: %w", entry.Source, err))
+		s.noModel(v1alpha1.ReasonModelNotFound, fmt.Errorf("ConfigMap %s: %w", entry.Source, err))
+		return false, nil
 	}
 	c := metav1.Condition{Type: v1alpha1.ConditionModelResolved, Status: metav1.ConditionTrue, Reason: v1alpha1.ReasonResolved,
 		Message: fmt.Sprintf("Model %s of ConfigMap %s", candidates[0].Model.ID, entry.Source)}
@@ -110,11 +112,10 @@ func (r *Reconciler) checkModel(ctx context.Context, s *scope) (bool, error) {
 }
 
 // noModel says why no model was found. The wait is bounded as any other.
-func (r *Reconciler) noModel(s *scope, reason string, err error) error {
+func (s *scope) noModel(reason string, err error) {
 	s.condition(metav1.Condition{Type: v1alpha1.ConditionModelResolved, Status: metav1.ConditionFalse, Reason: reason, Message: err.Error()})
 	s.wait(reason, err.Error())
 	s.requeueWithin(inputInterval) // a namespace's scopes change without a watch
-	return nil
 }
 
 // wait says what the task waits for, and ends it when it has waited too long.

@@ -61,7 +61,7 @@ var _ = Describe("The API", func() {
 		Entry("no turn", "{prompt: x, limits: {turns: 0}}", "spec.limits.turns"),
 		Entry("two verifications of a name", "{prompt: x, verify: [{name: a, command: b}, {name: a, command: c}]}", "Duplicate value"),
 		Entry("an unknown state", "{prompt: x, state: Paused}", "spec.state"),
-		Entry("an unknown field", "{prompt: x, modle: {name: a}}", "unknown field"),
+		Entry("an unknown field", "{prompt: x, modell: {name: a}}", "unknown field"),
 		Entry("a password in a git URL", "{prompt: x, sandbox: {template: {workspace: {git: {url: 'https://me:secret@git.example/a'}}}}}", "must not hold credentials"),
 		Entry("a user in a git URL", "{prompt: x, sandbox: {template: {workspace: {git: {url: 'https://token@git.example/a'}}}}}", "must not hold credentials"),
 		Entry("a local git URL", "{prompt: x, sandbox: {template: {workspace: {git: {url: 'file:///etc'}}}}}", "must begin with"),

@@ -2,6 +2,7 @@ package engine
 
 import (
 	"context"
+	"errors"
 	"runtime"
 	"sync"
 	"testing"
@@ -29,7 +30,7 @@ func TestThreadsEnd(t *testing.T) {
 			_, err := e.Exec(ctx, tool.ExecRequest{Argv: []string{"sleep", "1000"}})
 			ended <- err
 		}()
-		waitRunning(t, e, i+1)
+		waitRunning(t, e, i+1, ended)
 		endThreads(20)
 	}
 	// Time for a signal to be seen, were there one.
@@ -41,15 +42,18 @@ func TestThreadsEnd(t *testing.T) {
 	cancel()
 	for range commands {
 		select {
-		case <-ended:
+		case err := <-ended:
+			if !errors.Is(err, context.Canceled) {
+				t.Errorf("a cancelled command gave %v", err)
+			}
 		case <-time.After(10 * time.Second):
 			t.Fatal("a command has not ended")
 		}
 	}
 }
 
-// waitRunning waits until n commands have been started.
-func waitRunning(t *testing.T, e *Engine, n int) {
+// waitRunning waits until n commands run; none may end meanwhile.
+func waitRunning(t *testing.T, e *Engine, n int, ended <-chan error) {
 	t.Helper()
 	for deadline := time.Now().Add(10 * time.Second); ; runtime.Gosched() {
 		started := 0
@@ -61,6 +65,8 @@ func waitRunning(t *testing.T, e *Engine, n int) {
 		switch {
 		case started >= n:
 			return
+		case len(ended) > 0:
+			t.Fatalf("a command ended with a thread (%v)", <-ended)
 		case time.Now().After(deadline):
 			t.Fatalf("running: %+v, want %d", e.Running(), n)
 		}
