@@ -2,7 +2,6 @@ package harness
 
 import (
 	"context"
-	"errors"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -304,28 +303,6 @@ func TestCancel(t *testing.T) {
 				}
 				pass(2 * time.Hour) // lets what did not listen come back
 			})
-		})
-	}
-}
-
-// A run that called no tool must not succeed in a sandbox that was never there.
-func TestReady(t *testing.T) {
-	for name, tc := range map[string]struct {
-		ready error
-		want  End
-	}{
-		"there":       {nil, Completed},
-		"never there": {errors.New("no server"), SandboxLost},
-	} {
-		t.Run(name, func(t *testing.T) {
-			res := Run(t.Context(), Config{
-				Task:   Task{Name: "t", Prompt: "p"},
-				Models: FixedRouter{{ID: "m", Provider: script(says("Done."))}},
-				Ready:  func(context.Context) error { return tc.ready },
-			})
-			if res.Reason != tc.want {
-				t.Errorf("ended %s (%s), want %s", res.Reason, res.Message, tc.want)
-			}
 		})
 	}
 }

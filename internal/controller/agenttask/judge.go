@@ -108,7 +108,7 @@ func (f situation) namedLoss(res *v1alpha1.TaskResult) verdict {
 	if v := f.judgeStart(); v != nil {
 		return *v
 	}
-	if f.ready != nil && lossReasons[f.ready.Reason] && f.ready.Reason != v1alpha1.ReasonPodFinished {
+	if f.ready != nil && lossReasons[f.ready.Reason] && !runnerReasons[f.ready.Reason] {
 		return verdict{kind: lose, reason: f.ready.Reason, message: f.ready.Message}
 	}
 	if p := f.task.Status.Progress.LastProgressTime; p != nil && f.podFound {
@@ -122,6 +122,9 @@ func (f situation) namedLoss(res *v1alpha1.TaskResult) verdict {
 	}
 	return verdict{kind: lose, reason: reason, message: res.Message}
 }
+
+// runnerReasons only say that the runner ended, which it has told more of itself.
+var runnerReasons = map[string]bool{v1alpha1.ReasonPodFinished: true, v1alpha1.ReasonRunnerCrashed: true}
 
 // lossReasons are reasons of a Sandbox's Ready that cost the attempt.
 var lossReasons = map[string]bool{
