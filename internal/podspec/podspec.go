@@ -57,6 +57,7 @@ const (
 // Environment variables of the runner.
 const (
 	EnvPodName     = "SAMPAN_POD_NAME"
+	EnvPodUID      = "SAMPAN_POD_UID"
 	EnvNamespace   = "SAMPAN_NAMESPACE"
 	EnvSandboxName = "SAMPAN_SANDBOX_NAME"
 	// EnvScopes are the comma-separated registry scopes of the namespace.
@@ -152,6 +153,7 @@ func Pod(in Input) *corev1.Pod {
 func runner(in Input) corev1.Container {
 	env := []corev1.EnvVar{
 		{Name: EnvPodName, Value: in.PodName},
+		{Name: EnvPodUID, ValueFrom: &corev1.EnvVarSource{FieldRef: &corev1.ObjectFieldSelector{FieldPath: "metadata.uid"}}},
 		{Name: EnvNamespace, Value: in.Sandbox.Namespace},
 		{Name: EnvSandboxName, Value: in.Sandbox.Name},
 		{Name: EnvScopes, Value: strings.Join(in.Scopes, ",")},
@@ -249,7 +251,8 @@ func volumes(in Input) []corev1.Volume {
 	return []corev1.Volume{
 		emptyDir("workspace", corev1.EmptyDirVolumeSource{SizeLimit: &size}),
 		emptyDir("socket", corev1.EmptyDirVolumeSource{SizeLimit: resource.NewQuantity(1<<20, resource.BinarySI)}),
-		emptyDir("state", corev1.EmptyDirVolumeSource{SizeLimit: resource.NewQuantity(2<<30, resource.BinarySI)}),
+		// The repository is checked out there first, so it may need as much.
+		emptyDir("state", corev1.EmptyDirVolumeSource{SizeLimit: &size}),
 		emptyDir("home", corev1.EmptyDirVolumeSource{SizeLimit: &size}),
 		emptyDir("tmp", corev1.EmptyDirVolumeSource{SizeLimit: &size}),
 		{Name: "input", VolumeSource: corev1.VolumeSource{Projected: &corev1.ProjectedVolumeSource{Sources: inputs(in)}}},

@@ -82,7 +82,7 @@ func TestSecretsAreOnlyReferredTo(t *testing.T) {
 	pod := fullPod()
 	got := map[string]string{}
 	for _, e := range container(t, pod, podspec.RunnerContainer).Env {
-		if e.ValueFrom != nil {
+		if e.ValueFrom != nil && e.ValueFrom.SecretKeyRef != nil {
 			got[e.Name] = e.ValueFrom.SecretKeyRef.Name + "/" + e.ValueFrom.SecretKeyRef.Key
 		} else if strings.Contains(e.Name, "KEY") || strings.Contains(e.Name, "PASSWORD") {
 			t.Errorf("%s has a value of its own", e.Name)

@@ -12,6 +12,7 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/sampan-dev/sampan/api/v1alpha1"
@@ -123,6 +124,9 @@ func (g git) finish(ctx context.Context) error {
 func (g git) run(ctx context.Context, args ...string) error {
 	cmd := exec.CommandContext(ctx, "git", append(append([]string{"-c", "safe.directory=*", "-c", "advice.detachedHead=false"}, g.config...), args...)...)
 	cmd.Dir, cmd.Env, cmd.WaitDelay = g.dir, g.env, 5*time.Second
+	// git's helpers end with it.
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
 	var out bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &tail{buf: &out}, &tail{buf: &out}
 	err := cmd.Run()

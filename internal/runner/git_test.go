@@ -207,3 +207,68 @@ func TestGitEnvironment(t *testing.T) {
 		}
 	}
 }
+
+// What the sandbox container lays out in the workspace before or while git runs
+// is never git's: a hook there does not run, and a link leads nowhere.
+func TestCheckoutBeside(t *testing.T) {
+	origin, commits := newOrigin(t)
+	url := serveGit(t, origin) + "/repo.git"
+	src := v1alpha1.GitSource{URL: url, Ref: commits[1]}
+	state := filepath.Join(t.TempDir(), "checkout")
+
+	workspace := t.TempDir()
+	if err := checkoutBeside(t.Context(), src, state, workspace, testUser, testPassword); err != nil {
+		t.Fatal(err)
+	}
+	if got := gitOut(t, workspace, "rev-parse", "HEAD"); got != commits[1] {
+		t.Errorf("HEAD is %s, want %s", got, commits[1])
+	}
+	if got := gitOut(t, workspace, "status", "--porcelain"); got != "" {
+		t.Errorf("the copy is not clean: %s", got)
+	}
+	if _, err := os.Stat(state); !os.IsNotExist(err) {
+		t.Errorf("the private checkout is still there: %v", err)
+	}
+
+	hostile := t.TempDir()
+	ran := filepath.Join(t.TempDir(), "ran")
+	hooks := filepath.Join(hostile, ".git", "hooks")
+	if err := os.MkdirAll(hooks, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(hooks, "post-checkout"), []byte("#!/bin/sh\ntouch "+ran), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	err := checkoutBeside(t.Context(), src, state, hostile, testUser, testPassword)
+	if err == nil || !strings.Contains(err.Error(), "not empty") {
+		t.Errorf("error is %v, want that the workspace is not empty", err)
+	}
+	if _, err := os.Stat(ran); !os.IsNotExist(err) {
+		t.Error("a hook of the workspace ran")
+	}
+}
+
+// A link that appears in the workspace while the copy goes on is not followed.
+func TestCopyStaysInside(t *testing.T) {
+	from, to, outside := t.TempDir(), t.TempDir(), t.TempDir()
+	if err := os.MkdirAll(filepath.Join(from, "sub"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(from, "sub", "file"), nil, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	root, err := os.OpenRoot(to)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer root.Close() //nolint:errcheck // the test is over
+	if err := os.Symlink(outside, filepath.Join(to, "sub")); err != nil {
+		t.Fatal(err)
+	}
+	if err := copyFile(root, "sub/file", filepath.Join(from, "sub", "file"), 0o644); err == nil {
+		t.Error("a file was written through a link that leads out")
+	}
+	if names, err := os.ReadDir(outside); err != nil || len(names) != 0 {
+		t.Errorf("outside has %v (%v)", names, err)
+	}
+}

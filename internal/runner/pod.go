@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -32,19 +33,19 @@ var (
 
 // Pod is a runner in its pod.
 type Pod struct {
-	name, namespace, sandbox string
-	scopes                   []string
-	api                      *api
-	exec                     *client.Client
-	registry                 *models.Registry
-	secrets                  []string
+	name, uid, namespace, sandbox string
+	scopes                        []string
+	api                           *api
+	exec                          *client.Client
+	registry                      *models.Registry
+	secrets                       []string
 	// prepared: the workspace was checked out, and tools may have run since.
 	prepared bool
 }
 
 // NewPod reads what the operator gave the pod.
 func NewPod() (*Pod, error) {
-	p := &Pod{name: os.Getenv(podspec.EnvPodName), namespace: os.Getenv(podspec.EnvNamespace), sandbox: os.Getenv(podspec.EnvSandboxName)}
+	p := &Pod{name: os.Getenv(podspec.EnvPodName), uid: os.Getenv(podspec.EnvPodUID), namespace: os.Getenv(podspec.EnvNamespace), sandbox: os.Getenv(podspec.EnvSandboxName)}
 	if p.name == "" || p.namespace == "" || p.sandbox == "" {
 		return nil, fmt.Errorf("%s, %s and %s must be set: this is no pod of Sampan", podspec.EnvPodName, podspec.EnvNamespace, podspec.EnvSandboxName)
 	}
@@ -159,7 +160,7 @@ func (p *Pod) drive(ctx context.Context, sb *v1alpha1.Sandbox, at *v1alpha1.Agen
 		return failed(harness.Internal, err), v1alpha1.ReasonWorkspaceFailed
 	}
 	sandbox, exec := p.executor(ctx, fresh)
-	w, err := transcript.Create(p.transcriptPath(at), transcript.Options{Tee: os.Stdout, Secrets: p.secrets})
+	w, err := transcript.Create(p.transcriptPath(at), transcript.Options{Tee: os.Stdout, Secrets: p.secretsOf(at, task)})
 	if err != nil {
 		return failed(harness.Internal, err), v1alpha1.ReasonInternal
 	}
@@ -184,6 +185,15 @@ func (p *Pod) drive(ctx context.Context, sb *v1alpha1.Sandbox, at *v1alpha1.Agen
 		return res, v1alpha1.ReasonProtocolMismatch
 	}
 	return res, reasonOf(ctx, res)
+}
+
+// secretsOf are what the transcript blanks out: keys, and a prompt that was
+// given as a Secret.
+func (p *Pod) secretsOf(at *v1alpha1.AgentTask, task harness.Task) []string {
+	if at.Spec.PromptFrom.SecretKeyRef.Name == "" {
+		return p.secrets
+	}
+	return append(slices.Clone(p.secrets), task.Prompt)
 }
 
 // reasonOf names the end in the status. Who stopped a run decides what its
@@ -234,7 +244,8 @@ func (p *Pod) prepare(ctx context.Context, sb *v1alpha1.Sandbox) (fresh bool, er
 		return false, nil
 	}
 	if src := sb.Spec.Template.Workspace.Git; src.URL != "" {
-		err = checkout(ctx, src, podspec.WorkspaceDir, os.Getenv(podspec.EnvGitUsername), os.Getenv(podspec.EnvGitPassword))
+		err = checkoutBeside(ctx, src, filepath.Join(podspec.StateDir, "checkout"), podspec.WorkspaceDir,
+			os.Getenv(podspec.EnvGitUsername), os.Getenv(podspec.EnvGitPassword))
 	}
 	p.prepared = err == nil
 	return p.prepared, err

@@ -55,7 +55,7 @@ func (w *watcher) task(ctx context.Context, ref v1alpha1.TaskReference, cancel c
 		switch {
 		case at == nil || string(at.UID) != ref.UID || at.Status.Attempt > ref.Attempt:
 			cancel(errFenced)
-		case at.Status.Attempt == ref.Attempt && at.Status.PodName == w.pod.name:
+		case at.Status.Attempt == ref.Attempt && at.Status.PodName == w.pod.name && at.Status.PodUID == w.pod.uid:
 			if !ours {
 				ours = true
 				started <- at

@@ -65,6 +65,10 @@ func (r *Reconciler) clearLast(ctx context.Context, s *scope) (bool, error) {
 		return true, nil
 	}
 	gone, err := r.deleteSandbox(ctx, s)
+	if n := len(st.Attempts); n > 0 && st.Attempts[n-1].CompletionTime != nil &&
+		r.Clock.Since(st.Attempts[n-1].CompletionTime.Time) >= nodeGrace {
+		return true, err // it does not go away; its runner has given up, and is fenced off
+	}
 	if n := len(st.Attempts); n > 0 && st.Attempts[n-1].Reason == v1alpha1.ReasonNodeLost {
 		// Its pod cannot go while its node does not answer. It is fenced off:
 		// status.podName will be another's, and admission refuses its writes.

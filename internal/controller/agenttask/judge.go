@@ -21,8 +21,10 @@ const (
 	stopGrace = 20 * time.Second
 	// reportGrace is how long a runner may take to report that its sandbox is gone.
 	reportGrace = 10 * time.Second
-	// nodeGrace is how long a pod may be leaving before its node counts as lost.
-	nodeGrace = 90 * time.Second
+	// nodeGrace is how long a pod may be leaving before its node counts as lost. A
+	// runner that is cut off gives up after three minutes without an answer, looked
+	// for once a minute (internal/runner/contact.go): it must have by then.
+	nodeGrace = 5 * time.Minute
 )
 
 // situation is what judge decides on: plain data about an open attempt.
@@ -84,6 +86,9 @@ func (f situation) judgeResult() verdict {
 	res := f.result
 	switch res.Reason {
 	case v1alpha1.ReasonCompleted:
+		if missing := unproven(f.task, res); missing != "" {
+			return verdict{kind: fail, reason: v1alpha1.ReasonInternal, message: "The runner reported success without proof: verify command " + missing + " has not passed"}
+		}
 		return verdict{kind: succeed, reason: res.Reason, message: summary(f.task, res)}
 	case v1alpha1.ReasonCancelled:
 		if f.task.Spec.State == v1alpha1.TaskCancelled {
@@ -265,6 +270,21 @@ func losses(task *v1alpha1.AgentTask) int {
 		}
 	}
 	return n
+}
+
+// unproven names the first verify command of a task that a result does not show
+// as passed; empty if there is none.
+func unproven(task *v1alpha1.AgentTask, res *v1alpha1.TaskResult) string {
+	passed := map[string]bool{}
+	for _, v := range res.Verifications {
+		passed[v.Name] = v.Outcome == v1alpha1.VerificationPassed
+	}
+	for _, v := range task.Spec.Verify {
+		if !passed[v.Name] {
+			return v.Name
+		}
+	}
+	return ""
 }
 
 func summary(task *v1alpha1.AgentTask, res *v1alpha1.TaskResult) string {

@@ -51,13 +51,27 @@ func TestJudge(t *testing.T) {
 		"runs":                           {func(*situation) {}, want{reason: "Running", again: 59*time.Minute + deadlineGrace}},
 		"completed":                      {result("Completed"), want{kind: succeed, reason: "Completed"}},
 		"completed, and the pod is lost": {func(f *situation) { result("Completed")(f); f.podFound = false; dead(f, "PodLost", 0) }, want{kind: succeed, reason: "Completed"}},
-		"completed, though cancelled":    {func(f *situation) { result("Completed")(f); f.task.Spec.State = v1alpha1.TaskCancelled }, want{kind: succeed, reason: "Completed"}},
-		"out of turns":                   {result("MaxTurns"), want{kind: fail, reason: "MaxTurns"}},
-		"an end that is not known here":  {result("SomethingNew"), want{kind: fail, reason: "SomethingNew"}},
-		"stopped by itself":              {result("Suspended"), want{kind: stop, reason: "Suspended"}},
-		"cancelled by itself":            {result("Cancelled"), want{kind: stop, reason: "Suspended"}},
-		"interrupted":                    {result("Interrupted"), want{kind: lose, reason: "PodLost"}},
-		"interrupted by an eviction":     {func(f *situation) { result("Interrupted")(f); dead(f, "Evicted", 0) }, want{kind: lose, reason: "Evicted"}},
+		"completed without proof": {func(f *situation) {
+			result("Completed")(f)
+			f.task.Spec.Verify = []v1alpha1.Verification{{Name: "tests", Command: "true"}}
+		}, want{kind: fail, reason: "Internal"}},
+		"completed against the proof": {func(f *situation) {
+			result("Completed")(f)
+			f.task.Spec.Verify = []v1alpha1.Verification{{Name: "tests", Command: "true"}}
+			f.result.Verifications = []v1alpha1.VerificationStatus{{Name: "tests", Outcome: v1alpha1.VerificationFailed}}
+		}, want{kind: fail, reason: "Internal"}},
+		"completed with proof": {func(f *situation) {
+			result("Completed")(f)
+			f.task.Spec.Verify = []v1alpha1.Verification{{Name: "tests", Command: "true"}}
+			f.result.Verifications = []v1alpha1.VerificationStatus{{Name: "tests", Outcome: v1alpha1.VerificationPassed}}
+		}, want{kind: succeed, reason: "Completed"}},
+		"completed, though cancelled":   {func(f *situation) { result("Completed")(f); f.task.Spec.State = v1alpha1.TaskCancelled }, want{kind: succeed, reason: "Completed"}},
+		"out of turns":                  {result("MaxTurns"), want{kind: fail, reason: "MaxTurns"}},
+		"an end that is not known here": {result("SomethingNew"), want{kind: fail, reason: "SomethingNew"}},
+		"stopped by itself":             {result("Suspended"), want{kind: stop, reason: "Suspended"}},
+		"cancelled by itself":           {result("Cancelled"), want{kind: stop, reason: "Suspended"}},
+		"interrupted":                   {result("Interrupted"), want{kind: lose, reason: "PodLost"}},
+		"interrupted by an eviction":    {func(f *situation) { result("Interrupted")(f); dead(f, "Evicted", 0) }, want{kind: lose, reason: "Evicted"}},
 		"interrupted just now": {func(f *situation) {
 			result("Interrupted")(f)
 			f.task.Status.Progress.LastProgressTime = &metav1.Time{Time: epoch.Add(-4 * time.Second)}
@@ -76,7 +90,7 @@ func TestJudge(t *testing.T) {
 		"pod gone by eviction":                      {func(f *situation) { f.podFound = false; dead(f, "Evicted", 0) }, want{kind: lose, reason: "Evicted"}},
 		"runner ended without a word":               {func(f *situation) { f.runnerEnded = true; dead(f, "PodFinished", 0) }, want{kind: lose, reason: "RunnerCrashed"}},
 		"runner ended by the kernel":                {func(f *situation) { f.runnerEnded = true; dead(f, "OOMKilled", 0) }, want{kind: lose, reason: "OOMKilled"}},
-		"pod leaves":                                {func(f *situation) { f.podLeavingSince = epoch.Add(-30 * time.Second); dead(f, "PodLost", 0) }, want{reason: "Retrying", again: time.Minute}},
+		"pod leaves":                                {func(f *situation) { f.podLeavingSince = epoch.Add(-30 * time.Second); dead(f, "PodLost", 0) }, want{reason: "Retrying", again: nodeGrace - 30*time.Second}},
 		"pod never leaves":                          {func(f *situation) { f.podLeavingSince = epoch.Add(-nodeGrace); dead(f, "PodLost", 0) }, want{kind: lose, reason: "NodeLost"}},
 		"sandbox container ended":                   {func(f *situation) { dead(f, "SandboxLost", 3*time.Second) }, want{reason: "Running", again: 7 * time.Second}},
 		"sandbox container ended, runner is silent": {func(f *situation) { dead(f, "SandboxLost", reportGrace) }, want{kind: lose, reason: "SandboxLost"}},

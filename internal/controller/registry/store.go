@@ -57,6 +57,7 @@ type Store struct {
 
 // known is what was last seen of one ConfigMap.
 type known struct {
+	uid     types.UID
 	version string
 	good    *Entry
 	err     error
@@ -91,8 +92,8 @@ func (s *Store) parse(cm *corev1.ConfigMap) (*Entry, error) {
 		s.known = map[types.NamespacedName]*known{}
 	}
 	k := s.known[key]
-	if k == nil {
-		k = &known{}
+	if k == nil || k.uid != cm.UID { // a new ConfigMap of the name has no earlier version
+		k = &known{uid: cm.UID}
 		s.known[key] = k
 	}
 	if k.version == version {
