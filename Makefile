@@ -56,7 +56,7 @@ verify: manifests generate installer ## Check that generated files and go.mod ar
 	git diff --exit-code -- api config dist
 
 .PHONY: test
-test: ## Run unit and envtest suites; needs Go and the module proxy only.
+test: ## Run unit and envtest suites; needs Go, gcc and git.
 	@assets="$$(hack/devcluster/run envtest)"; set -x; \
 	KUBEBUILDER_ASSETS="$$assets" go test -race -timeout 15m $$(go list ./... | grep -v /test/)
 	cd hack/devcluster && go test -race ./...
