@@ -342,6 +342,14 @@ func podAnnotations(in Input) map[string]string {
 	return annotations
 }
 
+// OneShot tells a Sandbox that was made for one attempt of a task: its pod is
+// never replaced, since the task decides on a new attempt, and its runner ends
+// with the task.
+func OneShot(sb *v1alpha1.Sandbox) bool {
+	owner := metav1.GetControllerOf(sb)
+	return owner != nil && owner.Kind == "AgentTask"
+}
+
 // Labels are the labels of everything that is made for a Sandbox.
 func Labels(sb *v1alpha1.Sandbox) map[string]string {
 	return map[string]string{LabelManagedBy: ManagedBy, LabelSandbox: sb.Name}

@@ -10,8 +10,6 @@ import (
 	"strings"
 	"time"
 
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-
 	"github.com/sampan-dev/sampan/api/v1alpha1"
 	"github.com/sampan-dev/sampan/internal/harness"
 	"github.com/sampan-dev/sampan/internal/harness/transcript"
@@ -80,23 +78,18 @@ func (p *Pod) Run(ctx context.Context) (int, error) {
 		}
 		last = sb.Spec.TaskRef
 		res, err := p.runTask(ctx, w, sb)
-		if !oneShot(sb) && ctx.Err() == nil {
+		if !podspec.OneShot(sb) && ctx.Err() == nil {
 			continue
 		}
 		return res.Reason.ExitCode(), errors.Join(err, p.shutdown(ctx, sb, res.Reason))
 	}
 }
 
-func oneShot(sb *v1alpha1.Sandbox) bool {
-	owner := metav1.GetControllerOf(sb)
-	return owner != nil && owner.Kind == "AgentTask"
-}
-
 // shutdown ends the sandbox container of a Sandbox that has done its task, so
 // that the pod ends and its log stays. A run can be over before the sandbox's
 // server is there: it is waited for, unless the pod is going away anyway.
 func (p *Pod) shutdown(ctx context.Context, sb *v1alpha1.Sandbox, end harness.End) error {
-	if !oneShot(sb) {
+	if !podspec.OneShot(sb) {
 		return nil
 	}
 	going := ctx.Err() != nil || end == harness.SandboxLost

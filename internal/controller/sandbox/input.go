@@ -34,7 +34,7 @@ func (r *Reconciler) podInput(ctx context.Context, sb *v1alpha1.Sandbox) (*podsp
 		RunnerImage: r.Options.RunnerImage, SandboxImage: r.Options.SandboxImage,
 		Scopes: scopes, UserNamespaces: r.Options.UserNamespaces,
 	}
-	if !oneShot(sb) {
+	if !podspec.OneShot(sb) {
 		in.ModelKeys, in.Scripts = registry.Inputs(entry.All(scopes))
 		for i := range in.ModelKeys {
 			in.ModelKeys[i].Optional = true

@@ -51,13 +51,6 @@ func restarts(sb *v1alpha1.Sandbox) int32 {
 	return *sb.Status.Restarts
 }
 
-// oneShot tells a Sandbox that was made for one attempt of a task. Its pod is
-// never replaced: the task decides on a new attempt.
-func oneShot(sb *v1alpha1.Sandbox) bool {
-	owner := metav1.GetControllerOf(sb)
-	return owner != nil && owner.Kind == "AgentTask"
-}
-
 // reconcilePod finds, makes, replaces or removes the pod and records what it saw.
 func (r *Reconciler) reconcilePod(ctx context.Context, s *scope) error {
 	if err := r.findPod(ctx, s); err != nil {
@@ -148,7 +141,7 @@ func (r *Reconciler) podGone(ctx context.Context, s *scope) error {
 		return err
 	}
 	s.facts.lost = true
-	if oneShot(s.sandbox) || s.sandbox.Spec.TaskRef.Name != "" {
+	if podspec.OneShot(s.sandbox) || s.sandbox.Spec.TaskRef.Name != "" {
 		return nil
 	}
 	s.event(corev1.EventTypeWarning, v1alpha1.ReasonPodLost, "Replace", "Pod %s is gone and will be replaced", s.sandbox.Status.PodName)
@@ -200,7 +193,7 @@ func (r *Reconciler) createPod(ctx context.Context, s *scope) error {
 // replaceDeadPod removes a pod that ended, where nobody needs its record, so
 // that the next reconcile makes a new one. The wait grows with each restart.
 func (r *Reconciler) replaceDeadPod(ctx context.Context, s *scope) error {
-	if oneShot(s.sandbox) || s.sandbox.Spec.TaskRef.Name != "" || !s.facts.dead() {
+	if podspec.OneShot(s.sandbox) || s.sandbox.Spec.TaskRef.Name != "" || !s.facts.dead() {
 		return nil
 	}
 	if s.pod.DeletionTimestamp != nil {
