@@ -1,7 +1,8 @@
 # Sampan's Makefile. `make help` lists what there is.
 
-# CLUSTER is where e2e, demo and bench-start run: devcluster (as root, needs
-# nothing else) or kind (needs Docker and kind).
+# CLUSTER is where deploy, e2e, demo and bench-start go: devcluster (as root, needs
+# nothing else), kind (needs Docker and kind) or current (that of your kubeconfig,
+# whose nodes pull the images that make push has pushed).
 CLUSTER ?= devcluster
 MANAGER_IMG ?= ghcr.io/sampan-dev/manager:dev
 SANDBOX_IMG ?= ghcr.io/sampan-dev/sandbox:dev
@@ -23,7 +24,7 @@ all: build
 
 .PHONY: help
 help: ## Show this list.
-	@awk 'BEGIN {FS = ":.*##"; printf "Usage: make \033[36m<target>\033[0m [CLUSTER=devcluster|kind]\n"} /^[a-zA-Z_0-9-]+:.*?##/ { printf "  \033[36m%-16s\033[0m %s\n", $$1, $$2 } /^##@/ { printf "\n\033[1m%s\033[0m\n", substr($$0, 5) }' $(MAKEFILE_LIST)
+	@awk 'BEGIN {FS = ":.*##"; printf "Usage: make \033[36m<target>\033[0m [CLUSTER=devcluster|kind|current]\n"} /^[a-zA-Z_0-9-]+:.*?##/ { printf "  \033[36m%-16s\033[0m %s\n", $$1, $$2 } /^##@/ { printf "\n\033[1m%s\033[0m\n", substr($$0, 5) }' $(MAKEFILE_LIST)
 
 ##@ Development
 
@@ -80,6 +81,10 @@ run: ## Run the manager on this machine against the current kubeconfig.
 .PHONY: images
 images: ## Build the images; with Docker, or with buildah where there is none.
 	hack/devcluster/run images --manager $(MANAGER_IMG) --sandbox $(SANDBOX_IMG)
+
+.PHONY: push
+push: ## Build the images and push them to the registry in their names.
+	hack/devcluster/run images --push --manager $(MANAGER_IMG) --sandbox $(SANDBOX_IMG)
 
 .PHONY: installer
 installer: ## Write dist/install.yaml, the one-file install.

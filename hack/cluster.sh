@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # The cluster that e2e, demo and benchmarks run on, behind one interface:
-# CLUSTER=devcluster (default) or kind.
+# CLUSTER=devcluster (default), kind, or current: the one of your kubeconfig,
+# which is neither made nor removed, and into which images come by make push.
 # usage: hack/cluster.sh up | down | deploy | undeploy | kubeconfig
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -15,7 +16,8 @@ kubeconfig() {
   case $CLUSTER in
     devcluster) hack/devcluster/run kubeconfig ;;
     kind) echo "$KIND_KUBECONFIG" ;;
-    *) echo "CLUSTER is '$CLUSTER'; use devcluster or kind" >&2; exit 2 ;;
+    current) echo "${KUBECONFIG:-$HOME/.kube/config}" ;;
+    *) echo "CLUSTER is '$CLUSTER'; use devcluster, kind or current" >&2; exit 2 ;;
   esac
 }
 
@@ -35,6 +37,7 @@ up() {
       images >/dev/null
       kind load docker-image --name "$KIND_NAME" "$MANAGER_IMG" "$SANDBOX_IMG"
       ;;
+    current) kubectl get --raw /readyz >/dev/null ;;
     *) kubeconfig ;;
   esac
 }
@@ -43,6 +46,7 @@ down() {
   case $CLUSTER in
     devcluster) hack/devcluster/run down ;;
     kind) kind delete cluster --name "$KIND_NAME" && rm -f "$KIND_KUBECONFIG" ;;
+    current) echo "CLUSTER=current is not ours to remove; use make undeploy" >&2; exit 2 ;;
     *) kubeconfig ;;
   esac
 }
@@ -67,7 +71,7 @@ undeploy() {
   if kubectl get crd agenttasks.sampan.dev >/dev/null 2>&1; then
     kubectl delete agenttasks,sandboxes --all --all-namespaces --timeout=120s
   fi
-  kubectl delete serviceaccounts,rolebindings --all-namespaces --selector app.kubernetes.io/managed-by=sampan --ignore-not-found
+  kubectl delete serviceaccounts,rolebindings,networkpolicies --all-namespaces --selector app.kubernetes.io/managed-by=sampan --ignore-not-found
   kubectl delete --ignore-not-found -k config/default
 }
 

@@ -99,8 +99,13 @@ if [ -n "$uri" ]; then
   esac
 fi
 
+if [ -n "$uri" ]; then
+  say "The change"
+  kubectl get --raw "$uri" | bin/agent-runner transcript show --full - | sed -n '/^diff --git/,/^$/p'
+fi
+
 if [ "$(succeeded)" != True ]; then
   echo "The task has not succeeded." >&2
   exit 1
 fi
-say "The agent mended the test, and the verify commands proved it. The diff is above, under 'verify change'."
+say "The agent mended the test, and the verify commands proved it."

@@ -71,6 +71,7 @@ func newImagesCommand() *cobra.Command {
 	}
 	named := toolFlag(cmd)
 	andLoad := cmd.Flags().Bool("load", false, "put the images into the cluster too")
+	andPush := cmd.Flags().Bool("push", false, "push the images to the registry in their names too")
 	for i := range targets {
 		target := &targets[i]
 		cmd.Flags().StringVar(&target.Image, target.Name, target.Image, "name of the image of the target "+target.Name)
@@ -91,6 +92,11 @@ func newImagesCommand() *cobra.Command {
 			}
 			if *andLoad {
 				if err := load(cmd, a, tool, target.Image); err != nil {
+					return err
+				}
+			}
+			if *andPush {
+				if err := image.Push(cmd.Context(), tool, target.Image); err != nil {
 					return err
 				}
 			}

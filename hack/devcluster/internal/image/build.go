@@ -59,6 +59,14 @@ func (b Builder) Build(ctx context.Context, target Target) error {
 	return nil
 }
 
+// Push sends an image to the registry in its name, as who is logged in there.
+func Push(ctx context.Context, tool Tool, name string) error {
+	if _, err := output(exec.CommandContext(ctx, string(tool), "push", "--quiet", name)); err != nil {
+		return fmt.Errorf("pushing %s: %w", name, err)
+	}
+	return nil
+}
+
 // aptProxies are arguments that pass on, without a trace in the image, the
 // proxies through which this machine's apt reaches its archive.
 func aptProxies(ctx context.Context) []string {
