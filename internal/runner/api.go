@@ -89,7 +89,7 @@ func follow[T any, P object[T]](ctx context.Context, a *api, resource, name stri
 		case apierrors.IsNotFound(err):
 			changed(nil)
 		}
-		if version != "" {
+		if version != "" && ctx.Err() == nil {
 			watchFrom(ctx, a, resource, name, version, changed)
 		}
 		// Whatever ended the watch, the next look begins with a get.

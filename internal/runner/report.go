@@ -60,10 +60,16 @@ func (r *reporter) note(p harness.Progress) {
 }
 
 // run writes progress until ctx ends. What could not be written is written
-// with the next, or with the result: progress is a sum, not a log.
+// with the next, or with the result: progress is a sum, not a log. The pause
+// comes first: a start has nothing to tell, and a short run tells its result.
 func (r *reporter) run(ctx context.Context) {
 	defer close(r.done)
 	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(reportInterval):
+		}
 		select {
 		case <-ctx.Done():
 			return
@@ -73,11 +79,6 @@ func (r *reporter) run(ctx context.Context) {
 		p := r.latest
 		r.mu.Unlock()
 		_ = r.apply(ctx, r.task, r.status(p)) // the next one repeats it
-		select {
-		case <-ctx.Done():
-			return
-		case <-time.After(reportInterval):
-		}
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
@@ -27,7 +28,6 @@ type recorder struct {
 	mu      sync.Mutex
 	applied []v1alpha1.AgentTaskStatus
 	fail    []error
-	got     chan struct{}
 }
 
 func (r *recorder) apply(_ context.Context, _ *v1alpha1.AgentTask, s v1alpha1.AgentTaskStatus) error {
@@ -39,10 +39,6 @@ func (r *recorder) apply(_ context.Context, _ *v1alpha1.AgentTask, s v1alpha1.Ag
 		return err
 	}
 	r.applied = append(r.applied, s)
-	select {
-	case r.got <- struct{}{}:
-	default:
-	}
 	return nil
 }
 
@@ -54,7 +50,6 @@ func (r *recorder) all() []v1alpha1.AgentTaskStatus {
 
 func newTestReporter(t *testing.T, rec *recorder, b base) *reporter {
 	t.Helper()
-	rec.got = make(chan struct{}, 1)
 	return &reporter{
 		task: &v1alpha1.AgentTask{
 			ObjectMeta: metav1.ObjectMeta{Name: "t", Namespace: "ns", UID: "uid-1"},
@@ -81,27 +76,36 @@ func readWords(t *testing.T, r *reporter) lastwords.Words {
 	return words
 }
 
-// Progress comes much faster than it may be written: the first is written at
-// once and those within the interval are not written one by one.
+// Progress comes much faster than it may be written: one status an interval,
+// with the newest, and none before the first interval is over.
 func TestReporterCoalesces(t *testing.T) {
-	rec := &recorder{}
-	r := newTestReporter(t, rec, base{})
-	ctx, cancel := context.WithCancel(t.Context())
-	go r.run(ctx)
-	r.note(harness.Progress{Turns: 1})
-	select {
-	case <-rec.got:
-	case <-time.After(5 * time.Second):
-		t.Fatal("the first progress was not written")
-	}
-	for i := range 500 {
-		r.note(harness.Progress{Turns: i})
-	}
-	cancel()
-	<-r.done
-	if n := len(rec.all()); n != 1 {
-		t.Errorf("%d statuses were written within the interval, want 1", n)
-	}
+	synctest.Test(t, func(t *testing.T) {
+		rec := &recorder{}
+		r := newTestReporter(t, rec, base{})
+		ctx, cancel := context.WithCancel(t.Context())
+		go r.run(ctx)
+		for round := range 3 {
+			for i := range 100 {
+				r.note(harness.Progress{Turns: 100*round + i})
+			}
+			time.Sleep(reportInterval - time.Millisecond) //nolint:forbidigo // in the bubble's time
+			synctest.Wait()
+			if n := len(rec.all()); n != round {
+				t.Errorf("%d statuses were written before interval %d was over, want %d", n, round+1, round)
+			}
+			time.Sleep(time.Millisecond) //nolint:forbidigo // in the bubble's time
+			synctest.Wait()
+			all := rec.all()
+			if len(all) != round+1 {
+				t.Fatalf("%d statuses were written in %d intervals", len(all), round+1)
+			}
+			if got, want := *all[round].Progress.Turns, int32(100*round+99); got != want {
+				t.Errorf("status %d shows turn %d, want the newest, %d", round, got, want)
+			}
+		}
+		cancel()
+		<-r.done
+	})
 }
 
 func TestFinish(t *testing.T) {

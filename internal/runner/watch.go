@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"github.com/sampan-dev/sampan/api/v1alpha1"
+	"github.com/sampan-dev/sampan/internal/podspec"
 )
 
 // watcher follows the runner's Sandbox and, while it runs one, its task.
@@ -14,9 +15,14 @@ type watcher struct {
 
 func newWatcher(ctx context.Context, p *Pod) *watcher {
 	w := &watcher{pod: p, sandboxes: make(chan *v1alpha1.Sandbox, 1)}
+	ctx, stop := context.WithCancel(ctx)
 	go follow(ctx, p.api, "sandboxes", p.sandbox, func(sb *v1alpha1.Sandbox) {
-		if sb != nil {
-			replace(w.sandboxes, sb)
+		if sb == nil {
+			return
+		}
+		replace(w.sandboxes, sb)
+		if podspec.OneShot(sb) && sb.Spec.TaskRef.Name != "" {
+			stop() // nobody else ever claims it
 		}
 	})
 	return w

@@ -110,7 +110,9 @@ func (b *bench) pod(name string, containers ...corev1.Container) *corev1.Pod {
 	return &corev1.Pod{
 		ObjectMeta: metav1.ObjectMeta{Name: name, Namespace: namespace, Labels: map[string]string{"app": name}},
 		Spec: corev1.PodSpec{
-			TerminationGracePeriodSeconds: new(int64(0)),
+			// With 0 the API server forgets a pod before kubelet has ended it, and
+			// that work would slow down what is measured next.
+			TerminationGracePeriodSeconds: new(int64(1)),
 			RestartPolicy:                 corev1.RestartPolicyNever, Containers: containers,
 		},
 	}
@@ -182,12 +184,12 @@ func ready(p *corev1.Pod) bool {
 
 // tasks creates AgentTasks at once and gives the time of each to the first
 // request that the model server got for it. Both clocks are this machine's.
-func (b *bench) tasks(ctx context.Context, round, n int) ([]time.Duration, error) {
+func (b *bench) tasks(ctx context.Context, name string, n int) ([]time.Duration, error) {
 	created := map[string]time.Time{}
 	var tasks []client.Object
 	for i := range n {
 		t := &v1alpha1.AgentTask{
-			ObjectMeta: metav1.ObjectMeta{Name: fmt.Sprintf("task-%d-%d", round, i), Namespace: namespace},
+			ObjectMeta: metav1.ObjectMeta{Name: fmt.Sprintf("%s-%d", name, i), Namespace: namespace},
 			Spec:       v1alpha1.AgentTaskSpec{Prompt: "Say one word."},
 		}
 		tasks = append(tasks, t)

@@ -6,6 +6,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"os"
@@ -17,18 +18,19 @@ import (
 func main() {
 	n := flag.Int("n", 12, "how many are started one at a time")
 	burst := flag.Int("burst", 20, "how many are started at once")
+	bursts := flag.Int("bursts", 3, "how many such bursts")
 	image := flag.String("image", "ghcr.io/sampan-dev/sandbox:dev", "image of the floor's pods and of the model server")
 	timeout := flag.Duration("timeout", 15*time.Minute, "bound on the whole run")
 	flag.Parse()
 	ctx, cancel := context.WithTimeout(context.Background(), *timeout)
 	defer cancel()
-	if err := run(ctx, *n, *burst, *image); err != nil {
+	if err := run(ctx, *n, *burst, *bursts, *image); err != nil {
 		fmt.Fprintln(os.Stderr, "bench-start:", err)
 		os.Exit(1)
 	}
 }
 
-func run(ctx context.Context, n, burst int, image string) (err error) {
+func run(ctx context.Context, n, burst, bursts int, image string) (err error) {
 	b, err := newBench(ctx, image)
 	if err != nil {
 		return err
@@ -38,42 +40,45 @@ func run(ctx context.Context, n, burst int, image string) (err error) {
 			err = cleanErr
 		}
 	}()
-	fmt.Printf("%d processors, %s; one at a time: %d of each, in turn; burst: %d of each\n\n", runtime.NumCPU(), b.version, n, burst)
-	var empty, floor, task []time.Duration
+	fmt.Printf("%d processors, %s; one at a time: %d of each, in turn; bursts: %d of %d of each, in turn\n\n", runtime.NumCPU(), b.version, n, bursts, burst)
+	var empty, floor, task, floorBurst, taskBurst []time.Duration
 	for i := range n + 1 {
-		e, err := b.floor(ctx, fmt.Sprintf("empty-%d", i), 1, false)
-		if err != nil {
+		warm := i == 0 // the first of each warms caches and does not count
+		if err := errors.Join(
+			add(&empty, warm)(b.floor(ctx, fmt.Sprintf("empty-%d", i), 1, false)),
+			add(&floor, warm)(b.floor(ctx, fmt.Sprintf("floor-%d", i), 1, true)),
+			add(&task, warm)(b.tasks(ctx, fmt.Sprintf("task-%d", i), 1)),
+		); err != nil {
 			return err
-		}
-		f, err := b.floor(ctx, fmt.Sprintf("floor-%d", i), 1, true)
-		if err != nil {
-			return err
-		}
-		t, err := b.tasks(ctx, i, 1)
-		if err != nil {
-			return err
-		}
-		if i > 0 { // the first warms caches
-			empty, floor, task = append(empty, e...), append(floor, f...), append(task, t...)
 		}
 	}
-	floorBurst, err := b.floor(ctx, "burst", burst, true)
-	if err != nil {
-		return err
-	}
-	taskBurst, err := b.tasks(ctx, n+1, burst)
-	if err != nil {
-		return err
+	for i := range bursts {
+		if err := errors.Join(
+			add(&floorBurst, false)(b.floor(ctx, fmt.Sprintf("floor-burst-%d", i), burst, true)),
+			add(&taskBurst, false)(b.tasks(ctx, fmt.Sprintf("task-burst-%d", i), burst)),
+		); err != nil {
+			return err
+		}
 	}
 	fmt.Printf("%-62s %8s %8s %8s %8s\n", "seconds", "min", "p50", "p90", "max")
 	row("bare pod of two containers, no volume, create -> Ready", empty)
 	row("the same with its token, as any ordinary pod (floor)", floor)
 	row("AgentTask, create -> first model request", task)
-	row(fmt.Sprintf("burst of %d bare pods (floor)", burst), floorBurst)
-	row(fmt.Sprintf("burst of %d AgentTasks", burst), taskBurst)
+	row(fmt.Sprintf("bursts of %d bare pods (floor)", burst), floorBurst)
+	row(fmt.Sprintf("bursts of %d AgentTasks", burst), taskBurst)
 	fmt.Printf("\nAbove the floor at p50: %.2f s one at a time (%.2f s above a pod without a volume), %.2f s in the burst; target: at most 0.30 s\n",
 		above(task, floor), above(task, empty), above(taskBurst, floorBurst))
 	return nil
+}
+
+// add appends what a round measured.
+func add(to *[]time.Duration, warm bool) func([]time.Duration, error) error {
+	return func(d []time.Duration, err error) error {
+		if !warm {
+			*to = append(*to, d...)
+		}
+		return err
+	}
 }
 
 // above is how far one median lies above another, in seconds.
