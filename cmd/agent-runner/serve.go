@@ -20,6 +20,10 @@ func sandboxCommand() *cobra.Command {
 		Long:  "Serve a workspace to a runner over a unix socket: commands and files. It is the first process of a Sandbox's sandbox container.",
 		Args:  noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			// What it starts runs as the same user.
+			if err := sandboxd.Protect(); err != nil {
+				return err
+			}
 			return sandboxd.Run(cmd.Context(), opts)
 		},
 	}

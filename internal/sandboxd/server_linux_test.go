@@ -5,6 +5,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"net"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -31,6 +34,9 @@ func TestMain(m *testing.M) {
 			if err := syscall.Mount("proc", "/proc", "proc", 0, ""); err != nil {
 				panic(err)
 			}
+		}
+		if err := sandboxd.Protect(); err != nil {
+			panic(err)
 		}
 		if err := sandboxd.Run(context.Background(), sandboxd.Options{SocketPath: socket, Workspace: workspace}); err != nil {
 			println(err.Error())
@@ -215,12 +221,49 @@ func TestServerDies(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
 	go func() { ended <- sandboxd.Run(ctx, sandboxd.Options{SocketPath: p.socket, Workspace: p.workspace}) }()
-	if err := p.WaitReady(t.Context()); err != nil {
+	next := client.New(p.socket)
+	defer next.Close() //nolint:errcheck // only read
+	patience, stop := context.WithTimeout(t.Context(), 10*time.Second)
+	defer stop()
+	if err := next.WaitReady(patience); err != nil {
 		t.Error(err)
+	}
+	// A client of the one that died does not take the next for it.
+	if _, err := p.Status(t.Context()); !errors.Is(err, tool.ErrExecutorGone) {
+		t.Errorf("Status of the dead server gave %v, want ErrExecutorGone", err)
 	}
 	cancel()
 	if err := <-ended; err != nil {
 		t.Error(err)
+	}
+}
+
+// TestImpostor: what tools start is the server's user and can take its socket's
+// place, but not its client: that would be the way to forge an exit status.
+func TestImpostor(t *testing.T) {
+	p := startProcess(t, nil)
+	busy := p.busy(t) // on the connection that is there already, so that the next call makes one
+	if err := os.Rename(p.socket, p.socket+".real"); err != nil {
+		t.Fatal(err)
+	}
+	l, err := net.Listen("unix", p.socket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	forged := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		_, _ = io.WriteString(w, `{"exitCode":0,"protocol":1}`)
+	})}
+	go func() { _ = forged.Serve(l) }()
+	defer forged.Close() //nolint:errcheck // only a test's
+	res, err := p.Exec(t.Context(), tool.ExecRequest{Shell: "exit 7"})
+	if err != nil || res.ExitCode == nil || *res.ExitCode != 7 {
+		t.Fatalf("Exec gave %+v, %v, want the real server's exit code 7", res, err)
+	}
+	if err := p.Shutdown(t.Context()); err != nil {
+		t.Error(err)
+	}
+	if err := <-busy; !errors.Is(err, tool.ErrExecutorGone) {
+		t.Errorf("the busy command ended with %v, want ErrExecutorGone", err)
 	}
 }
 

@@ -14,7 +14,9 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"os"
 	"strconv"
+	"sync"
 	"time"
 
 	"github.com/sampan-dev/sampan/internal/harness/tool"
@@ -44,20 +46,31 @@ const (
 )
 
 // Client implements tool.Executor. It is safe for concurrent use.
+//
+// What tools start runs as the server's user, and can put a socket of its own in
+// the place of the server's. So the client keeps to the very socket that
+// answered first, before any tool could run: a server that is gone is gone.
 type Client struct {
 	socket string
 	http   *http.Client
 	trans  *http.Transport
+
+	mu sync.Mutex
+	// address is where to connect: socket or, once that has answered, the pinned one.
+	address string
+	pinned  bool
+	held    *os.File
 }
 
 var _ tool.Executor = (*Client)(nil)
 
 // New gives a client for the server at a unix socket. It does not connect.
 func New(socketPath string) *Client {
+	c := &Client{socket: socketPath, address: socketPath}
 	var d net.Dialer
-	t := &http.Transport{
+	c.trans = &http.Transport{
 		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-			return d.DialContext(ctx, "unix", socketPath)
+			return d.DialContext(ctx, "unix", c.where())
 		},
 		MaxIdleConnsPerHost: 16,
 		IdleConnTimeout:     idleTimeout,
@@ -65,18 +78,49 @@ func New(socketPath string) *Client {
 		WriteBufferSize:     32 << 10,
 		ReadBufferSize:      32 << 10,
 	}
-	return &Client{socket: socketPath, trans: t, http: &http.Client{Transport: t,
-		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}}
+	c.http = &http.Client{Transport: c.trans,
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
+	return c
 }
 
-// Close drops idle connections.
+// Close drops idle connections and lets go of the socket; nothing can be asked
+// of the server after.
 func (c *Client) Close() error {
 	c.trans.CloseIdleConnections()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	held := c.held
+	c.held = nil
+	if held == nil {
+		return nil
+	}
+	c.address = "" // the number may soon be another file's
+	return held.Close()
+}
+
+func (c *Client) where() string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.address
+}
+
+// keep pins the socket that has answered, the first time.
+func (c *Client) keep() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.pinned {
+		return nil
+	}
+	name, held, err := pin(c.socket)
+	if err != nil {
+		return err
+	}
+	c.address, c.held, c.pinned = name, held, true
 	return nil
 }
 
-// WaitReady waits until the server answers. Another protocol version is
-// ErrProtocolMismatch at once.
+// WaitReady waits until the server answers, and from then on keeps to it.
+// Another protocol version is ErrProtocolMismatch at once.
 func (c *Client) WaitReady(ctx context.Context) error {
 	pause := firstPoll
 	timer := time.NewTimer(0)
@@ -87,6 +131,9 @@ func (c *Client) WaitReady(ctx context.Context) error {
 			if st.Protocol != wire.Protocol {
 				return fmt.Errorf("%w: it speaks %d, we speak %d", ErrProtocolMismatch, st.Protocol, wire.Protocol)
 			}
+			err = c.keep()
+		}
+		if err == nil {
 			return nil
 		}
 		timer.Reset(pause)
