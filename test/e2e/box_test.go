@@ -1,6 +1,8 @@
 package e2e
 
 import (
+	"fmt"
+
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
 
@@ -69,5 +71,28 @@ cases:
 		awaitGone(argument)
 		s.apply(task("speaks", inBox("prompt: Please speak.")))
 		s.awaitEnd("speaks", "True Completed")
+	})
+
+	It("gets another pod when the runner hangs and does not stop", func() {
+		sleep, argument := sleeper()
+		s := scripted(fmt.Sprintf(`
+cases:
+- match: hang
+  turns:
+  - toolCalls: [{name: bash, arguments: {command: %q, timeout_seconds: 600}}]
+- match: go on
+  turns: [{text: It answers.}]
+`, sleep))
+		s.apply(box)
+		s.apply(task("hung", inBox("prompt: Please hang.")))
+		awaitRunning(argument)
+		signalRunner("SIGSTOP", s.pod("box"))
+		s.apply(task("next", inBox("prompt: Please go on.")))
+		s.awaitReason("next", v1alpha1.ReasonSandboxBusy)
+		s.set("hung", v1alpha1.TaskCancelled)
+		s.awaitEnd("hung", "False Cancelled")
+		at := s.awaitEnd("next", "True Completed")
+		Expect(at.Status.PodName).To(Equal("box-r1"))
+		awaitGone(argument)
 	})
 })

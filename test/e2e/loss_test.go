@@ -51,7 +51,7 @@ var _ = Describe("A task that loses its pod", func() {
 		Entry("when it is deleted by force", func(s *space, pod *corev1.Pod) {
 			kubectl("-n", s.name, "delete", "pod", pod.Name, "--force", "--grace-period=0", "--wait=false")
 		}, v1alpha1.ReasonPodLost),
-		Entry("when its runner is killed with SIGKILL", func(_ *space, pod *corev1.Pod) { killRunner(pod) },
+		Entry("when its runner is killed with SIGKILL", func(_ *space, pod *corev1.Pod) { signalRunner("SIGKILL", pod) },
 			v1alpha1.ReasonRunnerCrashed),
 		Entry("when its sandbox server is killed with SIGKILL", func(_ *space, pod *corev1.Pod) { killSandboxServer(pod) },
 			v1alpha1.ReasonSandboxLost),
@@ -61,12 +61,40 @@ var _ = Describe("A task that loses its pod", func() {
 		}, v1alpha1.ReasonPodLost, v1alpha1.ReasonSandboxLost),
 	)
 
+	It("runs again when it is evicted because its disk is full", func() {
+		s := scripted(`
+turns:
+- toolCalls: [{name: bash, arguments: {command: "if [ $HOSTNAME = full-1 ]; then head -c 100M /dev/zero > big; sleep 86400; fi; echo ran in $HOSTNAME", timeout_seconds: 600}}]
+- expect: ran in full-2
+  text: Done at last.
+`)
+		s.apply(task("full", "prompt: Fill the disk.\nsandbox: {template: {workspace: {sizeLimit: 32Mi}}}"))
+		at := s.awaitEnd("full", "True Completed")
+		Expect(at.Status.Attempts).To(HaveLen(1))
+		Expect(at.Status.Attempts[0].Reason).To(Equal(v1alpha1.ReasonEvicted))
+		Expect(at.Status.Attempts[0].Message).To(ContainSubstring(`volume "workspace" exceeds the limit`))
+	})
+
 	It("ends when it has had all its attempts", func() {
 		s, argument := start("retry: {maxAttempts: 1}")
 		kubectl("-n", s.name, "delete", "pod", "lost-1", "--wait=false")
 		at := s.awaitEnd("lost", "False PodLost")
 		Expect(at.Status.Attempts).To(HaveLen(1))
 		awaitGone(argument)
+	})
+})
+
+var _ = Describe("A command that needs too much memory", func() {
+	It("is ended by the kernel, and the agent is told and goes on", func() {
+		s := scripted(`
+turns:
+- toolCalls: [{name: bash, arguments: {command: "python3 -c 'len(bytes(1) * (300 << 20))'"}}]
+- expect: the kernel ended a process because memory ran out
+  text: I need less.
+`)
+		s.apply(task("greedy", "prompt: Use it all.\nsandbox: {template: {resources: {limits: {memory: 128Mi}}}}"))
+		at := s.awaitEnd("greedy", "True Completed")
+		Expect(at.Status.Attempt).To(BeEquivalentTo(1), "the server lives")
 	})
 })
 

@@ -37,13 +37,18 @@ spec:
     image: %[4]s
     command: [sleep, infinity]
     securityContext: {privileged: true, runAsUser: 0, runAsGroup: 0}
+    volumeMounts: [{name: folder, mountPath: %[5]s}]
+  volumes: [{name: folder, hostPath: {path: %[5]s, type: DirectoryOrCreate}}]
 `
+
+// nodeFolder is a folder of the node, for volumes.
+const nodeFolder = "/var/tmp/sampan-e2e"
 
 func nodeNamespace() string { return "e2e-node-" + run }
 
 func openNode() {
 	GinkgoHelper()
-	_, err := tryKubectl(fmt.Sprintf(nodePod, nodeNamespace(), runLabel, run, sandboxImage), "apply", "-f", "-")
+	_, err := tryKubectl(fmt.Sprintf(nodePod, nodeNamespace(), runLabel, run, sandboxImage, nodeFolder), "apply", "-f", "-")
 	Expect(err).NotTo(HaveOccurred())
 	kubectl("-n", nodeNamespace(), "wait", "--for=condition=Ready", "pod/node", "--timeout=2m")
 }
@@ -70,27 +75,27 @@ func processesWith(argument string) []process {
 	return onNode(map[string]any{"argument": argument})
 }
 
-// killOnNode sends SIGKILL to the one process of a container that was started
+// signalOnNode sends a signal to the one process of a container that was started
 // with these arguments.
-func killOnNode(pod *corev1.Pod, container string, args ...string) {
+func signalOnNode(signal string, pod *corev1.Pod, container string, args ...string) {
 	GinkgoHelper()
 	for _, c := range pod.Status.ContainerStatuses {
 		if _, id, ok := strings.Cut(c.ContainerID, "://"); ok && c.Name == container {
-			onNode(map[string]any{"container": id, "kill": args})
+			onNode(map[string]any{"container": id, "signal": signal, "to": args})
 			return
 		}
 	}
 	Fail("container " + container + " has no id")
 }
 
-func killRunner(pod *corev1.Pod) {
+func signalRunner(signal string, pod *corev1.Pod) {
 	GinkgoHelper()
-	killOnNode(pod, podspec.RunnerContainer, "agent-runner", "run", "--in-cluster")
+	signalOnNode(signal, pod, podspec.RunnerContainer, "agent-runner", "run", "--in-cluster")
 }
 
 func killSandboxServer(pod *corev1.Pod) {
 	GinkgoHelper()
-	killOnNode(pod, podspec.SandboxContainer, "agent-runner", "sandbox", "--socket", podspec.SocketPath, "--workspace", podspec.WorkspaceDir)
+	signalOnNode("SIGKILL", pod, podspec.SandboxContainer, "agent-runner", "sandbox", "--socket", podspec.SocketPath, "--workspace", podspec.WorkspaceDir)
 }
 
 // awaitRunning waits until a command with such an argument runs, awaitGone

@@ -21,38 +21,41 @@ import (
 // inputInterval is how often what is missing is looked for where no watch tells.
 const inputInterval = 5 * time.Second
 
-// begin opens an attempt where the task wants one and has what it needs.
+// begin opens an attempt where the task wants one and has what it needs. A task
+// that is over by its user's wish or by its time ends at once, whatever is left
+// of its last attempt: cleanUp sees to that.
 func (r *Reconciler) begin(ctx context.Context, s *scope) error {
-	gone, err := r.clearLast(ctx, s)
-	if err != nil || !gone {
-		return err
-	}
-	switch s.task.Spec.State {
-	case v1alpha1.TaskCancelled:
+	switch {
+	case s.task.Spec.State == v1alpha1.TaskCancelled:
 		if err := r.fresh(ctx, s); err != nil {
 			return err
 		}
 		s.cancelled()
 		return nil
-	case v1alpha1.TaskSuspended:
+	case s.task.Spec.State == v1alpha1.TaskActive && s.task.Status.StartTime != nil && !deadline(s.task).After(s.now):
+		s.end(verdict{kind: fail, reason: v1alpha1.ReasonDeadlineExceeded,
+			message: fmt.Sprintf("limits.activeSeconds (%d) has passed", int(active(s.task).Seconds()))})
+		return nil
+	}
+	if gone, err := r.clearLast(ctx, s); err != nil || !gone {
+		return err
+	}
+	if s.task.Spec.State == v1alpha1.TaskSuspended {
 		// As with a Job, the time of the task starts anew when it is resumed.
 		s.task.Status.StartTime, s.task.Status.StopRequestTime = nil, nil
 		s.standing(v1alpha1.ReasonSuspended, "spec.state is Suspended; set it to Active to go on", false)
 		return nil
 	}
-	if s.task.Status.StartTime != nil && !deadline(s.task).After(s.now) {
-		s.end(verdict{kind: fail, reason: v1alpha1.ReasonDeadlineExceeded,
-			message: fmt.Sprintf("limits.activeSeconds (%d) has passed", int(active(s.task).Seconds()))})
-		return nil
-	}
-	ready, err := r.prepare(ctx, s)
-	if err != nil || !ready {
+	if ready, err := r.prepare(ctx, s); err != nil || !ready {
 		return err
 	}
 	return r.open(ctx, s)
 }
 
-// clearLast removes what the last attempt ran in and reports whether it is gone.
+// clearLast removes what the last attempt ran in and reports whether the next
+// may begin. One that does not go away, because its node does not answer, is
+// waited for only until its runner has given up. It is fenced off: status.podName
+// will be another's, and admission refuses its writes.
 func (r *Reconciler) clearLast(ctx context.Context, s *scope) (bool, error) {
 	st := s.task.Status
 	if named(s.task) {
@@ -64,17 +67,12 @@ func (r *Reconciler) clearLast(ctx context.Context, s *scope) (bool, error) {
 	if st.SandboxName == "" {
 		return true, nil
 	}
-	gone, err := r.deleteSandbox(ctx, s)
-	if n := len(st.Attempts); n > 0 && st.Attempts[n-1].CompletionTime != nil &&
-		r.Clock.Since(st.Attempts[n-1].CompletionTime.Time) >= nodeGrace {
-		return true, err // it does not go away; its runner has given up, and is fenced off
+	gone, since, err := r.deleteSandbox(ctx, s)
+	if gone || err != nil {
+		return gone, err
 	}
-	if n := len(st.Attempts); n > 0 && st.Attempts[n-1].Reason == v1alpha1.ReasonNodeLost {
-		// Its pod cannot go while its node does not answer. It is fenced off:
-		// status.podName will be another's, and admission refuses its writes.
-		return true, err
-	}
-	return gone, err
+	waited := len(st.Attempts) > 0 && st.Attempts[len(st.Attempts)-1].Reason == v1alpha1.ReasonNodeLost
+	return waited || s.now.Sub(since) >= nodeGrace, nil
 }
 
 // prepare checks what an attempt needs. What is missing is named, and waited for.
@@ -193,7 +191,7 @@ func (r *Reconciler) open(ctx context.Context, s *scope) error {
 	if st.StartTime == nil {
 		st.StartTime = &now
 	}
-	s.standing(v1alpha1.ReasonStarting, fmt.Sprintf("Attempt %d is starting in Sandbox %s", next, st.SandboxName), false)
+	s.standing(v1alpha1.ReasonStarting, startingMessage(s.task), false)
 	s.event(corev1.EventTypeNormal, "AttemptStarted", "Start", "Attempt %d starts in Sandbox %s", next, st.SandboxName)
 	return nil
 }

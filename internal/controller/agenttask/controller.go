@@ -69,7 +69,7 @@ func (s *scope) requeueWithin(d time.Duration) {
 // +kubebuilder:rbac:groups=sampan.dev,resources=agenttasks/status,verbs=get;patch
 // +kubebuilder:rbac:groups=sampan.dev,resources=agenttasks/finalizers,verbs=update
 // +kubebuilder:rbac:groups=sampan.dev,resources=sandboxes,verbs=get;list;watch;create;patch;delete
-// +kubebuilder:rbac:groups="",resources=pods,verbs=get;list;watch
+// +kubebuilder:rbac:groups="",resources=pods,verbs=get;list;watch;delete
 // +kubebuilder:rbac:groups="",resources=configmaps,verbs=get;list;watch
 // +kubebuilder:rbac:groups="",resources=namespaces,verbs=get;list;watch
 // +kubebuilder:rbac:groups=events.k8s.io,resources=events,verbs=create;patch

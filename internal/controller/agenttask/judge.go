@@ -205,11 +205,11 @@ func (f situation) judgeStop() verdict {
 // judgeTime says where an attempt that goes on stands, and ends it when its
 // time is up and the runner has not done so.
 func (f situation) judgeTime() verdict {
-	v := verdict{reason: v1alpha1.ReasonStarting, message: "The pod is being made"}
+	v := verdict{reason: v1alpha1.ReasonStarting, message: startingMessage(f.task)}
 	running := f.ready != nil && f.ready.Status == metav1.ConditionTrue
 	if f.ready != nil && f.ready.Status == metav1.ConditionFalse {
 		v.message = f.ready.Message
-		if f.ready.Reason != v1alpha1.ReasonPodPending {
+		if f.ready.Reason != v1alpha1.ReasonPodPending && f.ready.Reason != v1alpha1.ReasonIdle {
 			v.reason, v.blocked = f.ready.Reason, true
 		}
 	}
@@ -226,6 +226,12 @@ func (f situation) judgeTime() verdict {
 	}
 	v.again = left
 	return v
+}
+
+// startingMessage holds from the opening of an attempt until its pod is there:
+// one text, so that it is written once.
+func startingMessage(task *v1alpha1.AgentTask) string {
+	return fmt.Sprintf("Attempt %d is starting in Sandbox %s", task.Status.Attempt, task.Status.SandboxName)
 }
 
 // active is how long the task may be active.

@@ -103,6 +103,8 @@ func (r *Reconciler) unusable(ctx context.Context, sb *v1alpha1.Sandbox) (reason
 		return ready.Reason, "Sandbox " + sb.Name + " gets another pod: " + ready.Message, nil
 	case sb.Status.PodName == "":
 		return "", "", nil
+	case ready != nil && ready.Reason == v1alpha1.ReasonIdle:
+		return ready.Reason, "Sandbox " + sb.Name + " gets another pod: Pod " + sb.Status.PodName + " is being deleted since there was no task", nil
 	}
 	var pod corev1.Pod
 	err = r.APIReader.Get(ctx, types.NamespacedName{Namespace: sb.Namespace, Name: sb.Status.PodName}, &pod)
@@ -138,10 +140,18 @@ func before(a, b *v1alpha1.AgentTask) bool {
 	return a.Name < b.Name
 }
 
-// release gives a named Sandbox back if this task holds it.
+// release gives a named Sandbox back if this task holds it. A runner that has not
+// told how the attempt ended may still be at work, or hang: its pod goes first, so
+// that the next task gets one that answers.
 func (r *Reconciler) release(ctx context.Context, s *scope) error {
-	if s.sandbox == nil || s.sandbox.Spec.TaskRef.UID != string(s.task.UID) {
+	if !s.holds() {
 		return nil
+	}
+	if s.runnerSilent() {
+		if err := r.Delete(ctx, s.pod, client.Preconditions{UID: &s.pod.UID}); client.IgnoreNotFound(err) != nil {
+			return fmt.Errorf("deleting Pod %s: %w", s.pod.Name, err)
+		}
+		logf.FromContext(ctx).Info("Deleted Pod, whose runner did not stop", "pod", s.pod.Name)
 	}
 	if err := r.setTaskRef(ctx, s.sandbox, v1alpha1.TaskReference{}); client.IgnoreNotFound(err) != nil {
 		return fmt.Errorf("releasing Sandbox %s: %w", s.sandbox.Name, err)
@@ -150,29 +160,42 @@ func (r *Reconciler) release(ctx context.Context, s *scope) error {
 	return nil
 }
 
+// holds reports whether the task holds its named Sandbox.
+func (s *scope) holds() bool {
+	return s.sandbox != nil && s.sandbox.Spec.TaskRef.UID == string(s.task.UID)
+}
+
+// runnerSilent reports whether the attempt's runner is there and has not told
+// how the attempt ended.
+func (s *scope) runnerSilent() bool {
+	st := s.task.Status
+	return s.pod != nil && string(s.pod.UID) == st.PodUID && s.pod.DeletionTimestamp == nil &&
+		!podEnded(s.pod) && runnerEnd(s.pod) == nil && st.Result.Attempt != st.Attempt
+}
+
 // deleteSandbox deletes the task's own Sandbox and reports whether it is gone,
-// and with it, by its finalizer, the pod.
-func (r *Reconciler) deleteSandbox(ctx context.Context, s *scope) (bool, error) {
+// and with it, by its finalizer, the pod; if not, since when it is leaving.
+func (r *Reconciler) deleteSandbox(ctx context.Context, s *scope) (gone bool, since time.Time, err error) {
 	var sb v1alpha1.Sandbox
 	key := types.NamespacedName{Namespace: s.task.Namespace, Name: s.task.Status.SandboxName}
-	err := r.APIReader.Get(ctx, key, &sb)
+	err = r.APIReader.Get(ctx, key, &sb)
 	if apierrors.IsNotFound(err) {
-		return true, nil
+		return true, since, nil
 	}
 	if err != nil {
-		return false, fmt.Errorf("reading Sandbox %s: %w", key.Name, err)
+		return false, since, fmt.Errorf("reading Sandbox %s: %w", key.Name, err)
 	}
 	if !metav1.IsControlledBy(&sb, s.task) {
-		return true, nil
+		return true, since, nil
 	}
 	s.requeueWithin(goneInterval)
 	if !sb.DeletionTimestamp.IsZero() {
-		return false, nil
+		return false, sb.DeletionTimestamp.Time, nil
 	}
 	if err := r.Delete(ctx, &sb, client.Preconditions{UID: &sb.UID}); client.IgnoreNotFound(err) != nil {
-		return false, fmt.Errorf("deleting Sandbox %s: %w", key.Name, err)
+		return false, since, fmt.Errorf("deleting Sandbox %s: %w", key.Name, err)
 	}
-	return false, nil
+	return false, s.now, nil
 }
 
 // cleanUp frees what an ended task holds, and deletes the task when its time
@@ -234,9 +257,13 @@ func (r *Reconciler) finalize(ctx context.Context, s *scope) error {
 	switch {
 	case s.task.Status.SandboxName == "" && !named(s.task):
 	case named(s.task):
+		if wait := stopGrace - r.Clock.Since(s.task.DeletionTimestamp.Time); wait > 0 && s.holds() && s.runnerSilent() {
+			s.requeueWithin(wait) // it has been told to stop by the deletion itself
+			return nil
+		}
 		err = r.release(ctx, s)
 	default:
-		gone, err = r.deleteSandbox(ctx, s)
+		gone, _, err = r.deleteSandbox(ctx, s)
 	}
 	if err != nil || !gone {
 		return err

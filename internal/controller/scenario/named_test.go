@@ -59,6 +59,8 @@ var _ = Describe("A named Sandbox", func() {
 
 		w.delete(w.task("c"))
 		w.settle()
+		Expect(w.stands("a")).To(Equal("Unknown SandboxBusy"), "its runner has not stopped yet")
+		w.report("c", v1alpha1.ReasonCancelled)
 		Expect(w.stands("a")).To(Equal("Unknown Running"))
 		w.report("a", v1alpha1.ReasonMaxTurns)
 		Expect(w.sandbox("dev").Spec.TaskRef).To(BeZero())
