@@ -126,6 +126,18 @@ const (
 	ReasonContainerConfigError = "ContainerConfigError"
 	// ReasonVolumeFailed: kubelet cannot mount a volume of the pod.
 	ReasonVolumeFailed = "VolumeFailed"
+	// ReasonVolumeUnbound: the workspace's PersistentVolumeClaim gets no volume,
+	// for example since there is no StorageClass of that name. The message says why.
+	ReasonVolumeUnbound = "VolumeUnbound"
+	// ReasonVolumeClaimRefused: the API server refused the workspace's
+	// PersistentVolumeClaim, for example by quota.
+	ReasonVolumeClaimRefused = "VolumeClaimRefused"
+	// ReasonNetworkPolicyRefused: the API server refused the Sandbox's
+	// NetworkPolicy. Mend spec.template.network.allow in a new Sandbox.
+	ReasonNetworkPolicyRefused = "NetworkPolicyRefused"
+	// ReasonIdle: the Sandbox had no task for spec.idleSeconds and its pod was
+	// deleted. The next task brings a new one.
+	ReasonIdle = "Idle"
 	// ReasonPodRefused: the API server refused the pod, for example by quota or admission.
 	ReasonPodRefused = "PodRefused"
 	// ReasonSandboxServerMissing: the sandbox image has no agent-runner. Use an

@@ -2,6 +2,7 @@ package v1alpha1
 
 import (
 	corev1 "k8s.io/api/core/v1"
+	networkingv1 "k8s.io/api/networking/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
@@ -33,6 +34,10 @@ type SandboxTemplate struct {
 	// +optional
 	Workspace Workspace `json:"workspace,omitzero"`
 
+	// network says what the pod may reach. Nothing reaches the pod.
+	// +optional
+	Network Network `json:"network,omitzero"`
+
 	// runtimeClassName is the pod's RuntimeClass, for example gvisor.
 	// +optional
 	// +kubebuilder:validation:MinLength=1
@@ -44,8 +49,8 @@ type SandboxTemplate struct {
 	Scheduling Scheduling `json:"scheduling,omitzero"`
 }
 
-// SandboxSpec says what a Sandbox is made of. Apart from state and taskRef it
-// cannot be changed after creation.
+// SandboxSpec says what a Sandbox is made of. Its template cannot be changed
+// after creation.
 // +kubebuilder:validation:XValidation:rule="has(self.template) == has(oldSelf.template) && (!has(self.template) || self.template == oldSelf.template)",message="template is immutable; create a new Sandbox instead",fieldPath=".template"
 // +kubebuilder:validation:MinProperties=1
 type SandboxSpec struct {
@@ -58,6 +63,21 @@ type SandboxSpec struct {
 	// +optional
 	// +default="Running"
 	State SandboxState `json:"state,omitempty"`
+
+	// idleSeconds is how long the Sandbox may be without a task before its pod is
+	// deleted, and an ephemeral workspace with it; the next task gets a new pod.
+	// Unset keeps the pod.
+	// +optional
+	// +kubebuilder:validation:Minimum=1
+	// +kubebuilder:validation:Maximum=31536000
+	IdleSeconds int32 `json:"idleSeconds,omitempty"`
+
+	// ttlSeconds is how long the Sandbox may be without a task before it is
+	// deleted, with its workspace. Unset keeps it.
+	// +optional
+	// +kubebuilder:validation:Minimum=1
+	// +kubebuilder:validation:Maximum=31536000
+	TTLSeconds int32 `json:"ttlSeconds,omitempty"`
 
 	// taskRef is the task that has claimed the Sandbox; set by the operator.
 	// +optional
@@ -112,15 +132,67 @@ type EnvVar struct {
 
 // Workspace is the folder that tools work in, /workspace in the pod.
 // +kubebuilder:validation:MinProperties=1
+// +kubebuilder:validation:XValidation:rule="!has(self.storageClassName) || (has(self.persistence) && self.persistence == 'Persistent')",message="storageClassName needs persistence Persistent"
 type Workspace struct {
-	// sizeLimit bounds it; a pod that goes over it is evicted. Default 10Gi.
+	// sizeLimit bounds it; a pod that goes over it is evicted. A persistent one
+	// asks for a volume of that size. Default 10Gi.
 	// +optional
 	SizeLimit *resource.Quantity `json:"sizeLimit,omitempty"`
+
+	// persistence says whether it outlives the pod. Ephemeral, the default, goes
+	// with the pod; Persistent is a PersistentVolumeClaim that goes with the Sandbox.
+	// +optional
+	Persistence Persistence `json:"persistence,omitempty"`
+
+	// storageClassName of a persistent workspace. Unset takes the cluster's default.
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=253
+	// +kubebuilder:validation:Pattern=`^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$`
+	StorageClassName string `json:"storageClassName,omitempty"`
 
 	// git is checked out into it before any tool runs.
 	// +optional
 	Git GitSource `json:"git,omitzero"`
 }
+
+// Persistence says whether a workspace outlives the pod.
+// +kubebuilder:validation:Enum=Ephemeral;Persistent
+type Persistence string
+
+// The kinds of workspace.
+const (
+	WorkspaceEphemeral  Persistence = "Ephemeral"
+	WorkspacePersistent Persistence = "Persistent"
+)
+
+// Network says what a pod may reach.
+// +kubebuilder:validation:MinProperties=1
+// +kubebuilder:validation:XValidation:rule="!has(self.allow) || (has(self.egress) && self.egress == 'Restricted')",message="allow needs egress Restricted"
+type Network struct {
+	// egress is Open, the default, or Restricted: to DNS, the API server, the
+	// endpoints of models and of git that are given by IP address or by the name
+	// of a Service, and what allow adds.
+	// +optional
+	Egress Egress `json:"egress,omitempty"`
+
+	// allow is what else a Restricted pod may reach, as in a NetworkPolicy.
+	// +optional
+	// +listType=atomic
+	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:MaxItems=32
+	Allow []networkingv1.NetworkPolicyEgressRule `json:"allow,omitempty"`
+}
+
+// Egress says what a pod may reach.
+// +kubebuilder:validation:Enum=Open;Restricted
+type Egress string
+
+// The kinds of egress.
+const (
+	EgressOpen       Egress = "Open"
+	EgressRestricted Egress = "Restricted"
+)
 
 // GitSource is a repository to check out.
 type GitSource struct {
@@ -239,6 +311,12 @@ type SandboxStatus struct {
 	// +optional
 	// +kubebuilder:validation:Minimum=0
 	Restarts *int32 `json:"restarts,omitempty"`
+
+	// lastActivityTime is when the spec last changed: the Sandbox was created, a
+	// task claimed or left it, or it was suspended or resumed. idleSeconds and
+	// ttlSeconds count from it.
+	// +optional
+	LastActivityTime *metav1.Time `json:"lastActivityTime,omitempty"`
 }
 
 // Sandbox is a pod in which agents work: a trusted runner and an untrusted

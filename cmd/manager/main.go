@@ -2,11 +2,14 @@
 package main
 
 import (
+	"context"
 	"flag"
 	"fmt"
 	"os"
 
 	corev1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
+	networkingv1 "k8s.io/api/networking/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
 	"k8s.io/apimachinery/pkg/fields"
 	"k8s.io/apimachinery/pkg/labels"
@@ -71,13 +74,14 @@ func main() {
 	o.bind(flag.CommandLine)
 	flag.Parse()
 	ctrl.SetLogger(zap.New(zap.UseFlagOptions(&o.zap)))
-	if err := run(&o); err != nil {
+	if err := run(ctrl.SetupSignalHandler(), &o); err != nil {
 		ctrl.Log.Error(err, "Manager stopped")
 		os.Exit(1)
 	}
 }
 
-func run(o *options) error {
+// run runs the manager until ctx ends.
+func run(ctx context.Context, o *options) error {
 	if err := o.complete(); err != nil {
 		return err
 	}
@@ -85,7 +89,6 @@ func run(o *options) error {
 	if err != nil {
 		return fmt.Errorf("making the manager: %w", err)
 	}
-	ctx := ctrl.SetupSignalHandler()
 	recorder := mgr.GetEventRecorder("sampan")
 	store := &registry.Store{Reader: mgr.GetClient(), OperatorNamespace: o.operatorNamespace, Recorder: recorder}
 	if err := (&agenttask.Reconciler{
@@ -120,6 +123,8 @@ func newManager(o *options) (ctrl.Manager, error) {
 		return nil, err
 	}
 	ours := labels.SelectorFromSet(labels.Set{podspec.LabelManagedBy: podspec.ManagedBy})
+	// The right to read them is for that name alone.
+	apiServer := cache.ByObject{Field: named(sandbox.APIServer.Name), Namespaces: map[string]cache.Config{sandbox.APIServer.Namespace: {}}}
 	config.QPS, config.Burst = float32(o.qps), int(2*o.qps)
 	return ctrl.NewManager(config, ctrl.Options{
 		Scheme:                        scheme,
@@ -132,11 +137,17 @@ func newManager(o *options) (ctrl.Manager, error) {
 			DefaultTransform: cache.TransformStripManagedFields(),
 			// Of other people's objects only those that we look at are kept.
 			ByObject: map[client.Object]cache.ByObject{
-				&corev1.Pod{}:            {Label: ours},
-				&corev1.ServiceAccount{}: {Label: ours},
-				&rbacv1.RoleBinding{}:    {Label: ours},
-				&corev1.ConfigMap{}:      {Field: fields.OneTermEqualSelector("metadata.name", registry.ConfigMapName)},
+				&corev1.Pod{}:                   {Label: ours},
+				&corev1.ServiceAccount{}:        {Label: ours},
+				&corev1.PersistentVolumeClaim{}: {Label: ours},
+				&rbacv1.RoleBinding{}:           {Label: ours},
+				&networkingv1.NetworkPolicy{}:   {Label: ours},
+				&corev1.ConfigMap{}:             {Field: named(registry.ConfigMapName)},
+				&corev1.Service{}:               apiServer,
+				&discoveryv1.EndpointSlice{}:    apiServer,
 			},
 		},
 	})
 }
+
+func named(name string) fields.Selector { return fields.OneTermEqualSelector("metadata.name", name) }

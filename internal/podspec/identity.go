@@ -15,19 +15,20 @@ const RunnerName = "sampan-runner"
 
 // ServiceAccount is the identity of a namespace's runners.
 func ServiceAccount(namespace string) *corev1.ServiceAccount {
-	return &corev1.ServiceAccount{ObjectMeta: shared(namespace), AutomountServiceAccountToken: new(false)}
+	return &corev1.ServiceAccount{ObjectMeta: shared(namespace, RunnerName), AutomountServiceAccountToken: new(false)}
 }
 
 // RoleBinding lets them read tasks and Sandboxes of the namespace and patch
 // the status of tasks; admission ties the patch to the task's current pod.
 func RoleBinding(namespace string) *rbacv1.RoleBinding {
 	return &rbacv1.RoleBinding{
-		ObjectMeta: shared(namespace),
+		ObjectMeta: shared(namespace, RunnerName),
 		RoleRef:    rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: RunnerName},
 		Subjects:   []rbacv1.Subject{{Kind: rbacv1.ServiceAccountKind, Name: RunnerName, Namespace: namespace}},
 	}
 }
 
-func shared(namespace string) metav1.ObjectMeta {
-	return metav1.ObjectMeta{Name: RunnerName, Namespace: namespace, Labels: map[string]string{LabelManagedBy: ManagedBy}}
+// shared is what all Sandboxes of a namespace have in common.
+func shared(namespace, name string) metav1.ObjectMeta {
+	return metav1.ObjectMeta{Name: name, Namespace: namespace, Labels: map[string]string{LabelManagedBy: ManagedBy}}
 }

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
+	networkingv1 "k8s.io/api/networking/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
@@ -74,9 +75,6 @@ const userID = 65532
 // a run, to leave room for a slow API server.
 const terminationGraceSeconds = 10
 
-// DefaultWorkspaceSize bounds a workspace that gives no sizeLimit.
-var DefaultWorkspaceSize = resource.MustParse("10Gi")
-
 // Input is what a pod is made from.
 type Input struct {
 	Sandbox *v1alpha1.Sandbox
@@ -93,6 +91,8 @@ type Input struct {
 	// Prompt is set where the task takes its prompt from a ConfigMap or Secret.
 	Prompt v1alpha1.PromptSource
 	Scopes []string
+	// Egress opens the models and the repository of a Restricted Sandbox.
+	Egress []networkingv1.NetworkPolicyEgressRule
 	// UserNamespaces runs the pod in a user namespace of its own.
 	UserNamespaces bool
 }
@@ -147,6 +147,7 @@ func Pod(in Input) *corev1.Pod {
 	if t.RuntimeClassName != "" {
 		pod.Spec.RuntimeClassName = &t.RuntimeClassName
 	}
+	keepWorkspace(in.Sandbox, &pod.Spec)
 	return pod
 }
 
@@ -184,7 +185,7 @@ func runner(in Input) corev1.Container {
 		},
 		SecurityContext: restricted(),
 		VolumeMounts: []corev1.VolumeMount{
-			{Name: "workspace", MountPath: WorkspaceDir},
+			workspaceMount(in.Sandbox),
 			{Name: "socket", MountPath: "/run/sampan"},
 			{Name: "state", MountPath: StateDir},
 			{Name: "input", MountPath: InputDir, ReadOnly: true},
@@ -222,7 +223,7 @@ func sandbox(in Input) corev1.Container {
 		Resources:       sandboxResources(t.Resources),
 		SecurityContext: restricted(),
 		VolumeMounts: []corev1.VolumeMount{
-			{Name: "workspace", MountPath: WorkspaceDir},
+			workspaceMount(in.Sandbox),
 			{Name: "socket", MountPath: "/run/sampan"},
 			{Name: "home", MountPath: homeDir},
 			{Name: "tmp", MountPath: "/tmp"},
@@ -244,12 +245,9 @@ func sandboxResources(given *corev1.ResourceRequirements) corev1.ResourceRequire
 }
 
 func volumes(in Input) []corev1.Volume {
-	size := DefaultWorkspaceSize.DeepCopy()
-	if s := in.Sandbox.Spec.Template.Workspace.SizeLimit; s != nil {
-		size = *s
-	}
+	size := workspaceSize(in.Sandbox)
 	return []corev1.Volume{
-		emptyDir("workspace", corev1.EmptyDirVolumeSource{SizeLimit: &size}),
+		workspaceVolume(in.Sandbox),
 		emptyDir("socket", corev1.EmptyDirVolumeSource{SizeLimit: resource.NewQuantity(1<<20, resource.BinarySI)}),
 		// The repository is checked out there first, so it may need as much.
 		emptyDir("state", corev1.EmptyDirVolumeSource{SizeLimit: &size}),
@@ -339,6 +337,9 @@ func podAnnotations(in Input) map[string]string {
 		annotations = map[string]string{}
 	}
 	annotations[annotationRegistry] = in.Registry
+	if len(in.Egress) > 0 {
+		annotations[annotationEgress] = egressText(in.Egress)
+	}
 	return annotations
 }
 

@@ -16,6 +16,12 @@ import (
 // it into the workspace. What the sandbox container does in the workspace
 // meanwhile, such as laying out hooks or links, git never sees.
 func checkoutBeside(ctx context.Context, src v1alpha1.GitSource, private, workspace, user, password string) error {
+	return checkoutPrivately(ctx, src, private, user, password, func() error { return copyTree(ctx, private, workspace) })
+}
+
+// checkoutPrivately checks a repository out where only the runner is, lets take
+// have it, and removes it.
+func checkoutPrivately(ctx context.Context, src v1alpha1.GitSource, private, user, password string, take func() error) error {
 	if err := os.RemoveAll(private); err != nil {
 		return err
 	}
@@ -24,7 +30,7 @@ func checkoutBeside(ctx context.Context, src v1alpha1.GitSource, private, worksp
 	}
 	err := checkout(ctx, src, private, user, password)
 	if err == nil {
-		err = copyTree(ctx, private, workspace)
+		err = take()
 	}
 	return errors.Join(err, os.RemoveAll(private))
 }
@@ -92,7 +98,8 @@ func copyFile(root *os.Root, rel, path string, mode fs.FileMode) error {
 	return errors.Join(err, out.Close())
 }
 
-// clear removes from the workspace what a failed copy has put there.
+// clear removes from the workspace whatever has its name in a folder: what a
+// failed copy of that has put there.
 func clear(root *os.Root, from string) error {
 	entries, err := os.ReadDir(from)
 	for _, e := range entries {

@@ -230,18 +230,27 @@ func (p *Pod) taskFor(at *v1alpha1.AgentTask) (harness.Task, error) {
 	return task, err
 }
 
-// prepare checks out the workspace, once per pod: after tools have run, git is
-// not trusted there any more. It reports whether no tool can have run yet.
+// prepare checks out the workspace, once per pod, or once for all pods of a
+// persistent one: after tools have run, git is not trusted there any more. It
+// reports whether no tool can have run yet.
 func (p *Pod) prepare(ctx context.Context, sb *v1alpha1.Sandbox) (fresh bool, err error) {
 	if p.prepared {
 		return false, nil
 	}
-	if src := sb.Spec.Template.Workspace.Git; src.URL != "" {
-		err = checkoutBeside(ctx, src, filepath.Join(podspec.StateDir, "checkout"), podspec.WorkspaceDir,
-			os.Getenv(podspec.EnvGitUsername), os.Getenv(podspec.EnvGitPassword))
+	src, private := sb.Spec.Template.Workspace.Git, filepath.Join(podspec.StateDir, "checkout")
+	user, password := os.Getenv(podspec.EnvGitUsername), os.Getenv(podspec.EnvGitPassword)
+	switch {
+	case podspec.Persistent(sb):
+		w := keptWorkspace{dir: podspec.WorkspaceDir, record: podspec.RecordDir, private: private}
+		fresh, err = w.prepare(ctx, src, user, password)
+	case src.URL != "":
+		err = checkoutBeside(ctx, src, private, podspec.WorkspaceDir, user, password)
+		fresh = err == nil
+	default:
+		fresh = true
 	}
 	p.prepared = err == nil
-	return p.prepared, err
+	return fresh, err
 }
 
 // executor is the sandbox for the loop itself, and the wait for it. How long

@@ -179,8 +179,9 @@ func unrestricted(pod *corev1.Pod) (problems []string) {
 	check(len(spec.InitContainers) == 0 && len(spec.Containers) == 2, "does not have exactly two containers")
 	secret := map[string]bool{}
 	for _, v := range spec.Volumes {
-		check(v.EmptyDir != nil || v.Projected != nil, "volume "+v.Name+" is neither emptyDir nor projected")
-		secret[v.Name] = v.EmptyDir == nil || v.Name == "state"
+		claim := v.Name == "workspace" && v.PersistentVolumeClaim != nil
+		check(v.EmptyDir != nil || v.Projected != nil || claim, "volume "+v.Name+" is neither emptyDir nor projected, nor the workspace's claim")
+		secret[v.Name] = v.EmptyDir == nil && !claim || v.Name == "state"
 	}
 	for _, c := range spec.Containers {
 		sc := c.SecurityContext
@@ -191,7 +192,7 @@ func unrestricted(pod *corev1.Pod) (problems []string) {
 			continue
 		}
 		for _, m := range c.VolumeMounts {
-			check(!secret[m.Name], "the sandbox container mounts "+m.Name)
+			check(!secret[m.Name] && (m.SubPath == "" || m.SubPath == "workspace"), "the sandbox container mounts "+m.Name+" "+m.SubPath)
 		}
 		for _, e := range c.Env {
 			check(e.ValueFrom == nil, "the sandbox container's environment has "+e.Name+" from elsewhere")

@@ -8,6 +8,8 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
+	networkingv1 "k8s.io/api/networking/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/client-go/tools/events"
@@ -16,6 +18,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/controller"
 	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
+	"sigs.k8s.io/controller-runtime/pkg/handler"
 
 	"github.com/sampan-dev/sampan/api/v1alpha1"
 	"github.com/sampan-dev/sampan/internal/controller/registry"
@@ -50,8 +53,11 @@ type scope struct {
 	pod *corev1.Pod
 	// facts become the conditions.
 	facts facts
-	// events are sent after the status was written.
-	events []event
+	// confirmed: the API server has the Sandbox just as it was read.
+	confirmed bool
+	// events are sent after the status was written. warnings become events when
+	// a pod has been made.
+	events, warnings []event
 	// requeue asks for another look after that time; 0 does not.
 	requeue time.Duration
 }
@@ -62,13 +68,17 @@ func (s *scope) event(kind, reason, action, format string, args ...any) {
 	s.events = append(s.events, event{kind, reason, action, fmt.Sprintf(format, args...)})
 }
 
-// +kubebuilder:rbac:groups=sampan.dev,resources=sandboxes,verbs=get;list;watch;update;patch
+// +kubebuilder:rbac:groups=sampan.dev,resources=sandboxes,verbs=get;list;watch;update;patch;delete
 // +kubebuilder:rbac:groups=sampan.dev,resources=sandboxes/status,verbs=get;patch
 // +kubebuilder:rbac:groups=sampan.dev,resources=sandboxes/finalizers,verbs=update
 // +kubebuilder:rbac:groups="",resources=pods,verbs=get;list;watch;create;delete
 // +kubebuilder:rbac:groups="",resources=serviceaccounts,verbs=get;list;watch;create
 // +kubebuilder:rbac:groups=rbac.authorization.k8s.io,resources=rolebindings,verbs=get;list;watch;create
 // +kubebuilder:rbac:groups=rbac.authorization.k8s.io,resources=clusterroles,resourceNames=sampan-runner,verbs=bind
+// +kubebuilder:rbac:groups="",resources=persistentvolumeclaims,verbs=get;list;watch;create
+// +kubebuilder:rbac:groups=networking.k8s.io,resources=networkpolicies,verbs=get;list;watch;create;update
+// +kubebuilder:rbac:groups="",namespace=default,resources=services,resourceNames=kubernetes,verbs=get;list;watch
+// +kubebuilder:rbac:groups=discovery.k8s.io,namespace=default,resources=endpointslices,resourceNames=kubernetes,verbs=get;list;watch
 // +kubebuilder:rbac:groups="",resources=configmaps,verbs=get;list;watch
 // +kubebuilder:rbac:groups="",resources=namespaces,verbs=get;list;watch
 // +kubebuilder:rbac:groups="",resources=events,verbs=list
@@ -80,6 +90,9 @@ func (r *Reconciler) SetupWithManager(mgr ctrl.Manager) error {
 		Named("sandbox").
 		For(&v1alpha1.Sandbox{}).
 		Owns(&corev1.Pod{}).
+		Owns(&corev1.PersistentVolumeClaim{}).
+		Owns(&networkingv1.NetworkPolicy{}).
+		Watches(&discoveryv1.EndpointSlice{}, handler.EnqueueRequestsFromMapFunc(r.restricted)).
 		WithOptions(controller.Options{MaxConcurrentReconciles: r.Options.Workers}).
 		Complete(r)
 }
@@ -93,6 +106,9 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 	s := &scope{sandbox: sb, before: sb.DeepCopy(), facts: facts{now: r.Clock.Now()}}
 	if !sb.DeletionTimestamp.IsZero() {
 		return r.finalize(ctx, s)
+	}
+	if s.without(sb.Spec.TTLSeconds) {
+		return r.expire(ctx, s)
 	}
 	if controllerutil.AddFinalizer(sb, podspec.SandboxFinalizer) {
 		if err := r.Patch(ctx, sb, client.MergeFromWithOptions(s.before, client.MergeFromWithOptimisticLock{})); err != nil {
@@ -111,6 +127,8 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 
 // writeStatus turns facts into conditions and writes them where they changed.
 func (r *Reconciler) writeStatus(ctx context.Context, s *scope) (ctrl.Result, error) {
+	s.noteActivity()
+	s.requeueForRest()
 	s.facts.apply(s.sandbox)
 	if !equality.Semantic.DeepEqual(s.before.Status, s.sandbox.Status) {
 		patch := client.MergeFromWithOptions(s.before, client.MergeFromWithOptimisticLock{})

@@ -15,10 +15,11 @@ import (
 	"github.com/sampan-dev/sampan/internal/podspec"
 )
 
-// ensureIdentity makes the identity of the namespace's runners, once.
-func (r *Reconciler) ensureIdentity(ctx context.Context, s *scope) error {
+// ensureNamespace makes the identity of the namespace's runners and the wall
+// around its Sandboxes, once.
+func (r *Reconciler) ensureNamespace(ctx context.Context, s *scope) error {
 	ns := s.sandbox.Namespace
-	for _, obj := range []client.Object{podspec.ServiceAccount(ns), podspec.RoleBinding(ns)} {
+	for _, obj := range []client.Object{podspec.ServiceAccount(ns), podspec.RoleBinding(ns), podspec.IngressPolicy(ns)} {
 		if err := r.ensureShared(ctx, s, obj); err != nil || s.facts.conflict != "" {
 			return err
 		}
@@ -78,20 +79,49 @@ func (r *Reconciler) ensure(ctx context.Context, s *scope, obj client.Object) er
 	return nil
 }
 
+// ensureOwned gives an object of the Sandbox as it is, or creates it. There is
+// none where another is in the way or the API server refuses it; the facts say it.
+func (r *Reconciler) ensureOwned(ctx context.Context, s *scope, want client.Object, refused string) (client.Object, error) {
+	found := want.DeepCopyObject().(client.Object)
+	err := r.Get(ctx, client.ObjectKeyFromObject(want), found)
+	if apierrors.IsNotFound(err) {
+		if err := r.confirm(ctx, s); err != nil {
+			return nil, err
+		}
+		found = want.DeepCopyObject().(client.Object)
+		err = s.refused(r.ensure(ctx, s, found), refused)
+	} else if err == nil && !metav1.IsControlledBy(found, s.sandbox) {
+		s.facts.conflict = r.kind(want) + " " + want.GetName()
+	}
+	if err != nil || s.stopped() {
+		return nil, err
+	}
+	return found, nil
+}
+
+// stopped reports whether something is in the way of the pod.
+func (s *scope) stopped() bool { return s.facts.conflict != "" || s.facts.problem != nil }
+
+// refused turns what the API server would not take into a problem that is tried
+// again in a while: quota, for one, may grow.
+func (s *scope) refused(err error, reason string) error {
+	if apierrors.IsForbidden(err) || apierrors.IsInvalid(err) {
+		s.facts.problem = &problem{reason, refusal(err)}
+		s.requeue = refusedInterval
+		return nil
+	}
+	return err
+}
+
 // ensurePod creates the pod, or takes the one that is there already.
 func (r *Reconciler) ensurePod(ctx context.Context, s *scope, in *podspec.Input) error {
 	pod := podspec.Pod(*in)
-	err := r.ensure(ctx, s, pod)
-	switch {
-	case apierrors.IsForbidden(err), apierrors.IsInvalid(err):
-		s.facts.problem = &problem{v1alpha1.ReasonPodRefused, refusal(err)}
-		s.requeue = refusedInterval
-		return nil
-	case err != nil || s.facts.conflict != "":
+	if err := s.refused(r.ensure(ctx, s, pod), v1alpha1.ReasonPodRefused); err != nil || s.stopped() {
 		return err
 	}
 	logf.FromContext(ctx).Info("Created Pod", "pod", pod.Name)
 	s.event(corev1.EventTypeNormal, "PodCreated", "Create", "Created Pod %s", pod.Name)
+	s.events = append(s.events, s.warnings...)
 	s.adopt(pod)
 	r.observePod(ctx, s)
 	return nil

@@ -16,7 +16,8 @@ import (
 
 // podInput gathers what the pod is made from. The problem is something that a
 // user has to mend; the error is something to try again.
-func (r *Reconciler) podInput(ctx context.Context, sb *v1alpha1.Sandbox) (*podspec.Input, *problem, error) {
+func (r *Reconciler) podInput(ctx context.Context, s *scope) (*podspec.Input, *problem, error) {
+	sb := s.sandbox
 	entry, err := r.Registry.Load(ctx, sb.Namespace)
 	if err != nil {
 		return nil, registryProblem(err), retryable(err)
@@ -34,27 +35,36 @@ func (r *Reconciler) podInput(ctx context.Context, sb *v1alpha1.Sandbox) (*podsp
 		RunnerImage: r.Options.RunnerImage, SandboxImage: r.Options.SandboxImage,
 		Scopes: scopes, UserNamespaces: r.Options.UserNamespaces,
 	}
-	if !podspec.OneShot(sb) {
-		in.ModelKeys, in.Scripts = registry.Inputs(entry.All(scopes))
-		for i := range in.ModelKeys {
-			in.ModelKeys[i].Optional = true
+	var candidates []models.Candidate
+	if podspec.OneShot(sb) {
+		task, err := r.task(ctx, sb)
+		if err != nil {
+			return nil, nil, err
 		}
-		for i := range in.Scripts {
-			in.Scripts[i].Optional = true
+		if candidates, err = entry.Route(task, scopes); err != nil {
+			return nil, &problem{v1alpha1.ReasonModelNotFound, err.Error()}, nil
 		}
-		return in, nil, nil
+		in.Prompt = task.Spec.PromptFrom
+		in.ModelKeys, in.Scripts = registry.Inputs(candidates)
+	} else {
+		candidates = entry.All(scopes)
+		in.ModelKeys, in.Scripts = registry.Inputs(candidates)
+		optional(in)
 	}
-	task, err := r.task(ctx, sb)
-	if err != nil {
-		return nil, nil, err
+	if podspec.Restricted(sb) {
+		in.Egress, err = r.egress(ctx, s, candidates)
 	}
-	candidates, err := entry.Route(task, scopes)
-	if err != nil {
-		return nil, &problem{v1alpha1.ReasonModelNotFound, err.Error()}, nil
+	return in, nil, err
+}
+
+// optional lets a pod start without what it may never use.
+func optional(in *podspec.Input) {
+	for i := range in.ModelKeys {
+		in.ModelKeys[i].Optional = true
 	}
-	in.ModelKeys, in.Scripts = registry.Inputs(candidates)
-	in.Prompt = task.Spec.PromptFrom
-	return in, nil, nil
+	for i := range in.Scripts {
+		in.Scripts[i].Optional = true
+	}
 }
 
 // task reads the task that the Sandbox was made for. A task of the same name

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	networkingv1 "k8s.io/api/networking/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
@@ -60,7 +61,10 @@ func (r *Reconciler) reconcilePod(ctx context.Context, s *scope) error {
 	case s.facts.conflict != "":
 		return nil
 	case s.sandbox.Spec.State == v1alpha1.SandboxSuspended:
-		return r.suspend(ctx, s)
+		s.facts.suspended = true
+		return r.removePod(ctx, s)
+	case s.without(s.sandbox.Spec.IdleSeconds):
+		return r.rest(ctx, s)
 	case s.pod == nil && s.sandbox.Status.PodName != "":
 		if err := r.podGone(ctx, s); err != nil || s.pod == nil {
 			return err
@@ -69,7 +73,35 @@ func (r *Reconciler) reconcilePod(ctx context.Context, s *scope) error {
 		return r.createPod(ctx, s)
 	}
 	r.observePod(ctx, s)
-	return r.replaceDeadPod(ctx, s)
+	if s.facts.dead() {
+		return r.replaceDeadPod(ctx, s)
+	}
+	return r.keepOwned(ctx, s)
+}
+
+// keepOwned puts back what a pod needs, where somebody has taken or changed it.
+func (r *Reconciler) keepOwned(ctx context.Context, s *scope) error {
+	if !podspec.Persistent(s.sandbox) && !podspec.Restricted(s.sandbox) {
+		return nil
+	}
+	egress, err := podspec.Egress(s.pod)
+	if err != nil {
+		logf.FromContext(ctx).Error(err, "Closed what the annotation had opened")
+	}
+	return r.ensureNeeds(ctx, s, egress)
+}
+
+// ensureNeeds makes what the Sandbox's pod needs and shares with no other.
+func (r *Reconciler) ensureNeeds(ctx context.Context, s *scope, egress []networkingv1.NetworkPolicyEgressRule) error {
+	if podspec.Persistent(s.sandbox) {
+		if err := r.ensureClaim(ctx, s); err != nil || s.stopped() {
+			return err
+		}
+	}
+	if podspec.Restricted(s.sandbox) {
+		return r.ensurePolicy(ctx, s, egress)
+	}
+	return nil
 }
 
 // findPod reads the Sandbox's pod from the cache and checks whose it is.
@@ -105,9 +137,8 @@ func (s *scope) adopt(pod *corev1.Pod) {
 	s.sandbox.Status.PodName, s.sandbox.Status.PodUID = pod.Name, string(pod.UID)
 }
 
-// suspend removes the pod and, once it is gone, makes room for the next one.
-func (r *Reconciler) suspend(ctx context.Context, s *scope) error {
-	s.facts.suspended = true
+// removePod removes the pod and, once it is gone, makes room for the next one.
+func (r *Reconciler) removePod(ctx context.Context, s *scope) error {
 	if s.pod != nil {
 		s.requeue = podGoneInterval
 		return r.deletePod(ctx, s.pod)
@@ -165,9 +196,12 @@ func (r *Reconciler) livePod(ctx context.Context, s *scope) (bool, error) {
 	return true, nil
 }
 
-// createPod makes the pod and what it needs. The Sandbox is read past the cache
-// first: on a stale one a pod of an earlier name would be made a second time.
-func (r *Reconciler) createPod(ctx context.Context, s *scope) error {
+// confirm reads the Sandbox past the cache: what is made or deleted for a stale
+// one might be made a second time, or be in use by now.
+func (r *Reconciler) confirm(ctx context.Context, s *scope) error {
+	if s.confirmed {
+		return nil
+	}
 	var live v1alpha1.Sandbox
 	if err := r.APIReader.Get(ctx, client.ObjectKeyFromObject(s.sandbox), &live); err != nil {
 		return fmt.Errorf("reading Sandbox %s: %w", s.sandbox.Name, err)
@@ -175,7 +209,16 @@ func (r *Reconciler) createPod(ctx context.Context, s *scope) error {
 	if live.UID != s.sandbox.UID || live.ResourceVersion != s.sandbox.ResourceVersion {
 		return errStale
 	}
-	in, problem, err := r.podInput(ctx, s.sandbox)
+	s.confirmed = true
+	return nil
+}
+
+// createPod makes the pod and, before it, what it needs.
+func (r *Reconciler) createPod(ctx context.Context, s *scope) error {
+	if err := r.confirm(ctx, s); err != nil {
+		return err
+	}
+	in, problem, err := r.podInput(ctx, s)
 	if err != nil {
 		return err
 	}
@@ -184,7 +227,10 @@ func (r *Reconciler) createPod(ctx context.Context, s *scope) error {
 		s.requeue = refusedInterval
 		return nil
 	}
-	if err := r.ensureIdentity(ctx, s); err != nil || s.facts.conflict != "" {
+	if err := r.ensureNamespace(ctx, s); err != nil || s.facts.conflict != "" {
+		return err
+	}
+	if err := r.ensureNeeds(ctx, s, in.Egress); err != nil || s.stopped() {
 		return err
 	}
 	return r.ensurePod(ctx, s, in)

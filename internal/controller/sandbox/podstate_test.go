@@ -84,6 +84,7 @@ func TestFactsToConditions(t *testing.T) {
 		"nothing seen": {facts{}, map[string]string{"Ready": "PodPending", "Reconciling": "PodPending"}},
 		"ready":        {facts{podState: ready}, map[string]string{"Ready": "Ready"}},
 		"suspended":    {facts{suspended: true, podState: ready}, map[string]string{"Ready": "Suspended"}},
+		"idle":         {facts{idle: true, podState: ready}, map[string]string{"Ready": "Idle"}},
 		"lost":         {facts{lost: true}, map[string]string{"Ready": "PodLost", "Stalled": "PodLost"}},
 		"conflict":     {facts{conflict: "Pod x"}, map[string]string{"Ready": "NameConflict", "Stalled": "NameConflict"}},
 		"problem":      {facts{problem: &problem{"PodRefused", "quota"}}, map[string]string{"Ready": "PodRefused", "Stalled": "PodRefused"}},

@@ -3,6 +3,7 @@ package sandbox
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strings"
 	"time"
 
@@ -14,11 +15,12 @@ import (
 	logf "sigs.k8s.io/controller-runtime/pkg/log"
 
 	"github.com/sampan-dev/sampan/api/v1alpha1"
+	"github.com/sampan-dev/sampan/internal/podspec"
 )
 
 // slowStart is how long a pod may be without a cause before its events are
 // asked for one: what kubelet cannot mount is told nowhere else.
-const slowStart = 5 * time.Second
+const slowStart = 8 * time.Second
 
 // maxMessage keeps a condition's message short; the whole is in the pod.
 const maxMessage = 1024
@@ -34,6 +36,8 @@ type facts struct {
 	conflict  string
 	problem   *problem
 	suspended bool
+	// idle: there was no task for spec.idleSeconds.
+	idle bool
 	// lost: the pod is gone and must not be replaced now.
 	lost bool
 	podState
@@ -70,8 +74,17 @@ func (r *Reconciler) observePod(ctx context.Context, s *scope) {
 		return
 	}
 	s.facts.podState = stateOf(s.pod)
-	s.sandbox.Status.PodIP = s.pod.Status.PodIP
-	s.sandbox.Status.NodeName = s.pod.Spec.NodeName
+	if s.facts.phase != podWaiting { // else each of them would be a write of its own
+		s.sandbox.Status.PodIP = s.pod.Status.PodIP
+		s.sandbox.Status.NodeName = s.pod.Spec.NodeName
+	}
+	if s.facts.reason == v1alpha1.ReasonUnschedulable && podspec.Persistent(s.sandbox) {
+		s.requeue = slowStart // the cause may be told later
+		if p := r.claimProblem(ctx, s.sandbox); p != nil {
+			s.facts.podState = podState{phase: podBlocked, reason: p.reason, message: p.message}
+		}
+		return
+	}
 	if s.facts.phase != podWaiting || s.facts.reason != v1alpha1.ReasonPodPending {
 		return
 	}
@@ -122,6 +135,9 @@ func (f facts) apply(sb *v1alpha1.Sandbox) {
 		state = podState{phase: podBlocked, reason: f.problem.reason, message: f.problem.message}
 	case f.suspended:
 		state = podState{phase: podNone, reason: v1alpha1.ReasonSuspended, message: "spec.state is Suspended"}
+	case f.idle:
+		state = podState{phase: podNone, reason: v1alpha1.ReasonIdle,
+			message: fmt.Sprintf("There was no task for spec.idleSeconds (%d); the next one gets a new pod", sb.Spec.IdleSeconds)}
 	case f.lost:
 		state = podState{phase: podDead, reason: v1alpha1.ReasonPodLost, message: "Pod " + sb.Status.PodName + " is gone"}
 	case f.phase == podNone:
@@ -166,5 +182,5 @@ func refusal(err error) string {
 	if errors.As(err, &status) {
 		return status.Status().Message
 	}
-	return "the API server refused the pod"
+	return "the API server refused it"
 }

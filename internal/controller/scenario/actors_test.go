@@ -105,6 +105,15 @@ func (w *world) lose(name string) {
 	w.settle()
 }
 
+// collect plays the garbage collector: what belonged to a Sandbox goes after it.
+func (w *world) collect(sandbox string) {
+	GinkgoHelper()
+	w.delete(w.policy("sampan-sandbox-" + sandbox))
+	claim := w.claim(sandbox)
+	w.change(claim, func() { claim.Finalizers = nil })
+	w.delete(claim)
+}
+
 // removeLeavingPods plays kubelet: what is being deleted goes.
 func (w *world) removeLeavingPods() bool {
 	GinkgoHelper()

@@ -67,7 +67,33 @@ func namedSandbox(w *world) {
 	Expect(w.made["v1.Pod"]).To(Equal([]string{"dev"}))
 }
 
-var stories = map[string]func(*world){"own": ownSandbox, "named": namedSandbox}
+// keptSandbox is a Restricted and persistent Sandbox that becomes idle between
+// two tasks, and whose policy somebody deletes.
+func keptSandbox(w *world) {
+	GinkgoHelper()
+	w.create(objects.MakeSandbox("dev").With(restricted).With(persistent).With(idleAfter(600)).Obj(), objects.MakeTask("a").In("dev").Obj())
+	w.settle()
+	w.run("dev")
+	claim := w.claim("dev").UID
+	w.report("a", v1alpha1.ReasonCompleted)
+	Expect(w.stands("a")).To(Equal("True Completed"))
+	w.pass(601 * time.Second)
+	Expect(w.ready("dev")).To(Equal("False Idle"))
+	Expect(w.podList()).To(BeEmpty())
+	w.delete(w.policy("sampan-sandbox-dev"))
+	w.create(objects.MakeTask("b").In("dev").Attempts(1).Obj())
+	w.settle()
+	w.run("dev-r1")
+	Expect(w.stands("b")).To(Equal("Unknown Running"))
+	w.report("b", v1alpha1.ReasonCompleted)
+	Expect(w.stands("b")).To(Equal("True Completed"))
+	Expect(w.claim("dev").UID).To(Equal(claim))
+	Expect(w.made["v1.Pod"]).To(Equal([]string{"dev", "dev-r1"}))
+	Expect(w.made["v1.PersistentVolumeClaim"]).To(Equal([]string{"dev"}))
+	Expect(w.made["v1.NetworkPolicy"]).To(ConsistOf("sampan-sandboxes", "sampan-sandbox-dev", "sampan-sandbox-dev"))
+}
+
+var stories = map[string]func(*world){"own": ownSandbox, "named": namedSandbox, "kept": keptSandbox}
 
 // stride says how many writes lie between two that fail, each in a story of its
 // own. SAMPAN_TEST_STRIDE=1 fails every one and takes minutes.
@@ -105,7 +131,7 @@ var _ = Describe("A failing write", func() {
 
 var _ = Describe("A cache that lags", func() {
 	for story, tell := range stories {
-		for _, kinds := range []string{"AgentTask", "Sandbox", "Pod", "AgentTask Sandbox Pod"} {
+		for _, kinds := range []string{"AgentTask", "Sandbox", "Pod", "AgentTask Sandbox Pod NetworkPolicy PersistentVolumeClaim"} {
 			It(fmt.Sprintf("makes nothing twice: %s Sandbox, %s", story, kinds), func(ctx SpecContext) {
 				for _, n := range []int{5} {
 					By(fmt.Sprintf("lagging %d changes", n))

@@ -3,6 +3,7 @@ package scenario
 import (
 	"fmt"
 	"strings"
+	"time"
 
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
@@ -48,6 +49,9 @@ func (w *world) summary() string {
 	for _, p := range w.podList() {
 		fmt.Fprintf(&b, "Pod %s, deleted %v\n", p.Name, p.DeletionTimestamp != nil)
 	}
+	for _, p := range w.policyList() {
+		fmt.Fprintf(&b, "NetworkPolicy %s opens %v\n", p.Name, opens(&p))
+	}
 	// Where one kind is old and the other is not, a start may be shown again for a
 	// moment: the next event mends it, and nothing acts on it.
 	return strings.NewReplacer("Unknown Starting", "Unknown Running", "PodPending", "Ready").Replace(b.String())
@@ -81,7 +85,7 @@ func (w *world) wake(frozen []*faults.Cache) {
 }
 
 var _ = Describe("A controller that wakes up with an old cache", func() {
-	for _, kinds := range []string{"AgentTask", "Sandbox", "Pod", "AgentTask Sandbox Pod"} {
+	for _, kinds := range []string{"AgentTask", "Sandbox", "Pod", "Sandbox Pod", "AgentTask Sandbox Pod NetworkPolicy PersistentVolumeClaim"} {
 		It("changes nothing of a task that runs its second attempt: "+kinds, func(ctx SpecContext) {
 			w := newWorld(ctx)
 			frozen := w.freeze(strings.Fields(kinds)...)
@@ -97,9 +101,12 @@ var _ = Describe("A controller that wakes up with an old cache", func() {
 		It("changes nothing of a named Sandbox that has its second pod: "+kinds, func(ctx SpecContext) {
 			w := newWorld(ctx)
 			frozen := w.freeze(strings.Fields(kinds)...)
-			w.create(objects.MakeSandbox("dev").Obj())
+			reg := objects.MakeRegistry(w.ns, "")
+			w.change(reg, func() { reg.Data["models.yaml"] = servedBy("http://10.1.2.3/v1") })
+			w.create(objects.MakeSandbox("dev").With(restricted).With(persistent).Obj())
 			w.settle()
 			w.run("dev")
+			w.change(reg, func() { reg.Data["models.yaml"] = servedBy("http://10.9.9.9/v1") })
 			w.lose("dev")
 			w.run("dev-r1")
 			w.create(objects.MakeTask("x").In("dev").Obj())
@@ -108,15 +115,33 @@ var _ = Describe("A controller that wakes up with an old cache", func() {
 			w.wake(*frozen)
 		})
 
+		It("changes nothing of a Sandbox that was idle, and has a task again: "+kinds, func(ctx SpecContext) {
+			w := newWorld(ctx)
+			frozen := w.freeze(strings.Fields(kinds)...)
+			w.create(objects.MakeSandbox("dev").With(restricted).With(persistent).With(idleAfter(600)).With(goneAfter(1200)).Obj())
+			w.settle()
+			w.run("dev")
+			w.pass(601 * time.Second)
+			Expect(w.ready("dev")).To(Equal("False Idle"))
+			w.create(objects.MakeTask("x").In("dev").Obj())
+			w.settle()
+			w.run("dev-r1")
+			Expect(w.stands("x")).To(Equal("Unknown Running"))
+			w.clock.Step(30 * time.Minute)
+			w.wake(*frozen)
+		})
+
 		It("makes nothing for a task that is gone: "+kinds, func(ctx SpecContext) {
 			w := newWorld(ctx)
 			frozen := w.freeze(strings.Fields(kinds)...)
-			w.create(objects.MakeTask("x").Obj())
+			sb := objects.MakeSandbox("x").With(restricted).With(persistent).Obj()
+			w.create(objects.MakeTask("x").With(func(t *v1alpha1.AgentTask) { t.Spec.Sandbox.Template = sb.Spec.Template }).Obj())
 			w.settle()
 			w.run("x-1")
 			w.delete(w.task("x"))
 			w.settle()
 			Expect(w.taskList()).To(BeEmpty())
+			w.collect("x-1")
 			w.wake(*frozen)
 		})
 	}

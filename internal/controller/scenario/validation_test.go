@@ -36,6 +36,10 @@ var _ = Describe("The API", func() {
 		Entry("a whole cent", `{prompt: x, limits: {costUSD: "12.50"}}`),
 		Entry("tools", "{prompt: x, tools: {allowed: [read_file, bash]}}"),
 		Entry("a git repository", "{prompt: x, sandbox: {template: {workspace: {git: {url: 'https://git.example/a/b.git', ref: main, depth: 1}}}}}"),
+		Entry("a Restricted network", "{prompt: x, sandbox: {template: {network: {egress: Restricted}}}}"),
+		Entry("what it may reach", "{prompt: x, sandbox: {template: {network: {egress: Restricted, allow: [{ports: [{port: 5432}], to: [{ipBlock: {cidr: 192.0.2.0/24}}]}]}}}}"),
+		Entry("a persistent workspace", "{prompt: x, sandbox: {template: {workspace: {persistence: Persistent}}}}"),
+		Entry("its StorageClass", "{prompt: x, sandbox: {template: {workspace: {persistence: Persistent, storageClassName: fast.example}}}}"),
 		Entry("an @ in a git path", "{prompt: x, sandbox: {template: {workspace: {git: {url: 'https://git.example/a/@b.git'}}}}}"),
 	)
 
@@ -67,6 +71,16 @@ var _ = Describe("The API", func() {
 		Entry("a local git URL", "{prompt: x, sandbox: {template: {workspace: {git: {url: 'file:///etc'}}}}}", "must begin with"),
 		Entry("a git URL that runs a command", "{prompt: x, sandbox: {template: {workspace: {git: {url: 'ext::sh -c id'}}}}}", "must begin with"),
 		Entry("a ref that is an option", "{prompt: x, sandbox: {template: {workspace: {git: {url: 'https://git.example/a', ref: '--upload-pack=id'}}}}}", "must not begin with a dash"),
+		Entry("an unknown egress", "{prompt: x, sandbox: {template: {network: {egress: Closed}}}}", "network.egress"),
+		Entry("a network of nothing", "{prompt: x, sandbox: {template: {network: {}}}}", "network"),
+		Entry("what an Open network may reach", "{prompt: x, sandbox: {template: {network: {egress: Open, allow: [{}]}}}}", "allow needs egress Restricted"),
+		Entry("what a default network may reach", "{prompt: x, sandbox: {template: {network: {allow: [{}]}}}}", "allow needs egress Restricted"),
+		Entry("an empty list of it", "{prompt: x, sandbox: {template: {network: {egress: Restricted, allow: []}}}}", "network.allow"),
+		Entry("too long a list of it", "{prompt: x, sandbox: {template: {network: {egress: Restricted, allow: ["+strings.Repeat("{}, ", 32)+"{}]}}}}", "network.allow"),
+		Entry("an unknown persistence", "{prompt: x, sandbox: {template: {workspace: {persistence: Eternal}}}}", "workspace.persistence"),
+		Entry("a StorageClass of an ephemeral workspace", "{prompt: x, sandbox: {template: {workspace: {persistence: Ephemeral, storageClassName: fast}}}}", "storageClassName needs persistence Persistent"),
+		Entry("a StorageClass of a default workspace", "{prompt: x, sandbox: {template: {workspace: {storageClassName: fast}}}}", "storageClassName needs persistence Persistent"),
+		Entry("a StorageClass that has no such name", "{prompt: x, sandbox: {template: {workspace: {persistence: Persistent, storageClassName: Fast_}}}}", "workspace.storageClassName"),
 		Entry("too many attempts", "{prompt: x, retry: {maxAttempts: 11}}", "spec.retry.maxAttempts"),
 	)
 
@@ -129,6 +143,19 @@ var _ = Describe("The API", func() {
 		for _, state := range []v1alpha1.TaskState{v1alpha1.TaskSuspended, v1alpha1.TaskActive} {
 			task.Spec.State = state
 			Expect(api.Client.Update(ctx, task)).To(MatchError(ContainSubstring("a cancelled AgentTask stays cancelled")))
+		}
+	})
+
+	It("bounds a Sandbox's times without a task, and lets a user change them", func(ctx SpecContext) {
+		for _, spec := range []string{"idleSeconds: 0", "idleSeconds: 31536001", "ttlSeconds: 0", "ttlSeconds: 31536001"} {
+			field, _, _ := strings.Cut(spec, ":")
+			Expect(dryRun(ctx, "Sandbox", "x", spec)).To(MatchError(ContainSubstring("spec."+field)), spec)
+		}
+		sb := objects.MakeSandbox("x").Namespace(newNamespace(ctx)).Obj()
+		Expect(api.Client.Create(ctx, sb)).To(Succeed())
+		for _, seconds := range []int32{1, 31536000, 0} {
+			sb.Spec.IdleSeconds, sb.Spec.TTLSeconds = seconds, seconds
+			Expect(api.Client.Update(ctx, sb)).To(Succeed())
 		}
 	})
 

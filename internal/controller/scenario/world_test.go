@@ -11,6 +11,7 @@ import (
 	. "github.com/onsi/gomega"
 
 	corev1 "k8s.io/api/core/v1"
+	networkingv1 "k8s.io/api/networking/v1"
 	"k8s.io/client-go/tools/events"
 	clocktesting "k8s.io/utils/clock/testing"
 	ctrl "sigs.k8s.io/controller-runtime"
@@ -226,6 +227,7 @@ func (w *world) eventLog() string {
 // followed are the kinds that a test may let a cache hold.
 var followed = map[string]client.ObjectList{
 	"AgentTask": &v1alpha1.AgentTaskList{}, "Sandbox": &v1alpha1.SandboxList{}, "Pod": &corev1.PodList{},
+	"NetworkPolicy": &networkingv1.NetworkPolicyList{}, "PersistentVolumeClaim": &corev1.PersistentVolumeClaimList{},
 }
 
 // lag lets the controllers' cache of some kinds stay n changes behind.

@@ -1,0 +1,145 @@
+package main
+
+import (
+	"context"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/go-logr/logr"
+	corev1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
+	networkingv1 "k8s.io/api/networking/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/util/wait"
+	"k8s.io/client-go/tools/clientcmd"
+	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/sampan-dev/sampan/api/v1alpha1"
+	"github.com/sampan-dev/sampan/internal/testing/cluster"
+	"github.com/sampan-dev/sampan/internal/testing/objects"
+)
+
+// asManager writes a kubeconfig of the manager's own service account.
+func asManager(t *testing.T, api *cluster.Cluster) string {
+	t.Helper()
+	user := clientcmdapi.NewAuthInfo()
+	user.ClientCertificateData, user.ClientKeyData = api.Config.CertData, api.Config.KeyData
+	user.Impersonate = "system:serviceaccount:sampan-system:sampan-controller-manager"
+	user.ImpersonateGroups = []string{"system:serviceaccounts", "system:serviceaccounts:sampan-system", "system:authenticated"}
+	server := clientcmdapi.NewCluster()
+	server.Server, server.CertificateAuthorityData = api.Config.Host, api.Config.CAData
+	kubeconfig := clientcmdapi.NewConfig()
+	kubeconfig.AuthInfos["manager"], kubeconfig.Clusters["test"] = user, server
+	kubeconfig.Contexts["test"] = &clientcmdapi.Context{Cluster: "test", AuthInfo: "manager"}
+	kubeconfig.CurrentContext = "test"
+	path := filepath.Join(t.TempDir(), "kubeconfig")
+	if err := clientcmd.WriteToFile(*kubeconfig, path); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+func await(t *testing.T, what string, done func() bool) {
+	t.Helper()
+	err := wait.PollUntilContextTimeout(t.Context(), 50*time.Millisecond, time.Minute, true, func(context.Context) (bool, error) { return done(), nil })
+	if err != nil {
+		t.Fatalf("%s: %v", what, err)
+	}
+}
+
+// What the tests of the controllers leave out: the rights of config/rbac, the
+// manager's caches, which select, its watches and its timers.
+func TestTheManagerRunsWithItsRights(t *testing.T) {
+	ctrl.SetLogger(logr.Discard())
+	api, err := cluster.Start()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		if err := api.Stop(); err != nil {
+			t.Error(err)
+		}
+	}()
+	for _, name := range []string{"sampan-system", "work"} {
+		create(t, api, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: name}})
+	}
+	for _, file := range []string{"service_account", "role", "role_binding", "runner_role"} {
+		if err := api.Apply(t.Context(), "config/rbac/"+file+".yaml"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	t.Setenv("KUBECONFIG", asManager(t, api))
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	o := &options{metricsAddr: "0", probeAddr: "0", operatorNamespace: "sampan-system", workers: 2, qps: 100}
+	o.sandbox.RunnerImage = "runner:test"
+	go func() { ended <- run(ctx, o) }()
+	live(t, api)
+	cancel()
+	if err := <-ended; err != nil {
+		t.Errorf("the manager ended with %v", err)
+	}
+}
+
+func create(t *testing.T, api *cluster.Cluster, objs ...client.Object) {
+	t.Helper()
+	for _, obj := range objs {
+		if err := api.Client.Create(t.Context(), obj); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// live is the life of a Sandbox that needs all that a Sandbox can need.
+func live(t *testing.T, api *cluster.Cluster) {
+	t.Helper()
+	there := func(obj client.Object, name string) bool {
+		return api.Client.Get(t.Context(), types.NamespacedName{Namespace: "work", Name: name}, obj) == nil
+	}
+	sb := objects.MakeSandbox("box").Namespace("work").With(func(sb *v1alpha1.Sandbox) {
+		sb.Spec.Template.Network.Egress = v1alpha1.EgressRestricted
+		sb.Spec.Template.Workspace.Persistence = v1alpha1.WorkspacePersistent
+	}).Obj()
+	create(t, api, objects.MakeRegistry("work", objects.RegistryDocument), sb)
+	await(t, "making the pod", func() bool { return there(&corev1.Pod{}, "box") })
+
+	const name = "sampan-sandbox-box"
+	var policy, again networkingv1.NetworkPolicy
+	if !there(&policy, name) || !there(&corev1.PersistentVolumeClaim{}, "box") || !there(&again, "sampan-sandboxes") {
+		t.Fatal("the pod is there before what it needs")
+	}
+	if err := api.Client.Delete(t.Context(), &policy); err != nil {
+		t.Fatal(err)
+	}
+	await(t, "putting the policy back", func() bool { return there(&again, name) && again.UID != policy.UID })
+
+	var slice discoveryv1.EndpointSlice
+	if err := api.Client.Get(t.Context(), types.NamespacedName{Namespace: "default", Name: "kubernetes"}, &slice); err != nil {
+		t.Fatal(err)
+	}
+	before := slice.DeepCopy()
+	slice.Endpoints = append(slice.Endpoints, discoveryv1.Endpoint{Addresses: []string{"192.0.2.77"}})
+	if err := api.Client.Patch(t.Context(), &slice, client.MergeFrom(before)); err != nil {
+		t.Fatal(err)
+	}
+	await(t, "following the API server", func() bool {
+		return there(&again, name) && strings.Contains(again.Spec.String(), "192.0.2.77/32")
+	})
+
+	if err := api.Client.Get(t.Context(), client.ObjectKeyFromObject(sb), sb); err != nil {
+		t.Fatal(err)
+	}
+	old := sb.DeepCopy()
+	sb.Spec.TTLSeconds = 2
+	if err := api.Client.Patch(t.Context(), sb, client.MergeFrom(old)); err != nil {
+		t.Fatal(err)
+	}
+	await(t, "deleting the Sandbox after its TTL", func() bool {
+		return !there(&v1alpha1.Sandbox{}, "box") && !there(&corev1.Pod{}, "box")
+	})
+}

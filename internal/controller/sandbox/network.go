@@ -1,0 +1,162 @@
+package sandbox
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+
+	corev1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
+	networkingv1 "k8s.io/api/networking/v1"
+	"k8s.io/apimachinery/pkg/api/equality"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	logf "sigs.k8s.io/controller-runtime/pkg/log"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+
+	"github.com/sampan-dev/sampan/api/v1alpha1"
+	"github.com/sampan-dev/sampan/internal/models"
+	"github.com/sampan-dev/sampan/internal/podspec"
+)
+
+// APIServer names the API server's Service and its EndpointSlice, which the
+// API server itself keeps: it is never split into several.
+var APIServer = types.NamespacedName{Namespace: "default", Name: "kubernetes"}
+
+// egress gives the rules for the models and the repository that a Restricted pod
+// uses. A host that no NetworkPolicy can name stays closed, and is warned of.
+func (r *Reconciler) egress(ctx context.Context, s *scope, candidates []models.Candidate) ([]networkingv1.NetworkPolicyEgressRule, error) {
+	var rules []networkingv1.NetworkPolicyEgressRule
+	open := func(url string) (unopened string, err error) {
+		rule, host, err := r.ruleFor(ctx, url, s.sandbox.Namespace)
+		if err != nil || rule == nil {
+			return host, err
+		}
+		if !slices.ContainsFunc(rules, func(have networkingv1.NetworkPolicyEgressRule) bool { return equality.Semantic.DeepEqual(have, *rule) }) {
+			rules = append(rules, *rule)
+		}
+		return "", nil
+	}
+	var hosts []string
+	for _, c := range candidates {
+		if c.Provider.BaseURL == "" {
+			continue
+		}
+		host, err := open(c.Provider.BaseURL)
+		if err != nil {
+			return nil, err
+		}
+		if host != "" && !slices.Contains(hosts, host) {
+			hosts = append(hosts, host)
+		}
+	}
+	s.warnUnopened("ModelEndpointNotOpened", "models", hosts)
+	if url := s.sandbox.Spec.Template.Workspace.Git.URL; url != "" {
+		host, err := open(url)
+		if err != nil {
+			return nil, err
+		}
+		if host != "" {
+			s.warnUnopened("GitHostNotOpened", "the repository", []string{host})
+		}
+	}
+	return rules, nil
+}
+
+// warnUnopened keeps a warning that is sent when the pod has been made.
+func (s *scope) warnUnopened(reason, what string, hosts []string) {
+	if len(hosts) == 0 {
+		return
+	}
+	s.warnings = append(s.warnings, event{corev1.EventTypeWarning, reason, "Restrict", fmt.Sprintf(
+		"Egress is Restricted, and a NetworkPolicy cannot name the host of %s: %s. List its addresses in spec.template.network.allow, or use a gateway in the cluster",
+		what, clip(strings.Join(hosts, ", ")))})
+}
+
+// ruleFor opens what a URL leads to. Without a rule the host is one that no
+// policy can name.
+func (r *Reconciler) ruleFor(ctx context.Context, url, namespace string) (*networkingv1.NetworkPolicyEgressRule, string, error) {
+	e, err := podspec.EndpointOf(url, namespace)
+	if err != nil {
+		return nil, "", err
+	}
+	if e.Guessed {
+		err := r.Get(ctx, types.NamespacedName{Name: e.Namespace}, &corev1.Namespace{})
+		if apierrors.IsNotFound(err) {
+			e.Namespace = ""
+		} else if err != nil {
+			return nil, "", fmt.Errorf("reading Namespace %s: %w", e.Namespace, err)
+		}
+	}
+	return e.Rule(), e.Host, nil
+}
+
+// ensurePolicy makes the NetworkPolicy of a Restricted Sandbox, and puts it back
+// when somebody has changed it.
+func (r *Reconciler) ensurePolicy(ctx context.Context, s *scope, egress []networkingv1.NetworkPolicyEgressRule) error {
+	rules, err := r.apiServerRules(ctx)
+	if err != nil {
+		return err
+	}
+	want := podspec.EgressPolicy(s.sandbox, append(rules, egress...)...)
+	obj, err := r.ensureOwned(ctx, s, want, v1alpha1.ReasonNetworkPolicyRefused)
+	if err != nil || obj == nil {
+		return err
+	}
+	found := obj.(*networkingv1.NetworkPolicy)
+	if equality.Semantic.DeepEqual(found.Spec, want.Spec) && hasLabels(found, want.Labels) {
+		return nil
+	}
+	if err := r.confirm(ctx, s); err != nil {
+		return err
+	}
+	found.Spec, found.Labels = want.Spec, want.Labels
+	if err := s.refused(r.Update(ctx, found), v1alpha1.ReasonNetworkPolicyRefused); err != nil || s.stopped() {
+		return err
+	}
+	logf.FromContext(ctx).Info("Updated NetworkPolicy", "networkPolicy", found.Name)
+	return nil
+}
+
+func hasLabels(obj client.Object, want map[string]string) bool {
+	for key, value := range want {
+		if obj.GetLabels()[key] != value {
+			return false
+		}
+	}
+	return true
+}
+
+// apiServerRules open the API server, which the runner reports to.
+func (r *Reconciler) apiServerRules(ctx context.Context) ([]networkingv1.NetworkPolicyEgressRule, error) {
+	var service corev1.Service
+	var slice discoveryv1.EndpointSlice
+	for _, obj := range []client.Object{&service, &slice} {
+		err := r.Get(ctx, APIServer, obj)
+		if apierrors.IsNotFound(err) { // not the Sandbox's own end, so it is tried again
+			return nil, fmt.Errorf("there is no %s %s", r.kind(obj), APIServer)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("reading %s %s: %w", r.kind(obj), APIServer, err)
+		}
+	}
+	return podspec.APIServer(&service, &slice), nil
+}
+
+// restricted are the Sandboxes whose policies name the API server's addresses.
+func (r *Reconciler) restricted(ctx context.Context, _ client.Object) []reconcile.Request {
+	var list v1alpha1.SandboxList
+	if err := r.List(ctx, &list); err != nil {
+		logf.FromContext(ctx).Error(err, "Could not list Sandboxes")
+		return nil
+	}
+	var out []reconcile.Request
+	for i := range list.Items {
+		if podspec.Restricted(&list.Items[i]) {
+			out = append(out, reconcile.Request{NamespacedName: client.ObjectKeyFromObject(&list.Items[i])})
+		}
+	}
+	return out
+}

@@ -1,0 +1,85 @@
+package podspec
+
+import (
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/sampan-dev/sampan/api/v1alpha1"
+)
+
+// RecordDir is where the runner, and nobody else, keeps what it knows of a
+// persistent workspace. It is on the same volume.
+const RecordDir = "/var/lib/sampan-workspace"
+
+// Folders of a persistent workspace's volume.
+const (
+	workspacePath = "workspace"
+	recordPath    = "runner"
+)
+
+// DefaultWorkspaceSize bounds a workspace that gives no sizeLimit.
+var DefaultWorkspaceSize = resource.MustParse("10Gi")
+
+// Persistent reports whether a Sandbox's workspace outlives its pods.
+func Persistent(sb *v1alpha1.Sandbox) bool {
+	return sb.Spec.Template.Workspace.Persistence == v1alpha1.WorkspacePersistent
+}
+
+func workspaceSize(sb *v1alpha1.Sandbox) resource.Quantity {
+	if size := sb.Spec.Template.Workspace.SizeLimit; size != nil {
+		return *size
+	}
+	return DefaultWorkspaceSize.DeepCopy()
+}
+
+// WorkspaceClaim is the claim of a persistent workspace.
+func WorkspaceClaim(sb *v1alpha1.Sandbox) *corev1.PersistentVolumeClaim {
+	claim := &corev1.PersistentVolumeClaim{
+		ObjectMeta: metav1.ObjectMeta{Name: sb.Name, Namespace: sb.Namespace, Labels: Labels(sb)},
+		Spec: corev1.PersistentVolumeClaimSpec{
+			AccessModes: []corev1.PersistentVolumeAccessMode{corev1.ReadWriteOnce},
+			Resources:   corev1.VolumeResourceRequirements{Requests: corev1.ResourceList{corev1.ResourceStorage: workspaceSize(sb)}},
+		},
+	}
+	if class := sb.Spec.Template.Workspace.StorageClassName; class != "" {
+		claim.Spec.StorageClassName = &class
+	}
+	return claim
+}
+
+// workspaceVolume is where the workspace is.
+func workspaceVolume(sb *v1alpha1.Sandbox) corev1.Volume {
+	if Persistent(sb) {
+		return corev1.Volume{Name: "workspace", VolumeSource: corev1.VolumeSource{
+			PersistentVolumeClaim: &corev1.PersistentVolumeClaimVolumeSource{ClaimName: sb.Name},
+		}}
+	}
+	size := workspaceSize(sb)
+	return emptyDir("workspace", corev1.EmptyDirVolumeSource{SizeLimit: &size})
+}
+
+// workspaceMount shows the workspace to a container. Of a persistent one's
+// volume that is a part: the rest is the runner's.
+func workspaceMount(sb *v1alpha1.Sandbox) corev1.VolumeMount {
+	m := corev1.VolumeMount{Name: "workspace", MountPath: WorkspaceDir}
+	if Persistent(sb) {
+		m.SubPath = workspacePath
+	}
+	return m
+}
+
+// keepWorkspace gives the pod of a persistent workspace what it needs besides:
+// the runner its record, and both containers the right to write to the volume.
+func keepWorkspace(sb *v1alpha1.Sandbox, spec *corev1.PodSpec) {
+	if !Persistent(sb) {
+		return
+	}
+	spec.SecurityContext.FSGroup = new(int64(userID))
+	spec.SecurityContext.FSGroupChangePolicy = new(corev1.FSGroupChangeOnRootMismatch)
+	for i := range spec.Containers {
+		if c := &spec.Containers[i]; c.Name == RunnerContainer {
+			c.VolumeMounts = append(c.VolumeMounts, corev1.VolumeMount{Name: "workspace", MountPath: RecordDir, SubPath: recordPath})
+		}
+	}
+}

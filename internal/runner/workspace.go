@@ -1,0 +1,127 @@
+package runner
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+
+	"github.com/sampan-dev/sampan/api/v1alpha1"
+)
+
+// checkoutFile is the marker, in podspec.RecordDir, that a persistent workspace
+// was prepared. No tool runs before it is there.
+const checkoutFile = "checkout.json"
+
+// checkoutRecord is what the marker holds.
+type checkoutRecord struct {
+	URL string `json:"url,omitempty"`
+	Ref string `json:"ref,omitempty"`
+	// Commit is what was checked out; it is for people.
+	Commit string `json:"commit,omitempty"`
+}
+
+// keptWorkspace is a workspace that outlives the pod.
+type keptWorkspace struct {
+	// dir is the workspace, record where its marker is, and private where a
+	// repository is checked out first.
+	dir, record, private string
+}
+
+// prepare checks the repository out if that was not done before, perhaps by an
+// earlier pod. It reports whether no tool can have run yet.
+func (w keptWorkspace) prepare(ctx context.Context, src v1alpha1.GitSource, user, password string) (fresh bool, err error) {
+	data, err := readBounded(filepath.Join(w.record, checkoutFile))
+	if err == nil {
+		return false, w.check(data, src)
+	}
+	if !errors.Is(err, os.ErrNotExist) {
+		return false, fmt.Errorf("reading the record of the workspace: %w", err)
+	}
+	record := checkoutRecord{URL: src.URL, Ref: src.Ref}
+	if src.URL != "" {
+		err = checkoutPrivately(ctx, src, w.private, user, password, func() error {
+			record.Commit = headOf(ctx, w.private)
+			if err := emptyOut(w.dir); err != nil {
+				return err
+			}
+			return copyTree(ctx, w.private, w.dir)
+		})
+		if err != nil {
+			return false, err
+		}
+	}
+	if err := flush(w.dir); err != nil {
+		return false, fmt.Errorf("writing the workspace to its volume: %w", err)
+	}
+	if err := w.mark(record); err != nil {
+		return false, fmt.Errorf("recording the checkout: %w", err)
+	}
+	return true, nil
+}
+
+// check refuses a volume that holds another repository: it was another
+// Sandbox's before. A marker that cannot be read is one all the same; what tools
+// have made is never thrown away for it.
+func (w keptWorkspace) check(data []byte, src v1alpha1.GitSource) error {
+	var was checkoutRecord
+	if json.Unmarshal(data, &was) != nil || (was.URL == src.URL && was.Ref == src.Ref) {
+		return nil
+	}
+	return fmt.Errorf("the workspace's volume holds a checkout of %q, and the Sandbox asks for %q: it has been another Sandbox's; use a new volume, or empty it",
+		describe(v1alpha1.GitSource{URL: was.URL, Ref: was.Ref}), describe(src))
+}
+
+// mark writes the marker: it is there as a whole or not at all, whatever happens
+// to the node.
+func (w keptWorkspace) mark(record checkoutRecord) error {
+	data, err := json.Marshal(record)
+	if err != nil {
+		return err
+	}
+	path := filepath.Join(w.record, checkoutFile)
+	f, err := os.OpenFile(path+".tmp", os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(data)
+	if err := errors.Join(err, f.Sync(), f.Close()); err != nil {
+		return err
+	}
+	if err := os.Rename(path+".tmp", path); err != nil {
+		return err
+	}
+	dir, err := os.Open(w.record)
+	if err != nil {
+		return err
+	}
+	return errors.Join(dir.Sync(), dir.Close())
+}
+
+// emptyOut removes what a copy that was cut has left, through os.Root, so that
+// nothing outside of the workspace goes with it.
+func emptyOut(dir string) error {
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		return err
+	}
+	defer root.Close() //nolint:errcheck // a folder
+	return clear(root, dir)
+}
+
+// headOf is the commit that is checked out; empty in a repository without any.
+func headOf(ctx context.Context, dir string) string {
+	cmd := exec.CommandContext(ctx, "git", "-c", "safe.directory=*", "rev-parse", "--verify", "--quiet", "HEAD")
+	cmd.Dir, cmd.Env = dir, gitEnv("", "")
+	var out bytes.Buffer
+	cmd.Stdout = &tail{buf: &out}
+	if cmd.Run() != nil {
+		return ""
+	}
+	return strings.TrimSpace(out.String())
+}
