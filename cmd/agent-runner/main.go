@@ -49,7 +49,7 @@ func rootCommand(code *int) *cobra.Command {
 		Short:         "Run AI agents, in a pod or on a laptop",
 		SilenceUsage:  true,
 		SilenceErrors: true,
-	}, runCommand(code), sandboxCommand(), modelServerCommand(), modelsCommand(), transcriptCommand(), versionCommand())
+	}, runCommand(code), sandboxCommand(), guardCommand(), modelServerCommand(), modelsCommand(), transcriptCommand(), versionCommand())
 	root.SetFlagErrorFunc(flagError)
 	return root
 }

@@ -108,6 +108,9 @@ func (f *runFlags) run(cmd *cobra.Command, code *int) error {
 	})
 	defer stop()
 	f.local.Progress, f.local.WrapUp = p.print, wrapUp
+	if f.local.Program, err = os.Executable(); err != nil {
+		return fmt.Errorf("finding this program: %w", err)
+	}
 	res, path, err := f.local.Run(ctx)
 	if res.Reason == "" {
 		if ctx.Err() != nil && err != nil {

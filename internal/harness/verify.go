@@ -40,6 +40,9 @@ func (r *run) conclude(ctx context.Context, resp *llm.Response) error {
 		if err := r.sync("verifying: " + v.Name); err != nil {
 			return err
 		}
+		if err := r.alone(ctx); err != nil {
+			return err
+		}
 		output, err := r.verify(ctx, v, &r.verifications[i])
 		if err != nil {
 			return err
@@ -50,6 +53,28 @@ func (r *run) conclude(ctx context.Context, resp *llm.Response) error {
 	}
 	r.unproven = false
 	return &stop{reason: Completed, message: strings.TrimSpace(resp.Message.Content)}
+}
+
+// stopAllTimeout bounds the end of what runs before a verification.
+const stopAllTimeout = 30 * time.Second
+
+// alone ends all that tools, or the last verification, have left running: it
+// could tamper with the next while that runs, down to its exit status.
+func (r *run) alone(ctx context.Context) error {
+	stopCtx, cancel := withTimeout(ctx, r.clock, stopAllTimeout, errToolTimeout)
+	defer cancel()
+	done := make(chan error, 1)
+	go func() { done <- r.cfg.Executor.StopAll(stopCtx) }()
+	err, ok := awaitFor(stopCtx, r.clock, done)
+	switch {
+	case ctx.Err() != nil:
+		return stopFromContext(ctx)
+	case !ok:
+		err = errToolTimeout
+	case err == nil:
+		return nil
+	}
+	return stopf(SandboxLost, "What the tools had left running could not be ended before the verification: %v", err)
 }
 
 // ready waits for the sandbox before it is needed for the first time: to run a

@@ -38,6 +38,10 @@ type Local struct {
 	ResumeFile string
 	// SandboxSocket is a sandbox server's; tools work there, and not in Workspace.
 	SandboxSocket string
+	// Program is the executable of agent-runner: a second process of it guards the
+	// run and kills what commands started, should this one be killed. Without it,
+	// or as PID 1, whose end is that of its container, there is no guard.
+	Program string
 	// WrapUp, once closed, asks the run to come to an end; it may be nil.
 	WrapUp <-chan struct{}
 	// Progress is told where the run stands; it may be nil.
@@ -114,10 +118,7 @@ type closingExecutor interface {
 // executor is where tools work: a folder of this machine, or a sandbox server.
 func (l Local) executor(ctx context.Context, at *v1alpha1.AgentTask, hidden []string) (closingExecutor, error) {
 	if l.SandboxSocket == "" {
-		if err := l.prepare(ctx, at); err != nil {
-			return nil, err
-		}
-		return engine.New(l.Workspace, engine.Options{Env: without(os.Environ(), hidden)})
+		return l.engine(ctx, at, without(os.Environ(), hidden))
 	}
 	c := client.New(l.SandboxSocket)
 	ready, cancel := context.WithTimeout(ctx, socketTimeout)
@@ -130,6 +131,23 @@ func (l Local) executor(ctx context.Context, at *v1alpha1.AgentTask, hidden []st
 		return nil, err
 	}
 	return c, nil
+}
+
+// engine makes the workspace ready and opens it.
+func (l Local) engine(ctx context.Context, at *v1alpha1.AgentTask, env []string) (closingExecutor, error) {
+	g, err := startGuard(l.Program)
+	if err != nil {
+		return nil, err
+	}
+	err = l.prepare(ctx, at)
+	var e *engine.Engine
+	if err == nil {
+		e, err = engine.New(l.Workspace, engine.Options{Env: append(env, g.mark()...)})
+	}
+	if err != nil {
+		return nil, errors.Join(err, g.Close())
+	}
+	return guarded{e, g}, nil
 }
 
 // transcript begins the record of the run, or opens the one to go on with.

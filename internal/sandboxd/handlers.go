@@ -12,7 +12,6 @@ import (
 	"time"
 
 	"github.com/sampan-dev/sampan/internal/harness/tool"
-	"github.com/sampan-dev/sampan/internal/sandboxd/engine"
 	"github.com/sampan-dev/sampan/internal/sandboxd/wire"
 )
 
@@ -44,6 +43,14 @@ func (s *server) listProcesses(w http.ResponseWriter, r *http.Request) {
 
 func (s *server) killProcess(w http.ResponseWriter, r *http.Request) {
 	if err := s.engine.Kill(r.Context(), r.PathValue("id")); err != nil {
+		writeError(w, r, err)
+		return
+	}
+	w.WriteHeader(http.StatusNoContent)
+}
+
+func (s *server) killAll(w http.ResponseWriter, r *http.Request) {
+	if err := s.engine.StopAll(r.Context()); err != nil {
 		writeError(w, r, err)
 		return
 	}
@@ -148,10 +155,7 @@ func writeJSON(w http.ResponseWriter, status int, v any) {
 
 func writeError(w http.ResponseWriter, r *http.Request, err error) {
 	code, status := wire.CodeOf(err)
-	switch {
-	case errors.Is(err, engine.ErrKilled):
-		code, status = wire.CodeKilled, http.StatusConflict
-	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
+	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
 		code, status = wire.CodeCancelled, http.StatusRequestTimeout
 	}
 	writeCode(w, r, code, status, err.Error())

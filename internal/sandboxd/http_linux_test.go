@@ -111,6 +111,7 @@ func TestHTTP(t *testing.T) {
 		{name: "exec no json", method: "POST", path: "/v1/exec", body: `true`, status: 400, want: `"code":"invalid"`},
 		{name: "exec two", method: "POST", path: "/v1/exec", body: `{"shell":"true"}{}`, status: 400, want: `more than one`},
 		{name: "processes", method: "GET", path: "/v1/processes", status: 200, want: `[]`},
+		{name: "kill all", method: "DELETE", path: "/v1/processes", status: 204},
 		{name: "kill nothing", method: "DELETE", path: "/v1/processes/x", status: 404, want: `"code":"not_found"`},
 	} {
 		t.Run(tc.name, func(t *testing.T) {

@@ -132,6 +132,7 @@ func (s *server) handler() http.Handler {
 	mux.HandleFunc("GET /v1/status", s.status)
 	mux.HandleFunc("POST /v1/exec", s.exec)
 	mux.HandleFunc("GET /v1/processes", s.listProcesses)
+	mux.HandleFunc("DELETE /v1/processes", s.killAll)
 	mux.HandleFunc("DELETE /v1/processes/{id}", s.killProcess)
 	mux.HandleFunc("POST /v1/lines", s.lines)
 	mux.HandleFunc("POST /v1/grep", s.grep)

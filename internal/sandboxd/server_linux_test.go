@@ -93,13 +93,20 @@ func (p *process) busy(t *testing.T) <-chan error {
 		_, err := p.Exec(t.Context(), tool.ExecRequest{Shell: "trap '' TERM; touch started; (setsid sleep 1000 &); sleep 1000; sleep 1000"})
 		done <- err
 	}()
+	p.awaitFile(t, "started")
+	return done
+}
+
+// awaitFile waits until a command has made a file.
+func (p *process) awaitFile(t *testing.T, name string) {
+	t.Helper()
 	deadline := time.Now().Add(5 * time.Second)
 	for {
-		if _, err := os.Stat(filepath.Join(p.workspace, "started")); err == nil {
-			return done
+		if _, err := os.Stat(filepath.Join(p.workspace, name)); err == nil {
+			return
 		}
 		if time.Now().After(deadline) {
-			t.Fatal("the command has not started")
+			t.Fatalf("no command has made %s", name)
 		}
 	}
 }
@@ -202,11 +209,7 @@ func TestServerDies(t *testing.T) {
 		_, err := p.Exec(t.Context(), tool.ExecRequest{Shell: "touch started; exec sleep 1000"})
 		done <- err
 	}()
-	for deadline := time.Now().Add(5 * time.Second); time.Now().Before(deadline); {
-		if _, err := os.Stat(filepath.Join(p.workspace, "started")); err == nil {
-			break
-		}
-	}
+	p.awaitFile(t, "started")
 	if err := p.cmd.Process.Kill(); err != nil {
 		t.Fatal(err)
 	}
@@ -300,6 +303,44 @@ func TestReaps(t *testing.T) {
 		if time.Now().After(deadline) {
 			t.Fatalf("zombies and processes: %q", res.Stdout)
 		}
+	}
+}
+
+// TestStopAllAsPID1: what is never the same process for longer than a look at the
+// process table, and what nobody started here, ends too.
+func TestStopAllAsPID1(t *testing.T) {
+	p := startProcess(t, &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWPID | syscall.CLONE_NEWNS, Unshareflags: syscall.CLONE_NEWNS})
+	done := make(chan error, 1)
+	go func() {
+		_, err := p.Exec(t.Context(), tool.ExecRequest{Shell: "hop() { hop & exit; }; (setsid env -i sleep 1000 &); (hop &); touch started; sleep 1000"})
+		done <- err
+	}()
+	p.awaitFile(t, "started")
+	entered := exec.Command("nsenter", "--pid", "--mount", "--target", fmt.Sprint(p.cmd.Process.Pid), "sleep", "1000")
+	if err := entered.Start(); err != nil {
+		t.Fatal(err)
+	}
+	if err := p.StopAll(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-done; !errors.Is(err, tool.ErrKilled) {
+		t.Errorf("the command ended with %v, want ErrKilled", err)
+	}
+	gone := make(chan struct{})
+	go func() {
+		_ = entered.Wait() // it was killed
+		close(gone)
+	}()
+	select {
+	case <-gone:
+	case <-time.After(5 * time.Second):
+		t.Error("what was entered from outside was not killed")
+		_ = entered.Process.Kill()
+		<-gone
+	}
+	res, err := p.Exec(t.Context(), tool.ExecRequest{Shell: "ps -eo pid= | wc -l"})
+	if err != nil || strings.TrimSpace(string(res.Stdout)) != "4" {
+		t.Errorf("afterwards %s processes (%v), want 4", res.Stdout, err)
 	}
 }
 

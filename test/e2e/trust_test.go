@@ -106,7 +106,9 @@ turns:
 	It("proves by the server that it began with, whatever tools put in its place", func() {
 		s := scripted(`
 turns:
-- toolCalls: [{name: bash, arguments: {command: "python3 -c \"$FORGE\""}}]
+- toolCalls:
+  - {name: bash, arguments: {command: "sleep 86400", background: true}}
+  - {name: bash, arguments: {command: "python3 -c \"$FORGE\""}}
 - expectMatch: "(?s)memory of the server failed.*environment of the server failed.*trace of the server failed.*socket of the server succeeded"
   text: It is proved.
 - {text: It is proved.}
@@ -115,11 +117,14 @@ turns:
 `)
 		program, err := json.Marshal(forgeScript)
 		Expect(err).NotTo(HaveOccurred())
-		s.apply(task("forger", "prompt: Forge a proof.\nverify: [{name: impossible, command: exit 7}]\n"+
+		s.apply(task("forger", "prompt: Forge a proof.\nverify:\n"+
+			`- {name: alone, command: "cat /proc/[0-9]*/cmdline | tr '\\0' ' ' | (! grep -aE '[p]ython3 -c|[s]leep 86400')"}`+
+			"\n- {name: impossible, command: exit 7}\n"+
 			"sandbox: {template: {env: [{name: FORGE, value: "+string(program)+"}]}}"))
 		end := s.awaitEnd("forger", "False VerificationFailed")
-		Expect(end.Status.Result.Verifications).To(HaveLen(1))
-		Expect(end.Status.Result.Verifications[0].ExitCode).To(HaveValue(BeEquivalentTo(7)), "the real exit code")
+		Expect(end.Status.Result.Verifications).To(HaveLen(2))
+		Expect(end.Status.Result.Verifications[0].Outcome).To(Equal(v1alpha1.VerificationPassed), "nothing that tools left runs beside a verification")
+		Expect(end.Status.Result.Verifications[1].ExitCode).To(HaveValue(BeEquivalentTo(7)), "the real exit code")
 	})
 
 	It("says no key that an endpoint repeats", func() {

@@ -148,7 +148,7 @@ func (o *job) describe() string {
 	state := fmt.Sprintf("running for %s s", seconds(time.Since(o.started).Round(time.Second)))
 	if o.ended() {
 		switch {
-		case errors.Is(o.err, context.Canceled):
+		case errors.Is(o.err, context.Canceled), errors.Is(o.err, ErrKilled):
 			state = "was stopped"
 		case o.err != nil:
 			state = "failed: " + o.err.Error()

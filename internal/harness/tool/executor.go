@@ -27,6 +27,10 @@ type Executor interface {
 	// returns ctx's error and no result. A program that is not there is
 	// ErrNotFound (a shell says exit status 127 instead).
 	Exec(ctx context.Context, req ExecRequest) (*ExecResult, error)
+	// StopAll ends every command, and whatever one has left behind or hidden: a
+	// sandbox container then runs nothing but its server. What is ended so returns
+	// ErrKilled.
+	StopAll(ctx context.Context) error
 	// ReadFile gives a whole file of at most maxBytes; a larger one is ErrTooLarge.
 	ReadFile(ctx context.Context, path string, maxBytes int64) (*File, error)
 	// WriteFile replaces or creates a file atomically (temp file and rename),
@@ -55,6 +59,8 @@ var (
 	ErrPreconditionFailed = errors.New("file changed since it was last read")
 	ErrPermission         = errors.New("permission denied")
 	ErrNoSpace            = errors.New("no space left in the workspace")
+	// ErrKilled is a command that somebody asked to be killed.
+	ErrKilled = errors.New("the command was killed on request")
 	// ErrInvalid is a request that can never work: an empty command, a path with a NUL.
 	ErrInvalid = errors.New("invalid request")
 	// ErrNotEmpty is a folder that cannot be removed because it holds something.

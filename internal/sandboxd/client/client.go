@@ -195,6 +195,13 @@ func (c *Client) Exec(ctx context.Context, req tool.ExecRequest) (*tool.ExecResu
 	return res, nil
 }
 
+// StopAll implements tool.Executor.
+func (c *Client) StopAll(ctx context.Context) error {
+	ctx, cancel := patience(ctx, fileDeadline)
+	defer cancel()
+	return c.call(ctx, http.MethodDelete, "/v1/processes", nil, nil, nil)
+}
+
 // patience bounds the wait for an answer; a server that lets it pass counts as gone.
 func patience(ctx context.Context, d time.Duration) (context.Context, context.CancelFunc) {
 	return context.WithTimeoutCause(ctx, d, fmt.Errorf("%w: no answer within %v", tool.ErrExecutorGone, d))

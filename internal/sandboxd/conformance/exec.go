@@ -2,10 +2,12 @@ package conformance
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -276,6 +278,41 @@ func testExecEscapees(t *testing.T, s Subject) {
 			}
 			wantNoneAlive(t, m)
 		})
+	}
+}
+
+// testStopAll: nothing is left of any command, whatever it hid, and each says that
+// it was killed.
+func testStopAll(t *testing.T, s Subject) {
+	needs(t, "setsid")
+	m := mark(t)
+	const commands = 3
+	ended := make(chan error, commands)
+	for range commands {
+		go func() {
+			_, err := s.Exec(t.Context(), tool.ExecRequest{
+				Shell: "(setsid env -i /bin/sh -c '(sleep " + m + " &)' >/dev/null 2>&1 </dev/null &); sleep " + m})
+			ended <- err
+		}()
+	}
+	eventually(t, "a hidden process of each command, and one in sight", func() bool {
+		sleeping := slices.DeleteFunc(alive(t, m), func(p string) bool { return !strings.Contains(p, " sleep "+m) || strings.Contains(p, " -c ") })
+		return len(sleeping) == 2*commands
+	})
+	if err := s.StopAll(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	wantNoneAlive(t, m)
+	for range commands {
+		if err := <-ended; !errors.Is(err, tool.ErrKilled) {
+			t.Errorf("a command ended with %v, want ErrKilled", err)
+		}
+	}
+	if err := s.StopAll(t.Context()); err != nil {
+		t.Errorf("with nothing to stop: %v", err)
+	}
+	if res := s.shell(t, "echo on"); string(res.Stdout) != "on\n" {
+		t.Errorf("a command after it gave %q", res.Stdout)
 	}
 }
 

@@ -260,6 +260,8 @@ func testSwapRace(t *testing.T, s Subject) {
 	must(t, os.Mkdir(s.onDisk("dir"), 0o755))
 	must(t, os.Symlink(outside, s.onDisk("link")))
 	must(t, os.WriteFile(s.onDisk("dir/f"), []byte("inside"), 0o600))
+	must(t, os.WriteFile(filepath.Join(outside, "only-outside"), []byte("secret"), 0o600))
+	must(t, os.WriteFile(s.onDisk("only-inside"), []byte("inside"), 0o600))
 	stop := make(chan struct{})
 	var wg sync.WaitGroup
 	wg.Go(func() {
@@ -269,15 +271,14 @@ func testSwapRace(t *testing.T, s Subject) {
 				return
 			default:
 			}
-			// dir -> aside, link -> dir, and back.
-			_ = os.Rename(s.onDisk("dir"), s.onDisk("aside"))
-			_ = os.Rename(s.onDisk("link"), s.onDisk("dir"))
-			_ = os.Rename(s.onDisk("dir"), s.onDisk("link"))
-			_ = os.Rename(s.onDisk("aside"), s.onDisk("dir"))
+			if err := swap(s.onDisk("dir"), s.onDisk("link")); err != nil {
+				t.Error(err)
+				return
+			}
 		}
 	})
 	seen := map[string]int{}
-	for range 400 {
+	for i := range 400 {
 		f, err := s.ReadFile(t.Context(), "dir/f", 100)
 		switch {
 		case err == nil && string(f.Data) == "secret":
@@ -293,15 +294,51 @@ func testSwapRace(t *testing.T, s Subject) {
 		if err != nil && !errors.Is(err, tool.ErrOutsideWorkspace) && !errors.Is(err, tool.ErrNotFound) {
 			seen[err.Error()]++
 		}
+		if i%4 == 0 {
+			searchSwapped(t, s, seen)
+		}
 	}
 	close(stop)
 	wg.Wait()
-	t.Log(seen)
+	if seen["inside"] == 0 || seen["refused"] == 0 {
+		t.Errorf("there was no race: %v", seen)
+	}
 	if data, _ := os.ReadFile(secret); string(data) != "secret" {
 		t.Errorf("the file outside holds %q now", data)
 	}
-	if names, _ := os.ReadDir(outside); len(names) != 1 {
-		t.Errorf("files appeared outside: %v", names)
+	if names, _ := os.ReadDir(outside); len(names) != 2 {
+		t.Errorf("files appeared outside, or went: %v", names)
+	}
+}
+
+// searchSwapped looks below a folder that may lead outside at any moment.
+func searchSwapped(t *testing.T, s Subject, seen map[string]int) {
+	t.Helper()
+	if lines, err := s.ReadLines(t.Context(), "dir/f", tool.LineRange{}); err == nil && len(lines.Lines) > 0 {
+		seen["lines"]++
+		if lines.Lines[0].Text == "secret" {
+			t.Fatal("read lines outside the workspace")
+		}
+	}
+	for _, path := range []string{"", "dir"} {
+		if res, err := s.Grep(t.Context(), tool.GrepRequest{Pattern: "secret", Path: path}); err == nil {
+			seen["grep"]++
+			if res.Matches > 0 {
+				t.Fatalf("found outside the workspace: %+v", res.Files)
+			}
+		}
+		if res, err := s.Glob(t.Context(), tool.GlobRequest{Pattern: "only-*", Path: path}); err == nil {
+			seen["glob"]++
+			if strings.Contains(strings.Join(res.Paths, " "), "only-outside") {
+				t.Fatalf("listed outside the workspace: %v", res.Paths)
+			}
+		}
+	}
+	if err := s.Remove(t.Context(), "dir/only-outside"); err == nil {
+		t.Fatal("removed a file outside the workspace")
+	}
+	if info, err := s.Stat(t.Context(), "dir/only-outside"); err == nil {
+		t.Fatalf("saw a file outside the workspace: %+v", info)
 	}
 }
 

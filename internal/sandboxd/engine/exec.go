@@ -199,7 +199,7 @@ func (x *execution) run(ctx context.Context) (_ *tool.ExecResult, err error) {
 // cancelled says why a command was ended: our own reason where there is one.
 func cancelled(ctx context.Context) error {
 	cause := context.Cause(ctx)
-	if errors.Is(cause, tool.ErrExecutorGone) || errors.Is(cause, ErrKilled) {
+	if errors.Is(cause, tool.ErrExecutorGone) || errors.Is(cause, tool.ErrKilled) {
 		return cause
 	}
 	return ctx.Err()

@@ -78,14 +78,14 @@ func readSmall(name string, buf []byte) ([]byte, bool) {
 	return buf[:max(n, 0)], err == nil && n > 0
 }
 
-// markOf reads the mark that a process inherited in its environment, if it did
-// not throw it away.
-func markOf(pid int) string {
+// markOf reads a mark that a process inherited in its environment, if it did not
+// throw it away.
+func markOf(pid int, name string) string {
 	data, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/environ")
 	if err != nil {
 		return ""
 	}
-	mark := []byte(execIDEnv + "=")
+	mark := []byte(name + "=")
 	if !bytes.HasPrefix(data, mark) {
 		i := bytes.Index(data, append([]byte{0}, mark...))
 		if i < 0 {

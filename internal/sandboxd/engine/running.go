@@ -12,9 +12,6 @@ import (
 	"github.com/sampan-dev/sampan/internal/harness/tool"
 )
 
-// ErrKilled is how an Exec ends that Kill was called on.
-var ErrKilled = errors.New("the command was killed on request")
-
 // Running is a command that has not ended.
 type Running struct {
 	ID      string    `json:"id"`
@@ -83,7 +80,7 @@ func (e *Engine) Running() []Running {
 }
 
 // Kill ends a command and all it started, and returns when that is done or
-// ctx ends. Its Exec returns ErrKilled.
+// ctx ends. Its Exec returns tool.ErrKilled.
 func (e *Engine) Kill(ctx context.Context, id string) error {
 	e.running.mu.Lock()
 	r := e.running.byID[id]
@@ -91,11 +88,32 @@ func (e *Engine) Kill(ctx context.Context, id string) error {
 	if r == nil {
 		return fmt.Errorf("command %q: %w", id, tool.ErrNotFound)
 	}
-	r.cancel(ErrKilled)
+	r.cancel(tool.ErrKilled)
 	select {
 	case <-r.done:
 		return nil
 	case <-ctx.Done():
 		return ctx.Err()
+	}
+}
+
+// StopAll implements tool.Executor. What it ends may be starting something new
+// meanwhile, so it looks until there is nothing.
+func (e *Engine) StopAll(ctx context.Context) error {
+	for {
+		for _, r := range e.Running() {
+			if err := e.Kill(ctx, r.ID); err != nil && !errors.Is(err, tool.ErrNotFound) {
+				return err
+			}
+		}
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		if err := processes.sweepAll(); err != nil {
+			return err
+		}
+		if len(e.Running()) == 0 {
+			return nil
+		}
 	}
 }

@@ -154,8 +154,8 @@ func (t *tracker) sweep(c *command) (int, error) {
 			return len(killed), err
 		}
 		if !found {
-			// One look can miss a child born while it was taken.
-			if clean++; clean == 2 || len(killed) == 0 {
+			// One look can miss a child born while it was taken, also the only one.
+			if clean++; clean == 2 || childless() {
 				return len(killed), nil
 			}
 			continue
@@ -172,6 +172,23 @@ func (t *tracker) sweep(c *command) (int, error) {
 		}
 		pause = min(2*pause, sweepLastPause)
 	}
+}
+
+// sweepAll kills what ended commands have left. As PID 1, that is everything else
+// in the container, at one instant: also what forks faster than it is found, and
+// what was entered from outside.
+func (t *tracker) sweepAll() error {
+	if os.Getpid() == 1 {
+		t.spawn.Lock()
+		t.mu.Lock()
+		if len(t.leaders) == 0 {
+			_ = unix.Kill(-1, unix.SIGKILL)
+		}
+		t.mu.Unlock()
+		t.spawn.Unlock()
+	}
+	_, err := t.sweep(&command{})
+	return err
 }
 
 // sweepOnce takes one look, and says whether anything of c was alive.
@@ -285,7 +302,7 @@ func (v *view) owner(top process) *command {
 		c = v.leaders[top.session]
 	}
 	if c == nil {
-		c = v.byID[markOf(top.pid)]
+		c = v.byID[markOf(top.pid, execIDEnv)]
 	}
 	v.cache[top.pid] = c
 	return c

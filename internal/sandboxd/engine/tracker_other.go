@@ -28,6 +28,8 @@ func (tracker) start(cmd *exec.Cmd, _ string) (*command, error) {
 	return &command{pid: cmd.Process.Pid}, nil
 }
 
+func (tracker) sweepAll() error { return nil }
+
 func (tracker) sweep(c *command) (int, error) {
 	switch err := syscall.Kill(-c.pid, syscall.SIGKILL); {
 	case errors.Is(err, syscall.ESRCH):

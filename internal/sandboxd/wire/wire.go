@@ -64,7 +64,6 @@ type Error struct {
 const (
 	CodeInternal  = "internal"
 	CodeCancelled = "cancelled"
-	CodeKilled    = "killed"
 	CodeRoute     = "no_such_route"
 )
 
@@ -86,6 +85,7 @@ var codes = []struct {
 	{tool.ErrPermission, "permission_denied", http.StatusForbidden},
 	{tool.ErrNoSpace, "no_space", http.StatusInsufficientStorage},
 	{tool.ErrInvalid, "invalid", http.StatusBadRequest},
+	{tool.ErrKilled, "killed", http.StatusConflict},
 }
 
 // CodeOf gives an error's code and HTTP status.
