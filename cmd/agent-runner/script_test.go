@@ -2,6 +2,8 @@ package main
 
 import (
 	"errors"
+	"fmt"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -14,14 +16,33 @@ import (
 	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
+	"go.uber.org/goleak"
 )
 
 func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){"agent-runner": main})
+	testscript.Main(leakFree{m}, map[string]func(){"agent-runner": main})
+}
+
+// leakFree is the tests of this package, and a look for goroutines after them.
+type leakFree struct{ *testing.M }
+
+// Run implements testscript.TestingM.
+func (m leakFree) Run() int {
+	code := m.M.Run()
+	http.DefaultTransport.(*http.Transport).CloseIdleConnections()
+	if err := goleak.Find(); err != nil && code == 0 {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	return code
 }
 
 // patience is how long a test waits for what should take no time.
 const patience = 20 * time.Second
+
+// noSleep keeps the race detector from letting every process sleep for a second
+// at its end.
+const noSleep = "atexit_sleep_ms=0"
 
 // TestScripts runs the real binary as a user would. A script finds a registry
 // and a task in its folder; it brings the model's script.yaml itself, and
@@ -31,9 +52,10 @@ func TestScripts(t *testing.T) {
 		Dir:                 "testdata/script",
 		RequireExplicitExec: true,
 		RequireUniqueNames:  true,
-		Deadline:            time.Now().Add(3 * patience),
+		Deadline:            time.Now().Add(9 * patience), // they run beside all other tests
 		Setup: func(env *testscript.Env) error {
 			env.Setenv("TMPDIR", env.WorkDir)
+			env.Setenv("GORACE", noSleep)
 			for _, name := range []string{"registry.yaml", "task.yaml"} {
 				to := filepath.Join(env.WorkDir, name)
 				if _, err := os.Stat(to); err == nil {

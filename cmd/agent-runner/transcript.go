@@ -36,6 +36,9 @@ until it ends. --follow prints what is added to a file until the run has ended.`
   kubectl logs -f mend-1 -c runner | agent-runner transcript show -`,
 		Args: oneArg,
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if show.Turn < 0 {
+				return usageError{fmt.Errorf("--turn is %d; turns count from 1", show.Turn)}
+			}
 			show.W = cmd.OutOrStdout()
 			ctx, stop := stopOnSignal(cmd.Context())
 			defer stop()
@@ -139,8 +142,12 @@ func printStats(w io.Writer, s transcript.Stats) error {
 	}
 	fmt.Fprintf(tw, "Task\t%s\nReason\t%s\nModels\t%s\nTurns\t%d\n", s.Task, reason, strings.Join(s.Models, ", "), s.Turns)
 	fmt.Fprintf(tw, "Wall time\t%s\n", elapsed(time.Duration(s.WallSeconds*float64(time.Second))))
-	fmt.Fprintf(tw, "Tokens\t%d in (%d cached), %d out (%d reasoning)\n", s.Usage.InputTokens, s.Usage.CachedInputTokens,
-		s.Usage.OutputTokens, s.Usage.ReasoningTokens)
+	estimated := ""
+	if s.Usage.Estimated {
+		estimated = ", in part estimated"
+	}
+	fmt.Fprintf(tw, "Tokens\t%d in (%d cached), %d out (%d reasoning)%s\n", s.Usage.InputTokens, s.Usage.CachedInputTokens,
+		s.Usage.OutputTokens, s.Usage.ReasoningTokens, estimated)
 	if u := s.Wasted; u.InputTokens+u.OutputTokens > 0 {
 		fmt.Fprintf(tw, "  of these wasted\t%d in, %d out by failed calls\n", u.InputTokens, u.OutputTokens)
 	}
@@ -157,7 +164,11 @@ func printStats(w io.Writer, s transcript.Stats) error {
 	if s.Compactions+s.Fallbacks > 0 {
 		fmt.Fprintf(tw, "Compactions\t%d\nFallbacks\t%d\n", s.Compactions, s.Fallbacks)
 	}
-	fmt.Fprintf(tw, "Transcript\t%d events, %d bytes\n", s.Events, s.Bytes)
+	cut := ""
+	if s.Cut {
+		cut = "; the last line is cut"
+	}
+	fmt.Fprintf(tw, "Transcript\t%d events, %d bytes%s\n", s.Events, s.Bytes, cut)
 	if err := tw.Flush(); err != nil {
 		return err
 	}

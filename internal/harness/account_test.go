@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/shopspring/decimal"
@@ -72,6 +73,64 @@ func TestFailedCallsAreCharged(t *testing.T) {
 			t.Errorf("retries = %+v", retries)
 		}
 	})
+}
+
+// TestCutCallsAreCharged: a call that is cut off costs what its provider says, and
+// at least its input where that says nothing; never silently nothing.
+func TestCutCallsAreCharged(t *testing.T) {
+	cut := func(u llm.Usage) reply {
+		return func(ctx context.Context, _ llm.Request) (*llm.Response, error) {
+			<-ctx.Done()
+			return nil, &llm.Error{Category: llm.Timeout, Message: "stopped", Usage: u, Err: ctx.Err()}
+		}
+	}
+	estimate := llm.Usage{InputTokens: 7, OutputTokens: 5000, Estimated: true}
+	for name, tc := range map[string]struct {
+		reply reply
+		// timeout ends the call and not the run.
+		timeout  time.Duration
+		want     llm.Category
+		usage    llm.Usage
+		ofOurs   bool
+		attempts int
+	}{
+		"the server said it":           {reply: cut(llm.Usage{InputTokens: 1000, OutputTokens: 500}), want: llm.Stopped, usage: llm.Usage{InputTokens: 1000, OutputTokens: 500}, attempts: 1},
+		"the provider estimates":       {reply: cut(estimate), want: llm.Stopped, usage: llm.Usage{OutputTokens: 200, Estimated: true}, ofOurs: true, attempts: 1},
+		"it was never sent":            {reply: cut(llm.Usage{}), want: llm.Stopped, attempts: 1},
+		"the provider does not return": {reply: func(context.Context, llm.Request) (*llm.Response, error) { pass(time.Hour); return nil, nil }, want: llm.Stopped, usage: llm.Usage{Estimated: true}, ofOurs: true, attempts: 1},
+		"the call took too long":       {reply: cut(estimate), timeout: 2 * time.Second, want: llm.Timeout, usage: llm.Usage{OutputTokens: 200, Estimated: true}, ofOurs: true, attempts: 4},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				f := newFixture(script(tc.reply))
+				m := model("m", f.provider)
+				m.Pricing, m.MaxOutputTokens = oneDollarEach(), 200
+				f.Models, f.CallTimeout = FixedRouter{m}, tc.timeout
+				ctx, cancel := context.WithCancelCause(t.Context())
+				time.AfterFunc(10*time.Second, func() { cancel(ErrCancelled) })
+				res := f.run(t, ctx)
+				retries := find[transcript.Retry](t, f)
+				if res.Reason != Cancelled || len(retries) < tc.attempts || retries[0].Category != tc.want {
+					t.Fatalf("ended %s, retries %+v", res.Reason, retries)
+				}
+				want := tc.usage
+				if tc.ofOurs {
+					want.InputTokens = find[transcript.Request](t, f)[0].EstimatedInputTokens
+				}
+				switch got := retries[0].Usage; {
+				case want == llm.Usage{} && got != nil:
+					t.Errorf("charged %+v for nothing", got)
+				case want != llm.Usage{} && (got == nil || *got != want):
+					t.Errorf("charged %+v, want %+v", got, want)
+				}
+				u, cost := sums(t, f)
+				if u != res.Progress.Usage || !cost.Equal(res.Progress.CostUSD) || cost.IsZero() != (want == llm.Usage{}) {
+					t.Errorf("the events add up to %+v and %s, the result says %+v", u, cost, res.Progress)
+				}
+				pass(2 * time.Hour)
+			})
+		})
+	}
 }
 
 // TestFailedCallsKeepToTheBudget: what failed calls cost counts against the

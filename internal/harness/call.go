@@ -131,6 +131,11 @@ func (r *run) attempts(ctx context.Context, m Model) (*llm.Response, error) {
 		if err != nil {
 			return nil, err
 		}
+		// Handed over now: of a process that is killed during the call, the next
+		// one knows that there was a call.
+		if err := r.cfg.Transcript.Flush(); err != nil {
+			return nil, unwritten(err)
+		}
 		began := r.clock.Now()
 		resp, err := r.complete(ctx, m, req)
 		took := r.clock.Now().Sub(began)
@@ -142,13 +147,21 @@ func (r *run) attempts(ctx context.Context, m Model) (*llm.Response, error) {
 			return nil, err
 		}
 		wait, again := r.backoff(attempt, le)
-		if err := r.bookFailure(m, le, attempt, wait, again, took); err != nil {
+		err = r.bookFailure(m, r.charged(le.Usage, req.MaxOutputTokens), transcript.Retry{
+			Model: m.ID, Attempt: attempt, Category: le.Category, Message: le.Message,
+			WaitMillis: wait.Milliseconds(), GaveUp: !again, LatencyMillis: took.Milliseconds(),
+		})
+		if err != nil {
 			return nil, err
+		}
+		if le.Category == llm.Stopped {
+			return nil, stopFromContext(ctx)
 		}
 		if !again {
 			return nil, le
 		}
-		if err := r.sync(fmt.Sprintf("waiting for %s (%s)", m.ID, le.Category)); err != nil {
+		what := fmt.Sprintf("waiting %.1fs for %s (%s), attempt %d of %d failed", wait.Seconds(), m.ID, le.Category, attempt, r.cfg.Retry.Attempts)
+		if err := r.sync(what); err != nil {
 			return nil, err
 		}
 		if err := sleep(ctx, r.clock, wait); err != nil {
@@ -158,16 +171,26 @@ func (r *run) attempts(ctx context.Context, m Model) (*llm.Response, error) {
 }
 
 // bookFailure records a failed call with what it cost all the same.
-func (r *run) bookFailure(m Model, le *llm.Error, attempt int, wait time.Duration, again bool, took time.Duration) error {
-	e := transcript.Retry{
-		Model: m.ID, Attempt: attempt, Category: le.Category, Message: le.Message,
-		WaitMillis: wait.Milliseconds(), GaveUp: !again, LatencyMillis: took.Milliseconds(),
-	}
-	if u := le.Usage; u.InputTokens > 0 || u.OutputTokens > 0 {
+func (r *run) bookFailure(m Model, u llm.Usage, e transcript.Retry) error {
+	if u.InputTokens > 0 || u.OutputTokens > 0 {
 		cost := r.settle(m, u)
 		e.Usage, e.CostUSD = &u, &cost
 	}
 	return r.append(e)
+}
+
+// charged is what a failed call is taken to have cost. Where its provider had to
+// estimate, we know better: our estimate of the input has learned from what was
+// counted before, and the output was bounded.
+func (r *run) charged(u llm.Usage, maxOutput int) llm.Usage {
+	if !u.Estimated {
+		return u
+	}
+	u.InputTokens = r.conv.tokens()
+	if maxOutput > 0 {
+		u.OutputTokens = min(u.OutputTokens, int64(maxOutput))
+	}
+	return u
 }
 
 // maxTextCalls attempts are made where the model writes its calls as text: each
@@ -214,7 +237,9 @@ func (r *run) complete(ctx context.Context, m Model, req llm.Request) (*llm.Resp
 	}()
 	o, returned := awaitFor(callCtx, r.clock, done)
 	if !returned {
-		o.err = &llm.Error{Category: llm.Timeout, Message: "the call did not return after it was told to stop"}
+		o.err = &llm.Error{
+			Category: llm.Timeout, Message: "the call did not return after it was told to stop", Usage: r.guess(),
+		}
 	}
 	switch {
 	case o.err == nil && o.resp == nil:
@@ -222,13 +247,30 @@ func (r *run) complete(ctx context.Context, m Model, req llm.Request) (*llm.Resp
 	case o.err == nil:
 		return o.resp, nil
 	case ctx.Err() != nil:
-		return nil, stopFromContext(ctx)
+		return nil, &llm.Error{
+			Category: llm.Stopped, Message: "the run was stopped in the middle of the call to " + m.ID, Usage: r.costOf(o.err), Err: o.err,
+		}
 	case errors.Is(context.Cause(callCtx), errCallTimeout):
 		return nil, &llm.Error{
-			Category: llm.Timeout, Message: fmt.Sprintf("no reply within %s", r.cfg.CallTimeout), Retryable: true, Err: o.err,
+			Category: llm.Timeout, Message: fmt.Sprintf("no reply within %s", r.cfg.CallTimeout), Retryable: true,
+			Usage: r.costOf(o.err), Err: o.err,
 		}
 	}
 	return nil, o.err
+}
+
+// costOf is what a call cost that was cut off: as its provider says, or a guess.
+func (r *run) costOf(err error) llm.Usage {
+	var le *llm.Error
+	if errors.As(err, &le) {
+		return le.Usage
+	}
+	return r.guess()
+}
+
+// guess is the least that a call costs of which nothing is known: its input.
+func (r *run) guess() llm.Usage {
+	return llm.Usage{InputTokens: r.conv.tokens(), Estimated: true}
 }
 
 // accept books and records a reply.

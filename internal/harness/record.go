@@ -17,13 +17,17 @@ func (r *run) append(data transcript.Data) error {
 // sync puts on disk what was appended and then, not before, reports it.
 func (r *run) sync(activity string) error {
 	if err := r.cfg.Transcript.Sync(); err != nil {
-		return stopf(Internal, "The transcript could not be written: %v", err)
+		return unwritten(err)
 	}
 	r.progress.Activity = r.cfg.Transcript.Redact(activity)
 	r.progress.Time = r.clock.Now()
 	r.progress.Transcript = r.summary()
 	r.report.tell(r.progress)
 	return nil
+}
+
+func unwritten(err error) *stop {
+	return stopf(Internal, "The transcript could not be written: %v", err)
 }
 
 func (r *run) summary() TranscriptSummary {

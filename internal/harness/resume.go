@@ -38,6 +38,9 @@ func (r *run) resume(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if err := re.bookLostCall(ctx); err != nil {
+		return err
+	}
 	if err := re.answerOpenCalls(); err != nil {
 		return err
 	}
@@ -64,7 +67,9 @@ type replay struct {
 	calls    map[string]llm.ToolCall
 	recorded map[string]bool
 	answered map[string]bool
-	print    fingerprint
+	// asked is the last request, until something came back.
+	asked *transcript.Request
+	print fingerprint
 	// active is the time that earlier processes spent.
 	active time.Duration
 	last   time.Time
@@ -88,9 +93,13 @@ func (re *replay) event(e transcript.Event) error {
 	case *transcript.RunStarted:
 		re.conv = newConversation(re.specs)
 		re.conv.add(llm.Message{Role: llm.RoleSystem, Content: d.SystemPrompt}, llm.Message{Role: llm.RoleUser, Content: d.Prompt})
+	case *transcript.Request:
+		re.asked = d
 	case *transcript.Response:
+		re.asked = nil
 		re.response(e.Turn, d)
 	case *transcript.Retry:
+		re.asked = nil
 		if d.Usage != nil {
 			addUsage(&re.progress.Usage, *d.Usage)
 		}
@@ -175,6 +184,26 @@ func (re *replay) verification(d *transcript.Verification) {
 		return
 	}
 	re.verifications[i] = v
+}
+
+// bookLostCall charges the model call that the earlier process died in: the
+// server did not know that nobody listens any more.
+func (re *replay) bookLostCall(ctx context.Context) error {
+	if re.asked == nil {
+		return nil
+	}
+	m := Model{ID: re.asked.Model}
+	candidates, err := re.pool.candidates(ctx, re.conv.tokens())
+	if err == nil {
+		if i := slices.IndexFunc(candidates, func(c Model) bool { return c.ID == m.ID }); i >= 0 {
+			m = candidates[i]
+		}
+	} // else the next turn says what is wrong with them
+	re.current = re.progress.Turns + 1
+	return re.bookFailure(m, re.guess(), transcript.Retry{
+		Model: m.ID, Attempt: 1, Category: llm.Stopped, GaveUp: true,
+		Message: "the program died in the middle of the call to " + m.ID,
+	})
 }
 
 // answerOpenCalls gives every call that the earlier process left open a

@@ -83,8 +83,13 @@ func TestResume(t *testing.T) {
 					f.tools.ran = ranBefore(events)
 				}
 				got := f.run(t, t.Context())
+				usage := want.Progress.Usage
+				addUsage(&usage, costOfLostCall(events))
+				if sum, _ := sums(t, f); sum != got.Progress.Usage {
+					t.Errorf("the events add up to %+v, the result says %+v", sum, got.Progress.Usage)
+				}
 				if got.Reason != Completed || got.Message != "done" || got.Progress.Turns != want.Progress.Turns ||
-					got.Progress.ToolCalls != want.Progress.ToolCalls || got.Progress.Usage != want.Progress.Usage {
+					got.Progress.ToolCalls != want.Progress.ToolCalls || got.Progress.Usage != usage {
 					t.Errorf("got %+v\nwant %+v", got, want)
 				}
 				if diff := cmp.Diff(want.Verifications, got.Verifications); diff != "" {
@@ -97,6 +102,16 @@ func TestResume(t *testing.T) {
 			})
 		}
 	}
+}
+
+// costOfLostCall is what the call is taken to have cost in which a process died.
+func costOfLostCall(events []transcript.Event) llm.Usage {
+	if last, err := events[len(events)-1].Decode(); err == nil {
+		if r, ok := last.(*transcript.Request); ok {
+			return llm.Usage{InputTokens: r.EstimatedInputTokens, Estimated: true}
+		}
+	}
+	return llm.Usage{}
 }
 
 // ranBefore are the calls that took effect in the earlier process.

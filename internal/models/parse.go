@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"reflect"
+	"regexp"
 	"strings"
 
 	"github.com/goccy/go-yaml"
@@ -146,6 +148,28 @@ type visitor func(ast.Node)
 // Visit implements ast.Visitor.
 func (v visitor) Visit(n ast.Node) ast.Visitor { v(n); return v }
 
+var unknownField = regexp.MustCompile(`^unknown field "([^"]+)"$`)
+
+// fieldNames are those of a document, at any level.
+func fieldNames(t reflect.Type) []string {
+	switch t.Kind() {
+	case reflect.Pointer, reflect.Slice, reflect.Map:
+		return fieldNames(t.Elem())
+	case reflect.Struct:
+	default:
+		return nil
+	}
+	var names []string
+	for f := range t.Fields() {
+		name, _, _ := strings.Cut(f.Tag.Get("yaml"), ",")
+		if name != "" && name != "-" {
+			names = append(names, name)
+			names = append(names, fieldNames(f.Type)...)
+		}
+	}
+	return names
+}
+
 // yamlProblem turns an error of the library into one with a position.
 func yamlProblem(err error) error {
 	var ye yaml.Error
@@ -153,6 +177,9 @@ func yamlProblem(err error) error {
 		return invalid(Problem{Message: err.Error()})
 	}
 	p := Problem{Message: ye.GetMessage()}
+	if m := unknownField.FindStringSubmatch(p.Message); m != nil {
+		p.Message += DidYouMean(m[1], fieldNames(reflect.TypeFor[document]()))
+	}
 	if tok := ye.GetToken(); tok != nil && tok.Position != nil {
 		p.Line, p.Column = tok.Position.Line, tok.Position.Column
 	}

@@ -75,7 +75,7 @@ func TestParse(t *testing.T) {
 // TestParseProblems breaks the example in one place at a time.
 func TestParseProblems(t *testing.T) {
 	tests := map[string]struct{ old, new, want string }{
-		"unknown field":           {"  priority: 10", "  prioritty: 10", `line 17:3: unknown field "prioritty"`},
+		"unknown field":           {"  priority: 10", "  prioritty: 10", `line 17:3: unknown field "prioritty"; did you mean priority?`},
 		"unknown provider field":  {"type: openai, baseURL: http://localhost", "type: openai, url: x, baseURL: http://localhost", `line 5:27: unknown field "url"`},
 		"wrong type":              {"contextWindow: 32768", "contextWindow: big", "line 11:18: "},
 		"bad YAML":                {"models:", "models: [", "line "},

@@ -122,6 +122,9 @@ const (
 	EmptyResponse         Category = "EmptyResponse"
 	TruncatedStream       Category = "TruncatedStream"
 	TextToolCall          Category = "TextToolCall"
+	// Stopped: the run ended in the middle of the call. It says what a call cost,
+	// and never why a run ended.
+	Stopped Category = "Stopped"
 )
 
 // Error is a failed model call.
@@ -135,7 +138,9 @@ type Error struct {
 	RetryAfter time.Duration
 	// Status is the HTTP status, 0 when there was none.
 	Status int
-	// Usage is what the call cost all the same; zero when that is not known.
+	// Usage is what the call cost all the same: as the server said, or estimated
+	// where it had the request and could not say any more. Zero where it never
+	// had it, or refused it.
 	Usage Usage
 	// Err is the cause, if any.
 	Err error

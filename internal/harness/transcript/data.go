@@ -114,8 +114,8 @@ type Retry struct {
 	// GaveUp is true where no attempt with this model follows: another model
 	// takes over, the conversation is cut down, or the run ends.
 	GaveUp bool `json:"gaveUp,omitempty"`
-	// Usage and CostUSD are what the failed call cost all the same; absent
-	// where nothing is known of it.
+	// Usage and CostUSD are what the failed call cost all the same, estimated
+	// where the server could not say it any more; absent where it cost nothing.
 	Usage         *llm.Usage       `json:"usage,omitempty"`
 	CostUSD       *decimal.Decimal `json:"costUSD,omitempty"`
 	LatencyMillis int64            `json:"latencyMillis,omitempty"`

@@ -57,9 +57,9 @@ func (r *Reader) Next() (Event, error) {
 	}
 	switch {
 	case e.Seq != r.seq+1:
-		return Event{}, r.broken(fmt.Sprintf("seq is %d, want %d", e.Seq, r.seq+1))
+		return Event{}, r.broken(fmt.Sprintf("seq is %d, want %d: lines are missing, doubled or out of order", e.Seq, r.seq+1))
 	case e.Prev != r.prev:
-		return Event{}, r.broken("prev is not the hash of the line before")
+		return Event{}, r.broken("prev is not the hash of the line before: one of the two was changed")
 	case r.seq == 0 && (e.V < 1 || e.V > SchemaVersion):
 		return Event{}, r.broken(fmt.Sprintf("version %d is not one this program reads (1 to %d)", e.V, SchemaVersion))
 	case e.Type == "":

@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/sampan-dev/sampan/internal/harness/llm"
 )
 
 // Show prints a transcript as a conversation for people.
@@ -21,6 +23,9 @@ type Show struct {
 	Follow bool
 
 	turn int
+	// last is the highest turn that was seen, any is set with the first event.
+	last int
+	any  bool
 }
 
 // foldLines is how many lines of a long text are shown.
@@ -36,9 +41,9 @@ func (s *Show) Copy(r io.Reader) error {
 		e, err := reader.Next()
 		switch {
 		case errors.Is(err, io.EOF):
-			return nil
+			return s.missing()
 		case errors.Is(err, ErrCut):
-			return s.printf("\n(the last line is cut)\n")
+			return errors.Join(s.printf("\n(the last line is cut)\n"), s.missing())
 		case err != nil:
 			return err
 		}
@@ -51,8 +56,20 @@ func (s *Show) Copy(r io.Reader) error {
 	}
 }
 
+// missing says that nothing was there to be shown.
+func (s *Show) missing() error {
+	switch {
+	case s.Turn != 0 && s.last < s.Turn:
+		return fmt.Errorf("there is no turn %d; the last is %d", s.Turn, s.last)
+	case !s.any:
+		return s.printf("(no events)\n")
+	}
+	return nil
+}
+
 // Event prints one event.
 func (s *Show) Event(e Event) error {
+	s.any, s.last = true, max(s.last, e.Turn)
 	if s.Turn != 0 && e.Turn != s.Turn {
 		return nil
 	}
@@ -131,15 +148,26 @@ func (s *Show) response(d *Response) error {
 }
 
 func (s *Show) retry(d *Retry) error {
+	if d.Category == llm.Stopped {
+		return s.printf("… %s%s\n", s.line(d.Message), s.cost(d))
+	}
 	what := "trying again in " + millis(d.WaitMillis)
 	if d.GaveUp {
 		what = "giving up on it"
 	}
-	cost := ""
-	if d.Usage != nil && d.CostUSD != nil {
-		cost = fmt.Sprintf(" [%d tokens in, %d out, $%s]", d.Usage.InputTokens, d.Usage.OutputTokens, d.CostUSD)
+	return s.printf("… %s failed (%s: %s); %s%s\n", d.Model, d.Category, s.line(d.Message), what, s.cost(d))
+}
+
+// cost of a failed call, empty where it cost nothing.
+func (s *Show) cost(d *Retry) string {
+	if d.Usage == nil || d.CostUSD == nil {
+		return ""
 	}
-	return s.printf("… %s failed (%s: %s); %s%s\n", d.Model, d.Category, s.line(d.Message), what, cost)
+	about := ""
+	if d.Usage.Estimated {
+		about = "about "
+	}
+	return fmt.Sprintf(" [%s%d tokens in, %d out, $%s]", about, d.Usage.InputTokens, d.Usage.OutputTokens, d.CostUSD)
 }
 
 func inParens(text string) string {
@@ -164,8 +192,13 @@ func (s *Show) verification(d *Verification) error {
 }
 
 func (s *Show) ended(d *RunEnded) error {
-	return s.printf("\n■ %s after %d turns, %d tool calls (%d failed), %d tokens in, %d out, $%s\n%s\n",
-		d.Reason, d.Turns, d.ToolCalls, d.Failed, d.Usage.InputTokens, d.Usage.OutputTokens, d.CostUSD, s.text(d.Message))
+	about := ""
+	if d.Usage.Estimated {
+		about = "about "
+	}
+	return s.printf("\n■ %s after %s, %s (%d failed), %s%d tokens in, %d out, $%s\n%s\n",
+		d.Reason, plural(d.Turns, "turn"), plural(d.ToolCalls, "tool call"), d.Failed,
+		about, d.Usage.InputTokens, d.Usage.OutputTokens, d.CostUSD, s.text(d.Message))
 }
 
 // arguments prints a call's arguments: the one string where there is just one.
@@ -216,6 +249,13 @@ func (s *Show) line(l string) string {
 func (s *Show) printf(format string, args ...any) error {
 	_, err := fmt.Fprintf(s.W, format, args...)
 	return err
+}
+
+func plural(n int, what string) string {
+	if n == 1 {
+		return "1 " + what
+	}
+	return fmt.Sprintf("%d %ss", n, what)
 }
 
 func millis(n int64) string { return (time.Duration(n) * time.Millisecond).String() }

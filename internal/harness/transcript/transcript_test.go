@@ -126,7 +126,7 @@ func TestVerify(t *testing.T) {
 		cut  bool
 	}{
 		"as it is":              {data: string(good)},
-		"empty":                 {},
+		"empty":                 {line: 1},
 		"cut at the end":        {data: string(good[:len(good)-1]), cut: true},
 		"cut in the first line": {data: string(good[:10]), cut: true},
 		"a letter changed":      {data: strings.Replace(string(good), `"bash"`, `"sh  "`, 1), line: 3},

@@ -27,6 +27,8 @@ func Verify(r io.Reader) (Report, error) {
 		e, err := reader.Next()
 		rep.Summary = reader.Summary()
 		switch {
+		case errors.Is(err, io.EOF) && rep.Events == 0:
+			return rep, &Error{Line: 1, Reason: "is missing: a transcript that was begun has an event"}
 		case errors.Is(err, io.EOF):
 			return rep, nil
 		case errors.Is(err, ErrCut):

@@ -52,6 +52,7 @@ type Writer struct {
 	redact *Redactor
 
 	buf    bytes.Buffer // whole lines that are not written yet
+	dirty  bool         // something was written that may not be on disk
 	line   bytes.Buffer // the line being made, kept to reuse its memory
 	seq    int64
 	size   int64
@@ -112,6 +113,17 @@ func (w *Writer) Append(turn int, data Data) error {
 	return nil
 }
 
+// Flush hands what was appended to the system, without waiting for the disk: it
+// outlives this process, though not the machine.
+func (w *Writer) Flush() error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if err := w.usable(); err != nil {
+		return err
+	}
+	return w.flush()
+}
+
 // Sync writes what was appended and waits until it is on disk.
 func (w *Writer) Sync() error {
 	w.mu.Lock()
@@ -119,18 +131,16 @@ func (w *Writer) Sync() error {
 	if err := w.usable(); err != nil {
 		return err
 	}
-	if w.buf.Len() == 0 {
-		return nil
-	}
 	if err := w.flush(); err != nil {
 		return err
 	}
-	if w.file == nil {
+	if w.file == nil || !w.dirty {
 		return nil
 	}
 	if err := datasync(w.file); err != nil {
 		w.err = fmt.Errorf("syncing transcript: %w", err)
 	}
+	w.dirty = false
 	return w.err
 }
 
@@ -228,6 +238,10 @@ func version(seq int64) int {
 // flush hands the buffer to the file and the tee.
 func (w *Writer) flush() error {
 	data := w.buf.Bytes()
+	if len(data) == 0 {
+		return nil
+	}
+	w.dirty = true
 	if w.file != nil {
 		if _, err := w.file.Write(data); err != nil {
 			w.err = fmt.Errorf("writing transcript: %w", err)

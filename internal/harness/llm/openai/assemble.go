@@ -26,6 +26,15 @@ type assembly struct {
 	event int
 }
 
+// size is how many bytes the model has written so far.
+func (a *assembly) size() int {
+	n := a.content.Len() + a.reasoning.Len() + a.refusal.Len()
+	for _, c := range a.calls {
+		n += len(c.name) + c.arguments.Len()
+	}
+	return n
+}
+
 // callInProgress is a tool call whose parts are still coming.
 type callInProgress struct {
 	index     flexInt

@@ -9,8 +9,9 @@ import (
 const redacted = "[redacted]"
 
 // tokenLike finds what looks like a credential whoever it belongs to: servers
-// echo keys back partly masked, and proxies add their own.
-var tokenLike = regexp.MustCompile(`(?i)\bbearer\s+[^\s"',;]+|\bsk-[A-Za-z0-9_*.\-]{4,}`)
+// echo keys back partly masked, and proxies add their own. Words of letters alone
+// are left: "the bearer token is missing".
+var tokenLike = regexp.MustCompile(`(?i)\bbearer\s+[^\s"',;]*[0-9_*.\-][^\s"',;]*|\bsk-[A-Za-z0-9_*.\-]{4,}`)
 
 // redactor takes secrets out of texts for people. The zero value knows none, and
 // still takes out what looks like one.

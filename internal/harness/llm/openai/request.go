@@ -7,6 +7,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"sync/atomic"
 
 	"github.com/sampan-dev/sampan/internal/harness/llm"
 )
@@ -81,11 +82,17 @@ func (b requestBody) size() int {
 	return n
 }
 
-// reader reads the parts one after the other, each time from the start. (The
-// io.MultiReader that does the same makes a buffer of 32 KiB for every request.)
-func (b requestBody) reader() io.ReadCloser { return &bodyReader{rest: slices.Clone(b)} }
+// reader reads the parts one after the other, each time from the start, and
+// notes when all was read. (The io.MultiReader that does the same makes a buffer
+// of 32 KiB for every request.)
+func (b requestBody) reader(sent *atomic.Bool) io.ReadCloser {
+	return &bodyReader{rest: slices.Clone(b), sent: sent}
+}
 
-type bodyReader struct{ rest requestBody }
+type bodyReader struct {
+	rest requestBody
+	sent *atomic.Bool
+}
 
 // Read implements io.Reader.
 func (r *bodyReader) Read(p []byte) (int, error) {
@@ -93,6 +100,7 @@ func (r *bodyReader) Read(p []byte) (int, error) {
 		r.rest = r.rest[1:]
 	}
 	if len(r.rest) == 0 {
+		r.sent.Store(true)
 		return 0, io.EOF
 	}
 	n := copy(p, r.rest[0])
@@ -112,6 +120,7 @@ func (r *bodyReader) WriteTo(w io.Writer) (int64, error) {
 		}
 		r.rest = r.rest[1:]
 	}
+	r.sent.Store(true)
 	return total, nil
 }
 

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync/atomic"
 
 	"github.com/sashabaranov/go-openai"
 
@@ -27,6 +28,8 @@ type exchange struct {
 	req    llm.Request
 	body   requestBody
 	quirks Quirks
+	// sent is set once the server was given all of the request.
+	sent atomic.Bool
 	// result is set by the transport when all went well.
 	result *result
 }
@@ -187,7 +190,7 @@ func (ids *callIDs) count() int {
 	return n
 }
 
-// countUsage takes the server's numbers, or estimates them at four bytes a token.
+// countUsage takes the server's numbers, or estimates them.
 func (x *exchange) countUsage(r *result, a *assembly) {
 	if a.usage != nil {
 		r.usage = *a.usage
@@ -197,7 +200,27 @@ func (x *exchange) countUsage(r *result, a *assembly) {
 	for _, c := range r.calls {
 		size += len(c.Name) + len(c.Arguments)
 	}
-	r.usage = llm.Usage{InputTokens: int64(x.body.size()/4) + 1, OutputTokens: int64(size/4) + 1, Estimated: true}
+	r.usage = x.estimate(size)
+	r.usage.OutputTokens++
+}
+
+// estimate is a usage at four bytes a token.
+func (x *exchange) estimate(outputBytes int) llm.Usage {
+	return llm.Usage{InputTokens: int64(x.body.size()/4) + 1, OutputTokens: int64(outputBytes / 4), Estimated: true}
+}
+
+// charge adds to a failure what the call cost: a server that has a request works
+// on it, and bills that, also when nobody hears the end. a is what came of the
+// reply, if anything.
+func (x *exchange) charge(e *llm.Error, a *assembly) {
+	switch {
+	case a != nil && a.usage != nil:
+		e.Usage = *a.usage
+	case a != nil:
+		e.Usage = x.estimate(a.size())
+	case x.sent.Load():
+		e.Usage = x.estimate(0)
+	}
 }
 
 // finishReason maps the words of many servers to ours.

@@ -62,7 +62,9 @@ func (t *transport) RoundTrip(r *http.Request) (*http.Response, error) {
 	defer w.stop()
 	resp, err := t.base.RoundTrip(t.outgoing(w.ctx, r, x))
 	if err != nil {
-		return nil, t.broken(r.Context(), w, err, false)
+		e := t.broken(r.Context(), w, err, false)
+		x.charge(e, nil)
+		return nil, e
 	}
 	defer resp.Body.Close() //nolint:errcheck // read to its end or given up
 	w.alive()
@@ -99,8 +101,8 @@ func (t *transport) outgoing(ctx context.Context, r *http.Request, x *exchange) 
 	if !x.quirks.NoStream {
 		out.Header.Set("Accept", "text/event-stream")
 	}
-	out.GetBody = func() (io.ReadCloser, error) { return x.body.reader(), nil }
-	out.Body = x.body.reader()
+	out.GetBody = func() (io.ReadCloser, error) { return x.body.reader(&x.sent), nil }
+	out.Body = x.body.reader(&x.sent)
 	out.ContentLength = int64(x.body.size())
 	return out
 }
@@ -133,7 +135,11 @@ func (t *transport) read(ctx context.Context, x *exchange, w *watch, resp *http.
 		err = readStream(buffered, a, func() { w.atMost(tailIdle) })
 	}
 	if err != nil {
-		return nil, t.unreadable(ctx, w, resp, err)
+		e := t.unreadable(ctx, w, resp, err)
+		if a.choices || !errors.As(err, new(*saidError)) {
+			x.charge(e, a) // an error that came first is a refusal
+		}
+		return nil, e
 	}
 	drain(w, buffered)
 	r, failed := x.judge(a)
@@ -225,6 +231,9 @@ func (t *transport) broken(ctx context.Context, w *watch, err error, during bool
 	case during:
 		return &llm.Error{Category: llm.TruncatedStream, Retryable: true, Err: t.hide.err(err),
 			Message: "the connection broke during the reply: " + t.hide.words(err.Error())}
+	}
+	if e := proxyFailure(err); e != nil {
+		return e
 	}
 	e := &llm.Error{Category: llm.Network, Retryable: true, Err: t.hide.err(err),
 		Message: "the server could not be reached: " + t.hide.words(err.Error())}

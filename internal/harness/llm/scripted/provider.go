@@ -30,17 +30,20 @@ func NewProvider(script *Script, task string) *Provider {
 // Complete implements llm.Provider.
 func (p *Provider) Complete(ctx context.Context, req llm.Request) (*llm.Response, error) {
 	if err := ctx.Err(); err != nil {
-		return nil, stopped(err)
+		return nil, stopped(err, llm.Usage{})
 	}
-	rep, refused := p.player.next(converse(req, p.task))
+	c := converse(req, p.task)
+	rep, refused := p.player.next(c)
 	if refused != nil {
 		return nil, openai.ErrorFromStatus(refused.status, nil, errorBody("script_error", refused.message), p.now())
 	}
+	// What a call costs that is cut off: its input, as far as anybody knows.
+	asked := llm.Usage{InputTokens: int64(c.bytes/4) + 1, Estimated: true}
 	if err := sleep(ctx, rep.delay); err != nil {
-		return nil, stopped(err)
+		return nil, stopped(err, asked)
 	}
 	if rep.fault != nil {
-		return nil, p.fail(ctx, rep)
+		return nil, p.fail(ctx, rep, asked)
 	}
 	return &llm.Response{
 		Message: llm.Message{
@@ -53,19 +56,24 @@ func (p *Provider) Complete(ctx context.Context, req llm.Request) (*llm.Response
 }
 
 // fail gives the error of a fault.
-func (p *Provider) fail(ctx context.Context, rep *reply) *llm.Error {
+func (p *Provider) fail(ctx context.Context, rep *reply, asked llm.Usage) *llm.Error {
+	half := asked
+	half.OutputTokens = rep.usage.OutputTokens / 2
 	switch f := rep.fault; f.Kind {
 	case FaultReset:
-		return &llm.Error{Category: llm.Network, Retryable: true, Message: "the script resets the connection"}
+		return &llm.Error{Category: llm.Network, Retryable: true, Message: "the script resets the connection", Usage: asked}
 	case FaultTruncate:
 		return &llm.Error{Category: llm.TruncatedStream, Retryable: true, Status: http.StatusOK,
-			Message: "the script cuts the reply short"}
+			Message: "the script cuts the reply short", Usage: half}
 	case FaultEmptyChoices:
 		return &llm.Error{Category: llm.EmptyResponse, Retryable: true, Status: http.StatusOK, Usage: rep.usage,
 			Message: "the script answers without choices"}
-	case FaultHang, FaultStall:
+	case FaultHang:
 		<-ctx.Done()
-		return stopped(ctx.Err())
+		return stopped(ctx.Err(), asked)
+	case FaultStall:
+		<-ctx.Done()
+		return stopped(ctx.Err(), half)
 	case FaultRaw:
 		return &llm.Error{Category: llm.ProviderUnsupported, Status: f.Status,
 			Message: "a fault of kind raw can be played only over HTTP"}
@@ -75,8 +83,8 @@ func (p *Provider) fail(ctx context.Context, rep *reply) *llm.Error {
 }
 
 // stopped is the error for a context that ended.
-func stopped(err error) *llm.Error {
-	return &llm.Error{Category: llm.Timeout, Message: fmt.Sprintf("the call was stopped: %v", err), Err: err}
+func stopped(err error, cost llm.Usage) *llm.Error {
+	return &llm.Error{Category: llm.Timeout, Message: fmt.Sprintf("the call was stopped: %v", err), Usage: cost, Err: err}
 }
 
 // converse reads a request into what the player needs.

@@ -205,19 +205,31 @@ func TestFaults(t *testing.T) {
 		fault string
 		want  llm.Category
 		retry bool
+		// cost is what is known of it: nothing, an estimate, or the server's count.
+		cost llm.Usage
 	}{
-		"status 500":    {"{status: 500}", llm.Overloaded, true},
-		"status 401":    {"{status: 401}", llm.CredentialConfig, false},
-		"context":       {`{status: 400, body: '{"error":{"code":"context_length_exceeded","message":"too long"}}'}`, llm.ContextLength, false},
-		"reset":         {"{kind: reset}", llm.Network, true},
-		"truncate":      {"{kind: truncate}", llm.TruncatedStream, true},
-		"empty choices": {"{kind: emptyChoices}", llm.EmptyResponse, true},
+		"status 500":    {"{status: 500}", llm.Overloaded, true, llm.Usage{}},
+		"status 401":    {"{status: 401}", llm.CredentialConfig, false, llm.Usage{}},
+		"context":       {`{status: 400, body: '{"error":{"code":"context_length_exceeded","message":"too long"}}'}`, llm.ContextLength, false, llm.Usage{}},
+		"reset":         {"{kind: reset}", llm.Network, true, llm.Usage{InputTokens: 1, Estimated: true}},
+		"truncate":      {"{kind: truncate}", llm.TruncatedStream, true, llm.Usage{InputTokens: 1, Estimated: true}},
+		"empty choices": {"{kind: emptyChoices}", llm.EmptyResponse, true, llm.Usage{InputTokens: 1, OutputTokens: 1}},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
 			each(t, "turns: [{text: a longer text than one piece of it, fault: "+tc.fault+"}]", func(t *testing.T, p llm.Provider) {
-				if e := failure(t, p, user("x")); e.Category != tc.want || e.Retryable != tc.retry {
+				e := failure(t, p, user("x"))
+				if e.Category != tc.want || e.Retryable != tc.retry {
 					t.Errorf("%+v", e)
+				}
+				// The two differ in how they come to a number, not in that there is one.
+				u := e.Usage
+				u.InputTokens, u.OutputTokens = min(u.InputTokens, 1), min(u.OutputTokens, 1)
+				if u.Estimated {
+					u.OutputTokens = 0 // what had come is known of a stream only
+				}
+				if u != tc.cost {
+					t.Errorf("cost %+v, want the like of %+v", e.Usage, tc.cost)
 				}
 			})
 		})
