@@ -46,7 +46,13 @@ until it ends. --follow prints what is added to a file until the run has ended.`
 				if show.Follow && args[0] != "-" {
 					r = &follower{ctx: ctx, r: r}
 				}
-				return show.Copy(r)
+				for run := range transcript.Runs(r) {
+					one := show
+					if err := one.Copy(run); err != nil || one.Follow && args[0] != "-" {
+						return err
+					}
+				}
+				return nil
 			})
 		},
 	}
@@ -86,26 +92,37 @@ func transcriptVerifyCommand() *cobra.Command {
 		Short: "Check that a transcript is whole and unchanged",
 		Long: `Check that a transcript is whole and unchanged: every line names the hash of the
 one before. Use - for standard input. A transcript that was rewritten as a whole
-passes too: compare the digest with status.transcript.digest of the AgentTask.`,
+passes too: compare the digest with status.transcript.digest of the AgentTask.
+The log of a Sandbox that served several tasks holds a transcript of each; the
+last is the one whose status names the log.`,
 		Args: oneArg,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return withInput(cmd, args[0], func(r io.Reader) error {
-				report, err := transcript.Verify(r)
-				if err != nil {
-					return err
+				for run := range transcript.Runs(r) {
+					if err := verifyRun(cmd.OutOrStdout(), run); err != nil {
+						return err
+					}
 				}
-				end := "the run has not ended"
-				switch {
-				case report.Cut:
-					end = "the last line is cut"
-				case report.Ended != nil:
-					end = "the run ended: " + report.Ended.Reason
-				}
-				_, err = fmt.Fprintf(cmd.OutOrStdout(), "%d events, %d bytes, %s; %s\n", report.Events, report.Bytes, report.Digest, end)
-				return err
+				return nil
 			})
 		},
 	}
+}
+
+func verifyRun(w io.Writer, r io.Reader) error {
+	report, err := transcript.Verify(r)
+	if err != nil {
+		return err
+	}
+	end := "the run has not ended"
+	switch {
+	case report.Cut:
+		end = "the last line is cut"
+	case report.Ended != nil:
+		end = "the run ended: " + report.Ended.Reason
+	}
+	_, err = fmt.Fprintf(w, "%d events, %d bytes, %s; %s\n", report.Events, report.Bytes, report.Digest, end)
+	return err
 }
 
 func transcriptStatsCommand() *cobra.Command {
@@ -119,14 +136,18 @@ func transcriptStatsCommand() *cobra.Command {
 				return usageError{fmt.Errorf("--output is %q; use text, json or yaml%s", format, models.DidYouMean(format, outputFormats))}
 			}
 			return withInput(cmd, args[0], func(r io.Reader) error {
-				s, err := transcript.StatsOf(r)
-				if err != nil {
-					return err
+				for run := range transcript.Runs(r) {
+					s, err := transcript.StatsOf(run)
+					if err == nil && format == "text" {
+						err = printStats(cmd.OutOrStdout(), s)
+					} else if err == nil {
+						err = printData(cmd.OutOrStdout(), format, s)
+					}
+					if err != nil {
+						return err
+					}
 				}
-				if format == "text" {
-					return printStats(cmd.OutOrStdout(), s)
-				}
-				return printData(cmd.OutOrStdout(), format, s)
+				return nil
 			})
 		},
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"slices"
@@ -37,13 +38,28 @@ type Pod struct {
 	exec                          *client.Client
 	registry                      *models.Registry
 	secrets                       []string
+	// log is where every task's transcript goes, as kubectl logs shows it.
+	log counted
 	// prepared: the workspace was checked out, and tools may have run since.
 	prepared bool
 }
 
+// counted counts what is written through it.
+type counted struct {
+	w io.Writer
+	n int64
+}
+
+// Write implements io.Writer.
+func (c *counted) Write(p []byte) (int, error) {
+	n, err := c.w.Write(p)
+	c.n += int64(n)
+	return n, err
+}
+
 // NewPod reads what the operator gave the pod.
 func NewPod() (*Pod, error) {
-	p := &Pod{name: os.Getenv(podspec.EnvPodName), uid: os.Getenv(podspec.EnvPodUID), namespace: os.Getenv(podspec.EnvNamespace), sandbox: os.Getenv(podspec.EnvSandboxName)}
+	p := &Pod{log: counted{w: os.Stdout}, name: os.Getenv(podspec.EnvPodName), uid: os.Getenv(podspec.EnvPodUID), namespace: os.Getenv(podspec.EnvNamespace), sandbox: os.Getenv(podspec.EnvSandboxName)}
 	if p.name == "" || p.namespace == "" || p.sandbox == "" {
 		return nil, fmt.Errorf("%s, %s and %s must be set: this is no pod of Sampan", podspec.EnvPodName, podspec.EnvNamespace, podspec.EnvSandboxName)
 	}
@@ -78,9 +94,16 @@ func (p *Pod) Run(ctx context.Context) (int, error) {
 		}
 		last = sb.Spec.TaskRef
 		res, err := p.runTask(ctx, w, sb)
-		if !podspec.OneShot(sb) && ctx.Err() == nil {
+		switch {
+		case podspec.OneShot(sb) || ctx.Err() != nil:
+		case errors.Is(err, errReleased):
+			last = v1alpha1.TaskReference{} // the same attempt may claim it again
+			continue
+		case err == nil:
 			continue
 		}
+		// A result that could not be reported is in the last words, which only the
+		// end of this container brings to the operator.
 		return res.Reason.ExitCode(), errors.Join(err, p.shutdown(ctx, sb, res.Reason))
 	}
 }
@@ -109,6 +132,9 @@ func (p *Pod) runTask(ctx context.Context, w *watcher, sb *v1alpha1.Sandbox) (ha
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	task, err := w.task(ctx, ref, cancel)
+	if errors.Is(err, errReleased) {
+		return harness.Result{Reason: harness.Cancelled}, err
+	}
 	if err != nil {
 		return harness.Result{Reason: harness.Cancelled}, nil
 	}
@@ -123,6 +149,7 @@ func (p *Pod) runTask(ctx context.Context, w *watcher, sb *v1alpha1.Sandbox) (ha
 		return err
 	}, ticker.C, cancel)
 	rep := newReporter(p.api, task, p.name, b)
+	rep.logged = p.log.n
 	reporting, stop := context.WithCancel(context.WithoutCancel(ctx))
 	go rep.run(reporting)
 	res, reason := p.drive(ctx, sb, task, rep)
@@ -153,7 +180,7 @@ func (p *Pod) drive(ctx context.Context, sb *v1alpha1.Sandbox, at *v1alpha1.Agen
 		return failed(harness.Internal, err), v1alpha1.ReasonWorkspaceFailed
 	}
 	sandbox, exec := p.executor(ctx, fresh)
-	w, err := transcript.Create(p.transcriptPath(at), transcript.Options{Tee: os.Stdout, Secrets: p.secretsOf(at, task)})
+	w, err := transcript.Create(p.transcriptPath(at), transcript.Options{Tee: &p.log, Secrets: p.secretsOf(at, task)})
 	if err != nil {
 		return failed(harness.Internal, err), v1alpha1.ReasonInternal
 	}

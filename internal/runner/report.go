@@ -31,9 +31,11 @@ const terminationLog = "/dev/termination-log"
 // reporter writes one run's status: now and then while it goes on, and at once
 // when it ends.
 type reporter struct {
-	task      *v1alpha1.AgentTask
-	pod       string
-	base      base
+	task *v1alpha1.AgentTask
+	pod  string
+	base base
+	// logged is how many bytes of earlier transcripts are in the pod's log.
+	logged    int64
 	apply     func(context.Context, *v1alpha1.AgentTask, v1alpha1.AgentTaskStatus) error
 	lastWords string
 
@@ -85,7 +87,7 @@ func (r *reporter) run(ctx context.Context) {
 func (r *reporter) status(p harness.Progress) v1alpha1.AgentTaskStatus {
 	return v1alpha1.AgentTaskStatus{
 		Progress:   r.base.progress(p),
-		Transcript: transcriptOf(r.task.Namespace, r.pod, p.Transcript),
+		Transcript: transcriptOf(r.task.Namespace, r.pod, r.logged, p.Transcript),
 	}
 }
 
@@ -94,7 +96,7 @@ func (r *reporter) status(p harness.Progress) v1alpha1.AgentTaskStatus {
 func (r *reporter) finish(ctx context.Context, res harness.Result, reason string) error {
 	status := r.status(res.Progress)
 	status.Progress.Activity = ""
-	status.Transcript = transcriptOf(r.task.Namespace, r.pod, res.Transcript)
+	status.Transcript = transcriptOf(r.task.Namespace, r.pod, r.logged, res.Transcript)
 	status.Result = resultOf(r.task.Status.Attempt, res, reason)
 	wordsErr := r.sayLastWords(status)
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), finalReportTimeout)

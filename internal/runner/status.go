@@ -113,12 +113,13 @@ func resultOf(attempt int32, res harness.Result, reason string) v1alpha1.TaskRes
 }
 
 // transcriptOf points at the runner's log, which is the transcript, byte for
-// byte. The limit leaves out what came after those bytes: later events, and what
-// a runner that could not report said on stderr, which is in the same log.
-func transcriptOf(namespace, pod string, t harness.TranscriptSummary) v1alpha1.TranscriptStatus {
+// byte, after those of the tasks that the pod has served before: they are so many
+// bytes. The limit leaves out what came later: more events, and what a runner that
+// could not report said on stderr, which is in the same log.
+func transcriptOf(namespace, pod string, before int64, t harness.TranscriptSummary) v1alpha1.TranscriptStatus {
 	uri := fmt.Sprintf("/api/v1/namespaces/%s/pods/%s/log?container=%s", namespace, pod, podspec.RunnerContainer)
 	if t.Bytes > 0 {
-		uri += fmt.Sprintf("&limitBytes=%d", t.Bytes)
+		uri += fmt.Sprintf("&limitBytes=%d", before+t.Bytes)
 	}
 	return v1alpha1.TranscriptStatus{URI: uri, Events: new(t.Events), Bytes: new(t.Bytes), Digest: t.Digest}
 }

@@ -2,25 +2,33 @@ package runner
 
 import (
 	"context"
+	"errors"
+	"sync"
 
 	"github.com/sampan-dev/sampan/api/v1alpha1"
 	"github.com/sampan-dev/sampan/internal/podspec"
 )
 
+// errReleased: the Sandbox was given back before its task named this pod.
+var errReleased = errors.New("the claim was given back")
+
 // watcher follows the runner's Sandbox and, while it runs one, its task.
 type watcher struct {
-	pod       *Pod
-	sandboxes chan *v1alpha1.Sandbox
+	pod *Pod
+	// changed is sent to when latest has changed.
+	changed chan struct{}
+	mu      sync.Mutex
+	latest  *v1alpha1.Sandbox
 }
 
 func newWatcher(ctx context.Context, p *Pod) *watcher {
-	w := &watcher{pod: p, sandboxes: make(chan *v1alpha1.Sandbox, 1)}
+	w := &watcher{pod: p, changed: make(chan struct{}, 1)}
 	ctx, stop := context.WithCancel(ctx)
 	go follow(ctx, p.api, "sandboxes", p.sandbox, func(sb *v1alpha1.Sandbox) {
 		if sb == nil {
 			return
 		}
-		replace(w.sandboxes, sb)
+		w.set(sb)
 		if podspec.OneShot(sb) && sb.Spec.TaskRef.Name != "" {
 			stop() // nobody else ever claims it
 		}
@@ -28,32 +36,41 @@ func newWatcher(ctx context.Context, p *Pod) *watcher {
 	return w
 }
 
-// replace puts the newest value into a channel of one.
-func replace[T any](ch chan T, v T) {
+func (w *watcher) set(sb *v1alpha1.Sandbox) {
+	w.mu.Lock()
+	w.latest = sb
+	w.mu.Unlock()
 	select {
-	case <-ch:
+	case w.changed <- struct{}{}:
 	default:
 	}
-	ch <- v
+}
+
+// sandbox is the Sandbox as it was last seen; nil before that.
+func (w *watcher) sandbox() *v1alpha1.Sandbox {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.latest
 }
 
 // claimed waits until the Sandbox is claimed for another attempt than the last.
 func (w *watcher) claimed(ctx context.Context, last v1alpha1.TaskReference) (*v1alpha1.Sandbox, error) {
 	for {
+		if sb := w.sandbox(); sb != nil && sb.Spec.TaskRef.Name != "" && sb.Spec.TaskRef != last {
+			return sb, nil
+		}
 		select {
 		case <-ctx.Done():
 			return nil, context.Cause(ctx)
-		case sb := <-w.sandboxes:
-			if ref := sb.Spec.TaskRef; ref.Name != "" && ref != last {
-				return sb, nil
-			}
+		case <-w.changed:
 		}
 	}
 }
 
 // task waits until a task's status names this pod, which is what lets the
 // runner report, and gives the task as it is then. From then on a change that
-// ends the run ends ctx through cancel.
+// ends the run ends ctx through cancel. A claim that is given back before, since
+// its task was stopped meanwhile, is errReleased.
 func (w *watcher) task(ctx context.Context, ref v1alpha1.TaskReference, cancel context.CancelCauseFunc) (*v1alpha1.AgentTask, error) {
 	started := make(chan *v1alpha1.AgentTask, 1)
 	ours := false
@@ -71,11 +88,17 @@ func (w *watcher) task(ctx context.Context, ref v1alpha1.TaskReference, cancel c
 			cancel(errFenced)
 		}
 	})
-	select {
-	case <-ctx.Done():
-		return nil, context.Cause(ctx)
-	case at := <-started:
-		return at, nil
+	for {
+		select {
+		case <-ctx.Done():
+			return nil, context.Cause(ctx)
+		case at := <-started:
+			return at, nil
+		case <-w.changed:
+			if w.sandbox().Spec.TaskRef != ref {
+				return nil, errReleased
+			}
+		}
 	}
 }
 

@@ -49,6 +49,8 @@ cases:
 		first, second := s.awaitEnd("first", "True Completed"), s.awaitEnd("second", "True Completed")
 		Expect(first.Status.Result.Message).To(Equal("First done."))
 		Expect(second.Status.Result.Message).To(Equal("Second done."))
+		Expect(transcriptOf(first)).NotTo(ContainSubstring("Second done."))
+		Expect(transcriptOf(second)).To(ContainSubstring("Second done."))
 		Expect(second.Status.StartTime.Before(first.Status.CompletionTime)).To(BeFalse())
 		Expect(s.pod("box").UID).To(Equal(uid))
 		Expect(kubectl("-n", s.name, "get", "sandbox", "box", "-o", "jsonpath={.spec.taskRef}")).To(BeEmpty(), "it is given back")

@@ -89,7 +89,9 @@ func transcriptOf(at *v1alpha1.AgentTask) string {
 	verify.Stdin = strings.NewReader(text)
 	out, err := verify.CombinedOutput()
 	Expect(err).NotTo(HaveOccurred(), string(out))
-	Expect(string(out)).To(HavePrefix(fmt.Sprintf("%d events, %d bytes, %s;",
+	// A named Sandbox's log has those of the tasks before it, too.
+	lines := strings.Split(strings.TrimSpace(string(out)), "\n")
+	Expect(lines[len(lines)-1]).To(HavePrefix(fmt.Sprintf("%d events, %d bytes, %s;",
 		*at.Status.Transcript.Events, *at.Status.Transcript.Bytes, at.Status.Transcript.Digest)))
 	return text
 }

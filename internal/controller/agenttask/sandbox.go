@@ -55,7 +55,11 @@ func (r *Reconciler) claim(ctx context.Context, s *scope, attempt int32) (bool, 
 		return false, err
 	}
 	if reason != "" {
-		s.wait(reason, message)
+		if reason == v1alpha1.ReasonIdle {
+			s.standing(reason, message, false) // its pod goes by itself
+		} else {
+			s.wait(reason, message)
+		}
 		s.requeueWithin(busyInterval)
 		return false, r.setTaskRef(ctx, &sb, v1alpha1.TaskReference{})
 	}
