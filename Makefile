@@ -65,7 +65,7 @@ test: ## Run unit and envtest suites; needs Go, gcc and git.
 .PHONY: test-e2e
 test-e2e: cluster deploy ## Run the end-to-end suite on a cluster that is made for it.
 	$(CLUSTER_SH) kubeconfig >/dev/null
-	KUBECONFIG="$$($(CLUSTER_SH) kubeconfig)" go test -count=1 -timeout 25m ./test/e2e/ -v -ginkgo.v
+	KUBECONFIG="$$($(CLUSTER_SH) kubeconfig)" go tool ginkgo --procs=3 --timeout=25m -v ./test/e2e
 
 ##@ Build
 
