@@ -152,8 +152,10 @@ type ModelSelector struct {
 // TaskSandbox says where a task runs.
 // +kubebuilder:validation:MinProperties=1
 // +kubebuilder:validation:MaxProperties=1
+// +kubebuilder:validation:XValidation:rule="!has(self.template) || !has(self.template.workspace) || !has(self.template.workspace.persistence) || self.template.workspace.persistence != 'Persistent'",message="each attempt has a Sandbox of its own, so a Persistent workspace would keep nothing; use sandboxRef with a Sandbox that has one",fieldPath=".template.workspace.persistence"
 type TaskSandbox struct {
-	// template makes a Sandbox for this task alone; it goes away with the task.
+	// template makes a Sandbox for each attempt of this task alone; it goes away
+	// with the task. Its workspace cannot be Persistent.
 	// +optional
 	Template SandboxTemplate `json:"template,omitzero"`
 

@@ -133,7 +133,8 @@ const (
 	// PersistentVolumeClaim, for example by quota.
 	ReasonVolumeClaimRefused = "VolumeClaimRefused"
 	// ReasonNetworkPolicyRefused: the API server refused the Sandbox's
-	// NetworkPolicy. Mend spec.template.network.allow in a new Sandbox.
+	// NetworkPolicy, or that of its namespace. Mend spec.template.network.allow in
+	// a new Sandbox, or what the message names.
 	ReasonNetworkPolicyRefused = "NetworkPolicyRefused"
 	// ReasonIdle: the Sandbox had no task for spec.idleSeconds and its pod was
 	// deleted. The next task brings a new one.

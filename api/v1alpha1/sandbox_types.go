@@ -137,6 +137,7 @@ type Workspace struct {
 	// sizeLimit bounds it; a pod that goes over it is evicted. A persistent one
 	// asks for a volume of that size. Default 10Gi.
 	// +optional
+	// +kubebuilder:validation:XValidation:rule="type(self) == int ? self > 0 : quantity(self).isGreaterThan(quantity('0'))",message="sizeLimit must be more than 0"
 	SizeLimit *resource.Quantity `json:"sizeLimit,omitempty"`
 
 	// persistence says whether it outlives the pod. Ephemeral, the default, goes
@@ -169,6 +170,7 @@ const (
 // Network says what a pod may reach.
 // +kubebuilder:validation:MinProperties=1
 // +kubebuilder:validation:XValidation:rule="!has(self.allow) || (has(self.egress) && self.egress == 'Restricted')",message="allow needs egress Restricted"
+// +kubebuilder:validation:XValidation:rule="!has(self.allow) || self.allow.all(rule, (has(rule.to) && size(rule.to) > 0) || (has(rule.ports) && size(rule.ports) > 0))",message="every rule of allow needs to or ports: one without both would open everything",fieldPath=".allow"
 type Network struct {
 	// egress is Open, the default, or Restricted: to DNS, the API server, the
 	// endpoints of models and of git that are given by IP address or by the name
@@ -176,7 +178,8 @@ type Network struct {
 	// +optional
 	Egress Egress `json:"egress,omitempty"`
 
-	// allow is what else a Restricted pod may reach, as in a NetworkPolicy.
+	// allow is what else a Restricted pod may reach, as in a NetworkPolicy. Every
+	// rule needs to or ports.
 	// +optional
 	// +listType=atomic
 	// +kubebuilder:validation:MinItems=1

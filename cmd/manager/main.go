@@ -5,7 +5,9 @@ import (
 	"context"
 	"flag"
 	"fmt"
+	"net/netip"
 	"os"
+	"strings"
 
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
@@ -52,7 +54,19 @@ func (o *options) bind(fs *flag.FlagSet) {
 	fs.StringVar(&o.sandbox.RunnerImage, "runner-image", "", "Image of the runner container. Required.")
 	fs.StringVar(&o.sandbox.SandboxImage, "sandbox-image", "", "Image of the sandbox container where a Sandbox names none. Default: the runner image.")
 	fs.BoolVar(&o.sandbox.UserNamespaces, "user-namespaces", false, "Run pods in user namespaces (hostUsers: false); needs support on every node.")
+	fs.Func("dns-cidrs", "CIDRs, divided by commas, of resolvers that a Restricted Sandbox may ask besides those in kube-system and in 169.254.0.0/16. May be repeated.", o.addDNS)
 	o.zap.BindFlags(fs)
+}
+
+func (o *options) addDNS(list string) error {
+	for text := range strings.SplitSeq(list, ",") {
+		cidr, err := netip.ParsePrefix(strings.TrimSpace(text))
+		if err != nil {
+			return err
+		}
+		o.sandbox.DNS = append(o.sandbox.DNS, cidr.Masked())
+	}
+	return nil
 }
 
 func (o *options) complete() error {

@@ -2,6 +2,9 @@ package main
 
 import (
 	"context"
+	"flag"
+	"fmt"
+	"io"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -11,6 +14,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
 	networkingv1 "k8s.io/api/networking/v1"
+	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/wait"
@@ -86,6 +90,22 @@ func TestTheManagerRunsWithItsRights(t *testing.T) {
 	}
 }
 
+func TestDNSFlag(t *testing.T) {
+	var o options
+	fs := flag.NewFlagSet("manager", flag.ContinueOnError)
+	fs.SetOutput(io.Discard)
+	o.bind(fs)
+	if err := fs.Parse([]string{"--dns-cidrs=192.0.2.7/24, fd00::53/128", "--dns-cidrs", "198.51.100.1/32"}); err != nil {
+		t.Fatal(err)
+	}
+	if got := fmt.Sprint(o.sandbox.DNS); got != "[192.0.2.0/24 fd00::53/128 198.51.100.1/32]" {
+		t.Errorf("the resolvers are %s", got)
+	}
+	if err := fs.Parse([]string{"--dns-cidrs=192.0.2.7"}); err == nil {
+		t.Error("an address that is no CIDR is taken")
+	}
+}
+
 func create(t *testing.T, api *cluster.Cluster, objs ...client.Object) {
 	t.Helper()
 	for _, obj := range objs {
@@ -108,6 +128,20 @@ func live(t *testing.T, api *cluster.Cluster) {
 	create(t, api, objects.MakeRegistry("work", objects.RegistryDocument), sb)
 	await(t, "making the pod", func() bool { return there(&corev1.Pod{}, "box") })
 
+	// Of a pod that runs no timer asks, so that what follows is the watches' work.
+	var pod corev1.Pod
+	if !there(&pod, "box") {
+		t.Fatal("the pod is gone")
+	}
+	pod.Status.Phase = corev1.PodRunning
+	pod.Status.Conditions = []corev1.PodCondition{{Type: corev1.PodReady, Status: corev1.ConditionTrue}}
+	if err := api.Client.Status().Update(t.Context(), &pod); err != nil {
+		t.Fatal(err)
+	}
+	await(t, "seeing the pod run", func() bool {
+		return there(sb, "box") && meta.IsStatusConditionTrue(sb.Status.Conditions, v1alpha1.ConditionReady)
+	})
+
 	const name = "sampan-sandbox-box"
 	var policy, again networkingv1.NetworkPolicy
 	if !there(&policy, name) || !there(&corev1.PersistentVolumeClaim{}, "box") || !there(&again, "sampan-sandboxes") {
@@ -117,6 +151,13 @@ func live(t *testing.T, api *cluster.Cluster) {
 		t.Fatal(err)
 	}
 	await(t, "putting the policy back", func() bool { return there(&again, name) && again.UID != policy.UID })
+	if !there(&policy, "sampan-sandboxes") {
+		t.Fatal("the namespace's policy is gone")
+	}
+	if err := api.Client.Delete(t.Context(), &policy); err != nil {
+		t.Fatal(err)
+	}
+	await(t, "putting the namespace's policy back", func() bool { return there(&again, "sampan-sandboxes") && again.UID != policy.UID })
 
 	var slice discoveryv1.EndpointSlice
 	if err := api.Client.Get(t.Context(), types.NamespacedName{Namespace: "default", Name: "kubernetes"}, &slice); err != nil {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/netip"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -47,11 +48,25 @@ func IngressPolicy(namespace string) *networkingv1.NetworkPolicy {
 	}
 }
 
-// EgressPolicy is what a Restricted Sandbox's pod may reach: DNS, wherever a
-// node's cache of it is, those rules, and what the template allows.
+// nodeLocal is where a node's own cache of DNS listens.
+var nodeLocal = netip.MustParsePrefix("169.254.0.0/16")
+
+// DNS opens the cluster's resolvers: those in kube-system, a node's cache of
+// them, and those that are elsewhere.
+func DNS(elsewhere ...netip.Prefix) networkingv1.NetworkPolicyEgressRule {
+	to := []networkingv1.NetworkPolicyPeer{namespacePeer(metav1.NamespaceSystem)}
+	for _, cidr := range append([]netip.Prefix{nodeLocal}, elsewhere...) {
+		to = append(to, networkingv1.NetworkPolicyPeer{IPBlock: &networkingv1.IPBlock{CIDR: cidr.String()}})
+	}
+	return networkingv1.NetworkPolicyEgressRule{
+		Ports: []networkingv1.NetworkPolicyPort{port(corev1.ProtocolUDP, 53), port(corev1.ProtocolTCP, 53)}, To: to,
+	}
+}
+
+// EgressPolicy is what a Restricted Sandbox's pod may reach: those rules, and
+// what the template allows.
 func EgressPolicy(sb *v1alpha1.Sandbox, rules ...networkingv1.NetworkPolicyEgressRule) *networkingv1.NetworkPolicy {
-	egress := []networkingv1.NetworkPolicyEgressRule{{Ports: []networkingv1.NetworkPolicyPort{port(corev1.ProtocolUDP, 53), port(corev1.ProtocolTCP, 53)}}}
-	egress = append(egress, rules...)
+	egress := slices.Clone(rules)
 	for _, rule := range sb.Spec.Template.Network.Allow {
 		egress = append(egress, defaulted(rule))
 	}
@@ -115,6 +130,12 @@ func appendAddress(peers []networkingv1.NetworkPolicyPeer, ip string) []networki
 	return append(peers, address(addr))
 }
 
+func namespacePeer(name string) networkingv1.NetworkPolicyPeer {
+	return networkingv1.NetworkPolicyPeer{
+		NamespaceSelector: &metav1.LabelSelector{MatchLabels: map[string]string{corev1.LabelMetadataName: name}},
+	}
+}
+
 func address(addr netip.Addr) networkingv1.NetworkPolicyPeer {
 	addr = addr.Unmap().WithZone("")
 	return networkingv1.NetworkPolicyPeer{IPBlock: &networkingv1.IPBlock{CIDR: netip.PrefixFrom(addr, addr.BitLen()).String()}}
@@ -128,11 +149,8 @@ func port(protocol corev1.Protocol, number int32) networkingv1.NetworkPolicyPort
 type Endpoint struct {
 	// Host is as the URL has it.
 	Host string
-	// Namespace is set where Host names a Service of it. Guessed: it may be a
-	// public name as well, such as example.com; it is one unless there is such
-	// a namespace.
+	// Namespace is set where Host names a Service of it.
 	Namespace string
-	Guessed   bool
 
 	addr netip.Addr
 	port int32
@@ -141,11 +159,16 @@ type Endpoint struct {
 // defaultPorts are those of the schemes that models and repositories may have.
 var defaultPorts = map[string]int32{"http": 80, "https": 443, "git": 9418}
 
-// EndpointOf reads a URL that a pod of a namespace uses.
-func EndpointOf(rawURL, namespace string) (Endpoint, error) {
+// clusterDomain ends the long names of Services; a cluster may have another.
+const clusterDomain = "cluster.local"
+
+// EndpointOf reads a URL that a pod of a namespace uses. One without a host, or
+// that cannot be read, leads nowhere; its Host is what looks like one. A name of
+// two labels is no Service's: it may as well be a public one.
+func EndpointOf(rawURL, namespace string) Endpoint {
 	u, err := url.Parse(rawURL)
-	if err != nil {
-		return Endpoint{}, fmt.Errorf("reading the URL %q: %w", rawURL, err)
+	if err != nil || u.Hostname() == "" {
+		return Endpoint{Host: authority(rawURL)}
 	}
 	e := Endpoint{Host: u.Hostname(), port: defaultPorts[u.Scheme]}
 	if n, err := strconv.ParseUint(u.Port(), 10, 16); err == nil {
@@ -156,17 +179,25 @@ func EndpointOf(rawURL, namespace string) (Endpoint, error) {
 		host = "127.0.0.1" // no Service of that name is ever asked for
 	}
 	if e.addr, err = netip.ParseAddr(host); err == nil {
-		return e, nil
+		return e
 	}
 	switch labels := strings.Split(host, "."); {
 	case len(labels) == 1:
 		e.Namespace = namespace
-	case len(labels) == 2:
-		e.Namespace, e.Guessed = labels[1], true
-	case labels[2] == "svc":
+	case len(labels) == 3 && labels[2] == "svc", len(labels) > 3 && strings.Join(labels[2:], ".") == "svc."+clusterDomain:
 		e.Namespace = labels[1]
 	}
-	return e, nil
+	return e
+}
+
+// authority is what stands between the scheme and the path, without credentials.
+func authority(rawURL string) string {
+	_, rest, found := strings.Cut(rawURL, "://")
+	if !found {
+		rest = rawURL
+	}
+	rest, _, _ = strings.Cut(rest, "/")
+	return rest[strings.LastIndex(rest, "@")+1:]
 }
 
 // Rule opens the endpoint; nil if no policy can name it. A Service is opened
@@ -179,9 +210,7 @@ func (e Endpoint) Rule() *networkingv1.NetworkPolicyEgressRule {
 			To:    []networkingv1.NetworkPolicyPeer{address(e.addr)},
 		}
 	case e.Namespace != "":
-		return &networkingv1.NetworkPolicyEgressRule{To: []networkingv1.NetworkPolicyPeer{{
-			NamespaceSelector: &metav1.LabelSelector{MatchLabels: map[string]string{corev1.LabelMetadataName: e.Namespace}},
-		}}}
+		return &networkingv1.NetworkPolicyEgressRule{To: []networkingv1.NetworkPolicyPeer{namespacePeer(e.Namespace)}}
 	}
 	return nil
 }

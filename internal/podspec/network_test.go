@@ -1,6 +1,7 @@
 package podspec_test
 
 import (
+	"net/netip"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -29,44 +30,42 @@ func inWords(t *testing.T, v any) string {
 func TestEndpointOf(t *testing.T) {
 	for name, tc := range map[string]struct {
 		url, rule string
-		guessed   bool
 	}{
 		"IPv4":                       {url: "http://10.1.2.3:8000/v1", rule: "ports:\n- port: 8000\n  protocol: TCP\nto:\n- ipBlock:\n    cidr: 10.1.2.3/32\n"},
 		"IPv4, port by the scheme":   {url: "https://10.1.2.3/v1", rule: "ports:\n- port: 443\n  protocol: TCP\nto:\n- ipBlock:\n    cidr: 10.1.2.3/32\n"},
 		"IPv6":                       {url: "http://[fd00::7]/v1", rule: "ports:\n- port: 80\n  protocol: TCP\nto:\n- ipBlock:\n    cidr: fd00::7/128\n"},
 		"IPv4 written as IPv6":       {url: "git://[::ffff:10.1.2.3]/r", rule: "ports:\n- port: 9418\n  protocol: TCP\nto:\n- ipBlock:\n    cidr: 10.1.2.3/32\n"},
 		"Service of the namespace":   {url: "http://gateway:4000/v1", rule: opened("mine")},
-		"Service of another":         {url: "http://litellm.gateway:4000/v1", rule: opened("gateway"), guessed: true},
+		"a host of two labels":       {url: "http://litellm.gateway:4000/v1", rule: "null\n"},
 		"Service with svc":           {url: "http://litellm.gateway.svc/v1", rule: opened("gateway")},
 		"Service with its domain":    {url: "http://LiteLLM.Gateway.svc.cluster.local:4000/v1", rule: opened("gateway")},
 		"Service with a dot":         {url: "http://litellm.gateway.svc.cluster.local./v1", rule: opened("gateway")},
 		"public":                     {url: "https://api.models.example/v1", rule: "null\n"},
-		"public, of two labels":      {url: "https://models.example/v1", rule: opened("example"), guessed: true},
+		"public, of two labels":      {url: "https://models.example/v1", rule: "null\n"},
 		"the pod itself":             {url: "http://localhost:8080/v1", rule: "ports:\n- port: 8080\n  protocol: TCP\nto:\n- ipBlock:\n    cidr: 127.0.0.1/32\n"},
 		"an address that is no IP":   {url: "http://010.1.2.3/v1", rule: "null\n"},
 		"a scheme without a port":    {url: "ssh://10.1.2.3/r", rule: "null\n"},
 		"a port that is none":        {url: "http://10.1.2.3:99999/v1", rule: "ports:\n- port: 80\n  protocol: TCP\nto:\n- ipBlock:\n    cidr: 10.1.2.3/32\n"},
 		"an address with its zone":   {url: "http://[fe80::1%25eth0]:80/v1", rule: "ports:\n- port: 80\n  protocol: TCP\nto:\n- ipBlock:\n    cidr: fe80::1/128\n"},
+		"another cluster's domain":   {url: "http://litellm.gateway.svc.example.com/v1", rule: "null\n"},
+		"a part of the domain":       {url: "http://litellm.gateway.svc.cluster/v1", rule: "null\n"},
+		"more than the domain":       {url: "http://litellm.gateway.svc.cluster.local.example.com/v1", rule: "null\n"},
+		"no host":                    {url: "http://:8080/v1", rule: "null\n"},
+		"no URL":                     {url: "http://[::1", rule: "null\n"},
 		"a deeper name of a Service": {url: "http://pod-0.litellm.gateway.svc/v1", rule: "null\n"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			e, err := podspec.EndpointOf(tc.url, "mine")
-			if err != nil {
-				t.Fatal(err)
-			}
+			e := podspec.EndpointOf(tc.url, "mine")
 			if diff := cmp.Diff(tc.rule, inWords(t, e.Rule())); diff != "" {
 				t.Errorf("-want +got:\n%s", diff)
-			}
-			if e.Guessed != tc.guessed {
-				t.Errorf("guessed is %v", e.Guessed)
 			}
 			if e.Host == "" {
 				t.Error("the host has no name")
 			}
 		})
 	}
-	if _, err := podspec.EndpointOf("http://[::1", "mine"); err == nil {
-		t.Error("a URL that is none is taken for one")
+	if e := podspec.EndpointOf("http://me:secret@git.example:port/r", "mine"); e.Host != "git.example:port" {
+		t.Errorf("the host of a URL that cannot be read is said to be %q", e.Host)
 	}
 }
 
@@ -118,17 +117,21 @@ func TestPolicies(t *testing.T) {
 		}}}
 	}).Obj()
 	given := sb.DeepCopy()
-	e, err := podspec.EndpointOf("http://gateway/v1", "default")
-	if err != nil {
-		t.Fatal(err)
-	}
-	got := podspec.EgressPolicy(sb, *e.Rule())
+	got := podspec.EgressPolicy(sb, podspec.DNS(netip.MustParsePrefix("198.51.100.53/32")), *podspec.EndpointOf("http://gateway/v1", "default").Rule())
 	want := `egress:
 - ports:
   - port: 53
     protocol: UDP
   - port: 53
     protocol: TCP
+  to:
+  - namespaceSelector:
+      matchLabels:
+        kubernetes.io/metadata.name: kube-system
+  - ipBlock:
+      cidr: 169.254.0.0/16
+  - ipBlock:
+      cidr: 198.51.100.53/32
 - to:
   - namespaceSelector:
       matchLabels:
@@ -177,11 +180,7 @@ func TestNamesOfPoliciesDoNotMeet(t *testing.T) {
 }
 
 func TestEgressGoesWithThePod(t *testing.T) {
-	e, err := podspec.EndpointOf("http://10.1.2.3:8000/v1", "default")
-	if err != nil {
-		t.Fatal(err)
-	}
-	rules := []networkingv1.NetworkPolicyEgressRule{*e.Rule()}
+	rules := []networkingv1.NetworkPolicyEgressRule{*podspec.EndpointOf("http://10.1.2.3:8000/v1", "default").Rule()}
 	sb := objects.MakeSandbox("box").With(func(sb *v1alpha1.Sandbox) {
 		sb.Spec.Template.Scheduling.Annotations = map[string]string{"sampan.dev/egress": `[{"to":[]}]`}
 	}).Obj()

@@ -66,7 +66,8 @@ func (w keptWorkspace) prepare(ctx context.Context, src v1alpha1.GitSource, user
 }
 
 // check refuses a volume that holds another repository: it was another
-// Sandbox's before. A marker that cannot be read is one all the same; what tools
+// Sandbox's before. One of the same repository may have been as well, and is taken
+// as it is (docs/sandbox.md). A marker that cannot be read is one all the same; what tools
 // have made is never thrown away for it.
 func (w keptWorkspace) check(data []byte, src v1alpha1.GitSource) error {
 	var was checkoutRecord

@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	corev1 "k8s.io/api/core/v1"
+	networkingv1 "k8s.io/api/networking/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -19,32 +20,35 @@ import (
 // around its Sandboxes, once.
 func (r *Reconciler) ensureNamespace(ctx context.Context, s *scope) error {
 	ns := s.sandbox.Namespace
-	for _, obj := range []client.Object{podspec.ServiceAccount(ns), podspec.RoleBinding(ns), podspec.IngressPolicy(ns)} {
-		if err := r.ensureShared(ctx, s, obj); err != nil || s.facts.conflict != "" {
+	for _, obj := range []client.Object{podspec.ServiceAccount(ns), podspec.RoleBinding(ns)} {
+		if _, err := r.ensureShared(ctx, s, obj, v1alpha1.ReasonPodRefused); err != nil || s.stopped() {
 			return err
 		}
 	}
-	return nil
+	return r.ensureWall(ctx, s)
 }
 
-// ensureShared creates an object of the namespace. One of that name without our
-// label is somebody else's, and is not in a cache that selects by the label.
-func (r *Reconciler) ensureShared(ctx context.Context, s *scope, want client.Object) error {
+// ensureShared gives an object of the namespace as it is, or creates it. One of
+// that name without our label is somebody else's, and is not in a cache that
+// selects by the label. There is none where another is in the way or the API
+// server refuses it; the facts say it.
+func (r *Reconciler) ensureShared(ctx context.Context, s *scope, want client.Object, refused string) (client.Object, error) {
 	found := want.DeepCopyObject().(client.Object)
 	err := r.Get(ctx, client.ObjectKeyFromObject(want), found)
 	if apierrors.IsNotFound(err) {
-		if err = r.Create(ctx, want); !apierrors.IsAlreadyExists(err) {
-			return err
+		found = want.DeepCopyObject().(client.Object)
+		if err = r.Create(ctx, found); apierrors.IsAlreadyExists(err) {
+			err = r.APIReader.Get(ctx, client.ObjectKeyFromObject(want), found)
 		}
-		err = r.APIReader.Get(ctx, client.ObjectKeyFromObject(want), found)
+		err = s.refused(err, refused)
 	}
-	if err != nil {
-		return err
-	}
-	if found.GetLabels()[podspec.LabelManagedBy] != podspec.ManagedBy {
+	if err == nil && !s.stopped() && found.GetLabels()[podspec.LabelManagedBy] != podspec.ManagedBy {
 		s.facts.conflict = r.kind(want) + " " + want.GetName()
 	}
-	return nil
+	if err != nil || s.stopped() {
+		return nil, err
+	}
+	return found, nil
 }
 
 // kind names an object's kind for people.
@@ -59,7 +63,10 @@ func (r *Reconciler) kind(obj client.Object) string {
 // ensure creates an object that belongs to the Sandbox. Where one of that name
 // exists it is taken only if it belongs to this very Sandbox.
 func (r *Reconciler) ensure(ctx context.Context, s *scope, obj client.Object) error {
-	if err := controllerutil.SetControllerReference(s.sandbox, obj, r.Scheme()); err != nil {
+	// Where the Sandbox's deletion waits for what belongs to it (foreground), the
+	// policy must not go before the pod that it keeps in.
+	_, isPolicy := obj.(*networkingv1.NetworkPolicy)
+	if err := controllerutil.SetControllerReference(s.sandbox, obj, r.Scheme(), controllerutil.WithBlockOwnerDeletion(!isPolicy)); err != nil {
 		return err
 	}
 	kind := r.kind(obj)

@@ -52,9 +52,9 @@ func (r *Reconciler) podInput(ctx context.Context, s *scope) (*podspec.Input, *p
 		optional(in)
 	}
 	if podspec.Restricted(sb) {
-		in.Egress, err = r.egress(ctx, s, candidates)
+		in.Egress = s.egress(candidates)
 	}
-	return in, nil, err
+	return in, nil, nil
 }
 
 // optional lets a pod start without what it may never use.

@@ -27,42 +27,35 @@ var APIServer = types.NamespacedName{Namespace: "default", Name: "kubernetes"}
 
 // egress gives the rules for the models and the repository that a Restricted pod
 // uses. A host that no NetworkPolicy can name stays closed, and is warned of.
-func (r *Reconciler) egress(ctx context.Context, s *scope, candidates []models.Candidate) ([]networkingv1.NetworkPolicyEgressRule, error) {
+func (s *scope) egress(candidates []models.Candidate) []networkingv1.NetworkPolicyEgressRule {
 	var rules []networkingv1.NetworkPolicyEgressRule
-	open := func(url string) (unopened string, err error) {
-		rule, host, err := r.ruleFor(ctx, url, s.sandbox.Namespace)
-		if err != nil || rule == nil {
-			return host, err
+	open := func(url string) (unopened string) {
+		endpoint := podspec.EndpointOf(url, s.sandbox.Namespace)
+		rule := endpoint.Rule()
+		if rule == nil {
+			return endpoint.Host
 		}
 		if !slices.ContainsFunc(rules, func(have networkingv1.NetworkPolicyEgressRule) bool { return equality.Semantic.DeepEqual(have, *rule) }) {
 			rules = append(rules, *rule)
 		}
-		return "", nil
+		return ""
 	}
 	var hosts []string
 	for _, c := range candidates {
 		if c.Provider.BaseURL == "" {
 			continue
 		}
-		host, err := open(c.Provider.BaseURL)
-		if err != nil {
-			return nil, err
-		}
-		if host != "" && !slices.Contains(hosts, host) {
+		if host := open(c.Provider.BaseURL); host != "" && !slices.Contains(hosts, host) {
 			hosts = append(hosts, host)
 		}
 	}
 	s.warnUnopened("ModelEndpointNotOpened", "models", hosts)
 	if url := s.sandbox.Spec.Template.Workspace.Git.URL; url != "" {
-		host, err := open(url)
-		if err != nil {
-			return nil, err
-		}
-		if host != "" {
+		if host := open(url); host != "" {
 			s.warnUnopened("GitHostNotOpened", "the repository", []string{host})
 		}
 	}
-	return rules, nil
+	return rules
 }
 
 // warnUnopened keeps a warning that is sent when the pod has been made.
@@ -75,22 +68,32 @@ func (s *scope) warnUnopened(reason, what string, hosts []string) {
 		what, clip(strings.Join(hosts, ", ")))})
 }
 
-// ruleFor opens what a URL leads to. Without a rule the host is one that no
-// policy can name.
-func (r *Reconciler) ruleFor(ctx context.Context, url, namespace string) (*networkingv1.NetworkPolicyEgressRule, string, error) {
-	e, err := podspec.EndpointOf(url, namespace)
-	if err != nil {
-		return nil, "", err
+// ensureWall makes the NetworkPolicy that the Sandboxes of a namespace share,
+// and puts it back when somebody has changed it.
+func (r *Reconciler) ensureWall(ctx context.Context, s *scope) error {
+	want := podspec.IngressPolicy(s.sandbox.Namespace)
+	obj, err := r.ensureShared(ctx, s, want, v1alpha1.ReasonNetworkPolicyRefused)
+	if err != nil || obj == nil {
+		return err
 	}
-	if e.Guessed {
-		err := r.Get(ctx, types.NamespacedName{Name: e.Namespace}, &corev1.Namespace{})
-		if apierrors.IsNotFound(err) {
-			e.Namespace = ""
-		} else if err != nil {
-			return nil, "", fmt.Errorf("reading Namespace %s: %w", e.Namespace, err)
-		}
+	found := obj.(*networkingv1.NetworkPolicy)
+	if equality.Semantic.DeepEqual(found.Spec, want.Spec) {
+		return nil
 	}
-	return e.Rule(), e.Host, nil
+	found.Spec = want.Spec
+	if err := s.refused(r.Update(ctx, found), v1alpha1.ReasonNetworkPolicyRefused); err != nil || s.stopped() {
+		return err
+	}
+	logf.FromContext(ctx).Info("Updated NetworkPolicy", "networkPolicy", found.Name)
+	return nil
+}
+
+// walled are the Sandboxes around which a shared NetworkPolicy is.
+func (r *Reconciler) walled(ctx context.Context, policy client.Object) []reconcile.Request {
+	if policy.GetName() != podspec.IngressPolicyName {
+		return nil
+	}
+	return r.sandboxes(ctx, func(*v1alpha1.Sandbox) bool { return true }, client.InNamespace(policy.GetNamespace()))
 }
 
 // ensurePolicy makes the NetworkPolicy of a Restricted Sandbox, and puts it back
@@ -100,7 +103,7 @@ func (r *Reconciler) ensurePolicy(ctx context.Context, s *scope, egress []networ
 	if err != nil {
 		return err
 	}
-	want := podspec.EgressPolicy(s.sandbox, append(rules, egress...)...)
+	want := podspec.EgressPolicy(s.sandbox, slices.Concat([]networkingv1.NetworkPolicyEgressRule{podspec.DNS(r.Options.DNS...)}, rules, egress)...)
 	obj, err := r.ensureOwned(ctx, s, want, v1alpha1.ReasonNetworkPolicyRefused)
 	if err != nil || obj == nil {
 		return err
@@ -147,14 +150,18 @@ func (r *Reconciler) apiServerRules(ctx context.Context) ([]networkingv1.Network
 
 // restricted are the Sandboxes whose policies name the API server's addresses.
 func (r *Reconciler) restricted(ctx context.Context, _ client.Object) []reconcile.Request {
+	return r.sandboxes(ctx, podspec.Restricted)
+}
+
+func (r *Reconciler) sandboxes(ctx context.Context, which func(*v1alpha1.Sandbox) bool, opts ...client.ListOption) []reconcile.Request {
 	var list v1alpha1.SandboxList
-	if err := r.List(ctx, &list); err != nil {
+	if err := r.List(ctx, &list, opts...); err != nil {
 		logf.FromContext(ctx).Error(err, "Could not list Sandboxes")
 		return nil
 	}
 	var out []reconcile.Request
 	for i := range list.Items {
-		if podspec.Restricted(&list.Items[i]) {
+		if which(&list.Items[i]) {
 			out = append(out, reconcile.Request{NamespacedName: client.ObjectKeyFromObject(&list.Items[i])})
 		}
 	}

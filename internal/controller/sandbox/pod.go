@@ -29,8 +29,10 @@ const (
 	// of an earlier Sandbox of the same name, and about to be collected.
 	conflictInterval = 5 * time.Second
 	// maxRestartDelay bounds the exponential wait before a dead pod is replaced,
-	// as kubelet's own back-off does.
+	// as kubelet's own back-off does, and healthyAfter is how long a pod has to be
+	// there for its death to count as the first.
 	maxRestartDelay = 5 * time.Minute
+	healthyAfter    = 2 * maxRestartDelay
 )
 
 // errStale says that the cache is behind the API server.
@@ -81,6 +83,9 @@ func (r *Reconciler) reconcilePod(ctx context.Context, s *scope) error {
 
 // keepOwned puts back what a pod needs, where somebody has taken or changed it.
 func (r *Reconciler) keepOwned(ctx context.Context, s *scope) error {
+	if err := r.ensureWall(ctx, s); err != nil || s.stopped() {
+		return err
+	}
 	if !podspec.Persistent(s.sandbox) && !podspec.Restricted(s.sandbox) {
 		return nil
 	}
@@ -227,7 +232,7 @@ func (r *Reconciler) createPod(ctx context.Context, s *scope) error {
 		s.requeue = refusedInterval
 		return nil
 	}
-	if err := r.ensureNamespace(ctx, s); err != nil || s.facts.conflict != "" {
+	if err := r.ensureNamespace(ctx, s); err != nil || s.stopped() {
 		return err
 	}
 	if err := r.ensureNeeds(ctx, s, in.Egress); err != nil || s.stopped() {
@@ -237,7 +242,8 @@ func (r *Reconciler) createPod(ctx context.Context, s *scope) error {
 }
 
 // replaceDeadPod removes a pod that ended, where nobody needs its record, so
-// that the next reconcile makes a new one. The wait grows with each restart.
+// that the next reconcile makes a new one. The wait grows with each restart, rests
+// among them, and is short again for a pod that was there for long.
 func (r *Reconciler) replaceDeadPod(ctx context.Context, s *scope) error {
 	if podspec.OneShot(s.sandbox) || s.sandbox.Spec.TaskRef.Name != "" || !s.facts.dead() {
 		return nil
@@ -245,7 +251,11 @@ func (r *Reconciler) replaceDeadPod(ctx context.Context, s *scope) error {
 	if s.pod.DeletionTimestamp != nil {
 		return nil
 	}
-	delay := min(10*time.Second<<min(restarts(s.sandbox), 10), maxRestartDelay)
+	before := restarts(s.sandbox)
+	if s.facts.diedAt.Sub(s.pod.CreationTimestamp.Time) >= healthyAfter {
+		before = 0
+	}
+	delay := min(10*time.Second<<min(before, 10), maxRestartDelay)
 	wait := delay - s.facts.now.Sub(s.facts.diedAt)
 	if wait > 0 {
 		s.requeue = wait

@@ -109,9 +109,11 @@ func (w *world) lose(name string) {
 func (w *world) collect(sandbox string) {
 	GinkgoHelper()
 	w.delete(w.policy("sampan-sandbox-" + sandbox))
-	claim := w.claim(sandbox)
-	w.change(claim, func() { claim.Finalizers = nil })
-	w.delete(claim)
+	var claim corev1.PersistentVolumeClaim
+	if w.live.Get(w.ctx, types.NamespacedName{Namespace: w.ns, Name: sandbox}, &claim) == nil { // a task's own has none
+		w.change(&claim, func() { claim.Finalizers = nil })
+		w.delete(&claim)
+	}
 }
 
 // removeLeavingPods plays kubelet: what is being deleted goes.

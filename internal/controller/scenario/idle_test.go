@@ -6,6 +6,8 @@ import (
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
 
+	"k8s.io/apimachinery/pkg/api/meta"
+
 	"github.com/sampan-dev/sampan/api/v1alpha1"
 	"github.com/sampan-dev/sampan/internal/testing/objects"
 )
@@ -85,6 +87,7 @@ var _ = Describe("An idle Sandbox", func() {
 		w.create(objects.MakeTask("x").In("dev").Attempts(1).Obj())
 		w.settle()
 		Expect(w.stands("x")).To(Equal("Unknown Idle"))
+		Expect(meta.IsStatusConditionTrue(w.task("x").Status.Conditions, v1alpha1.ConditionReconciling)).To(BeTrue(), "nobody has to mend anything")
 		Expect(w.sandbox("dev").Spec.TaskRef).To(BeZero())
 		w.kubelet = true
 		w.settle()
@@ -150,6 +153,34 @@ var _ = Describe("An idle Sandbox", func() {
 		w.run("dev-r1")
 		w.pass(50 * time.Second)
 		Expect(w.ready("dev")).To(Equal("True Ready"))
+	})
+})
+
+var _ = Describe("A Sandbox that has rested often", func() {
+	It("waits for a pod that dies young, and not for one that served long", func(ctx SpecContext) {
+		w := newWorld(ctx)
+		sb := objects.MakeSandbox("dev").Obj()
+		w.create(sb)
+		w.settle()
+		for range 5 {
+			w.change(sb, func() { sb.Spec.State = v1alpha1.SandboxSuspended })
+			w.settle()
+			w.change(sb, func() { sb.Spec.State = v1alpha1.SandboxRunning })
+			w.settle()
+		}
+		w.run("dev-r5")
+		w.exit("dev-r5", 1, "")
+		w.pass(4 * time.Minute)
+		Expect(w.names(w.podList())).To(Equal([]string{"dev-r5"}))
+		w.pass(time.Minute)
+		Expect(w.names(w.podList())).To(Equal([]string{"dev-r6"}))
+
+		w.run("dev-r6")
+		w.pass(10 * time.Minute)
+		w.exit("dev-r6", 1, "")
+		Expect(w.names(w.podList())).To(Equal([]string{"dev-r6"}))
+		w.pass(10 * time.Second)
+		Expect(w.names(w.podList())).To(Equal([]string{"dev-r7"}))
 	})
 })
 

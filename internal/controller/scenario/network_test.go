@@ -1,7 +1,10 @@
 package scenario
 
 import (
+	"context"
+	"errors"
 	"fmt"
+	"net/netip"
 	"slices"
 	"strings"
 
@@ -11,10 +14,14 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
 	networkingv1 "k8s.io/api/networking/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/intstr"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
 
 	"github.com/sampan-dev/sampan/api/v1alpha1"
 	"github.com/sampan-dev/sampan/internal/podspec"
@@ -92,7 +99,7 @@ var _ = Describe("The network of Sandboxes", func() {
 	It("is Restricted before the pod is there", func(ctx SpecContext) {
 		w := emptyWorld(ctx)
 		w.create(objects.MakeRegistry(w.ns, servedBy("http://10.1.2.3:8000/v1", "http://gateway:4000/v1", "http://10.1.2.3:8000/other/v1")))
-		w.create(objects.MakeSandbox("dev").With(restricted).Git("http://git.kube-system/r.git").Obj())
+		w.create(objects.MakeSandbox("dev").With(restricted).Git("http://git.kube-system.svc/r.git").Obj())
 		w.settle()
 		created := slices.DeleteFunc(slices.Clone(w.writes.Log), func(line string) bool { return !strings.Contains(line, " create ") })
 		pod := slices.IndexFunc(created, func(line string) bool { return strings.HasSuffix(line, "*v1.Pod dev") })
@@ -111,7 +118,7 @@ var _ = Describe("The network of Sandboxes", func() {
 		var slice discoveryv1.EndpointSlice
 		Expect(w.live.Get(w.ctx, types.NamespacedName{Namespace: "default", Name: "kubernetes"}, &slice)).To(Succeed())
 		Expect(opens(p)).To(Equal([]string{
-			" UDP/53,TCP/53",
+			"kube-system,169.254.0.0/16 UDP/53,TCP/53",
 			service.Spec.ClusterIP + "/32 TCP/443",
 			fmt.Sprintf("%s/32 TCP/%d", slice.Endpoints[0].Addresses[0], *slice.Ports[0].Port),
 			"10.1.2.3/32 TCP/8000",
@@ -120,6 +127,14 @@ var _ = Describe("The network of Sandboxes", func() {
 			"192.0.2.0/24 TCP/5432",
 		}))
 		Expect(w.eventLog()).NotTo(ContainSubstring("NotOpened"))
+	})
+
+	It("opens the resolvers that the manager was told of", func(ctx SpecContext) {
+		w := newWorld(ctx)
+		w.sandboxes.Options.DNS = []netip.Prefix{netip.MustParsePrefix("198.51.100.53/32")}
+		w.create(objects.MakeSandbox("dev").With(restricted).Obj())
+		w.settle()
+		Expect(opens(w.policy("sampan-sandbox-dev"))).To(ContainElement("kube-system,169.254.0.0/16,198.51.100.53/32 UDP/53,TCP/53"))
 	})
 
 	It("opens to a task only the models that it may use", func(ctx SpecContext) {
@@ -134,16 +149,25 @@ var _ = Describe("The network of Sandboxes", func() {
 
 	It("says which host it could not open, once", func(ctx SpecContext) {
 		w := emptyWorld(ctx)
-		w.create(objects.MakeRegistry(w.ns, servedBy("https://api.models.example/v1", "https://models.example/v1", "http://gateway/v1")))
+		w.create(objects.MakeRegistry(w.ns, servedBy("https://api.models.example/v1", "https://models.example/v1", "http://gateway/v1", "http://litellm.kube-system/v1")))
 		w.create(objects.MakeSandbox("dev").With(restricted).Git("https://git.example/r.git").Obj())
 		w.settle()
 		w.run("dev")
 		log := w.eventLog()
 		Expect(log).To(And(
-			ContainSubstring("Warning ModelEndpointNotOpened"), ContainSubstring("api.models.example, models.example."),
+			ContainSubstring("Warning ModelEndpointNotOpened"), ContainSubstring("api.models.example, models.example, litellm.kube-system."),
 			ContainSubstring("spec.template.network.allow"), ContainSubstring("Warning GitHostNotOpened"), ContainSubstring("git.example")))
 		Expect(strings.Count(log, "ModelEndpointNotOpened")).To(Equal(1))
-		Expect(opens(w.policy("sampan-sandbox-dev"))).To(And(ContainElement(w.ns+" "), Not(ContainElement(ContainSubstring("example")))))
+		Expect(opens(w.policy("sampan-sandbox-dev"))).To(And(ContainElement(w.ns+" "), Not(ContainElement("kube-system ")), Not(ContainElement(ContainSubstring("example")))))
+	})
+
+	It("says so of a URL that cannot be read, and goes on", func(ctx SpecContext) {
+		w := newWorld(ctx)
+		w.create(objects.MakeSandbox("dev").With(restricted).Git("http://git.example:port/r.git").Obj())
+		w.settle()
+		w.run("dev")
+		Expect(w.ready("dev")).To(Equal("True Ready"))
+		Expect(w.eventLog()).To(And(ContainSubstring("Warning GitHostNotOpened"), ContainSubstring("the repository: git.example:port.")))
 	})
 
 	It("is put back when somebody changes it", func(ctx SpecContext) {
@@ -174,6 +198,72 @@ var _ = Describe("The network of Sandboxes", func() {
 		Expect(w.ready("dev")).To(Equal("True Ready"))
 		Expect(w.made["v1.Pod"]).To(Equal([]string{"dev"}))
 	})
+
+	It("goes after the pod, also where its Sandbox's deletion waits for what belongs to it", func(ctx SpecContext) {
+		w := newWorld(ctx)
+		w.create(objects.MakeSandbox("dev").With(restricted).Obj())
+		w.settle()
+		Expect(w.policy("sampan-sandbox-dev").OwnerReferences[0].BlockOwnerDeletion).To(HaveValue(BeFalse()))
+		Expect(w.pod("dev").OwnerReferences[0].BlockOwnerDeletion).To(HaveValue(BeTrue()))
+	})
+
+	It("has the namespace's policy put back when somebody changes it", func(ctx SpecContext) {
+		w := newWorld(ctx)
+		w.create(objects.MakeSandbox("dev").Obj())
+		w.settle()
+		w.run("dev")
+		p := w.policy(podspec.IngressPolicyName)
+		want := p.Spec.DeepCopy()
+
+		By("letting everything in")
+		w.change(p, func() { p.Spec.Ingress = []networkingv1.NetworkPolicyIngressRule{{}} })
+		w.settle()
+		Expect(w.policy(p.Name).Spec).To(Equal(*want))
+
+		By("deleting it")
+		w.delete(p)
+		w.settle()
+		Expect(w.policy(p.Name).Spec).To(Equal(*want))
+		Expect(w.ready("dev")).To(Equal("True Ready"))
+
+		By("putting another in its place")
+		w.delete(p)
+		foreign := podspec.IngressPolicy(w.ns)
+		foreign.Labels = nil
+		w.create(foreign)
+		w.settle()
+		Expect(w.ready("dev")).To(Equal("False NameConflict"))
+		Expect(w.policy(p.Name).ResourceVersion).To(Equal(foreign.ResourceVersion))
+	})
+
+	DescribeTable("says what the API server refuses of what a namespace's Sandboxes share",
+		func(ctx SpecContext, kind string, want string) {
+			w := newWorld(ctx)
+			refuse := true
+			w.sandboxes.Client = interceptor.NewClient(w.sandboxes.Client.(client.WithWatch), interceptor.Funcs{
+				Create: func(ctx context.Context, c client.WithWatch, obj client.Object, opts ...client.CreateOption) error {
+					if refuse && fmt.Sprintf("%T", obj) == "*v1."+kind {
+						return apierrors.NewForbidden(schema.GroupResource{Resource: strings.ToLower(kind)}, obj.GetName(), errors.New("exceeded quota"))
+					}
+					return c.Create(ctx, obj, opts...)
+				},
+			})
+			w.create(objects.MakeSandbox("dev").Obj())
+			w.settle()
+			Expect(w.ready("dev")).To(Equal("False " + want))
+			ready := meta.FindStatusCondition(w.sandbox("dev").Status.Conditions, v1alpha1.ConditionReady)
+			Expect(ready.Message).To(And(ContainSubstring(strings.ToLower(kind)), ContainSubstring("exceeded quota")))
+			Expect(w.nextLook("dev")).To(BeNumerically(">", 0))
+			Expect(w.made["v1.Pod"]).To(BeEmpty())
+			refuse = false
+			w.settle()
+			w.run("dev")
+			Expect(w.ready("dev")).To(Equal("True Ready"))
+		},
+		Entry(nil, "ServiceAccount", "PodRefused"),
+		Entry(nil, "RoleBinding", "PodRefused"),
+		Entry(nil, "NetworkPolicy", "NetworkPolicyRefused"),
+	)
 
 	It("keeps open what the pod was made with, whatever becomes of the registry", func(ctx SpecContext) {
 		w := emptyWorld(ctx)

@@ -131,17 +131,21 @@ var _ = Describe("A controller that wakes up with an old cache", func() {
 			w.wake(*frozen)
 		})
 
-		It("makes nothing for a task that is gone: "+kinds, func(ctx SpecContext) {
+		It("makes nothing for a task, or a Sandbox, that is gone: "+kinds, func(ctx SpecContext) {
 			w := newWorld(ctx)
 			frozen := w.freeze(strings.Fields(kinds)...)
-			sb := objects.MakeSandbox("x").With(restricted).With(persistent).Obj()
+			sb := objects.MakeSandbox("x").With(restricted).Obj()
 			w.create(objects.MakeTask("x").With(func(t *v1alpha1.AgentTask) { t.Spec.Sandbox.Template = sb.Spec.Template }).Obj())
+			w.create(objects.MakeSandbox("dev").With(restricted).With(persistent).Obj())
 			w.settle()
 			w.run("x-1")
 			w.delete(w.task("x"))
+			w.delete(w.sandbox("dev"))
 			w.settle()
 			Expect(w.taskList()).To(BeEmpty())
+			Expect(w.sandboxList()).To(BeEmpty())
 			w.collect("x-1")
+			w.collect("dev")
 			w.wake(*frozen)
 		})
 	}

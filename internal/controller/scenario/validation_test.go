@@ -38,9 +38,34 @@ var _ = Describe("The API", func() {
 		Entry("a git repository", "{prompt: x, sandbox: {template: {workspace: {git: {url: 'https://git.example/a/b.git', ref: main, depth: 1}}}}}"),
 		Entry("a Restricted network", "{prompt: x, sandbox: {template: {network: {egress: Restricted}}}}"),
 		Entry("what it may reach", "{prompt: x, sandbox: {template: {network: {egress: Restricted, allow: [{ports: [{port: 5432}], to: [{ipBlock: {cidr: 192.0.2.0/24}}]}]}}}}"),
-		Entry("a persistent workspace", "{prompt: x, sandbox: {template: {workspace: {persistence: Persistent}}}}"),
-		Entry("its StorageClass", "{prompt: x, sandbox: {template: {workspace: {persistence: Persistent, storageClassName: fast.example}}}}"),
+		Entry("an ephemeral workspace", "{prompt: x, sandbox: {template: {workspace: {persistence: Ephemeral, sizeLimit: 1Gi}}}}"),
+		Entry("a port that is open everywhere", "{prompt: x, sandbox: {template: {network: {egress: Restricted, allow: [{ports: [{port: 443}]}]}}}}"),
+		Entry("a host with all its ports", "{prompt: x, sandbox: {template: {network: {egress: Restricted, allow: [{to: [{ipBlock: {cidr: 192.0.2.7/32}}]}]}}}}"),
 		Entry("an @ in a git path", "{prompt: x, sandbox: {template: {workspace: {git: {url: 'https://git.example/a/@b.git'}}}}}"),
+	)
+
+	DescribeTable("accepts of a Sandbox", func(ctx SpecContext, spec string) {
+		Expect(dryRun(ctx, "Sandbox", "x", spec)).To(Succeed())
+	},
+		Entry("nothing", "{}"),
+		Entry("a persistent workspace", "{template: {workspace: {persistence: Persistent}}}"),
+		Entry("its StorageClass", "{template: {workspace: {persistence: Persistent, storageClassName: fast.example}}}"),
+		Entry("a size in bytes", "{template: {workspace: {sizeLimit: 1048576}}}"),
+		Entry("a size with a unit", "{template: {workspace: {sizeLimit: 1.5Gi}}}"),
+	)
+
+	DescribeTable("refuses of a Sandbox", func(ctx SpecContext, spec, why string) {
+		Expect(dryRun(ctx, "Sandbox", "x", spec)).To(MatchError(ContainSubstring(why)))
+	},
+		Entry("no size", "{template: {workspace: {sizeLimit: 0}}}", "sizeLimit must be more than 0"),
+		Entry("no size in words", "{template: {workspace: {sizeLimit: 0Gi}}}", "sizeLimit must be more than 0"),
+		Entry("less than no size", "{template: {workspace: {sizeLimit: -1}}}", "sizeLimit must be more than 0"),
+		Entry("less than no size in words", "{template: {workspace: {sizeLimit: -1Gi}}}", "sizeLimit must be more than 0"),
+		Entry("a size that is none", "{template: {workspace: {sizeLimit: much}}}", "workspace.sizeLimit"),
+		Entry("a StorageClass of an ephemeral workspace", "{template: {workspace: {persistence: Ephemeral, storageClassName: fast}}}", "storageClassName needs persistence Persistent"),
+		Entry("a StorageClass that has no such name", "{template: {workspace: {persistence: Persistent, storageClassName: Fast_}}}", "workspace.storageClassName"),
+		Entry("a rule that opens everything", "{template: {network: {egress: Restricted, allow: [{ports: [{port: 443}]}, {}]}}}", "would open everything"),
+		Entry("one with empty lists", "{template: {network: {egress: Restricted, allow: [{to: [], ports: []}]}}}", "would open everything"),
 	)
 
 	DescribeTable("refuses", func(ctx SpecContext, spec, why string) {
@@ -78,9 +103,10 @@ var _ = Describe("The API", func() {
 		Entry("an empty list of it", "{prompt: x, sandbox: {template: {network: {egress: Restricted, allow: []}}}}", "network.allow"),
 		Entry("too long a list of it", "{prompt: x, sandbox: {template: {network: {egress: Restricted, allow: ["+strings.Repeat("{}, ", 32)+"{}]}}}}", "network.allow"),
 		Entry("an unknown persistence", "{prompt: x, sandbox: {template: {workspace: {persistence: Eternal}}}}", "workspace.persistence"),
-		Entry("a StorageClass of an ephemeral workspace", "{prompt: x, sandbox: {template: {workspace: {persistence: Ephemeral, storageClassName: fast}}}}", "storageClassName needs persistence Persistent"),
+		Entry("a rule that opens everything", "{prompt: x, sandbox: {template: {network: {egress: Restricted, allow: [{}]}}}}", "would open everything"),
+		Entry("a persistent workspace of the task's own", "{prompt: x, sandbox: {template: {workspace: {persistence: Persistent}}}}", "use sandboxRef with a Sandbox"),
+		Entry("no size", "{prompt: x, sandbox: {template: {workspace: {sizeLimit: '0'}}}}", "sizeLimit must be more than 0"),
 		Entry("a StorageClass of a default workspace", "{prompt: x, sandbox: {template: {workspace: {storageClassName: fast}}}}", "storageClassName needs persistence Persistent"),
-		Entry("a StorageClass that has no such name", "{prompt: x, sandbox: {template: {workspace: {persistence: Persistent, storageClassName: Fast_}}}}", "workspace.storageClassName"),
 		Entry("too many attempts", "{prompt: x, retry: {maxAttempts: 11}}", "spec.retry.maxAttempts"),
 	)
 
@@ -89,10 +115,6 @@ var _ = Describe("The API", func() {
 		Expect(dryRun(ctx, "AgentTask", strings.Repeat("x", 53), "prompt: x")).To(MatchError(ContainSubstring("at most 52 characters")))
 		Expect(dryRun(ctx, "Sandbox", strings.Repeat("x", 56), "state: Running")).To(Succeed())
 		Expect(dryRun(ctx, "Sandbox", strings.Repeat("x", 57), "state: Running")).To(MatchError(ContainSubstring("at most 56 characters")))
-	})
-
-	It("takes a Sandbox with nothing in it", func(ctx SpecContext) {
-		Expect(dryRun(ctx, "Sandbox", "x", "{}")).To(Succeed())
 	})
 
 	DescribeTable("lets nobody change", func(ctx SpecContext, field string, change func(*v1alpha1.AgentTaskSpec)) {
