@@ -101,7 +101,7 @@ fi
 
 if [ -n "$uri" ]; then
   say "The change"
-  kubectl get --raw "$uri" | bin/agent-runner transcript show --full - | sed -n '/^diff --git/,/^$/p'
+  kubectl get --raw "$uri" | bin/agent-runner transcript show --full - | sed -n 's/^    //; /^diff --git/,/^$/p'
 fi
 
 if [ "$(succeeded)" != True ]; then
