@@ -6,7 +6,6 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
-	logf "sigs.k8s.io/controller-runtime/pkg/log"
 
 	"github.com/sampan-dev/sampan/api/v1alpha1"
 	"github.com/sampan-dev/sampan/internal/podspec"
@@ -28,16 +27,9 @@ func (r *Reconciler) claimProblem(ctx context.Context, sb *v1alpha1.Sandbox) *pr
 	if err := r.Get(ctx, client.ObjectKeyFromObject(claim), claim); err != nil || claim.Status.Phase == corev1.ClaimBound {
 		return nil
 	}
-	var list corev1.EventList
-	err := r.APIReader.List(ctx, &list, client.InNamespace(claim.Namespace), client.Limit(100), client.MatchingFields{
-		"involvedObject.uid": string(claim.UID), "type": corev1.EventTypeWarning,
-	})
-	if err != nil {
-		logf.FromContext(ctx).Error(err, "Could not read the events of a claim without a volume", "claim", claim.Name)
-		return nil
-	}
-	if n := len(list.Items); n > 0 {
-		return &problem{v1alpha1.ReasonVolumeUnbound, fmt.Sprintf("PersistentVolumeClaim %s gets no volume: %s", claim.Name, list.Items[n-1].Message)}
+	events := r.eventsOf(ctx, claim, "type", corev1.EventTypeWarning)
+	if n := len(events); n > 0 {
+		return &problem{v1alpha1.ReasonVolumeUnbound, fmt.Sprintf("PersistentVolumeClaim %s gets no volume: %s", claim.Name, events[n-1].Message)}
 	}
 	return nil
 }

@@ -100,16 +100,9 @@ func (r *Reconciler) observePod(ctx context.Context, s *scope) {
 
 // mountProblem asks the pod's events what kubelet cannot mount.
 func (r *Reconciler) mountProblem(ctx context.Context, pod *corev1.Pod) *problem {
-	var list corev1.EventList
-	err := r.APIReader.List(ctx, &list, client.InNamespace(pod.Namespace), client.Limit(100), client.MatchingFields{
-		"involvedObject.uid": string(pod.UID), "reason": "FailedMount",
-	})
-	if err != nil {
-		logf.FromContext(ctx).Error(err, "Could not read the events of a slow pod", "pod", pod.Name)
-		return nil
-	}
-	for i := len(list.Items) - 1; i >= 0; i-- {
-		message := list.Items[i].Message
+	events := r.eventsOf(ctx, pod, "reason", "FailedMount")
+	for i := len(events) - 1; i >= 0; i-- {
+		message := events[i].Message
 		switch {
 		case strings.Contains(message, `secret "`), strings.Contains(message, "references non-existent secret key"):
 			return &problem{v1alpha1.ReasonSecretNotFound, message}
@@ -117,10 +110,24 @@ func (r *Reconciler) mountProblem(ctx context.Context, pod *corev1.Pod) *problem
 			return &problem{v1alpha1.ReasonConfigMapNotFound, message}
 		}
 	}
-	if n := len(list.Items); n > 0 {
-		return &problem{v1alpha1.ReasonVolumeFailed, list.Items[n-1].Message}
+	if n := len(events); n > 0 {
+		return &problem{v1alpha1.ReasonVolumeFailed, events[n-1].Message}
 	}
 	return nil
+}
+
+// eventsOf are the events of an object whose field has a value, the newest last.
+// Without them no cause is named; the next look asks again.
+func (r *Reconciler) eventsOf(ctx context.Context, obj client.Object, field, value string) []corev1.Event {
+	var list corev1.EventList
+	err := r.APIReader.List(ctx, &list, client.InNamespace(obj.GetNamespace()), client.Limit(100), client.MatchingFields{
+		"involvedObject.uid": string(obj.GetUID()), field: value,
+	})
+	if err != nil {
+		logf.FromContext(ctx).Error(err, "Could not read events", "kind", r.kind(obj), "name", obj.GetName())
+		return nil
+	}
+	return list.Items
 }
 
 // apply writes the conditions that the facts ask for.
