@@ -40,7 +40,7 @@ const (
 	execMargin = 30 * time.Second
 	// killDeadline bounds the wait for a command that was cancelled to be dead.
 	killDeadline = 800 * time.Millisecond
-	// firstPoll and lastPoll bound the pause between attempts of WaitReady.
+	// firstPoll and lastPoll bound the pause between attempts of WaitReady and kill.
 	firstPoll = time.Millisecond
 	lastPoll  = 20 * time.Millisecond
 )
@@ -181,7 +181,7 @@ func (c *Client) Exec(ctx context.Context, req tool.ExecRequest) (*tool.ExecResu
 		defer cancel()
 	}
 	defer context.AfterFunc(ctx, func() {
-		c.kill(context.WithoutCancel(ctx), id)
+		c.kill(conn, id)
 		cancel() // also when the kill was lost: the server sees the connection go
 	})()
 	res := new(tool.ExecResult)
@@ -207,10 +207,28 @@ func patience(ctx context.Context, d time.Duration) (context.Context, context.Ca
 	return context.WithTimeoutCause(ctx, d, fmt.Errorf("%w: no answer within %v", tool.ErrExecutorGone, d))
 }
 
+// kill ends a command while its request is open, which ctx is for. The request may
+// still be on its way, on a connection of its own: a server that does not know
+// the command yet is asked again.
 func (c *Client) kill(ctx context.Context, id string) {
 	ctx, cancel := context.WithTimeout(ctx, killDeadline)
 	defer cancel()
-	_ = c.call(ctx, http.MethodDelete, "/v1/processes/"+url.PathEscape(id), nil, nil, nil)
+	pause := firstPoll
+	timer := time.NewTimer(killDeadline)
+	defer timer.Stop()
+	for {
+		err := c.call(ctx, http.MethodDelete, "/v1/processes/"+url.PathEscape(id), nil, nil, nil)
+		if !errors.Is(err, tool.ErrNotFound) {
+			return
+		}
+		timer.Reset(pause)
+		select {
+		case <-ctx.Done():
+			return
+		case <-timer.C:
+		}
+		pause = min(2*pause, lastPoll)
+	}
 }
 
 // ReadLines implements tool.Executor.
