@@ -126,7 +126,8 @@ func run(ctx context.Context, o *options) error {
 	return mgr.Start(ctx)
 }
 
-// +kubebuilder:rbac:groups=coordination.k8s.io,resources=leases,verbs=get;create;update
+// +kubebuilder:rbac:groups=coordination.k8s.io,namespace=sampan-system,resources=leases,verbs=get;create;update
+// +kubebuilder:rbac:groups="",namespace=sampan-system,resources=events,verbs=create;patch
 
 func newManager(o *options) (ctrl.Manager, error) {
 	scheme := runtime.NewScheme()

@@ -1,6 +1,9 @@
 package e2e
 
 import (
+	"fmt"
+	"time"
+
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
 	corev1 "k8s.io/api/core/v1"
@@ -75,6 +78,23 @@ turns:
 		Expect(at.Status.Attempts[0].Message).To(ContainSubstring(`volume "workspace" exceeds the limit`))
 	})
 
+	It("runs again when its node is lost, once the old pod is gone", Serial, func() {
+		s, argument := start("")
+		silenceNode(20 * time.Second)
+		evictAsLost(s, "lost-1")
+		Eventually(func(g Gomega) {
+			at := s.get("lost")
+			g.Expect(outcome(at)).To(Equal("Unknown " + v1alpha1.ReasonRetrying))
+			g.Expect(succeeded(at).Message).To(HavePrefix("Pod lost-1 is being deleted because of its node"))
+			g.Expect(at.Status.PodName).To(Equal("lost-1"), "the old pod still runs")
+		}).Should(Succeed())
+		at := s.awaitEnd("lost", "True Completed")
+		awaitGone(argument)
+		Expect(at.Status.Attempts).To(HaveLen(1))
+		Expect(at.Status.Attempts[0].Reason).To(Equal(v1alpha1.ReasonNodeLost), at.Status.Attempts[0].Message)
+		Expect(at.Status.Attempts[0].Turns).To(HaveValue(BeEquivalentTo(2)))
+	})
+
 	It("ends when it has had all its attempts", func() {
 		s, argument := start("retry: {maxAttempts: 1}")
 		kubectl("-n", s.name, "delete", "pod", "lost-1", "--wait=false")
@@ -83,6 +103,17 @@ turns:
 		awaitGone(argument)
 	})
 })
+
+// evictAsLost does what Kubernetes does to the pods of a node that does not answer,
+// except when it is the only node: it patches a condition into the pod, and deletes it.
+func evictAsLost(s *space, pod string) {
+	GinkgoHelper()
+	kubectl("-n", s.name, "patch", "pod", pod, "--subresource=status", "--patch", fmt.Sprintf(`status:
+  conditions:
+  - {type: DisruptionTarget, status: "True", reason: DeletionByTaintManager, message: "Taint manager: deleting due to NoExecute taint", lastTransitionTime: %q}`,
+		time.Now().UTC().Format(time.RFC3339)))
+	kubectl("-n", s.name, "delete", "pod", pod, "--wait=false")
+}
 
 var _ = Describe("A command that needs too much memory", func() {
 	It("is ended by the kernel, and the agent is told and goes on", func() {

@@ -4,7 +4,9 @@ import (
 	_ "embed"
 	"encoding/json"
 	"fmt"
+	"strconv"
 	"strings"
+	"time"
 
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
@@ -13,8 +15,12 @@ import (
 	"github.com/sampan-dev/sampan/internal/podspec"
 )
 
-//go:embed testdata/processes.py
-var processesScript string
+var (
+	//go:embed testdata/processes.py
+	processesScript string
+	//go:embed testdata/pause_kubelet.py
+	pauseScript string
+)
 
 // nodePod looks at the node's processes, from outside of every sandbox. The
 // clusters of this suite have one node.
@@ -96,6 +102,19 @@ func signalRunner(signal string, pod *corev1.Pod) {
 func killSandboxServer(pod *corev1.Pod) {
 	GinkgoHelper()
 	signalOnNode("SIGKILL", pod, podspec.SandboxContainer, "agent-runner", "sandbox", "--socket", podspec.SocketPath, "--workspace", podspec.WorkspaceDir)
+}
+
+// silenceNode makes the node's kubelet stop for so long, and returns when it does
+// not answer any more.
+func silenceNode(d time.Duration) {
+	GinkgoHelper()
+	seconds := strconv.Itoa(int(d.Seconds()))
+	kubectl("-n", nodeNamespace(), "exec", "node", "--", "python3", "-c", pauseScript, seconds)
+	node := kubectl("-n", nodeNamespace(), "get", "pod", "node", "-o", "jsonpath={.spec.nodeName}")
+	Eventually(func() error {
+		_, err := tryKubectl("", "get", "--raw", "/api/v1/nodes/"+node+"/proxy/healthz", "--request-timeout=1s")
+		return err
+	}).Should(HaveOccurred())
 }
 
 // awaitRunning waits until a command with such an argument runs, awaitGone

@@ -8,7 +8,6 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -71,8 +70,10 @@ func (r *Reconciler) clearLast(ctx context.Context, s *scope) (bool, error) {
 	if gone || err != nil {
 		return gone, err
 	}
-	waited := len(st.Attempts) > 0 && st.Attempts[len(st.Attempts)-1].Reason == v1alpha1.ReasonNodeLost
-	return waited || s.now.Sub(since) >= nodeGrace, nil
+	if pod := leavingSince(s.pod); !pod.IsZero() && pod.Before(since) {
+		since = pod
+	}
+	return s.now.Sub(since) >= nodeGrace, nil
 }
 
 // prepare checks what an attempt needs. What is missing is named, and waited for.
@@ -127,9 +128,6 @@ func (s *scope) wait(reason, message string) {
 		s.finish(false, reason, fmt.Sprintf("%s; limits.activeSeconds (%d) has passed", message, int(active(s.task).Seconds())))
 		s.event(corev1.EventTypeWarning, reason, "Finish", "%s", message)
 		return
-	}
-	if c := meta.FindStatusCondition(s.task.Status.Conditions, v1alpha1.ConditionSucceeded); c == nil || c.Reason != reason {
-		s.event(corev1.EventTypeWarning, reason, "Wait", "%s", message)
 	}
 	s.standing(reason, message, true)
 	s.requeueWithin(left)

@@ -146,13 +146,16 @@ func optimistic(before client.Object) client.Patch {
 }
 
 // settle turns an error into a result: a conflict or a vanished object means
-// that the cache was behind, and the watch brings what is new.
+// that the cache was behind, and the watch brings what is new. In a namespace that
+// is being deleted nothing can be made; the task is about to be deleted, too.
 func settle(s *scope, err error) (ctrl.Result, error) {
 	switch {
 	case err == nil:
 		return ctrl.Result{RequeueAfter: s.requeue}, nil
 	case apierrors.IsConflict(err):
 		return ctrl.Result{RequeueAfter: 10 * time.Millisecond}, nil
+	case apierrors.HasStatusCause(err, corev1.NamespaceTerminatingCause):
+		return ctrl.Result{}, nil
 	}
 	return ctrl.Result{}, client.IgnoreNotFound(err)
 }

@@ -62,10 +62,7 @@ func (s *scope) situation() situation {
 		task: s.task, ready: readyOf(s.sandbox), now: s.now,
 		sandboxFound: s.sandbox != nil, sandboxClaimed: s.sandbox != nil && claimed(s.sandbox, s.task, s.task.Status.Attempt),
 		podFound: s.pod != nil, podKnown: s.task.Status.PodName != "",
-		runnerEnded: runnerEnd(s.pod) != nil,
-	}
-	if s.pod != nil && s.pod.DeletionTimestamp != nil {
-		f.podLeavingSince = s.pod.DeletionTimestamp.Time
+		podLeavingSince: leavingSince(s.pod), runnerEnded: runnerEnd(s.pod) != nil,
 	}
 	if res := s.task.Status.Result; res.Attempt != 0 && res.Attempt == s.task.Status.Attempt {
 		f.result = &res

@@ -152,6 +152,9 @@ func (f situation) judgeLoss() *verdict {
 		return nil
 	}
 	reason, message := v1alpha1.ReasonPodLost, "Pod "+f.task.Status.PodName+" is gone"
+	if f.podFound {
+		message = "Pod " + f.task.Status.PodName + " is being deleted"
+	}
 	if f.ready != nil && lossReasons[f.ready.Reason] {
 		reason, message = f.ready.Reason, f.ready.Message
 	}

@@ -2,6 +2,7 @@ package agenttask
 
 import (
 	"strings"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
@@ -23,8 +24,12 @@ func (s *scope) condition(c metav1.Condition) {
 	meta.SetStatusCondition(&s.task.Status.Conditions, c)
 }
 
-// standing says where a task stands that has not ended.
+// standing says where a task stands that has not ended. What blocks it, so that
+// somebody has to act, is an event, too.
 func (s *scope) standing(reason, message string, blocked bool) {
+	if c := meta.FindStatusCondition(s.task.Status.Conditions, v1alpha1.ConditionSucceeded); blocked && (c == nil || c.Reason != reason) {
+		s.event(corev1.EventTypeWarning, reason, "Wait", "%s", message)
+	}
 	s.condition(metav1.Condition{Type: v1alpha1.ConditionSucceeded, Status: metav1.ConditionUnknown, Reason: reason, Message: message})
 	s.condition(metav1.Condition{Type: v1alpha1.ConditionReady, Status: metav1.ConditionFalse, Reason: reason, Message: message})
 	suspended := reason == v1alpha1.ReasonSuspended
@@ -65,4 +70,13 @@ func clip(text string, n int) string {
 // podEnded reports whether nothing of a pod runs any more.
 func podEnded(pod *corev1.Pod) bool {
 	return pod.Status.Phase == corev1.PodSucceeded || pod.Status.Phase == corev1.PodFailed
+}
+
+// leavingSince is when a pod that is being deleted had to be gone; the zero time
+// for any other, and for none.
+func leavingSince(pod *corev1.Pod) time.Time {
+	if pod == nil || pod.DeletionTimestamp == nil {
+		return time.Time{}
+	}
+	return pod.DeletionTimestamp.Time
 }

@@ -35,16 +35,16 @@ func leaving(pod *corev1.Pod) *podState {
 	reason, message := v1alpha1.ReasonPodLost, "Pod "+pod.Name+" is being deleted"
 	for _, c := range pod.Status.Conditions {
 		if c.Type == corev1.DisruptionTarget && c.Status == corev1.ConditionTrue {
-			reason, message = disruption(c)
+			reason, message = disruption(pod, c)
 		}
 	}
 	return &podState{phase: podDead, reason: reason, message: message, diedAt: pod.DeletionTimestamp.Time}
 }
 
-func disruption(c corev1.PodCondition) (reason, message string) {
+func disruption(pod *corev1.Pod, c corev1.PodCondition) (reason, message string) {
 	switch c.Reason {
 	case "DeletionByTaintManager", "DeletionByPodGC":
-		return v1alpha1.ReasonNodeLost, c.Message
+		return v1alpha1.ReasonNodeLost, fmt.Sprintf("Pod %s is being deleted because of its node %s: %s", pod.Name, pod.Spec.NodeName, c.Message)
 	case corev1.PodReasonTerminationByKubelet, "EvictionByEvictionAPI", corev1.PodReasonPreemptionByScheduler:
 		return v1alpha1.ReasonEvicted, c.Message
 	}

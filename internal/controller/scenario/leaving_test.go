@@ -5,6 +5,8 @@ import (
 
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/sampan-dev/sampan/api/v1alpha1"
 	"github.com/sampan-dev/sampan/internal/testing/faults"
@@ -109,6 +111,20 @@ var _ = Describe("What leaves slowly", func() {
 		}),
 		Entry("after its time", func(w *world, _ *v1alpha1.AgentTask) { w.pass(70 * time.Second) }),
 	)
+
+	It("starts nothing in a namespace that goes", func(ctx SpecContext) {
+		w := newWorld(ctx)
+		w.create(objects.MakeTask("x").Obj())
+		w.settle()
+		w.run("x-1")
+		w.delete(&corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: w.ns}})
+		w.lose("x-1") // settles, and fails on any error
+		Expect(w.stands("x")).To(Equal("Unknown Starting"))
+		Expect(w.sandboxList()).To(BeEmpty())
+		w.delete(w.task("x"))
+		w.settle()
+		Expect(w.taskList()).To(BeEmpty())
+	})
 
 	It("keeps the pod whose runner has told the end", func(ctx SpecContext) {
 		w := newWorld(ctx)

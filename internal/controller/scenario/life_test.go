@@ -10,6 +10,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/sampan-dev/sampan/api/v1alpha1"
+	"github.com/sampan-dev/sampan/internal/podspec"
 	"github.com/sampan-dev/sampan/internal/testing/objects"
 )
 
@@ -144,6 +145,29 @@ var _ = Describe("A task's life", func() {
 		Expect(t.Status.PodName).To(Equal("x-2"))
 		Expect(t.Status.Attempts[0].Reason).To(Equal(v1alpha1.ReasonNodeLost))
 		Expect(w.names(w.podList())).To(ConsistOf("x-1", "x-2"))
+	})
+
+	It("waits for the pod of a lost node that comes back", func(ctx SpecContext) {
+		w := newWorld(ctx)
+		w.create(objects.MakeTask("x").Obj())
+		w.settle()
+		w.run("x-1")
+		w.kubelet = false
+		w.delete(w.pod("x-1"))
+		w.podStatus("x-1", func(st *corev1.PodStatus) {
+			st.Conditions = append(st.Conditions, corev1.PodCondition{Type: corev1.DisruptionTarget, Status: corev1.ConditionTrue, Reason: "DeletionByTaintManager"})
+		})
+		w.settle()
+		Expect(w.stands("x")).To(Equal("Unknown Retrying"))
+		w.podStatus("x-1", func(st *corev1.PodStatus) { w.terminate(st, podspec.RunnerContainer, 1, "Error", "") })
+		w.settle()
+		Expect(w.task("x").Status.Attempts).To(HaveLen(1))
+		Expect(w.task("x").Status.Attempts[0].Reason).To(Equal(v1alpha1.ReasonNodeLost))
+		Expect(w.names(w.podList())).To(Equal([]string{"x-1"}), "its sandbox may still run")
+		w.kubelet = true
+		w.pass(time.Minute)
+		Expect(w.task("x").Status.Attempt).To(BeEquivalentTo(2))
+		Expect(w.names(w.podList())).To(Equal([]string{"x-2"}))
 	})
 
 	It("is deleted after its TTL", func(ctx SpecContext) {

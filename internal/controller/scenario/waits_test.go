@@ -105,6 +105,7 @@ var _ = Describe("What a task waits for", func() {
 		})
 		w.settle()
 		Expect(w.stands("x")).To(Equal("Unknown ImagePullFailed"))
+		Expect(w.eventLog()).To(ContainSubstring("ImagePullFailed"))
 		Expect(w.ready("x-1")).To(Equal("False ImagePullFailed"))
 		w.pass(61 * time.Second)
 		Expect(w.stands("x")).To(Equal("False DeadlineExceeded"))
