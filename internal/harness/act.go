@@ -142,24 +142,12 @@ func (r *run) runCall(ctx context.Context, call llm.ToolCall) outcome {
 	limit := r.cfg.Task.Limits.Tool
 	callCtx, cancel := withTimeout(ctx, r.clock, limit+toolSlack, errToolTimeout)
 	defer cancel()
-	type returned struct {
-		result ToolResult
-		err    error
+	result, err := await(callCtx, r.clock, func() (ToolResult, error) { return r.cfg.Tools.Run(callCtx, call) })
+	if p := (*panicked)(nil); errors.As(err, &p) {
+		result, err = ToolResult{Content: fmt.Sprintf("The tool %s failed: %v", call.Name, p.value), IsError: true}, nil
 	}
-	done := make(chan returned, 1)
-	go func() {
-		var got returned
-		defer func() {
-			if p := recover(); p != nil {
-				got = returned{result: ToolResult{Content: fmt.Sprintf("The tool %s failed: %v", call.Name, p), IsError: true}}
-			}
-			done <- got
-		}()
-		got.result, got.err = r.cfg.Tools.Run(callCtx, call)
-	}()
-	got, ok := awaitFor(callCtx, r.clock, done)
-	o := outcome{result: got.result, took: r.clock.Now().Sub(began)}
-	if ok && got.err == nil {
+	o := outcome{result: result, took: r.clock.Now().Sub(began)}
+	if err == nil {
 		o.result.Content = headTail(o.result.Content, maxResult)
 		return o
 	}
@@ -172,7 +160,7 @@ func (r *run) runCall(ctx context.Context, call llm.ToolCall) outcome {
 		o.synthetic = true
 		return o
 	default:
-		end = stopf(SandboxLost, "The sandbox went away during a %s call: %v", call.Name, got.err)
+		end = stopf(SandboxLost, "The sandbox went away during a %s call: %v", call.Name, err)
 	}
 	cut := unanswered(end)
 	cut.took = o.took

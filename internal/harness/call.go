@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
-	"runtime/debug"
 	"strings"
 	"time"
 
@@ -218,45 +217,33 @@ func (r *run) backoff(attempt int, le *llm.Error) (time.Duration, bool) {
 func (r *run) complete(ctx context.Context, m Model, req llm.Request) (*llm.Response, error) {
 	callCtx, cancel := withTimeout(ctx, r.clock, r.cfg.CallTimeout, errCallTimeout)
 	defer cancel()
-	type outcome struct {
-		resp *llm.Response
-		err  error
-	}
-	done := make(chan outcome, 1)
-	go func() {
-		var o outcome
-		defer func() {
-			if p := recover(); p != nil {
-				s := stopf(Internal, "The provider of %s failed: %v", m.ID, p)
-				s.detail = string(debug.Stack())
-				o = outcome{err: s}
-			}
-			done <- o
-		}()
-		o.resp, o.err = m.Provider.Complete(callCtx, req)
-	}()
-	o, returned := awaitFor(callCtx, r.clock, done)
-	if !returned {
-		o.err = &llm.Error{
+	resp, err := await(callCtx, r.clock, func() (*llm.Response, error) { return m.Provider.Complete(callCtx, req) })
+	var p *panicked
+	switch {
+	case errors.As(err, &p):
+		s := stopf(Internal, "The provider of %s failed: %v", m.ID, p.value)
+		s.detail, err = p.stack, s
+	case errors.Is(err, errNoAnswer):
+		err = &llm.Error{
 			Category: llm.Timeout, Message: "the call did not return after it was told to stop", Usage: r.guess(),
 		}
 	}
 	switch {
-	case o.err == nil && o.resp == nil:
+	case err == nil && resp == nil:
 		return nil, &llm.Error{Category: llm.EmptyResponse, Message: "the provider gave no reply", Retryable: true}
-	case o.err == nil:
-		return o.resp, nil
+	case err == nil:
+		return resp, nil
 	case ctx.Err() != nil:
 		return nil, &llm.Error{
-			Category: llm.Stopped, Message: "the run was stopped in the middle of the call to " + m.ID, Usage: r.costOf(o.err), Err: o.err,
+			Category: llm.Stopped, Message: "the run was stopped in the middle of the call to " + m.ID, Usage: r.costOf(err), Err: err,
 		}
 	case errors.Is(context.Cause(callCtx), errCallTimeout):
 		return nil, &llm.Error{
 			Category: llm.Timeout, Message: fmt.Sprintf("no reply within %s", r.cfg.CallTimeout), Retryable: true,
-			Usage: r.costOf(o.err), Err: o.err,
+			Usage: r.costOf(err), Err: err,
 		}
 	}
-	return nil, o.err
+	return nil, err
 }
 
 // costOf is what a call cost that was cut off: as its provider says, or a guess.

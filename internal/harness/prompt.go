@@ -57,33 +57,18 @@ func (r *run) projectDocs(ctx context.Context) (string, error) {
 	}
 	ctx, cancel := withTimeout(ctx, r.clock, docsTimeout, context.DeadlineExceeded)
 	defer cancel()
-	type returned struct {
-		file *tool.File
-		err  error
-	}
-	done := make(chan returned, 1)
-	go func() {
-		var got returned
-		defer func() {
-			if p := recover(); p != nil {
-				got = returned{err: fmt.Errorf("the executor failed: %v", p)}
-			}
-			done <- got
-		}()
-		got.file, got.err = r.cfg.Executor.ReadFile(ctx, docsFile, maxDocsFile)
-	}()
-	got, ok := awaitFor(ctx, r.clock, done)
+	file, err := await(ctx, r.clock, func() (*tool.File, error) { return r.cfg.Executor.ReadFile(ctx, docsFile, maxDocsFile) })
 	switch {
-	case !ok:
+	case errors.Is(err, errNoAnswer):
 		return "", stopf(SandboxLost, "The sandbox did not answer within %s.", docsTimeout)
-	case got.err != nil && refused(got.err):
+	case err != nil && refused(err):
 		return "", nil
-	case got.err != nil:
-		return "", stopf(SandboxLost, "The sandbox cannot be reached: %v", got.err)
-	case got.file == nil:
+	case err != nil:
+		return "", stopf(SandboxLost, "The sandbox cannot be reached: %v", err)
+	case file == nil:
 		return "", errors.New("the executor gave no file")
 	}
-	text := strings.TrimSpace(strings.ToValidUTF8(string(got.file.Data), "\uFFFD"))
+	text := strings.TrimSpace(strings.ToValidUTF8(string(file.Data), "\uFFFD"))
 	if len(text) > maxDocs {
 		text = strings.ToValidUTF8(text[:maxDocs], "") + fmt.Sprintf("\n[%d more bytes are in %s]", len(text)-maxDocs, docsFile)
 	}

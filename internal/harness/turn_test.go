@@ -60,6 +60,7 @@ func TestVerificationIsFedBack(t *testing.T) {
 // TestNothingBesideAVerification: what might tamper with it is not let be.
 func TestNothingBesideAVerification(t *testing.T) {
 	for name, stopAll := range map[string]func(ctx context.Context) error{
+		"panics":  func(context.Context) error { panic("stop all") },
 		"refuses": func(context.Context) error { return errors.New("some processes could not be killed") },
 		"hangs":   func(ctx context.Context) error { <-ctx.Done(); return ctx.Err() },
 	} {

@@ -63,14 +63,10 @@ const stopAllTimeout = 30 * time.Second
 func (r *run) alone(ctx context.Context) error {
 	stopCtx, cancel := withTimeout(ctx, r.clock, stopAllTimeout, errToolTimeout)
 	defer cancel()
-	done := make(chan error, 1)
-	go func() { done <- r.cfg.Executor.StopAll(stopCtx) }()
-	err, ok := awaitFor(stopCtx, r.clock, done)
+	_, err := await(stopCtx, r.clock, func() (struct{}, error) { return struct{}{}, r.cfg.Executor.StopAll(stopCtx) })
 	switch {
 	case ctx.Err() != nil:
 		return stopFromContext(ctx)
-	case !ok:
-		err = errToolTimeout
 	case err == nil:
 		return nil
 	}
@@ -153,32 +149,19 @@ func (r *run) verify(ctx context.Context, v Verification, result *VerificationRe
 func (r *run) exec(ctx context.Context, command string, timeout time.Duration) (*tool.ExecResult, error) {
 	execCtx, cancel := withTimeout(ctx, r.clock, timeout+toolSlack, errToolTimeout)
 	defer cancel()
-	type returned struct {
-		result *tool.ExecResult
-		err    error
-	}
-	done := make(chan returned, 1)
-	go func() {
-		var got returned
-		defer func() {
-			if p := recover(); p != nil {
-				got = returned{err: fmt.Errorf("the executor failed: %v", p)}
-			}
-			done <- got
-		}()
-		got.result, got.err = r.cfg.Executor.Exec(execCtx, tool.ExecRequest{
+	got, err := await(execCtx, r.clock, func() (*tool.ExecResult, error) {
+		return r.cfg.Executor.Exec(execCtx, tool.ExecRequest{
 			Shell: command, TimeoutSeconds: timeout.Seconds(), MaxOutputBytes: verifyOutput,
 		})
-	}()
-	got, ok := awaitFor(execCtx, r.clock, done)
-	if ok && got.err == nil && got.result == nil {
+	})
+	if err == nil && got == nil {
 		return nil, errors.New("the executor gave no result")
 	}
-	if (!ok || got.err != nil) && ctx.Err() == nil && execCtx.Err() != nil {
+	if err != nil && ctx.Err() == nil && execCtx.Err() != nil {
 		// Late, but the run goes on: the command counts as timed out.
 		return &tool.ExecResult{TimedOut: true}, nil
 	}
-	return got.result, got.err
+	return got, err
 }
 
 // refused says that the executor is there and would not do it.
