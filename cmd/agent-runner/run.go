@@ -15,6 +15,7 @@ import (
 	"github.com/sampan-dev/sampan/internal/harness"
 	"github.com/sampan-dev/sampan/internal/models"
 	"github.com/sampan-dev/sampan/internal/runner"
+	"github.com/sampan-dev/sampan/internal/sandboxd"
 )
 
 type runFlags struct {
@@ -93,6 +94,10 @@ func (f *runFlags) run(cmd *cobra.Command, code *int) error {
 		return runInCluster(cmd.Context(), code)
 	}
 	if err := f.check(); err != nil {
+		return err
+	}
+	// Tools run as the same user, and the models' keys are in our environment.
+	if err := sandboxd.Protect(); err != nil {
 		return err
 	}
 	stopProfile, err := f.profile()

@@ -1,0 +1,83 @@
+package main
+
+import (
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+)
+
+// nobody is a user whom no process is of but those of the test.
+const nobody = 65531
+
+// TestKeysStayHidden: tools of a local run are processes of the same user, and find
+// no model key in the environment of any of that user's processes.
+func TestKeysStayHidden(t *testing.T) {
+	const script = `
+turns:
+- toolCalls: [{name: bash, arguments: {command: "echo keys: $(cat /proc/[0-9]*/environ 2>/dev/null | tr '\\0' '\\n' | grep -c ^HIDDEN_KEY=), mine: $(cat /proc/self/environ | tr '\\0' '\\n' | grep -c ^HOME=)"}}]
+- {expect: "keys: 0, mine: 1", text: Done.}
+`
+	p := newRunner(t, script, "verify: [{name: done, command: 'true'}]")
+	registry := filepath.Join(p.dir, "registry.yaml")
+	data, err := os.ReadFile(registry)
+	if err != nil {
+		t.Fatal(err)
+	}
+	with := strings.Replace(string(data), "providers:", "providers:\n  other: {type: openai, baseURL: 'http://127.0.0.1:1/v1', apiKey: {env: HIDDEN_KEY}}", 1)
+	if err := os.WriteFile(registry, []byte(with+"- {id: other-model, provider: other}\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	p.cmd.Env = append(p.cmd.Env, "HIDDEN_KEY="+modelKey, "HOME="+p.dir, "TMPDIR="+p.dir)
+	if os.Getuid() == 0 {
+		p.runAs(t, nobody)
+	}
+	p.start(t)
+	if code := p.wait(t); code != 0 {
+		t.Fatalf("exit code %d\n%s", code, p.stderr)
+	}
+}
+
+// runAs gives the program and its folder to another user: root reads everything.
+func (p *process) runAs(t *testing.T, uid int) {
+	t.Helper()
+	if err := os.Chmod(filepath.Dir(p.dir), 0o755); err != nil { //nolint:gosec // the folder of this test alone
+		t.Fatal(err)
+	}
+	program := filepath.Join(p.dir, "program", "agent-runner")
+	if err := os.Mkdir(filepath.Dir(program), 0o755); err != nil { //nolint:gosec // another user has to reach it
+		t.Fatal(err)
+	}
+	copyFile(t, p.cmd.Path, program)
+	p.cmd.Path = program
+	if err := filepath.WalkDir(p.dir, func(path string, _ os.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		return os.Lchown(path, uid, uid)
+	}); err != nil {
+		t.Fatal(err)
+	}
+	p.cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uint32(uid), Gid: uint32(uid)}}
+}
+
+func copyFile(t *testing.T, from, to string) {
+	t.Helper()
+	in, err := os.Open(from)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer in.Close()                                            //nolint:errcheck // only read
+	out, err := os.OpenFile(to, os.O_CREATE|os.O_WRONLY, 0o755) //nolint:gosec // a program
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := io.Copy(out, in); err != nil {
+		t.Fatal(err)
+	}
+	if err := out.Close(); err != nil {
+		t.Fatal(err)
+	}
+}
