@@ -71,10 +71,8 @@ type execution struct {
 	// exited is closed when the command itself has ended, drained when nobody
 	// holds its output any more.
 	exited  chan struct{}
-	waitErr error
 	drained chan struct{}
 	readers []*os.File
-	stdin   *os.File
 	oomFrom int64
 }
 
@@ -306,66 +304,52 @@ func wait(ch <-chan struct{}, d time.Duration) bool {
 
 // start makes the pipes and runs the command.
 func (x *execution) start() error {
-	var wg sync.WaitGroup
-	var ours, theirs []*os.File // closed by us when the command has not started, or has
-	defer func() {
-		for _, f := range theirs {
-			_ = f.Close()
-		}
-		for _, f := range ours {
-			_ = f.Close()
-		}
-	}()
-	pipe := func() (r, w *os.File, err error) {
-		if r, w, err = os.Pipe(); err != nil {
-			err = fmt.Errorf("making a pipe: %w", err)
-		}
-		return r, w, err
-	}
+	var p pipes
+	defer p.close()
 	streams := []*headTail{&x.capture.out}
 	if !x.req.MergeStderr {
 		streams = append(streams, &x.capture.err)
 	}
 	for range streams {
-		r, w, err := pipe()
-		if err != nil {
+		if err := p.read(); err != nil {
 			return err
 		}
-		ours, theirs = append(ours, r), append(theirs, w)
 	}
-	x.cmd.Stdout, x.cmd.Stderr = theirs[0], theirs[len(theirs)-1]
+	x.cmd.Stdout, x.cmd.Stderr = p.theirs[0], p.theirs[len(streams)-1]
 	var feed *os.File
 	if len(x.req.Stdin) > 0 {
-		r, w, err := pipe()
-		if err != nil {
+		if err := p.write(); err != nil {
 			return err
 		}
-		ours, theirs = append(ours, w), append(theirs, r)
-		x.cmd.Stdin, feed = r, w
+		x.cmd.Stdin, feed = p.theirs[len(streams)], p.ours[len(streams)]
 	}
 	leader, err := processes.start(x.cmd, x.id)
 	if err != nil {
 		return startError(err)
 	}
-	x.leader, x.readers = leader, ours[:len(streams)]
-	ours = nil
+	x.leader, x.readers, p.ours = leader, p.ours[:len(streams)], nil
+	x.follow(streams, feed)
+	return nil
+}
+
+// follow reads what the command prints, feeds it, and waits for its end.
+func (x *execution) follow(streams []*headTail, feed *os.File) {
+	var wg sync.WaitGroup
 	for i, to := range streams {
 		r := x.readers[i]
 		wg.Go(func() { x.read(r, to) })
 	}
 	if feed != nil {
-		x.stdin = feed
 		go func() { _, _ = feed.Write(x.req.Stdin); _ = feed.Close() }()
 	}
 	go func() { wg.Wait(); close(x.drained) }()
 	go func() {
-		x.waitErr = x.cmd.Wait()
+		_ = x.cmd.Wait() // its ProcessState says how it ended
 		if feed != nil {
 			_ = feed.Close() // ends the write above: nobody reads any more
 		}
 		close(x.exited)
 	}()
-	return nil
 }
 
 func startError(err error) error {
