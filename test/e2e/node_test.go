@@ -108,13 +108,15 @@ func killSandboxServer(pod *corev1.Pod) {
 // not answer any more.
 func silenceNode(d time.Duration) {
 	GinkgoHelper()
+	node := kubectl("-n", nodeNamespace(), "get", "pod", "node", "-o", "jsonpath={.spec.nodeName}")
+	answers := func() error {
+		_, err := tryKubectl("", "get", "--raw", "/api/v1/nodes/"+node+"/proxy/healthz", "--request-timeout=3s")
+		return err
+	}
+	Expect(answers()).To(Succeed())
 	seconds := strconv.Itoa(int(d.Seconds()))
 	kubectl("-n", nodeNamespace(), "exec", "node", "--", "python3", "-c", pauseScript, seconds)
-	node := kubectl("-n", nodeNamespace(), "get", "pod", "node", "-o", "jsonpath={.spec.nodeName}")
-	Eventually(func() error {
-		_, err := tryKubectl("", "get", "--raw", "/api/v1/nodes/"+node+"/proxy/healthz", "--request-timeout=1s")
-		return err
-	}).Should(HaveOccurred())
+	Eventually(answers).ShouldNot(Succeed())
 }
 
 // awaitRunning waits until a command with such an argument runs, awaitGone

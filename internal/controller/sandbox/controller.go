@@ -147,10 +147,14 @@ func (r *Reconciler) writeStatus(ctx context.Context, s *scope) (ctrl.Result, er
 }
 
 // ignoreStale asks for another try where the cache was behind: the watch will
-// bring what is new, and a conflict is no fault worth a log line.
+// bring what is new, and a conflict is no fault worth a log line. In a namespace
+// that is being deleted the Sandbox is about to be deleted, too.
 func ignoreStale(err error) (ctrl.Result, error) {
-	if apierrors.IsConflict(err) {
+	switch {
+	case apierrors.IsConflict(err):
 		return ctrl.Result{RequeueAfter: 10 * time.Millisecond}, nil
+	case apierrors.HasStatusCause(err, corev1.NamespaceTerminatingCause):
+		return ctrl.Result{}, nil
 	}
 	return ctrl.Result{}, client.IgnoreNotFound(err)
 }

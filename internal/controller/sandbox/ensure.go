@@ -110,8 +110,12 @@ func (r *Reconciler) ensureOwned(ctx context.Context, s *scope, want client.Obje
 func (s *scope) stopped() bool { return s.facts.conflict != "" || s.facts.problem != nil }
 
 // refused turns what the API server would not take into a problem that is tried
-// again in a while: quota, for one, may grow.
+// again in a while: quota, for one, may grow. A namespace that is being deleted
+// takes nothing any more, which is no problem of the Sandbox.
 func (s *scope) refused(err error, reason string) error {
+	if apierrors.HasStatusCause(err, corev1.NamespaceTerminatingCause) {
+		return err
+	}
 	if apierrors.IsForbidden(err) || apierrors.IsInvalid(err) {
 		s.facts.problem = &problem{reason, refusal(err)}
 		s.requeue = refusedInterval

@@ -44,7 +44,7 @@ func leaving(pod *corev1.Pod) *podState {
 func disruption(pod *corev1.Pod, c corev1.PodCondition) (reason, message string) {
 	switch c.Reason {
 	case "DeletionByTaintManager", "DeletionByPodGC":
-		return v1alpha1.ReasonNodeLost, fmt.Sprintf("Pod %s is being deleted because of its node %s: %s", pod.Name, pod.Spec.NodeName, c.Message)
+		return v1alpha1.ReasonNodeLost, fmt.Sprintf("Pod %s is being deleted because of its node %s (%s: %s)", pod.Name, pod.Spec.NodeName, c.Reason, c.Message)
 	case corev1.PodReasonTerminationByKubelet, "EvictionByEvictionAPI", corev1.PodReasonPreemptionByScheduler:
 		return v1alpha1.ReasonEvicted, c.Message
 	}

@@ -114,13 +114,17 @@ var _ = Describe("What leaves slowly", func() {
 
 	It("starts nothing in a namespace that goes", func(ctx SpecContext) {
 		w := newWorld(ctx)
-		w.create(objects.MakeTask("x").Obj())
+		w.create(objects.MakeTask("x").Obj(), objects.MakeSandbox("dev").Obj())
 		w.settle()
 		w.run("x-1")
+		w.run("dev")
 		w.delete(&corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: w.ns}})
 		w.lose("x-1") // settles, and fails on any error
 		Expect(w.stands("x")).To(Equal("Unknown Starting"))
-		Expect(w.sandboxList()).To(BeEmpty())
+		Expect(w.names(w.sandboxList())).To(Equal([]string{"dev"}))
+		w.lose("dev")
+		Expect(w.ready("dev")).To(Equal("False PodPending"))
+		w.delete(w.sandbox("dev"))
 		w.delete(w.task("x"))
 		w.settle()
 		Expect(w.taskList()).To(BeEmpty())
