@@ -1,7 +1,6 @@
 package main
 
 import (
-	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -50,7 +49,13 @@ func (p *process) runAs(t *testing.T, uid int) {
 	if err := os.Mkdir(filepath.Dir(program), 0o755); err != nil { //nolint:gosec // another user has to reach it
 		t.Fatal(err)
 	}
-	copyFile(t, p.cmd.Path, program)
+	data, err := os.ReadFile(p.cmd.Path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(program, data, 0o755); err != nil { //nolint:gosec // a program
+		t.Fatal(err)
+	}
 	p.cmd.Path = program
 	if err := filepath.WalkDir(p.dir, func(path string, _ os.DirEntry, err error) error {
 		if err != nil {
@@ -61,23 +66,4 @@ func (p *process) runAs(t *testing.T, uid int) {
 		t.Fatal(err)
 	}
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uint32(uid), Gid: uint32(uid)}}
-}
-
-func copyFile(t *testing.T, from, to string) {
-	t.Helper()
-	in, err := os.Open(from)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer in.Close()                                            //nolint:errcheck // only read
-	out, err := os.OpenFile(to, os.O_CREATE|os.O_WRONLY, 0o755) //nolint:gosec // a program
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := io.Copy(out, in); err != nil {
-		t.Fatal(err)
-	}
-	if err := out.Close(); err != nil {
-		t.Fatal(err)
-	}
 }

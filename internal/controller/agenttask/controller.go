@@ -9,7 +9,6 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/client-go/tools/events"
 	"k8s.io/utils/clock"
 	ctrl "sigs.k8s.io/controller-runtime"
@@ -17,6 +16,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
 
 	"github.com/sampan-dev/sampan/api/v1alpha1"
+	"github.com/sampan-dev/sampan/internal/controller/outcome"
 	"github.com/sampan-dev/sampan/internal/controller/registry"
 )
 
@@ -145,17 +145,10 @@ func optimistic(before client.Object) client.Patch {
 	return client.MergeFromWithOptions(before.DeepCopyObject().(client.Object), client.MergeFromWithOptimisticLock{})
 }
 
-// settle turns an error into a result: a conflict or a vanished object means
-// that the cache was behind, and the watch brings what is new. In a namespace that
-// is being deleted nothing can be made; the task is about to be deleted, too.
+// settle ends a reconcile.
 func settle(s *scope, err error) (ctrl.Result, error) {
-	switch {
-	case err == nil:
-		return ctrl.Result{RequeueAfter: s.requeue}, nil
-	case apierrors.IsConflict(err):
-		return ctrl.Result{RequeueAfter: 10 * time.Millisecond}, nil
-	case apierrors.HasStatusCause(err, corev1.NamespaceTerminatingCause):
-		return ctrl.Result{}, nil
+	if err != nil {
+		return outcome.Of(err)
 	}
-	return ctrl.Result{}, client.IgnoreNotFound(err)
+	return ctrl.Result{RequeueAfter: s.requeue}, nil
 }

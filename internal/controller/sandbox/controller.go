@@ -12,7 +12,6 @@ import (
 	discoveryv1 "k8s.io/api/discovery/v1"
 	networkingv1 "k8s.io/api/networking/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/client-go/tools/events"
 	"k8s.io/utils/clock"
 	ctrl "sigs.k8s.io/controller-runtime"
@@ -22,6 +21,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/handler"
 
 	"github.com/sampan-dev/sampan/api/v1alpha1"
+	"github.com/sampan-dev/sampan/internal/controller/outcome"
 	"github.com/sampan-dev/sampan/internal/controller/registry"
 	"github.com/sampan-dev/sampan/internal/podspec"
 )
@@ -68,7 +68,7 @@ type scope struct {
 type event struct{ kind, reason, action, note string }
 
 func (s *scope) event(kind, reason, action, format string, args ...any) {
-	s.events = append(s.events, event{kind, reason, action, fmt.Sprintf(format, args...)})
+	s.events = append(s.events, event{kind, reason, action, clip(fmt.Sprintf(format, args...))})
 }
 
 // +kubebuilder:rbac:groups=sampan.dev,resources=sandboxes,verbs=get;list;watch;update;patch;delete
@@ -116,12 +116,12 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 	}
 	if controllerutil.AddFinalizer(sb, podspec.SandboxFinalizer) {
 		if err := r.Patch(ctx, sb, client.MergeFromWithOptions(s.before, client.MergeFromWithOptimisticLock{})); err != nil {
-			return ignoreStale(err)
+			return outcome.Of(err)
 		}
 		s.before = sb.DeepCopy()
 	}
 	if err := r.reconcilePod(ctx, s); err != nil {
-		return ignoreStale(err)
+		return outcome.Of(err)
 	}
 	if s.facts.conflict != "" {
 		s.requeue = conflictInterval // no watch tells when what is in the way goes
@@ -137,24 +137,11 @@ func (r *Reconciler) writeStatus(ctx context.Context, s *scope) (ctrl.Result, er
 	if !equality.Semantic.DeepEqual(s.before.Status, s.sandbox.Status) {
 		patch := client.MergeFromWithOptions(s.before, client.MergeFromWithOptimisticLock{})
 		if err := r.Status().Patch(ctx, s.sandbox, patch); err != nil {
-			return ignoreStale(err)
+			return outcome.Of(err)
 		}
 	}
 	for _, e := range s.events {
 		r.Recorder.Eventf(s.sandbox, nil, e.kind, e.reason, e.action, "%s", e.note)
 	}
 	return ctrl.Result{RequeueAfter: s.requeue}, nil
-}
-
-// ignoreStale asks for another try where the cache was behind: the watch will
-// bring what is new, and a conflict is no fault worth a log line. In a namespace
-// that is being deleted the Sandbox is about to be deleted, too.
-func ignoreStale(err error) (ctrl.Result, error) {
-	switch {
-	case apierrors.IsConflict(err):
-		return ctrl.Result{RequeueAfter: 10 * time.Millisecond}, nil
-	case apierrors.HasStatusCause(err, corev1.NamespaceTerminatingCause):
-		return ctrl.Result{}, nil
-	}
-	return ctrl.Result{}, client.IgnoreNotFound(err)
 }

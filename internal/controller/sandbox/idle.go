@@ -12,6 +12,7 @@ import (
 	logf "sigs.k8s.io/controller-runtime/pkg/log"
 
 	"github.com/sampan-dev/sampan/api/v1alpha1"
+	"github.com/sampan-dev/sampan/internal/controller/outcome"
 	"github.com/sampan-dev/sampan/internal/podspec"
 )
 
@@ -75,5 +76,5 @@ func (r *Reconciler) expire(ctx context.Context, s *scope) (ctrl.Result, error) 
 	if err == nil {
 		logf.FromContext(ctx).Info("Deleted Sandbox after its TTL")
 	}
-	return ignoreStale(err)
+	return outcome.Of(err)
 }

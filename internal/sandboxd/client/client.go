@@ -122,29 +122,47 @@ func (c *Client) keep() error {
 // WaitReady waits until the server answers, and from then on keeps to it.
 // Another protocol version is ErrProtocolMismatch at once.
 func (c *Client) WaitReady(ctx context.Context) error {
+	var err error
+	settled := poll(ctx, func() bool {
+		err = c.greet(ctx)
+		return err == nil || errors.Is(err, ErrProtocolMismatch)
+	})
+	if !settled {
+		// The last attempt's error is told, not wrapped: that the server is gone is not known, only that time is up.
+		return fmt.Errorf("waiting for the sandbox server at %s: %w (last: %s)", c.socket, ctx.Err(), err.Error())
+	}
+	return err
+}
+
+// greet asks the server once whether it is there and speaks our protocol, and
+// keeps to it.
+func (c *Client) greet(ctx context.Context) error {
+	st, err := c.Status(ctx)
+	if err != nil {
+		return err
+	}
+	if st.Protocol != wire.Protocol {
+		return fmt.Errorf("%w: it speaks %d, we speak %d", ErrProtocolMismatch, st.Protocol, wire.Protocol)
+	}
+	return c.keep()
+}
+
+// poll tries until it is done, with pauses that grow; it is false when ctx ended
+// before.
+func poll(ctx context.Context, done func() bool) bool {
 	pause := firstPoll
-	timer := time.NewTimer(0)
+	timer := time.NewTimer(pause)
 	defer timer.Stop()
-	for {
-		st, err := c.Status(ctx)
-		if err == nil {
-			if st.Protocol != wire.Protocol {
-				return fmt.Errorf("%w: it speaks %d, we speak %d", ErrProtocolMismatch, st.Protocol, wire.Protocol)
-			}
-			err = c.keep()
-		}
-		if err == nil {
-			return nil
-		}
+	for !done() {
 		timer.Reset(pause)
 		select {
 		case <-ctx.Done():
-			// The last attempt's error is told, not wrapped: that the server is gone is not known, only that time is up.
-			return fmt.Errorf("waiting for the sandbox server at %s: %w (last: %s)", c.socket, ctx.Err(), err.Error())
+			return false
 		case <-timer.C:
 		}
 		pause = min(2*pause, lastPoll)
 	}
+	return true
 }
 
 // Status asks the server for its own state.
@@ -213,22 +231,10 @@ func patience(ctx context.Context, d time.Duration) (context.Context, context.Ca
 func (c *Client) kill(ctx context.Context, id string) {
 	ctx, cancel := context.WithTimeout(ctx, killDeadline)
 	defer cancel()
-	pause := firstPoll
-	timer := time.NewTimer(killDeadline)
-	defer timer.Stop()
-	for {
+	poll(ctx, func() bool {
 		err := c.call(ctx, http.MethodDelete, "/v1/processes/"+url.PathEscape(id), nil, nil, nil)
-		if !errors.Is(err, tool.ErrNotFound) {
-			return
-		}
-		timer.Reset(pause)
-		select {
-		case <-ctx.Done():
-			return
-		case <-timer.C:
-		}
-		pause = min(2*pause, lastPoll)
-	}
+		return !errors.Is(err, tool.ErrNotFound)
+	})
 }
 
 // ReadLines implements tool.Executor.
