@@ -1,12 +1,11 @@
 // Command bench-start measures, on the cluster of the current kubeconfig, how
 // long it takes from the creation of an AgentTask to the first request that its
-// model gets, beside the floor of the same run: a bare pod of two containers,
-// from its creation to Ready. It prints medians and judges nothing.
+// model gets, beside the floors of the same run: bare pods of two containers,
+// from their creation to Ready. It prints medians and judges nothing.
 package main
 
 import (
 	"context"
-	"errors"
 	"flag"
 	"fmt"
 	"os"
@@ -30,6 +29,13 @@ func main() {
 	}
 }
 
+// arm is one of the things whose start is measured.
+type arm struct {
+	title         string
+	start         func(ctx context.Context, name string, n int) ([]time.Duration, error)
+	single, burst []time.Duration
+}
+
 func run(ctx context.Context, n, burst, bursts int, image string) (err error) {
 	b, err := newBench(ctx, image)
 	if err != nil {
@@ -40,57 +46,56 @@ func run(ctx context.Context, n, burst, bursts int, image string) (err error) {
 			err = cleanErr
 		}
 	}()
-	fmt.Printf("%d processors, %s; one at a time: %d of each, in turn; bursts: %d of %d of each, in turn\n\n", runtime.NumCPU(), b.version, n, bursts, burst)
-	var empty, floor, task, floorBurst, taskBurst []time.Duration
+	task := &arm{title: "AgentTask, create -> first model request", start: b.tasks}
+	arms := []*arm{
+		{title: "bare pod of two containers, create -> Ready", start: b.pods(empty)},
+		{title: "the same with its token, as any ordinary pod", start: b.pods(ordinary)},
+		{title: "the same as a restricted namespace lets it in", start: b.pods(restricted)},
+		task,
+	}
+	fmt.Printf("%d processors, %s; %d of each one at a time, then %d bursts of %d of each, in turn\n", runtime.NumCPU(), b.version, n, bursts, burst)
 	for i := range n + 1 {
-		warm := i == 0 // the first of each warms caches and does not count
-		if err := errors.Join(
-			add(&empty, warm)(b.floor(ctx, fmt.Sprintf("empty-%d", i), 1, false)),
-			add(&floor, warm)(b.floor(ctx, fmt.Sprintf("floor-%d", i), 1, true)),
-			add(&task, warm)(b.tasks(ctx, fmt.Sprintf("task-%d", i), 1)),
-		); err != nil {
-			return err
+		for j, a := range arms {
+			d, err := a.start(ctx, fmt.Sprintf("one-%d-%d", j, i), 1)
+			if err != nil {
+				return err
+			}
+			if i > 0 { // the first of each warms caches and does not count
+				a.single = append(a.single, d...)
+			}
 		}
 	}
 	for i := range bursts {
-		if err := errors.Join(
-			add(&floorBurst, false)(b.floor(ctx, fmt.Sprintf("floor-burst-%d", i), burst, true)),
-			add(&taskBurst, false)(b.tasks(ctx, fmt.Sprintf("task-burst-%d", i), burst)),
-		); err != nil {
-			return err
+		for j, a := range arms {
+			d, err := a.start(ctx, fmt.Sprintf("burst-%d-%d", j, i), burst)
+			if err != nil {
+				return err
+			}
+			a.burst = append(a.burst, d...)
 		}
 	}
-	fmt.Printf("%-62s %8s %8s %8s %8s\n", "seconds", "min", "p50", "p90", "max")
-	row("bare pod of two containers, no volume, create -> Ready", empty)
-	row("the same with its token, as any ordinary pod (floor)", floor)
-	row("AgentTask, create -> first model request", task)
-	row(fmt.Sprintf("bursts of %d bare pods (floor)", burst), floorBurst)
-	row(fmt.Sprintf("bursts of %d AgentTasks", burst), taskBurst)
-	fmt.Printf("\nAbove the floor at p50: %.2f s one at a time (%.2f s above a pod without a volume), %.2f s in the burst; target: at most 0.30 s\n",
-		above(task, floor), above(task, empty), above(taskBurst, floorBurst))
+	table("one at a time", arms, task, func(a *arm) []time.Duration { return a.single })
+	table(fmt.Sprintf("bursts of %d", burst), arms, task, func(a *arm) []time.Duration { return a.burst })
+	fmt.Println("\nThe target is that a task starts at most 0.30 s after a pod.")
 	return nil
 }
 
-// add appends what a round measured.
-func add(to *[]time.Duration, warm bool) func([]time.Duration, error) error {
-	return func(d []time.Duration, err error) error {
-		if !warm {
-			*to = append(*to, d...)
+// table prints what was measured of each arm, and how far the task lies above it.
+func table(title string, arms []*arm, task *arm, of func(*arm) []time.Duration) {
+	fmt.Printf("\n%-50s %7s %7s %7s %7s %12s\n", title+", seconds", "min", "p50", "p90", "max", "task's p50")
+	for _, a := range arms {
+		d := of(a)
+		fmt.Printf("%-50s %7.3f %7.3f %7.3f %7.3f", a.title, quantile(d, 0), quantile(d, 50), quantile(d, 90), quantile(d, 100))
+		if a != task {
+			fmt.Printf(" %+12.3f", quantile(of(task), 50)-quantile(d, 50))
 		}
-		return err
+		fmt.Println()
 	}
 }
 
-// above is how far one median lies above another, in seconds.
-func above(a, b []time.Duration) float64 { return (quantile(a, 50) - quantile(b, 50)).Seconds() }
-
-func row(name string, d []time.Duration) {
-	fmt.Printf("%-62s %8.3f %8.3f %8.3f %8.3f\n", name, quantile(d, 0).Seconds(), quantile(d, 50).Seconds(), quantile(d, 90).Seconds(), quantile(d, 100).Seconds())
-}
-
-// quantile gives the smallest value that at least p percent do not exceed.
-func quantile(d []time.Duration, p int) time.Duration {
+// quantile gives the smallest value, in seconds, that at least p percent do not exceed.
+func quantile(d []time.Duration, p int) float64 {
 	sorted := slices.Sorted(slices.Values(d))
 	i := (len(sorted)*p + 99) / 100
-	return sorted[max(i, 1)-1]
+	return sorted[max(i, 1)-1].Seconds()
 }
