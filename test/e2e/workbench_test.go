@@ -199,4 +199,23 @@ spec: {template: {network: {egress: Restricted}}}
 		kubectl("-n", s.name, "patch", "networkpolicy", "sampan-sandbox-box", "--type=merge", "-p", `{"spec":{"egress":[{}]}}`)
 		Eventually(policies).Should(Equal(want))
 	})
+
+	It("is waited for until what was left of it is gone, when its task is replaced", func() {
+		s := newSpace()
+		s.serveModel(justDone, "a-key")
+		again := task("again", "prompt: Run.\nsandbox: {template: {network: {egress: Restricted}}}")
+		s.apply(again)
+		first := s.awaitEnd("again", "True Completed")
+		policy := func(patch string) {
+			kubectl("-n", s.name, "patch", "networkpolicy", "sampan-sandbox-again-1", "--type=merge", "-p", patch)
+		}
+		policy(`{"metadata":{"finalizers":["e2e.sampan.dev/held"]}}`)
+		_, err := tryKubectl(again, "-n", s.name, "replace", "--force", "-f", "-")
+		Expect(err).NotTo(HaveOccurred())
+		Eventually(func() string { return succeeded(s.get("again")).Message }).Should(ContainSubstring("Waiting for NetworkPolicy sampan-sandbox-again-1"))
+		policy(`{"metadata":{"finalizers":null}}`)
+		Expect(s.awaitEnd("again", "True Completed").UID).NotTo(Equal(first.UID))
+		Expect(kubectl("-n", s.name, "get", "events", "-o", "jsonpath={.items[?(@.type=='Warning')].reason}")).
+			NotTo(ContainSubstring(v1alpha1.ReasonNameConflict))
+	})
 })

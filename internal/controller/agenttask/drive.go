@@ -12,6 +12,7 @@ import (
 	logf "sigs.k8s.io/controller-runtime/pkg/log"
 
 	"github.com/sampan-dev/sampan/api/v1alpha1"
+	"github.com/sampan-dev/sampan/internal/controller/remains"
 	"github.com/sampan-dev/sampan/internal/podspec"
 )
 
@@ -44,15 +45,33 @@ func (r *Reconciler) drive(ctx context.Context, s *scope) error {
 		return nil
 	}
 	s.noteStop()
-	conflict, err := r.makeSandbox(ctx, s)
+	inTheWay, err := r.makeSandbox(ctx, s)
 	if err != nil {
 		return err
 	}
-	if conflict != "" {
-		v.reason, v.message, v.blocked = v1alpha1.ReasonNameConflict, conflict, true
-		s.requeueWithin(inputInterval) // no watch tells when another's Sandbox goes
+	if inTheWay != nil {
+		if err := r.obstructed(ctx, s, inTheWay, &v); err != nil {
+			return err
+		}
 	}
 	s.standing(v.reason, v.message, v.blocked)
+	return nil
+}
+
+// obstructed says in the verdict of an attempt that another's Sandbox is in its
+// way, and whether that goes by itself.
+func (r *Reconciler) obstructed(ctx context.Context, s *scope, sb *v1alpha1.Sandbox, v *verdict) error {
+	s.requeueWithin(inputInterval) // no watch need tell when it goes
+	waiting, err := remains.Of(ctx, r.APIReader, "Sandbox", sb)
+	switch {
+	case err != nil:
+		return err
+	case waiting != "":
+		v.message = waiting
+	default:
+		v.reason, v.blocked = v1alpha1.ReasonNameConflict, true
+		v.message = fmt.Sprintf("Sandbox %s exists and does not belong to this task; delete it, or create a task of another name", sb.Name)
+	}
 	return nil
 }
 
@@ -99,34 +118,37 @@ func (s *scope) noteStop() {
 }
 
 // makeSandbox creates the attempt's own Sandbox if there is none. A pod that
-// was seen once means that there was one: it is never made a second time. The
-// text says that somebody else's Sandbox is in the way.
-func (r *Reconciler) makeSandbox(ctx context.Context, s *scope) (conflict string, err error) {
+// was seen once means that there was one: it is never made a second time. What it
+// gives is another's Sandbox that is in the way.
+func (r *Reconciler) makeSandbox(ctx context.Context, s *scope) (inTheWay *v1alpha1.Sandbox, err error) {
 	if s.sandbox != nil || named(s.task) || s.task.Status.PodName != "" {
-		return "", nil
+		return nil, nil
 	}
 	if err := r.fresh(ctx, s); err != nil {
-		return "", err
+		return nil, err
 	}
 	sb := ownSandbox(s.task)
 	if err := controllerutil.SetControllerReference(s.task, sb, r.Scheme()); err != nil {
-		return "", err
+		return nil, err
 	}
 	err = r.Create(ctx, sb)
 	switch {
 	case err == nil:
 		logf.FromContext(ctx).Info("Created Sandbox", "sandbox", sb.Name)
-		return "", nil
+		return nil, nil
 	case !apierrors.IsAlreadyExists(err):
-		return "", fmt.Errorf("creating Sandbox %s: %w", sb.Name, err)
+		return nil, fmt.Errorf("creating Sandbox %s: %w", sb.Name, err)
 	}
-	if err := r.APIReader.Get(ctx, client.ObjectKeyFromObject(sb), sb); err != nil {
-		return "", fmt.Errorf("reading Sandbox %s: %w", sb.Name, err)
+	err = r.APIReader.Get(ctx, client.ObjectKeyFromObject(sb), sb)
+	switch {
+	case apierrors.IsNotFound(err):
+		return nil, errStale // it has gone since, and no watch may tell of it any more
+	case err != nil:
+		return nil, fmt.Errorf("reading Sandbox %s: %w", sb.Name, err)
+	case metav1.IsControlledBy(sb, s.task):
+		return nil, nil
 	}
-	if metav1.IsControlledBy(sb, s.task) {
-		return "", nil
-	}
-	return fmt.Sprintf("Sandbox %s exists and does not belong to this task; delete it, or create a task of another name", sb.Name), nil
+	return sb, nil
 }
 
 // ownSandbox is the Sandbox of a task's attempt.

@@ -123,8 +123,8 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 	if err := r.reconcilePod(ctx, s); err != nil {
 		return outcome.Of(err)
 	}
-	if s.facts.conflict != "" {
-		s.requeue = conflictInterval // no watch tells when what is in the way goes
+	if s.facts.obstructed() {
+		s.requeue = obstacleInterval // no watch need tell when what is in the way goes
 	}
 	return r.writeStatus(ctx, s)
 }

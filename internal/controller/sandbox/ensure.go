@@ -13,6 +13,7 @@ import (
 	logf "sigs.k8s.io/controller-runtime/pkg/log"
 
 	"github.com/sampan-dev/sampan/api/v1alpha1"
+	"github.com/sampan-dev/sampan/internal/controller/remains"
 	"github.com/sampan-dev/sampan/internal/podspec"
 )
 
@@ -38,17 +39,45 @@ func (r *Reconciler) ensureShared(ctx context.Context, s *scope, want client.Obj
 	if apierrors.IsNotFound(err) {
 		found = want.DeepCopyObject().(client.Object)
 		if err = r.Create(ctx, found); apierrors.IsAlreadyExists(err) {
-			err = r.APIReader.Get(ctx, client.ObjectKeyFromObject(want), found)
+			err = r.readMet(ctx, found)
 		}
 		err = s.refused(err, refused)
 	}
 	if err == nil && !s.stopped() && found.GetLabels()[podspec.LabelManagedBy] != podspec.ManagedBy {
-		s.facts.conflict = r.kind(want) + " " + want.GetName()
+		err = r.inTheWay(ctx, s, found)
 	}
 	if err != nil || s.stopped() {
 		return nil, err
 	}
 	return found, nil
+}
+
+// inTheWay records an object that is not the Sandbox's, and whether it goes by itself.
+func (r *Reconciler) inTheWay(ctx context.Context, s *scope, obj client.Object) error {
+	kind := r.kind(obj)
+	waiting, err := remains.Of(ctx, r.APIReader, kind, obj)
+	switch {
+	case err != nil:
+		return err
+	case waiting != "":
+		s.facts.remains = waiting
+	default:
+		s.facts.conflict = kind + " " + obj.GetName()
+	}
+	return nil
+}
+
+// readMet reads past the cache what a create met. Where that has gone since, the
+// create is tried again: no watch may tell of it any more.
+func (r *Reconciler) readMet(ctx context.Context, obj client.Object) error {
+	err := r.APIReader.Get(ctx, client.ObjectKeyFromObject(obj), obj)
+	if apierrors.IsNotFound(err) {
+		return errStale
+	}
+	if err != nil {
+		return fmt.Errorf("reading %s %s: %w", r.kind(obj), obj.GetName(), err)
+	}
+	return nil
 }
 
 // kind names an object's kind for people.
@@ -69,19 +98,18 @@ func (r *Reconciler) ensure(ctx context.Context, s *scope, obj client.Object) er
 	if err := controllerutil.SetControllerReference(s.sandbox, obj, r.Scheme(), controllerutil.WithBlockOwnerDeletion(!isPolicy)); err != nil {
 		return err
 	}
-	kind := r.kind(obj)
 	err := r.Create(ctx, obj)
 	if err == nil {
 		return nil
 	}
 	if !apierrors.IsAlreadyExists(err) {
-		return fmt.Errorf("creating %s %s: %w", kind, obj.GetName(), err)
+		return fmt.Errorf("creating %s %s: %w", r.kind(obj), obj.GetName(), err)
 	}
-	if err := r.APIReader.Get(ctx, client.ObjectKeyFromObject(obj), obj); err != nil {
-		return fmt.Errorf("reading %s %s: %w", kind, obj.GetName(), err)
+	if err := r.readMet(ctx, obj); err != nil {
+		return err
 	}
 	if !metav1.IsControlledBy(obj, s.sandbox) {
-		s.facts.conflict = kind + " " + obj.GetName()
+		return r.inTheWay(ctx, s, obj)
 	}
 	return nil
 }
@@ -98,7 +126,7 @@ func (r *Reconciler) ensureOwned(ctx context.Context, s *scope, want client.Obje
 		found = want.DeepCopyObject().(client.Object)
 		err = s.refused(r.ensure(ctx, s, found), refused)
 	} else if err == nil && !metav1.IsControlledBy(found, s.sandbox) {
-		s.facts.conflict = r.kind(want) + " " + want.GetName()
+		err = r.inTheWay(ctx, s, found)
 	}
 	if err != nil || s.stopped() {
 		return nil, err
@@ -106,8 +134,8 @@ func (r *Reconciler) ensureOwned(ctx context.Context, s *scope, want client.Obje
 	return found, nil
 }
 
-// stopped reports whether something is in the way of the pod.
-func (s *scope) stopped() bool { return s.facts.conflict != "" || s.facts.problem != nil }
+// stopped reports whether something keeps the pod from being made.
+func (s *scope) stopped() bool { return s.facts.obstructed() || s.facts.problem != nil }
 
 // refused turns what the API server would not take into a problem that is tried
 // again in a while: quota, for one, may grow. A namespace that is being deleted
@@ -133,7 +161,9 @@ func (r *Reconciler) ensurePod(ctx context.Context, s *scope, in *podspec.Input)
 	logf.FromContext(ctx).Info("Created Pod", "pod", pod.Name)
 	s.event(corev1.EventTypeNormal, "PodCreated", "Create", "Created Pod %s", pod.Name)
 	s.events = append(s.events, s.warnings...)
-	s.adopt(pod)
+	if err := r.adopt(ctx, s, pod); err != nil {
+		return err
+	}
 	r.observePod(ctx, s)
 	return nil
 }

@@ -26,9 +26,8 @@ const (
 	podGoneInterval = 5 * time.Second
 	// refusedInterval is how often a refused pod is tried again: quota may have grown.
 	refusedInterval = 15 * time.Second
-	// conflictInterval is how often an object in the way is looked at: it may be
-	// of an earlier Sandbox of the same name, and about to be collected.
-	conflictInterval = 5 * time.Second
+	// obstacleInterval is how often an object in the way is looked at.
+	obstacleInterval = 5 * time.Second
 	// maxRestartDelay bounds the exponential wait before a dead pod is replaced,
 	// as kubelet's own back-off does, and healthyAfter is how long a pod has to be
 	// there for its death to count as the first.
@@ -61,7 +60,7 @@ func (r *Reconciler) reconcilePod(ctx context.Context, s *scope) error {
 		return err
 	}
 	switch {
-	case s.facts.conflict != "":
+	case s.facts.obstructed():
 		return nil
 	case s.sandbox.Spec.State == v1alpha1.SandboxSuspended:
 		s.facts.suspended = true
@@ -121,8 +120,7 @@ func (r *Reconciler) findPod(ctx context.Context, s *scope) error {
 	if err != nil {
 		return fmt.Errorf("reading Pod %s: %w", name, err)
 	}
-	s.adopt(pod)
-	return nil
+	return r.adopt(ctx, s, pod)
 }
 
 // podName is the pod that there is, or the one that will be made.
@@ -134,13 +132,13 @@ func (s *scope) podName() string {
 }
 
 // adopt takes a pod that belongs to the Sandbox, and reports any other.
-func (s *scope) adopt(pod *corev1.Pod) {
+func (r *Reconciler) adopt(ctx context.Context, s *scope, pod *corev1.Pod) error {
 	if !metav1.IsControlledBy(pod, s.sandbox) {
-		s.facts.conflict = "Pod " + pod.Name
-		return
+		return r.inTheWay(ctx, s, pod)
 	}
 	s.pod = pod
 	s.sandbox.Status.PodName, s.sandbox.Status.PodUID = pod.Name, string(pod.UID)
+	return nil
 }
 
 // removePod removes the pod and, once it is gone, makes room for the next one.
@@ -198,8 +196,7 @@ func (r *Reconciler) livePod(ctx context.Context, s *scope) (bool, error) {
 	if err != nil {
 		return false, fmt.Errorf("reading Pod %s: %w", name, err)
 	}
-	s.adopt(&pod)
-	return true, nil
+	return true, r.adopt(ctx, s, &pod)
 }
 
 // confirm reads the Sandbox past the cache: what is made or deleted for a stale

@@ -87,6 +87,7 @@ func TestFactsToConditions(t *testing.T) {
 		"idle":         {facts{idle: true, podState: ready}, map[string]string{"Ready": "Idle"}},
 		"lost":         {facts{lost: true}, map[string]string{"Ready": "PodLost", "Stalled": "PodLost"}},
 		"conflict":     {facts{conflict: "Pod x"}, map[string]string{"Ready": "NameConflict", "Stalled": "NameConflict"}},
+		"remains":      {facts{remains: "Waiting for Pod x"}, map[string]string{"Ready": "PodPending", "Reconciling": "PodPending"}},
 		"problem":      {facts{problem: &problem{"PodRefused", "quota"}}, map[string]string{"Ready": "PodRefused", "Stalled": "PodRefused"}},
 	}
 	for name, tt := range tests {

@@ -32,8 +32,10 @@ type problem struct{ reason, message string }
 type facts struct {
 	// now is one time for all of a reconcile.
 	now time.Time
-	// conflict names an object that is in the way and belongs to somebody else.
-	conflict  string
+	// conflict names an object that is in the way and belongs to somebody else;
+	// remains says of one that it goes by itself.
+	conflict, remains string
+
 	problem   *problem
 	suspended bool
 	// idle: there was no task for spec.idleSeconds.
@@ -42,6 +44,9 @@ type facts struct {
 	lost bool
 	podState
 }
+
+// obstructed reports whether an object that is not the Sandbox's is in the way.
+func (f facts) obstructed() bool { return f.conflict != "" || f.remains != "" }
 
 // podState is what a pod's own status says.
 type podState struct {
@@ -138,6 +143,8 @@ func (f facts) apply(sb *v1alpha1.Sandbox) {
 	case f.conflict != "":
 		state = podState{phase: podBlocked, reason: v1alpha1.ReasonNameConflict,
 			message: f.conflict + " exists and does not belong to this Sandbox; delete it, or use another name"}
+	case f.remains != "":
+		state = podState{phase: podWaiting, reason: v1alpha1.ReasonPodPending, message: f.remains}
 	case f.problem != nil:
 		state = podState{phase: podBlocked, reason: f.problem.reason, message: f.problem.message}
 	case f.suspended:

@@ -233,6 +233,11 @@ var _ = Describe("An object in the way", func() {
 			return &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: "x-1", Namespace: "default"},
 				Spec: corev1.PodSpec{Containers: []corev1.Container{{Name: "c", Image: "c"}}}}
 		}),
+		Entry("a Pod of another API's Sandbox", func() client.Object {
+			theirs := metav1.OwnerReference{APIVersion: "agents.example.com/v1alpha1", Kind: "Sandbox", Name: "x-1", UID: "1", Controller: new(true)}
+			return &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: "x-1", Namespace: "default", OwnerReferences: []metav1.OwnerReference{theirs}},
+				Spec: corev1.PodSpec{Containers: []corev1.Container{{Name: "c", Image: "c"}}}}
+		}),
 		Entry("a ServiceAccount", func() client.Object {
 			return &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Name: "sampan-runner", Namespace: "default"}}
 		}),
