@@ -90,8 +90,10 @@ echo "Cost        \$$(field '{.status.progress.usage.costUSD}')"
 echo "Verified    $(field '{range .status.result.verifications[*]}{.name}={.outcome} {end}')"
 uri=$(field '{.status.transcript.uri}')
 digest=$(field '{.status.transcript.digest}')
-echo "Transcript  kubectl get --raw '$uri'"
-if [ -n "$uri" ]; then
+if [ -z "$uri" ]; then
+  echo "Transcript  none: the agent did not begin"
+else
+  echo "Transcript  kubectl get --raw '$uri'"
   checked=$(kubectl get --raw "$uri" | bin/agent-runner transcript verify -) || { echo "The transcript is broken" >&2; exit 1; }
   case $checked in
     *"$digest"*) echo "            $checked" ;;

@@ -15,12 +15,20 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/cenkalti/backoff/v5"
+
 	"github.com/sampan-dev/sampan/api/v1alpha1"
 	"github.com/sampan-dev/sampan/internal/podspec"
 )
 
-// cloneTimeout bounds the checkout of a repository.
-const cloneTimeout = 10 * time.Minute
+const (
+	// cloneTimeout bounds the checkout of a repository.
+	cloneTimeout = 10 * time.Minute
+	// retryTimeout bounds how long a repository that cannot be reached is asked
+	// again: longer than a server or the cluster's DNS takes to restart, and not so
+	// long that a mistyped host name is a riddle.
+	retryTimeout = time.Minute
+)
 
 // maxGitOutput is how much of git's own words goes into an error.
 const maxGitOutput = 1024
@@ -95,7 +103,7 @@ func (g git) fetch(ctx context.Context, src v1alpha1.GitSource) error {
 		if src.Ref != "" {
 			clone = append(clone, "--branch", src.Ref)
 		}
-		return errors.Join(g.run(ctx, append(clone, "--", src.URL, ".")...), g.finish(ctx))
+		return errors.Join(g.reach(ctx, append(clone, "--", src.URL, ".")...), g.finish(ctx))
 	}
 	if err := g.run(ctx, "init", "--quiet"); err != nil {
 		return err
@@ -107,7 +115,7 @@ func (g git) fetch(ctx context.Context, src v1alpha1.GitSource) error {
 	if src.Depth > 0 {
 		fetch = append(fetch, "--depth", strconv.Itoa(int(src.Depth)))
 	}
-	if err := g.run(ctx, append(fetch, "origin", src.Ref)...); err != nil {
+	if err := g.reach(ctx, append(fetch, "origin", src.Ref)...); err != nil {
 		return err
 	}
 	return g.run(ctx, "checkout", "--quiet", "--detach", src.Ref)
@@ -119,6 +127,29 @@ func (g git) finish(ctx context.Context) error {
 		return nil // the clone failed and says so
 	}
 	return g.run(ctx, "config", "--unset", "core.hooksPath")
+}
+
+// passing matches what git says of a server that may answer a moment later. All
+// else, such as a password or a branch that is wrong, stays wrong.
+var passing = regexp.MustCompile(`(?i)name resolution|could not resolve|connection (refused|reset|timed out)|` +
+	`failed to connect|couldn't connect|network is unreachable|no route to host|operation timed out|` +
+	`early eof|unexpected disconnect|hung up unexpectedly|empty reply|returned error: (429|5\d\d)`)
+
+// reach runs a git command that asks the server, again while that does not answer.
+func (g git) reach(ctx context.Context, args ...string) error {
+	tries := 0
+	_, err := backoff.Retry(ctx, func() (struct{}, error) {
+		tries++
+		err := g.run(ctx, args...)
+		if err != nil && !passing.MatchString(err.Error()) {
+			err = backoff.Permanent(err)
+		}
+		return struct{}{}, err
+	}, backoff.WithMaxElapsedTime(retryTimeout), backoff.WithBackOff(newBackOff()))
+	if err != nil && tries > 1 {
+		err = fmt.Errorf("%w (tried %d times)", err, tries)
+	}
+	return err
 }
 
 func (g git) run(ctx context.Context, args ...string) error {

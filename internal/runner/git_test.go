@@ -6,10 +6,13 @@ import (
 	"net/http"
 	"net/http/cgi"
 	"net/http/httptest"
+	"net/http/httputil"
+	neturl "net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -167,6 +170,63 @@ func TestCheckoutErrors(t *testing.T) {
 				t.Errorf("the password is in the error: %v", err)
 			}
 		})
+	}
+}
+
+// A server that is not there yet, or has a bad moment, is asked again; for every
+// kind of source.
+func TestCheckoutWaitsForServer(t *testing.T) {
+	root, commits := newOrigin(t)
+	url := serveGit(t, root)
+	for name, ref := range map[string]string{"default branch": "", "branch": "main", "commit": commits[0]} {
+		t.Run(name, func(t *testing.T) {
+			target, err := neturl.Parse(url)
+			if err != nil {
+				t.Fatal(err)
+			}
+			proxy := httputil.NewSingleHostReverseProxy(target)
+			var asked atomic.Int32
+			srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				switch asked.Add(1) {
+				case 1:
+					w.WriteHeader(http.StatusServiceUnavailable)
+				case 2:
+					panic(http.ErrAbortHandler) // the connection is cut
+				default:
+					proxy.ServeHTTP(w, r)
+				}
+			}))
+			defer srv.Close()
+			dir := t.TempDir()
+			if err := checkout(t.Context(), v1alpha1.GitSource{URL: srv.URL + "/repo.git", Ref: ref}, dir, testUser, testPassword); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := os.Stat(filepath.Join(dir, "file")); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
+// The words of git for what may pass, and for what will not.
+func TestPassing(t *testing.T) {
+	for text, want := range map[string]bool{
+		"fatal: unable to look up git (port 9418) (Temporary failure in name resolution)":                                  true,
+		"fatal: unable to access 'http://git/x/': Could not resolve host: git":                                             true,
+		"fatal: unable to access 'http://git/x/': Failed to connect to git port 80 after 0 ms: Couldn't connect to server": true,
+		"fatal: unable to access 'http://git/x/': The requested URL returned error: 503":                                   true,
+		"fatal: unable to access 'http://git/x/': The requested URL returned error: 403":                                   false,
+		"error: RPC failed; curl 56 Recv failure: Connection reset by peer":                                                true,
+		"fatal: unable to connect to git:\ngit[0: 10.0.0.1]: errno=Connection refused":                                     true,
+		"fatal: the remote end hung up unexpectedly":                                                                       true,
+		"fatal: repository 'http://git/x/' not found":                                                                      false,
+		"fatal: Remote branch nowhere not found in upstream origin":                                                        false,
+		"fatal: Authentication failed for 'http://git/x/'":                                                                 false,
+		"fatal: unable to access 'https://git/x/': server certificate verification failed. CAfile: none":                   false,
+	} {
+		if got := passing.MatchString(text); got != want {
+			t.Errorf("%q passes: %v, want %v", text, got, want)
+		}
 	}
 }
 

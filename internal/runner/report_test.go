@@ -153,6 +153,18 @@ func TestFinish(t *testing.T) {
 	}
 }
 
+// What ended before the agent began has no transcript to point at.
+func TestFinishWithoutTranscript(t *testing.T) {
+	rec := &recorder{}
+	r := newTestReporter(t, rec, base{})
+	if err := r.finish(t.Context(), harness.Result{Message: "git clone"}, v1alpha1.ReasonWorkspaceFailed); err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(v1alpha1.TranscriptStatus{}, rec.all()[0].Transcript); diff != "" {
+		t.Errorf("transcript (-want +got):\n%s", diff)
+	}
+}
+
 // An answer that cannot change is not asked for again, and the last words stay.
 func TestFinishGivesUp(t *testing.T) {
 	gone := apierrors.NewForbidden(v1alpha1.GroupVersion.WithResource("agenttasks").GroupResource(), "t", errors.New("another pod"))

@@ -117,10 +117,10 @@ func resultOf(attempt int32, res harness.Result, reason string) v1alpha1.TaskRes
 // bytes. The limit leaves out what came later: more events, and what a runner that
 // could not report said on stderr, which is in the same log.
 func transcriptOf(namespace, pod string, before int64, t harness.TranscriptSummary) v1alpha1.TranscriptStatus {
-	uri := fmt.Sprintf("/api/v1/namespaces/%s/pods/%s/log?container=%s", namespace, pod, podspec.RunnerContainer)
-	if t.Bytes > 0 {
-		uri += fmt.Sprintf("&limitBytes=%d", before+t.Bytes)
+	if t.Events == 0 {
+		return v1alpha1.TranscriptStatus{} // the run ended before the agent began
 	}
+	uri := fmt.Sprintf("/api/v1/namespaces/%s/pods/%s/log?container=%s&limitBytes=%d", namespace, pod, podspec.RunnerContainer, before+t.Bytes)
 	return v1alpha1.TranscriptStatus{URI: uri, Events: new(t.Events), Bytes: new(t.Bytes), Digest: t.Digest}
 }
 
