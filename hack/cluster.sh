@@ -2,6 +2,7 @@
 # The cluster that e2e, demo and benchmarks run on, behind one interface:
 # CLUSTER=devcluster (default), kind, or current: the one of your kubeconfig,
 # which is neither made nor removed, and into which images come by make push.
+# KIND_CONFIG is a file with kind's own configuration, such as another node image.
 # usage: hack/cluster.sh up | down | deploy | undeploy | kubeconfig
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -32,7 +33,7 @@ up() {
     kind)
       mkdir -p bin
       kind get clusters 2>/dev/null | grep -qx "$KIND_NAME" ||
-        kind create cluster --name "$KIND_NAME" --kubeconfig "$KIND_KUBECONFIG" --wait 120s
+        kind create cluster --name "$KIND_NAME" --kubeconfig "$KIND_KUBECONFIG" --wait 120s ${KIND_CONFIG:+--config "$KIND_CONFIG"}
       kind export kubeconfig --name "$KIND_NAME" --kubeconfig "$KIND_KUBECONFIG"
       images >/dev/null
       kind load docker-image --name "$KIND_NAME" "$MANAGER_IMG" "$SANDBOX_IMG"
