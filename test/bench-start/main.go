@@ -17,7 +17,7 @@ import (
 func main() {
 	n := flag.Int("n", 12, "how many are started one at a time")
 	burst := flag.Int("burst", 20, "how many are started at once")
-	bursts := flag.Int("bursts", 3, "how many such bursts")
+	bursts := flag.Int("bursts", 5, "how many such bursts")
 	image := flag.String("image", "ghcr.io/sampan-dev/sandbox:dev", "image of the floor's pods and of the model server")
 	timeout := flag.Duration("timeout", 15*time.Minute, "bound on the whole run")
 	flag.Parse()

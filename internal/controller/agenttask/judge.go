@@ -224,6 +224,9 @@ func (f situation) judgeTime() verdict {
 		left += deadlineGrace
 	}
 	if left <= 0 {
+		if said := meta.FindStatusCondition(f.task.Status.Conditions, v1alpha1.ConditionSucceeded); said != nil && f.ready == nil {
+			v.reason, v.message = said.Reason, said.Message // nothing new is known of its Sandbox
+		}
 		return verdict{kind: fail, reason: v1alpha1.ReasonDeadlineExceeded,
 			message: fmt.Sprintf("limits.activeSeconds (%d) has passed; the task stood at %s: %s", int(active(f.task).Seconds()), v.reason, v.message)}
 	}

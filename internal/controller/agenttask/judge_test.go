@@ -189,3 +189,16 @@ func TestClipKeepsWholeCharacters(t *testing.T) {
 		t.Errorf("clip gives %q", got)
 	}
 }
+
+// A task whose time is up says what was in its way, not only that it was starting.
+func TestDeadlineSaysWhatStood(t *testing.T) {
+	f := runningFor(time.Hour)
+	f.ready, f.sandboxFound, f.podFound, f.podKnown = nil, false, false, false
+	f.task.Status.PodName = ""
+	f.task.Status.Conditions = []metav1.Condition{{Type: v1alpha1.ConditionSucceeded, Status: metav1.ConditionUnknown,
+		Reason: v1alpha1.ReasonNameConflict, Message: "Sandbox x-1 exists"}}
+	got := judge(f)
+	if want := "stood at NameConflict: Sandbox x-1 exists"; got.kind != fail || !strings.HasSuffix(got.message, want) {
+		t.Errorf("verdict is %+v, want a failure that ends with %q", got, want)
+	}
+}
