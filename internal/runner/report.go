@@ -15,6 +15,7 @@ import (
 	"github.com/sampan-dev/sampan/api/v1alpha1"
 	"github.com/sampan-dev/sampan/internal/harness"
 	"github.com/sampan-dev/sampan/internal/lastwords"
+	"github.com/sampan-dev/sampan/internal/text"
 )
 
 const (
@@ -131,7 +132,7 @@ func final(err error) bool {
 func (r *reporter) sayLastWords(status v1alpha1.AgentTaskStatus) error {
 	words := lastwords.Words{TaskUID: string(r.task.UID), Result: status.Result, Progress: status.Progress, Transcript: status.Transcript}
 	for _, limit := range []int{maxResultMessage, 512, 64} {
-		if m := clip(words.Result.Message, limit); m != words.Result.Message {
+		if m := text.Clip(words.Result.Message, limit); m != words.Result.Message {
 			words.Result.Message = m
 			words.Result.Truncated = []v1alpha1.TruncatedField{v1alpha1.TruncatedMessage, v1alpha1.TruncatedVerifications}
 		}

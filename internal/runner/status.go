@@ -11,6 +11,7 @@ import (
 	"github.com/sampan-dev/sampan/api/v1alpha1"
 	"github.com/sampan-dev/sampan/internal/harness"
 	"github.com/sampan-dev/sampan/internal/podspec"
+	"github.com/sampan-dev/sampan/internal/text"
 )
 
 // Bounds of the API on texts.
@@ -75,7 +76,7 @@ func (b base) progress(p harness.Progress) v1alpha1.TaskProgress {
 	out := v1alpha1.TaskProgress{
 		Model: p.Model, Turns: new(b.turns + int32(p.Turns)), ToolCalls: new(b.toolCalls + int32(p.ToolCalls)),
 		FailedToolCalls: new(b.failedToolCalls + int32(p.FailedToolCalls)),
-		Activity:        clip(strings.ToValidUTF8(p.Activity, ""), maxActivity),
+		Activity:        text.Clip(strings.ToValidUTF8(p.Activity, ""), maxActivity),
 		Usage: v1alpha1.TaskUsage{
 			InputTokens: new(b.input + p.Usage.InputTokens), CachedInputTokens: new(b.cached + p.Usage.CachedInputTokens),
 			OutputTokens: new(b.output + p.Usage.OutputTokens),
@@ -90,13 +91,13 @@ func (b base) progress(p harness.Progress) v1alpha1.TaskProgress {
 
 // resultOf is what a task's status says of the end of a run.
 func resultOf(attempt int32, res harness.Result, reason string) v1alpha1.TaskResult {
-	out := v1alpha1.TaskResult{Attempt: attempt, Reason: reason, Message: clip(res.Message, maxResultMessage)}
+	out := v1alpha1.TaskResult{Attempt: attempt, Reason: reason, Message: text.Clip(res.Message, maxResultMessage)}
 	if out.Message != res.Message {
 		out.Truncated = append(out.Truncated, v1alpha1.TruncatedMessage)
 	}
 	cut := false
 	for _, v := range res.Verifications {
-		s := v1alpha1.VerificationStatus{Name: v.Name, Outcome: v1alpha1.VerificationFailed, Message: clipHead(v.Message, maxVerificationMessage)}
+		s := v1alpha1.VerificationStatus{Name: v.Name, Outcome: v1alpha1.VerificationFailed, Message: text.ClipStart(v.Message, maxVerificationMessage)}
 		if v.Passed {
 			s.Outcome = v1alpha1.VerificationPassed
 		}
@@ -129,19 +130,4 @@ func value[T int32 | int64](p *T) T {
 		return 0
 	}
 	return *p
-}
-
-// clip keeps the beginning of a text, clipHead its end, both in whole characters.
-func clip(s string, n int) string {
-	if len(s) <= n {
-		return s
-	}
-	return strings.ToValidUTF8(s[:n-3], "") + "..."
-}
-
-func clipHead(s string, n int) string {
-	if len(s) <= n {
-		return s
-	}
-	return "..." + strings.ToValidUTF8(s[len(s)-n+3:], "")
 }

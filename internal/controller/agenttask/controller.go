@@ -18,6 +18,7 @@ import (
 	"github.com/sampan-dev/sampan/api/v1alpha1"
 	"github.com/sampan-dev/sampan/internal/controller/outcome"
 	"github.com/sampan-dev/sampan/internal/controller/registry"
+	"github.com/sampan-dev/sampan/internal/text"
 )
 
 // Finalizer keeps an AgentTask until its Sandbox is gone or given back.
@@ -54,7 +55,7 @@ type scope struct {
 type event struct{ kind, reason, action, note string }
 
 func (s *scope) event(kind, reason, action, format string, args ...any) {
-	s.events = append(s.events, event{kind, reason, action, clip(fmt.Sprintf(format, args...), maxMessage)})
+	s.events = append(s.events, event{kind, reason, action, text.Clip(fmt.Sprintf(format, args...), maxMessage)})
 }
 
 // requeueWithin asks for a look after d at the latest.

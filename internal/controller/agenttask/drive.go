@@ -14,6 +14,7 @@ import (
 	"github.com/sampan-dev/sampan/api/v1alpha1"
 	"github.com/sampan-dev/sampan/internal/controller/remains"
 	"github.com/sampan-dev/sampan/internal/podspec"
+	"github.com/sampan-dev/sampan/internal/text"
 )
 
 // drive looks after an open attempt: makes its Sandbox, fences its pod, and
@@ -190,7 +191,7 @@ func (s *scope) archive(v verdict) {
 	st := &s.task.Status
 	a := v1alpha1.AttemptStatus{
 		Number: st.Attempt, PodName: st.PodName, StartTime: st.AttemptStartTime,
-		CompletionTime: new(metav1.NewTime(s.now)), Reason: v.reason, Message: clip(v.message, maxAttemptMessage),
+		CompletionTime: new(metav1.NewTime(s.now)), Reason: v.reason, Message: text.Clip(v.message, maxAttemptMessage),
 		Turns: turnsOfAttempt(st),
 	}
 	if s.sandbox != nil {

@@ -1,7 +1,6 @@
 package agenttask
 
 import (
-	"strings"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -9,6 +8,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/sampan-dev/sampan/api/v1alpha1"
+	"github.com/sampan-dev/sampan/internal/text"
 )
 
 // maxMessage keeps a condition's message short; the whole is in the transcript.
@@ -18,7 +18,7 @@ const maxMessage = 512
 func (s *scope) condition(c metav1.Condition) {
 	c.ObservedGeneration = s.task.Generation
 	c.LastTransitionTime = metav1.NewTime(s.now)
-	if c.Message = clip(c.Message, maxMessage); c.Message == "" {
+	if c.Message = text.Clip(c.Message, maxMessage); c.Message == "" {
 		c.Message = c.Reason
 	}
 	meta.SetStatusCondition(&s.task.Status.Conditions, c)
@@ -57,14 +57,6 @@ func (s *scope) abnormal(kind string, on bool, reason, message string) {
 		return
 	}
 	s.condition(metav1.Condition{Type: kind, Status: metav1.ConditionTrue, Reason: reason, Message: message})
-}
-
-// clip cuts a text to n bytes, at a character's border.
-func clip(text string, n int) string {
-	if len(text) <= n {
-		return text
-	}
-	return strings.ToValidUTF8(text[:n-3], "") + "..."
 }
 
 // podEnded reports whether nothing of a pod runs any more.

@@ -24,6 +24,7 @@ import (
 	"github.com/sampan-dev/sampan/internal/controller/outcome"
 	"github.com/sampan-dev/sampan/internal/controller/registry"
 	"github.com/sampan-dev/sampan/internal/podspec"
+	"github.com/sampan-dev/sampan/internal/text"
 )
 
 // Options are what every pod is made with.
@@ -68,7 +69,7 @@ type scope struct {
 type event struct{ kind, reason, action, note string }
 
 func (s *scope) event(kind, reason, action, format string, args ...any) {
-	s.events = append(s.events, event{kind, reason, action, clip(fmt.Sprintf(format, args...))})
+	s.events = append(s.events, event{kind, reason, action, text.Clip(fmt.Sprintf(format, args...), maxMessage)})
 }
 
 // +kubebuilder:rbac:groups=sampan.dev,resources=sandboxes,verbs=get;list;watch;update;patch;delete

@@ -19,6 +19,7 @@ import (
 	"github.com/sampan-dev/sampan/api/v1alpha1"
 	"github.com/sampan-dev/sampan/internal/models"
 	"github.com/sampan-dev/sampan/internal/podspec"
+	"github.com/sampan-dev/sampan/internal/text"
 )
 
 // APIServer names the API server's Service and its EndpointSlice, which the
@@ -65,7 +66,7 @@ func (s *scope) warnUnopened(reason, what string, hosts []string) {
 	}
 	s.warnings = append(s.warnings, event{corev1.EventTypeWarning, reason, "Restrict", fmt.Sprintf(
 		"Egress is Restricted, and a NetworkPolicy cannot name the host of %s: %s. List its addresses in spec.template.network.allow, or use a gateway in the cluster",
-		what, clip(strings.Join(hosts, ", ")))})
+		what, text.Clip(strings.Join(hosts, ", "), maxMessage))})
 }
 
 // ensureWall makes the NetworkPolicy that the Sandboxes of a namespace share,

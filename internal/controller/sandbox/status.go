@@ -16,6 +16,7 @@ import (
 
 	"github.com/sampan-dev/sampan/api/v1alpha1"
 	"github.com/sampan-dev/sampan/internal/podspec"
+	"github.com/sampan-dev/sampan/internal/text"
 )
 
 // slowStart is how long a pod may be without a cause before its events are
@@ -173,7 +174,7 @@ func (f facts) setCondition(sb *v1alpha1.Sandbox, kind string, on, keep bool, st
 	if on {
 		status = metav1.ConditionTrue
 	}
-	message := clip(state.message)
+	message := text.Clip(state.message, maxMessage)
 	if message == "" {
 		message = state.reason
 	}
@@ -181,13 +182,6 @@ func (f facts) setCondition(sb *v1alpha1.Sandbox, kind string, on, keep bool, st
 		Type: kind, Status: status, ObservedGeneration: sb.Generation,
 		Reason: state.reason, Message: message, LastTransitionTime: metav1.NewTime(f.now),
 	})
-}
-
-func clip(s string) string {
-	if len(s) <= maxMessage {
-		return s
-	}
-	return strings.ToValidUTF8(s[:maxMessage-3], "") + "..."
 }
 
 // refusal is what the API server said, without the wrapping of our own call.

@@ -7,6 +7,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/sampan-dev/sampan/internal/text"
 )
 
 // job is a command in the background: an Exec whose call nobody waits for.
@@ -116,7 +118,7 @@ func (j *jobs) tell(o *job) {
 func (s *Set) killJob(ctx context.Context, id string) (Result, error) {
 	o := s.jobs.find(id)
 	if o == nil {
-		return failed("There is no background command %q.\n%s", clip(id, 60), s.jobs.list(s.opts.MaxOutputBytes/2)), nil
+		return failed("There is no background command %q.\n%s", text.Clip(id, 60), s.jobs.list(s.opts.MaxOutputBytes/2)), nil
 	}
 	if o.ended() {
 		s.jobs.tell(o)
@@ -162,7 +164,7 @@ func (o *job) describe() string {
 			state = "ended, exit status unknown"
 		}
 	}
-	return fmt.Sprintf("%s: %s; output in %s; command: %s", o.id, state, o.output, clip(squeeze(o.command), 120))
+	return fmt.Sprintf("%s: %s; output in %s; command: %s", o.id, state, o.output, text.Clip(squeeze(o.command), 120))
 }
 
 func (j *jobs) list(limit int) string {

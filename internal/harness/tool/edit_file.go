@@ -7,6 +7,8 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+
+	"github.com/sampan-dev/sampan/internal/text"
 )
 
 //go:embed edit_file.md
@@ -63,7 +65,7 @@ func around(data []byte, line, count int) string {
 			fmt.Fprintf(&b, "[%d more lines of the edit]\n", last-context-n+1)
 			break
 		}
-		numbered(&b, n, clip(strings.TrimRight(lines[n-1], "\r\n"), 300))
+		numbered(&b, n, text.Clip(strings.TrimRight(lines[n-1], "\r\n"), 300))
 	}
 	return b.String()
 }

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+
+	"github.com/sampan-dev/sampan/internal/text"
 )
 
 // Bounds of the search for what the model may have meant.
@@ -43,7 +45,7 @@ func explainMiss(text, old string) string {
 func window(lines []string, at, count int) string {
 	var b strings.Builder
 	for i := at; i < min(at+min(count, missWindow), len(lines)); i++ {
-		numbered(&b, i+1, clip(lines[i], 300))
+		numbered(&b, i+1, text.Clip(lines[i], 300))
 	}
 	return b.String()
 }
@@ -93,7 +95,7 @@ func nearest(lines, want []string) []int {
 	}
 	var probes []map[string]int
 	for _, w := range want[first:min(first+3, len(want))] {
-		probes = append(probes, pairs(squeeze(clip(w, 400))))
+		probes = append(probes, pairs(squeeze(text.Clip(w, 400))))
 	}
 	type candidate struct {
 		at    int
@@ -104,7 +106,7 @@ func nearest(lines, want []string) []int {
 		score := 0.0
 		for j, p := range probes {
 			if i+j < len(lines) {
-				score += likeness(p, pairs(squeeze(clip(lines[i+j], 400))))
+				score += likeness(p, pairs(squeeze(text.Clip(lines[i+j], 400))))
 			}
 		}
 		if score /= float64(len(probes)); score >= missMinLikeness {

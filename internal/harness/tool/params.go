@@ -17,6 +17,7 @@ import (
 	"github.com/kaptinlin/jsonrepair"
 
 	"github.com/sampan-dev/sampan/internal/harness/llm"
+	"github.com/sampan-dev/sampan/internal/text"
 )
 
 // params is what a tool takes: the schema that the model sees and that its
@@ -113,7 +114,7 @@ func (p *params) problems(args map[string]any) []string {
 	for _, name := range slices.Sorted(maps.Keys(args)) {
 		schema := p.schema.Properties[name]
 		if schema == nil {
-			out = append(out, fmt.Sprintf("There is no argument %q.", clip(name, 60)))
+			out = append(out, fmt.Sprintf("There is no argument %q.", text.Clip(name, 60)))
 		} else if got := kindOf(args[name]); got != schema.Type && (got != "integer" || schema.Type != "number") {
 			out = append(out, fmt.Sprintf("The argument %q must be of type %s, not %s.", name, schema.Type, got))
 		}

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/sampan-dev/sampan/internal/harness/llm"
+	"github.com/sampan-dev/sampan/internal/text"
 )
 
 // Tool is something a model may call.
@@ -172,7 +173,7 @@ func (s *Set) unknown(name string) Result {
 	for i, t := range s.tools {
 		names[i] = t.Name()
 	}
-	return failed("There is no tool %q. The tools are: %s.", clip(name, 100), strings.Join(names, ", "))
+	return failed("There is no tool %q. The tools are: %s.", text.Clip(name, 100), strings.Join(names, ", "))
 }
 
 // Close ends what runs in the background and waits until it is dead or ctx ends.
@@ -221,4 +222,4 @@ func advise(err error) string {
 }
 
 // firstFrames gives the part of a stack that says where a panic was.
-func firstFrames(stack []byte) string { return clip(string(stack), 1500) }
+func firstFrames(stack []byte) string { return text.Clip(string(stack), 1500) }

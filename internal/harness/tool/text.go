@@ -67,17 +67,6 @@ func cutTail(s string, n int) string {
 	return s
 }
 
-// clip shortens what is quoted in a message.
-func clip(s string, n int) string {
-	if len(s) <= n {
-		return s
-	}
-	for n > 0 && !utf8.RuneStart(s[n]) {
-		n--
-	}
-	return s[:n] + "…"
-}
-
 // plural gives "1 line", "2 lines".
 func plural(n int, word string) string {
 	if n == 1 {

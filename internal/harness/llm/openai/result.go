@@ -10,6 +10,7 @@ import (
 	"github.com/sashabaranov/go-openai"
 
 	"github.com/sampan-dev/sampan/internal/harness/llm"
+	"github.com/sampan-dev/sampan/internal/text"
 )
 
 // result is a reply after everything that could be mended was.
@@ -113,15 +114,15 @@ func (x *exchange) takeCalls(r *result, calls []*callInProgress) {
 	for _, c := range calls {
 		name := x.cleanName(c.name)
 		if name != c.name {
-			r.note("tool name %q taken as %q", clip(c.name), name)
+			r.note("tool name %q taken as %q", text.Clip(c.name, 64), name)
 		}
 		id := ids.unique(c.id)
 		if id != c.id && c.id != "" {
-			r.note("tool call id %q was not new; made it %q", clip(c.id), id)
+			r.note("tool call id %q was not new; made it %q", text.Clip(c.id, 64), id)
 		}
 		args, mended := normalizeArguments(c.arguments.String(), r.finish != llm.FinishLength)
 		if mended {
-			r.note("arguments of %s repaired", clip(name))
+			r.note("arguments of %s repaired", text.Clip(name, 64))
 		}
 		r.calls = append(r.calls, llm.ToolCall{ID: id, Name: name, Arguments: args})
 	}
@@ -235,14 +236,6 @@ func finishReason(s string) llm.FinishReason {
 	default:
 		return llm.FinishStop
 	}
-}
-
-// clip bounds what of a server's words goes into a note.
-func clip(s string) string {
-	if len(s) > 64 {
-		return strings.ToValidUTF8(s[:64], "") + "…"
-	}
-	return s
 }
 
 // canonical is the result in the form that the client reads.

@@ -1,0 +1,37 @@
+package text
+
+import (
+	"strings"
+	"testing"
+	"unicode/utf8"
+)
+
+func TestClip(t *testing.T) {
+	for name, tc := range map[string]struct{ in, start, end string }{
+		"fits":              {"0123456789", "0123456789", "0123456789"},
+		"one byte too long": {"0123456789a", "0123456…", "…456789a"},
+		"whole characters":  {strings.Repeat("é", 6), "ééé…", "…ééé"},
+	} {
+		if got := Clip(tc.in, 10); got != tc.start {
+			t.Errorf("%s: Clip gives %q, want %q", name, got, tc.start)
+		}
+		if got := ClipStart(tc.in, 10); got != tc.end {
+			t.Errorf("%s: ClipStart gives %q, want %q", name, got, tc.end)
+		}
+	}
+}
+
+// Of any text at most so many bytes stay, and no broken character is made.
+func FuzzClip(f *testing.F) {
+	f.Add("a longer text with an é in it", 12)
+	f.Fuzz(func(t *testing.T, s string, n int) {
+		if n < len(cut) {
+			t.Skip()
+		}
+		for _, got := range []string{Clip(s, n), ClipStart(s, n)} {
+			if len(got) > n || (utf8.ValidString(s) && !utf8.ValidString(got)) {
+				t.Errorf("%q cut to %d bytes is %q", s, n, got)
+			}
+		}
+	})
+}
