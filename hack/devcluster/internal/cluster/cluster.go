@@ -37,7 +37,8 @@ const readyTimeout = 2 * time.Minute
 
 // Up makes the cluster run, whatever it finds: a running one is left alone, a
 // component that died is started again, and the remains of a cluster that was
-// killed are cleared away before a new one is made.
+// killed, or one of programs that have changed, are cleared away before a new one
+// is made. Only what another checkout runs is not touched, and an error.
 func (c Cluster) Up(ctx context.Context) error {
 	if err := onlyCluster(c.State); err != nil {
 		return err
@@ -67,6 +68,9 @@ func (c Cluster) Up(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if foreign(last, v.Bin, boot, proc.Identity.Alive) {
+		return fmt.Errorf("a cluster that was made with the programs of %s runs on this machine, and there can be one; remove it first: hack/devcluster/run down", last.Bin)
+	}
 	var names []string
 	for _, component := range components(v) {
 		names = append(names, component.name)
@@ -84,7 +88,7 @@ func (c Cluster) Up(ctx context.Context) error {
 		c.say("They did not start: %v", err)
 	case planFresh:
 	}
-	return c.fresh(ctx, v, files, &record{Inputs: inputs, Boot: boot, Processes: map[string]proc.Identity{}})
+	return c.fresh(ctx, v, files, &record{Inputs: inputs, Bin: v.Bin, Boot: boot, Processes: map[string]proc.Identity{}})
 }
 
 // fresh clears away what is left of an earlier cluster and makes a new one.

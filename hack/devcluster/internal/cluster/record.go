@@ -17,6 +17,8 @@ import (
 type record struct {
 	// Inputs is a digest of the programs and configuration that were started.
 	Inputs string `json:"inputs"`
+	// Bin is the folder of the programs, in the checkout that made the cluster.
+	Bin string `json:"bin"`
 	// Boot identifies the run of the machine; after a restart nothing that was
 	// recorded runs, and etcd's files may be half written.
 	Boot string `json:"boot"`
@@ -67,6 +69,12 @@ func bootID() (string, error) {
 		return "", fmt.Errorf("reading the machine's boot: %w", err)
 	}
 	return strings.TrimSpace(string(content)), nil
+}
+
+// foreign reports whether a cluster that runs was made by another checkout, whose
+// user may be at work in it.
+func foreign(r *record, bin, boot string, alive func(proc.Identity) bool) bool {
+	return r != nil && r.Bin != "" && r.Bin != bin && r.Boot == boot && alive(r.Anchor)
 }
 
 // plan says what up does about what it finds.

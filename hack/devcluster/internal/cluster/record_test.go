@@ -54,13 +54,38 @@ func TestDecide(t *testing.T) {
 	}
 }
 
+// Another checkout's cluster is not cleared away while it runs.
+func TestForeign(t *testing.T) {
+	anchor := proc.Identity{PID: 1, Start: 1}
+	r := &record{Bin: "/a/bin", Boot: "boot", Anchor: anchor}
+	alive := func(id proc.Identity) bool { return id == anchor }
+	dead := func(proc.Identity) bool { return false }
+	for name, tc := range map[string]struct {
+		record    *record
+		bin, boot string
+		alive     func(proc.Identity) bool
+		want      bool
+	}{
+		"none":            {nil, "/b/bin", "boot", alive, false},
+		"ours":            {r, "/a/bin", "boot", alive, false},
+		"another's":       {r, "/b/bin", "boot", alive, true},
+		"another's, dead": {r, "/b/bin", "boot", dead, false},
+		"before a reboot": {r, "/b/bin", "later", alive, false},
+		"does not say":    {&record{Boot: "boot", Anchor: anchor}, "/b/bin", "boot", alive, false},
+	} {
+		if got := foreign(tc.record, tc.bin, tc.boot, tc.alive); got != tc.want {
+			t.Errorf("%s: foreign is %v, want %v", name, got, tc.want)
+		}
+	}
+}
+
 func TestRecordIsReadBack(t *testing.T) {
 	state := t.TempDir()
 	if r, err := readRecord(state); r != nil || err != nil {
 		t.Fatalf("record of no cluster = %v, %v", r, err)
 	}
 	want := &record{
-		Inputs: "i", Boot: "b", Anchor: proc.Identity{PID: 1, Start: 2},
+		Inputs: "i", Bin: "/bin", Boot: "b", Anchor: proc.Identity{PID: 1, Start: 2},
 		Processes: map[string]proc.Identity{"etcd": {PID: 3, Start: 4}}, Sysctls: map[string]string{"kernel/panic": "0"},
 	}
 	if err := want.write(state); err != nil {
