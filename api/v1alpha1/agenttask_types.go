@@ -217,11 +217,13 @@ type Limits struct {
 	OutputTokens int64 `json:"outputTokens,omitempty"`
 
 	// costUSD is how much may be spent, over all attempts, in US dollars as a
-	// decimal string, for example "2.50". It needs models with a price.
+	// decimal string of more than 0, for example "2.50". It needs models with a
+	// price.
 	// +optional
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=20
 	// +kubebuilder:validation:Pattern=`^[0-9]{1,9}(\.[0-9]{1,9})?$`
+	// +kubebuilder:validation:XValidation:rule="self.matches('[1-9]')",message="costUSD must be more than 0; leave it out for no limit"
 	CostUSD string `json:"costUSD,omitempty"`
 
 	// toolSeconds is how long one tool call may take. Default 600.
@@ -233,10 +235,11 @@ type Limits struct {
 
 // Verification is a command that must exit with status 0 in the sandbox.
 type Verification struct {
-	// name tells verifications apart.
+	// name tells verifications apart. It is one line.
 	// +required
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=63
+	// +kubebuilder:validation:XValidation:rule=`!self.matches(r'[\p{Cc}\p{Zl}\p{Zp}]')`,message="name must be one line without control characters"
 	Name string `json:"name,omitempty"`
 
 	// command is a shell command, run at the workspace's root.

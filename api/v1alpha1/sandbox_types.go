@@ -199,8 +199,8 @@ const (
 
 // GitSource is a repository to check out.
 type GitSource struct {
-	// url of the repository: https, http, ssh or git. It must not hold a
-	// password: see credentialsSecretRef.
+	// url of the repository: https, http or git. It must not hold a password: see
+	// credentialsSecretRef.
 	// +required
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=2048
@@ -208,7 +208,7 @@ type GitSource struct {
 	// +kubebuilder:validation:XValidation:rule="!self.matches('^[a-z]+://[^/]*@')",message="url must not hold credentials; use credentialsSecretRef"
 	URL string `json:"url,omitempty"`
 
-	// ref is a branch, a tag or a commit. Default: the repository's HEAD.
+	// ref is a branch, a tag or a full commit id. Default: the repository's HEAD.
 	// +optional
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=255

@@ -107,7 +107,7 @@ func (f *runFlags) run(cmd *cobra.Command, code *int) error {
 	defer stopProfile()
 	p := newProgressPrinter(os.Stderr, f.quiet)
 	wrapUp := make(chan struct{})
-	ctx, stop := onSignals(cmd.Context(), func() {
+	ctx, stop := onSignals(cmd.Context(), harness.ErrCancelled, func() {
 		p.say("Interrupted: asking the model to come to an end. Press Ctrl-C again to stop at once.")
 		close(wrapUp)
 	})
@@ -147,7 +147,7 @@ func (f *runFlags) profile() (stop func(), err error) {
 }
 
 func runInCluster(ctx context.Context, code *int) error {
-	ctx, stop := stopOnSignal(ctx)
+	ctx, stop := stopOnSignal(ctx, harness.ErrInterrupted)
 	defer stop()
 	// A container has one log, and in it the transcript must not be broken by
 	// what the Kubernetes client has to say.

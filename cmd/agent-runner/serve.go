@@ -7,6 +7,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/sampan-dev/sampan/internal/harness"
 	"github.com/sampan-dev/sampan/internal/harness/llm/scripted"
 	"github.com/sampan-dev/sampan/internal/runner"
 	"github.com/sampan-dev/sampan/internal/sandboxd"
@@ -45,7 +46,7 @@ and benchmarks. An API key that clients must send is taken from MODEL_API_KEY.`,
 			if opts.ScriptPath == "" {
 				return usageError{fmt.Errorf("--script is required")}
 			}
-			ctx, stop := stopOnSignal(cmd.Context())
+			ctx, stop := stopOnSignal(cmd.Context(), harness.ErrCancelled)
 			defer stop()
 			opts.APIKey = os.Getenv("MODEL_API_KEY")
 			opts.Ready = func(a net.Addr) { fmt.Fprintf(cmd.ErrOrStderr(), "Serving http://%s/v1\n", a) }
@@ -67,7 +68,7 @@ func modelsCommand() *cobra.Command {
 			if err != nil {
 				return &runner.UsageError{Err: err}
 			}
-			fmt.Fprintf(cmd.OutOrStdout(), "%s is valid: %d models of %d providers\n", args[0], len(reg.Models), len(reg.Providers))
+			fmt.Fprintf(cmd.OutOrStdout(), "%s is valid; models: %d, providers: %d\n", args[0], len(reg.Models), len(reg.Providers))
 			return nil
 		},
 	})

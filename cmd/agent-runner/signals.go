@@ -6,19 +6,17 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
-
-	"github.com/sampan-dev/sampan/internal/harness"
 )
 
-// stopOnSignal ends the context on SIGTERM and SIGINT, with the cause that the
-// harness takes for a wish of the user.
-func stopOnSignal(ctx context.Context) (context.Context, func()) {
-	return onSignals(ctx, nil)
+// stopOnSignal ends the context on SIGTERM and SIGINT, with a cause that wraps
+// the given one: on a laptop a signal is a wish of the user, and in a pod nobody's.
+func stopOnSignal(ctx context.Context, cause error) (context.Context, func()) {
+	return onSignals(ctx, cause, nil)
 }
 
 // onSignals ends the context on SIGTERM, and on SIGINT; where askFirst is set,
 // the first SIGINT calls that instead.
-func onSignals(ctx context.Context, askFirst func()) (context.Context, func()) {
+func onSignals(ctx context.Context, cause error, askFirst func()) (context.Context, func()) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	signals := make(chan os.Signal, 2)
 	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT)
@@ -33,7 +31,7 @@ func onSignals(ctx context.Context, askFirst func()) (context.Context, func()) {
 					askFirst = nil
 					continue
 				}
-				cancel(fmt.Errorf("received %s: %w", s, harness.ErrCancelled))
+				cancel(fmt.Errorf("%w: the runner was told to stop (signal: %s)", cause, s))
 			}
 		}
 	}()

@@ -14,6 +14,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/sampan-dev/sampan/internal/harness"
 	"github.com/sampan-dev/sampan/internal/harness/transcript"
 	"github.com/sampan-dev/sampan/internal/models"
 	"github.com/sampan-dev/sampan/internal/runner"
@@ -40,7 +41,7 @@ until it ends. --follow prints what is added to a file until the run has ended.`
 				return usageError{fmt.Errorf("--turn is %d; turns count from 1", show.Turn)}
 			}
 			show.W = cmd.OutOrStdout()
-			ctx, stop := stopOnSignal(cmd.Context())
+			ctx, stop := stopOnSignal(cmd.Context(), harness.ErrCancelled)
 			defer stop()
 			return withInput(cmd, args[0], func(r io.Reader) error {
 				if show.Follow && args[0] != "-" {

@@ -17,6 +17,11 @@ import (
 var (
 	// ErrCancelled: somebody asked for the run to stop.
 	ErrCancelled = errors.New("the run was cancelled")
+	// ErrSuspended: somebody asked for the run to stop and may let it go on.
+	ErrSuspended = errors.New("the run was suspended")
+	// ErrInterrupted: nobody asked, but the run cannot go on where it is. An error
+	// that wraps it says why; it is what people read.
+	ErrInterrupted = errors.New("the run was interrupted")
 	// ErrSandboxLost: the caller noticed that the sandbox is gone.
 	ErrSandboxLost = errors.New("the sandbox is gone")
 )

@@ -51,6 +51,11 @@ func TestEnds(t *testing.T) {
 			setup:   func(f *fixture) { f.Task.Limits.Turns = 3 },
 			want:    MaxTurns, message: "The limit of 3 turns was reached before the model was done.",
 		},
+		"turn limit of one": {
+			replies: []reply{calls(call("", "read", `1`))},
+			setup:   func(f *fixture) { f.Task.Limits.Turns = 1 },
+			want:    MaxTurns, message: "The limit of 1 turn was reached before the model was done.",
+		},
 		"active time, in a model call": {
 			replies: []reply{hangs()},
 			setup:   func(f *fixture) { f.Task.Limits.Active = 5 * time.Second },

@@ -37,7 +37,7 @@ const (
 	ModelUnavailable End = "ModelUnavailable"
 	// SandboxLost: the executor is gone.
 	SandboxLost End = "SandboxLost"
-	// Cancelled: somebody asked for the run to stop.
+	// Cancelled: the run was stopped from outside; the message says why.
 	Cancelled End = "Cancelled"
 	// Internal: the harness itself failed.
 	Internal End = "Internal"

@@ -26,7 +26,7 @@ func (r *run) checkLimits(ctx context.Context) error {
 	l, p := r.cfg.Task.Limits, r.progress
 	switch {
 	case p.Turns >= l.Turns:
-		return r.outOf(MaxTurns, fmt.Sprintf("The limit of %d turns was reached", l.Turns))
+		return r.outOf(MaxTurns, fmt.Sprintf("The limit of %s was reached", turns(l.Turns)))
 	case l.Active > 0 && r.clock.Now().Sub(r.began) >= l.Active:
 		return stopf(DeadlineExceeded, "The time limit of %s was reached.", l.Active)
 	case l.InputTokens > 0 && p.Usage.InputTokens >= l.InputTokens:
@@ -37,6 +37,13 @@ func (r *run) checkLimits(ctx context.Context) error {
 		return r.outOf(BudgetExceeded, fmt.Sprintf("%s of %s USD were spent", p.CostUSD, l.CostUSD))
 	}
 	return nil
+}
+
+func turns(n int) string {
+	if n == 1 {
+		return "1 turn"
+	}
+	return fmt.Sprintf("%d turns", n)
 }
 
 // outOf is the end at a limit: with a verification failed and not mended, that

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/sampan-dev/sampan/internal/harness/llm"
 )
@@ -37,6 +38,12 @@ func asStop(err error) *stop {
 	return stopf(Internal, "%v", err)
 }
 
+// Stopped is the result of a run that did not begin, since its context ended.
+func Stopped(ctx context.Context) Result {
+	s := stopFromContext(ctx)
+	return Result{Reason: s.reason, Message: s.message}
+}
+
 // stopFromContext says why a context that is done ended.
 func stopFromContext(ctx context.Context) *stop {
 	cause := context.Cause(ctx)
@@ -47,6 +54,10 @@ func stopFromContext(ctx context.Context) *stop {
 		return stopf(DeadlineExceeded, "The deadline of the run was reached.")
 	case errors.Is(cause, ErrSandboxLost):
 		return stopf(SandboxLost, "The sandbox is gone.")
+	case errors.Is(cause, ErrSuspended):
+		return stopf(Cancelled, "The run was stopped on request and can go on.")
+	case errors.Is(cause, ErrInterrupted):
+		return stopf(Cancelled, "%s.", strings.Replace(cause.Error(), "the run", "The run", 1))
 	}
 	return stopf(Cancelled, "The run was cancelled.")
 }

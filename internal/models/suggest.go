@@ -1,6 +1,7 @@
 package models
 
 import (
+	"slices"
 	"sort"
 	"strings"
 )
@@ -8,7 +9,8 @@ import (
 // maxSuggestions keeps an error readable.
 const maxSuggestions = 3
 
-// closest gives the names that somebody may have meant, nearest first.
+// closest gives the names that somebody may have meant, nearest first. What was
+// written is none of them, though it may be a name elsewhere.
 func closest(got string, names []string) []string {
 	if len(got) == 0 || len(got) > 128 {
 		return nil
@@ -19,6 +21,9 @@ func closest(got string, names []string) []string {
 	}
 	var near []scored
 	for _, n := range names {
+		if n == got || slices.ContainsFunc(near, func(s scored) bool { return s.name == n }) {
+			continue
+		}
 		d := distance(strings.ToLower(got), strings.ToLower(n))
 		if d <= max(2, len(got)/3) {
 			near = append(near, scored{n, d})

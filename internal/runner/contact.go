@@ -21,7 +21,7 @@ const (
 )
 
 // errCutOff ends a run on a node that is cut off: another runner may soon take over.
-var errCutOff = fmt.Errorf("the API server could not be reached for %s: %w", contactLost, harness.ErrCancelled)
+var errCutOff = fmt.Errorf("%w: the API server could not be reached for %s", harness.ErrInterrupted, contactLost)
 
 // keepContact cancels the run when the API server was out of reach for too
 // long. Any answer is contact, also a refusal.

@@ -74,7 +74,22 @@ func checkout(ctx context.Context, src v1alpha1.GitSource, workspace, user, pass
 	if password != "" {
 		text = strings.ReplaceAll(text, password, "[redacted]")
 	}
-	return fmt.Errorf("checking out %s: %s", describe(src), text)
+	return fmt.Errorf("checking out %s: %s", describe(src), explain(oneLine(text)))
+}
+
+// oneLine joins lines: of an event kubectl shows the first line alone.
+func oneLine(s string) string {
+	lines := strings.FieldsFunc(s, func(r rune) bool { return r == '\n' || r == '\r' })
+	return strings.Join(lines, "; ")
+}
+
+// explain adds what git's words for a ref that is not there leave open: it was
+// asked for a name, and so a short commit id or refs/heads/… is not there either.
+func explain(text string) string {
+	if strings.Contains(text, "Remote branch ") && strings.Contains(text, " not found") {
+		text += "; ref is the name of a branch or a tag, without refs/, or a full commit id"
+	}
+	return text
 }
 
 func describe(src v1alpha1.GitSource) string {
@@ -95,7 +110,7 @@ type git struct {
 var commitID = regexp.MustCompile(`^[0-9a-f]{40}([0-9a-f]{24})?$`)
 
 func (g git) fetch(ctx context.Context, src v1alpha1.GitSource) error {
-	clone := []string{"clone", "--no-recurse-submodules", "--config", "core.hooksPath=/dev/null"}
+	clone := []string{"clone", "--quiet", "--no-recurse-submodules", "--config", "core.hooksPath=/dev/null"}
 	if src.Depth > 0 {
 		clone = append(clone, "--depth", strconv.Itoa(int(src.Depth)))
 	}
@@ -111,7 +126,7 @@ func (g git) fetch(ctx context.Context, src v1alpha1.GitSource) error {
 	if err := g.run(ctx, "remote", "add", "origin", src.URL); err != nil {
 		return err
 	}
-	fetch := []string{"fetch", "--no-recurse-submodules"}
+	fetch := []string{"fetch", "--quiet", "--no-recurse-submodules"}
 	if src.Depth > 0 {
 		fetch = append(fetch, "--depth", strconv.Itoa(int(src.Depth)))
 	}

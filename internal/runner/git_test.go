@@ -153,7 +153,8 @@ func TestCheckoutErrors(t *testing.T) {
 		password string
 		want     string
 	}{
-		"no such branch":     {v1alpha1.GitSource{URL: url + "/repo.git", Ref: "nowhere"}, testPassword, "Remote branch nowhere not found"},
+		"no such branch":     {v1alpha1.GitSource{URL: url + "/repo.git", Ref: "nowhere"}, testPassword, "git clone: exit status 128: fatal: Remote branch nowhere not found in upstream origin; ref is the name of a branch or a tag, without refs/, or a full commit id"},
+		"no such commit":     {v1alpha1.GitSource{URL: url + "/repo.git", Ref: strings.Repeat("0", 39) + "1"}, testPassword, "git fetch: exit status 128: fatal: "},
 		"no such repository": {v1alpha1.GitSource{URL: url + "/other.git"}, testPassword, "not found"},
 		"no password":        {v1alpha1.GitSource{URL: url + "/repo.git"}, "", "could not read Username"},
 		"wrong password":     {v1alpha1.GitSource{URL: url + "/repo.git"}, "wrong", "Authentication failed"},
@@ -165,6 +166,9 @@ func TestCheckoutErrors(t *testing.T) {
 			err := checkout(t.Context(), tc.src, t.TempDir(), testUser, tc.password)
 			if err == nil || !strings.Contains(err.Error(), tc.want) {
 				t.Errorf("error is %v, want one with %q", err, tc.want)
+			}
+			if err != nil && strings.ContainsAny(err.Error(), "\r\n") {
+				t.Errorf("the error is more than one line: %q", err)
 			}
 			if err != nil && tc.password != "" && strings.Contains(err.Error(), tc.password) {
 				t.Errorf("the password is in the error: %v", err)

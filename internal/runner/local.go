@@ -220,12 +220,15 @@ func (l Local) prepare(ctx context.Context, at *v1alpha1.AgentTask) error {
 func (l Local) prompt(at *v1alpha1.AgentTask) (string, error) {
 	if l.PromptFile != "" {
 		data, err := readBounded(l.PromptFile)
-		return string(data), err
+		if err != nil {
+			return "", err
+		}
+		return notBlank(string(data), l.PromptFile)
 	}
 	if at.Spec.Prompt == "" {
 		return "", errNoPrompt
 	}
-	return at.Spec.Prompt, nil
+	return notBlank(at.Spec.Prompt, l.TaskFile+": spec.prompt")
 }
 
 // toolSet makes the tools of a task.

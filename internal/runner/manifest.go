@@ -6,12 +6,16 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"regexp"
+	"slices"
 	"strings"
+	"unicode"
 
 	goyaml "github.com/goccy/go-yaml"
 	"github.com/goccy/go-yaml/parser"
+	"k8s.io/apimachinery/pkg/util/validation/field"
 	"sigs.k8s.io/yaml"
 
 	"github.com/sampan-dev/sampan/api/v1alpha1"
@@ -21,12 +25,15 @@ import (
 // maxInputBytes bounds a manifest, a registry and a prompt.
 const maxInputBytes = 1 << 20
 
-// LoadTask reads an AgentTask manifest; an unknown field is an error. Errors
-// say where they are, as FILE:LINE.
+// LoadTask reads an AgentTask manifest and holds it to the API's rules, since no
+// API server does that here. Errors say where they are, as FILE:LINE, one a line.
 func LoadTask(path string) (*v1alpha1.AgentTask, error) {
 	data, err := readBounded(path)
 	if err != nil {
 		return nil, err
+	}
+	if line := secondDocument(data); line > 0 {
+		return nil, fmt.Errorf("%s:%d: a second document begins here; a file holds one task", path, line)
 	}
 	var at v1alpha1.AgentTask
 	if err := yaml.UnmarshalStrict(data, &at); err != nil {
@@ -41,7 +48,104 @@ func LoadTask(path string) (*v1alpha1.AgentTask, error) {
 	case at.Spec.Prompt == "" && at.Spec.PromptFrom == (v1alpha1.PromptSource{}):
 		return nil, fmt.Errorf("%s: set spec.prompt or spec.promptFrom", path)
 	}
-	return &at, nil
+	var bad []error
+	for _, e := range validate(&at, data) {
+		bad = append(bad, fmt.Errorf("%s: %w", place(path, data, e.Field), e))
+	}
+	return &at, errors.Join(bad...)
+}
+
+var documentStart = regexp.MustCompile(`(?m)^---(?:\s|$)`)
+
+// secondDocument gives the line where another document begins, 0 when there is
+// none: the decoder reads the first alone. One of nothing but comments is none.
+func secondDocument(data []byte) int {
+	begin, found := 0, 0
+	for _, next := range append(documentStart.FindAllIndex(data, -1), []int{len(data), len(data)}) {
+		var content any
+		if err := yaml.Unmarshal(data[begin:next[0]], &content); err != nil || content != nil {
+			if found++; found == 2 {
+				return 1 + bytes.Count(data[:begin], []byte("\n"))
+			}
+		}
+		begin = next[0]
+	}
+	return 0
+}
+
+// validate checks what the API server would refuse, and what needs a cluster.
+// Other rules of the API are kept by what reads the field.
+func validate(at *v1alpha1.AgentTask, data []byte) field.ErrorList {
+	spec := field.NewPath("spec")
+	errs := validateWritten(spec, data)
+	if at.Spec.Prompt != "" && at.Spec.PromptFrom != (v1alpha1.PromptSource{}) {
+		errs = append(errs, field.Forbidden(spec.Child("promptFrom"), "set only one of prompt and promptFrom"))
+	}
+	if m := at.Spec.Model; len(slices.DeleteFunc([]string{m.Name, m.Group, m.Role}, func(s string) bool { return s == "" })) > 1 {
+		errs = append(errs, field.Forbidden(spec.Child("model"), "set only one of name, group and role"))
+	}
+	if at.Spec.Sandbox.SandboxRef.Name != "" {
+		errs = append(errs, field.Forbidden(spec.Child("sandbox", "sandboxRef"), "there are no Sandboxes without a cluster; take it out, and give the folder or the sandbox server by a flag"))
+	}
+	if _, err := costLimit(at.Spec.Limits.CostUSD); err != nil {
+		errs = append(errs, field.Invalid(spec.Child("limits", "costUSD"), field.OmitValueType{}, err.Error()))
+	}
+	switch at.Spec.State {
+	case "", v1alpha1.TaskActive:
+	case v1alpha1.TaskSuspended, v1alpha1.TaskCancelled:
+		errs = append(errs, field.Forbidden(spec.Child("state"), fmt.Sprintf("a task that is %s does not run; take state out, or make it Active", at.Spec.State)))
+	default:
+		errs = append(errs, field.NotSupported(spec.Child("state"), at.Spec.State, []v1alpha1.TaskState{v1alpha1.TaskActive, v1alpha1.TaskSuspended, v1alpha1.TaskCancelled}))
+	}
+	return append(errs, validateVerify(spec.Child("verify"), at.Spec.Verify)...)
+}
+
+// validateWritten checks what the decoded task no longer tells from a field that
+// was left out: there 0 is the default, and no tool is all of them.
+func validateWritten(spec *field.Path, data []byte) (errs field.ErrorList) {
+	var written struct {
+		Spec struct {
+			Limits map[string]any  `json:"limits"`
+			Tools  *map[string]any `json:"tools"`
+		} `json:"spec"`
+	}
+	if err := yaml.Unmarshal(data, &written); err != nil {
+		return field.ErrorList{field.InternalError(spec, err)}
+	}
+	for _, name := range slices.Sorted(maps.Keys(written.Spec.Limits)) {
+		if n, ok := written.Spec.Limits[name].(float64); ok && n < 1 {
+			errs = append(errs, field.Invalid(spec.Child("limits", name), n, "must be at least 1; leave it out for the default"))
+		}
+	}
+	if tools := written.Spec.Tools; tools != nil {
+		if allowed, _ := (*tools)["allowed"].([]any); len(allowed) == 0 {
+			errs = append(errs, field.Required(spec.Child("tools", "allowed"), "name the tools; leave spec.tools out for all"))
+		}
+	}
+	return errs
+}
+
+func validateVerify(path *field.Path, verify []v1alpha1.Verification) (errs field.ErrorList) {
+	names := map[string]bool{}
+	for i, v := range verify {
+		at := path.Index(i)
+		switch {
+		case v.Name == "":
+			errs = append(errs, field.Required(at.Child("name"), "results are told apart by it"))
+		case strings.ContainsFunc(v.Name, func(r rune) bool { return unicode.In(r, unicode.Cc, unicode.Zl, unicode.Zp) }):
+			errs = append(errs, field.Invalid(at.Child("name"), v.Name, "must be one line without control characters"))
+		case names[v.Name]:
+			errs = append(errs, field.Duplicate(at.Child("name"), v.Name))
+		}
+		names[v.Name] = true
+		if v.Command == "" {
+			errs = append(errs, field.Required(at.Child("command"), "it is what proves the work"))
+		}
+		if v.TimeoutSeconds < 0 {
+			errs = append(errs, field.Invalid(at.Child("timeoutSeconds"), v.TimeoutSeconds, "must be at least 1; leave it out for the default"))
+		}
+	}
+	return errs
 }
 
 // What the decoder says; it knows fields and no lines.

@@ -24,10 +24,10 @@ const shutdownTimeout = 15 * time.Second
 
 // Causes of a run's end that come from outside of it.
 var (
-	errSuspended = fmt.Errorf("spec.state is Suspended: %w", harness.ErrCancelled)
+	errSuspended = fmt.Errorf("spec.state is Suspended: %w", harness.ErrSuspended)
 	errCancelled = fmt.Errorf("spec.state is Cancelled: %w", harness.ErrCancelled)
 	// errFenced: the task belongs to another pod now, so nothing is reported.
-	errFenced = fmt.Errorf("the task belongs to another pod: %w", harness.ErrCancelled)
+	errFenced = fmt.Errorf("%w: the task belongs to another pod", harness.ErrInterrupted)
 )
 
 // Pod is a runner in its pod.
@@ -174,7 +174,7 @@ func (p *Pod) drive(ctx context.Context, sb *v1alpha1.Sandbox, at *v1alpha1.Agen
 	fresh, err := p.prepare(ctx, sb)
 	switch {
 	case ctx.Err() != nil:
-		res := failed(harness.Cancelled, context.Cause(ctx))
+		res := harness.Stopped(ctx)
 		return res, reasonOf(ctx, res)
 	case err != nil:
 		return failed(harness.Internal, err), v1alpha1.ReasonWorkspaceFailed
@@ -242,19 +242,32 @@ func (p *Pod) transcriptPath(at *v1alpha1.AgentTask) string {
 // taskFor makes the harness's task: the prompt is read, and the time is what is
 // left of the task's active time.
 func (p *Pod) taskFor(at *v1alpha1.AgentTask) (harness.Task, error) {
-	prompt := at.Spec.Prompt
-	if prompt == "" {
-		data, err := readBounded(filepath.Join(podspec.InputDir, "prompt"))
-		if err != nil {
-			return harness.Task{}, fmt.Errorf("reading the prompt: %w", err)
-		}
-		prompt = string(data)
+	prompt, err := podPrompt(at, filepath.Join(podspec.InputDir, "prompt"))
+	if err != nil {
+		return harness.Task{}, err
 	}
 	task, err := taskOf(at, prompt)
 	if err == nil && at.Status.StartTime != nil {
 		task.Limits.Active = max(time.Until(at.Status.StartTime.Add(activeTime(at))), time.Millisecond)
 	}
 	return task, err
+}
+
+// podPrompt is the prompt of a task in a pod, where the operator mounts that of
+// promptFrom as a file.
+func podPrompt(at *v1alpha1.AgentTask, file string) (string, error) {
+	if at.Spec.Prompt != "" {
+		return notBlank(at.Spec.Prompt, "spec.prompt")
+	}
+	data, err := readBounded(file)
+	if err != nil {
+		return "", fmt.Errorf("reading the prompt: %w", err)
+	}
+	kind, ref := "ConfigMap", at.Spec.PromptFrom.ConfigMapKeyRef
+	if secret := at.Spec.PromptFrom.SecretKeyRef; secret.Name != "" {
+		kind, ref = "Secret", secret
+	}
+	return notBlank(string(data), fmt.Sprintf("spec.promptFrom: key %s of %s %s", ref.Key, kind, ref.Name))
 }
 
 // prepare checks out the workspace, once per pod, or once for all pods of a

@@ -229,7 +229,7 @@ func TestRemaining(t *testing.T) {
 func TestReasonOf(t *testing.T) {
 	for want, cause := range map[string]error{
 		v1alpha1.ReasonSuspended: errSuspended, v1alpha1.ReasonCancelled: errCancelled,
-		v1alpha1.ReasonInterrupted: harness.ErrCancelled,
+		v1alpha1.ReasonInterrupted: errCutOff,
 	} {
 		ctx, cancel := context.WithCancelCause(t.Context())
 		cancel(cause)
@@ -238,6 +238,24 @@ func TestReasonOf(t *testing.T) {
 		}
 		if got := reasonOf(ctx, harness.Result{Reason: harness.Completed}); got != v1alpha1.ReasonCompleted {
 			t.Errorf("a run that completed as it was stopped gives %s", got)
+		}
+	}
+}
+
+// The message of a stop says what the reason says, also of a run that was
+// stopped before it began.
+func TestStopMessages(t *testing.T) {
+	for want, cause := range map[string]error{
+		"The run was stopped on request and can go on.":                          errSuspended,
+		"The run was cancelled.":                                                 errCancelled,
+		"The run was interrupted: the API server could not be reached for 3m0s.": errCutOff,
+		"The run was interrupted: the task belongs to another pod.":              errFenced,
+	} {
+		ctx, cancel := context.WithCancelCause(t.Context())
+		cancel(cause)
+		at := &v1alpha1.AgentTask{Spec: v1alpha1.AgentTaskSpec{Prompt: "x"}}
+		if got, _ := new(Pod).drive(ctx, &v1alpha1.Sandbox{}, at, &reporter{}); got.Message != want || got.Reason != harness.Cancelled {
+			t.Errorf("%v gives %+v, want %q", cause, got, want)
 		}
 	}
 }

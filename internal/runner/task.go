@@ -2,6 +2,7 @@ package runner
 
 import (
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/shopspring/decimal"
@@ -29,19 +30,42 @@ func taskOf(at *v1alpha1.AgentTask, prompt string) (harness.Task, error) {
 	for _, name := range spec.Tools.Allowed {
 		task.Tools = append(task.Tools, string(name))
 	}
-	if s := spec.Limits.CostUSD; s != "" {
-		cost, err := decimal.NewFromString(s)
-		if err != nil {
-			return task, fmt.Errorf("spec.limits.costUSD: %q is not a decimal number", s)
-		}
-		task.Limits.CostUSD = cost
+	cost, err := costLimit(spec.Limits.CostUSD)
+	if err != nil {
+		return task, fmt.Errorf("spec.limits.costUSD: %w", err)
 	}
+	task.Limits.CostUSD = cost
 	for _, v := range spec.Verify {
 		task.Verify = append(task.Verify, harness.Verification{
 			Name: v.Name, Command: v.Command, Timeout: seconds(v.TimeoutSeconds),
 		})
 	}
 	return task, nil
+}
+
+// costLimit reads limits.costUSD; 0 is no limit, which is why it cannot be
+// written: who writes it means the opposite.
+func costLimit(s string) (decimal.Decimal, error) {
+	if s == "" {
+		return decimal.Zero, nil
+	}
+	cost, err := decimal.NewFromString(s)
+	switch {
+	case err != nil:
+		return decimal.Zero, fmt.Errorf("%q is not a decimal number", s)
+	case !cost.IsPositive():
+		return decimal.Zero, fmt.Errorf("%q must be more than 0; leave it out for no limit", s)
+	}
+	return cost, nil
+}
+
+// notBlank refuses a prompt that says nothing; a model would make something up
+// and call it done.
+func notBlank(prompt, from string) (string, error) {
+	if strings.TrimSpace(prompt) == "" {
+		return "", fmt.Errorf("%s: the prompt is blank; write there what the agent has to do", from)
+	}
+	return prompt, nil
 }
 
 // selectorOf is what a task wants to be routed to.

@@ -1,0 +1,75 @@
+package runner
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+const manifestHead = "apiVersion: sampan.dev/v1alpha1\nkind: AgentTask\nmetadata: {name: chore}\nspec:\n"
+
+func loadText(t *testing.T, text string) error {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "task.yaml")
+	if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	_, err := LoadTask(path)
+	return err
+}
+
+// What the API server would refuse is refused without it too, with its place.
+func TestLoadTaskRefuses(t *testing.T) {
+	for name, tc := range map[string]struct{ spec, want string }{
+		"negative turns":         {"  prompt: x\n  limits: {turns: -1}", "task.yaml:6: spec.limits.turns: Invalid value: -1: must be at least 1"},
+		"no turns":               {"  prompt: x\n  limits: {turns: 0}", "task.yaml:6: spec.limits.turns: Invalid value: 0: must be at least 1"},
+		"no tokens":              {"  prompt: x\n  limits: {inputTokens: 0}", "spec.limits.inputTokens: Invalid value: 0: must be at least 1"},
+		"no money":               {"  prompt: x\n  limits: {costUSD: \"0\"}", `task.yaml:6: spec.limits.costUSD: Invalid value: "0" must be more than 0; leave it out for no limit`},
+		"no money, in digits":    {"  prompt: x\n  limits: {costUSD: \"0.00\"}", "must be more than 0"},
+		"negative money":         {"  prompt: x\n  limits: {costUSD: \"-1\"}", "must be more than 0"},
+		"much money":             {"  prompt: x\n  limits: {costUSD: much}", `spec.limits.costUSD: Invalid value: "much" is not a decimal number`},
+		"state in lower case":    {"  prompt: x\n  state: active", `task.yaml:6: spec.state: Unsupported value: "active": supported values: "Active", "Suspended", "Cancelled"`},
+		"suspended":              {"  prompt: x\n  state: Suspended", "task.yaml:6: spec.state: Forbidden: a task that is Suspended does not run"},
+		"cancelled":              {"  prompt: x\n  state: Cancelled", "spec.state: Forbidden: a task that is Cancelled does not run"},
+		"a name twice":           {"  prompt: x\n  verify:\n  - {name: a, command: b}\n  - {name: a, command: c}", `task.yaml:8: spec.verify[1].name: Duplicate value: "a"`},
+		"a name of two lines":    {"  prompt: x\n  verify:\n  - {name: \"a\\nb\", command: b}", "spec.verify[0].name: Invalid value: \"a\\nb\": must be one line"},
+		"no name":                {"  prompt: x\n  verify:\n  - {command: b}", "spec.verify[0].name: Required value"},
+		"no command":             {"  prompt: x\n  verify:\n  - {name: b}", "spec.verify[0].command: Required value"},
+		"a negative timeout":     {"  prompt: x\n  verify:\n  - {name: b, command: c, timeoutSeconds: -1}", "spec.verify[0].timeoutSeconds: Invalid value: -1"},
+		"a named Sandbox":        {"  prompt: x\n  sandbox: {sandboxRef: {name: dev}}", "task.yaml:6: spec.sandbox.sandboxRef: Forbidden: there are no Sandboxes without a cluster"},
+		"two models":             {"  prompt: x\n  model: {name: a, group: b}", "task.yaml:6: spec.model: Forbidden: set only one of name, group and role"},
+		"two prompts":            {"  prompt: x\n  promptFrom: {secretKeyRef: {name: a, key: b}}", "task.yaml:6: spec.promptFrom: Forbidden: set only one of prompt and promptFrom"},
+		"no tool":                {"  prompt: x\n  tools: {allowed: []}", "task.yaml:6: spec.tools.allowed: Required value"},
+		"tools without a list":   {"  prompt: x\n  tools: {}", "spec.tools.allowed: Required value"},
+		"two tasks":              {"  prompt: x\n---\n" + manifestHead + "  prompt: y", "task.yaml:6: a second document begins here; a file holds one task"},
+		"something after a task": {"  prompt: x\n--- {kind: Secret}\n", "task.yaml:6: a second document"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if err := loadText(t, manifestHead+tc.spec+"\n"); err == nil || !strings.Contains(err.Error(), tc.want) {
+				t.Errorf("error is %v, want one with %q", err, tc.want)
+			}
+		})
+	}
+	err := loadText(t, manifestHead+"  prompt: x\n  state: active\n  limits: {turns: -1}\n")
+	if err == nil || len(strings.Split(err.Error(), "\n")) != 2 {
+		t.Errorf("error is %v, want all that is wrong, one a line", err)
+	}
+}
+
+func TestLoadTaskAccepts(t *testing.T) {
+	for name, text := range map[string]string{
+		"all that may be set": manifestHead + "  prompt: x\n  model: {role: a}\n  state: Active\n  tools: {allowed: [bash]}\n" +
+			"  limits: {turns: 1, costUSD: \"0.000000001\"}\n  verify:\n  - {name: Prüfung 测试 👩‍💻, command: a}\n  - {name: b, command: a}\n",
+		"a prompt that is elsewhere": manifestHead + "  promptFrom: {secretKeyRef: {name: a, key: b}}\n",
+		"document marks":             "# A licence.\n---\n" + manifestHead + "  prompt: x\n---\n# The end.\n",
+		"a rule in the prompt":       manifestHead + "  prompt: |\n    a\n    ---\n    b\n",
+		"JSON":                       `{"apiVersion": "sampan.dev/v1alpha1", "kind": "AgentTask", "metadata": {"name": "chore"}, "spec": {"prompt": "x"}}`,
+	} {
+		t.Run(name, func(t *testing.T) {
+			if err := loadText(t, text); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
