@@ -157,7 +157,7 @@ const (
 	ReasonNodeLost = "NodeLost"
 	// ReasonRunnerCrashed: the runner container ended without saying how the run ended.
 	ReasonRunnerCrashed = "RunnerCrashed"
-	// ReasonSandboxLost: the sandbox container ended under a run.
+	// ReasonSandboxLost: the sandbox container ended under a run, or could not start.
 	ReasonSandboxLost = "SandboxLost"
 	// ReasonPodFinished: the pod ended because its task did.
 	ReasonPodFinished = "PodFinished"

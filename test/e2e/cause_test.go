@@ -39,6 +39,15 @@ var _ = Describe("A cause is named", func() {
 		Expect(meta.IsStatusConditionTrue(at.Status.Conditions, v1alpha1.ConditionStalled)).To(BeTrue())
 	})
 
+	It("of a sandbox that cannot start in its memory, after as many attempts as there may be", func() {
+		s := scripted(justDone)
+		s.apply(task("tiny", "prompt: Run.\nretry: {maxAttempts: 2}\n"+
+			"sandbox: {template: {resources: {limits: {memory: 1Mi}}}}"))
+		at := s.awaitEnd("tiny", "False SandboxLost")
+		Expect(succeeded(at).Message).To(ContainSubstring("could not start"))
+		Expect(at.Status.Attempt).To(BeEquivalentTo(2))
+	})
+
 	It("of a pod that no node takes", func() {
 		s := scripted(justDone)
 		s.apply(task("nonode", "prompt: Run.\nlimits: {activeSeconds: 15}\n"+

@@ -81,7 +81,8 @@ func (s *scope) situation() situation {
 	f := situation{
 		task: s.task, ready: readyOf(s.sandbox), now: s.now,
 		sandboxFound: s.sandbox != nil, sandboxClaimed: s.sandbox != nil && claimed(s.sandbox, s.task, s.task.Status.Attempt),
-		podFound: s.pod != nil, podKnown: s.task.Status.PodName != "",
+		sandboxLeaving: s.sandbox != nil && !s.sandbox.DeletionTimestamp.IsZero(),
+		podFound:       s.pod != nil, podKnown: s.task.Status.PodName != "",
 		podLeavingSince: leavingSince(s.pod), runnerEnded: runnerEnd(s.pod) != nil,
 	}
 	if res := s.task.Status.Result; res.Attempt != 0 && res.Attempt == s.task.Status.Attempt {
@@ -172,17 +173,19 @@ func ownSandbox(task *v1alpha1.AgentTask) *v1alpha1.Sandbox {
 // end ends the task. A Sandbox whose runner did not end it is stopped later, by cleanUp.
 func (s *scope) end(v verdict) {
 	kind := corev1.EventTypeNormal
-	if v.kind == fail {
+	if v.kind == fail && v.reason != v1alpha1.ReasonCancelled { // that is what the user wanted
 		kind = corev1.EventTypeWarning
 	}
 	s.finish(v.kind == succeed, v.reason, v.message)
 	s.event(kind, v.reason, "Finish", "%s", v.message)
 }
 
+const cancelledMessage = "Cancelled on request"
+
 // cancelled ends the task because the user wanted it to.
 func (s *scope) cancelled() {
-	s.finish(false, v1alpha1.ReasonCancelled, "Cancelled on request")
-	s.event(corev1.EventTypeNormal, v1alpha1.ReasonCancelled, "Finish", "Cancelled on request")
+	s.finish(false, v1alpha1.ReasonCancelled, cancelledMessage)
+	s.event(corev1.EventTypeNormal, v1alpha1.ReasonCancelled, "Finish", "%s", cancelledMessage)
 }
 
 // archive closes the attempt. The task goes on with begin, or ends when it has

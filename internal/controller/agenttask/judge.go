@@ -35,6 +35,9 @@ type situation struct {
 	// sandboxFound and podFound say what exists; podKnown that a pod was seen
 	// before; sandboxClaimed that the Sandbox is held for this attempt.
 	sandboxFound, sandboxClaimed, podFound, podKnown bool
+	// sandboxLeaving: the Sandbox is being deleted. Its finalizer keeps it until
+	// its pod is gone, so it is found for a while.
+	sandboxLeaving bool
 	// podLeavingSince is the pod's deletion time, if it is being deleted.
 	podLeavingSince time.Time
 	// runnerEnded: the runner container has ended.
@@ -93,7 +96,7 @@ func (f situation) judgeResult() verdict {
 	case v1alpha1.ReasonCancelled:
 		if f.task.Spec.State == v1alpha1.TaskCancelled {
 			// Not by way of begin: the pod has ended by itself, and its log stays.
-			return verdict{kind: fail, reason: res.Reason, message: "Cancelled on request"}
+			return verdict{kind: fail, reason: res.Reason, message: cancelledMessage}
 		}
 		fallthrough
 	case v1alpha1.ReasonSuspended:
@@ -108,13 +111,16 @@ func (f situation) judgeResult() verdict {
 // went, which the runner cannot know.
 func (f situation) namedLoss(res *v1alpha1.TaskResult) verdict {
 	if !f.sandboxFound {
-		return verdict{kind: lose, reason: v1alpha1.ReasonPodLost, message: "Sandbox " + f.task.Status.SandboxName + " was deleted"}
+		return f.sandboxDeleted()
 	}
 	if v := f.judgeStart(); v != nil {
 		return *v
 	}
 	if f.ready != nil && lossReasons[f.ready.Reason] && !runnerReasons[f.ready.Reason] {
 		return verdict{kind: lose, reason: f.ready.Reason, message: f.ready.Message}
+	}
+	if f.sandboxLeaving {
+		return f.sandboxDeleted()
 	}
 	if p := f.task.Status.Progress.LastProgressTime; p != nil && f.podFound {
 		if wait := reportGrace - f.now.Sub(p.Time); wait > 0 {
@@ -126,6 +132,12 @@ func (f situation) namedLoss(res *v1alpha1.TaskResult) verdict {
 		reason = v1alpha1.ReasonPodLost
 	}
 	return verdict{kind: lose, reason: reason, message: res.Message}
+}
+
+// sandboxDeleted is the loss of an attempt whose Sandbox somebody deleted: the
+// operator itself deletes none under an open attempt.
+func (f situation) sandboxDeleted() verdict {
+	return verdict{kind: lose, reason: v1alpha1.ReasonPodLost, message: "Sandbox " + f.task.Status.SandboxName + " was deleted"}
 }
 
 // runnerReasons only say that the runner ended, which it has told more of itself.
@@ -145,22 +157,16 @@ func (f situation) judgeLoss() *verdict {
 	}
 	switch {
 	case !f.sandboxFound && (f.podKnown || named(f.task)):
-		return &verdict{kind: lose, reason: v1alpha1.ReasonPodLost, message: "Sandbox " + f.task.Status.SandboxName + " was deleted"}
+		return new(f.sandboxDeleted())
 	case f.sandboxFound && !f.sandboxClaimed:
 		return &verdict{kind: lose, reason: v1alpha1.ReasonPodLost, message: "Sandbox " + f.task.Status.SandboxName + " was taken from this attempt: its spec.taskRef was changed"}
 	case !f.podKnown:
 		return nil
 	}
-	reason, message := v1alpha1.ReasonPodLost, "Pod "+f.task.Status.PodName+" is gone"
-	if f.podFound {
-		message = "Pod " + f.task.Status.PodName + " is being deleted"
-	}
-	if f.ready != nil && lossReasons[f.ready.Reason] {
-		reason, message = f.ready.Reason, f.ready.Message
-	}
+	reason, message := f.loss()
 	switch {
 	case !f.podFound, f.runnerEnded:
-		if reason == v1alpha1.ReasonPodFinished || (f.podFound && reason == v1alpha1.ReasonPodLost) {
+		if reason == v1alpha1.ReasonPodFinished || (f.podFound && reason == v1alpha1.ReasonPodLost && !f.sandboxLeaving) {
 			reason, message = v1alpha1.ReasonRunnerCrashed, "The runner ended without saying how the run ended"
 		}
 		return &verdict{kind: lose, reason: reason, message: message}
@@ -176,6 +182,20 @@ func (f situation) judgeLoss() *verdict {
 		return &verdict{kind: lose, reason: reason, message: message}
 	}
 	return nil
+}
+
+// loss says why the pod is lost, if it is.
+func (f situation) loss() (reason, message string) {
+	switch {
+	case f.ready != nil && lossReasons[f.ready.Reason]:
+		return f.ready.Reason, f.ready.Message
+	case f.sandboxLeaving:
+		v := f.sandboxDeleted()
+		return v.reason, v.message
+	case f.podFound:
+		return v1alpha1.ReasonPodLost, "Pod " + f.task.Status.PodName + " is being deleted"
+	}
+	return v1alpha1.ReasonPodLost, "Pod " + f.task.Status.PodName + " is gone"
 }
 
 // judgeStart names what will never start.
@@ -201,6 +221,9 @@ func (f situation) judgeStop() verdict {
 		if wait := stopGrace - f.now.Sub(since.Time); wait > 0 {
 			return verdict{reason: reason, message: "The runner is being stopped", again: wait}
 		}
+	}
+	if f.task.Spec.State == v1alpha1.TaskCancelled {
+		return verdict{kind: stop, reason: v1alpha1.ReasonCancelled, message: cancelledMessage}
 	}
 	return verdict{kind: stop, reason: v1alpha1.ReasonSuspended, message: "Stopped on request"}
 }

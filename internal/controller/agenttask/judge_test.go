@@ -104,7 +104,8 @@ func TestJudge(t *testing.T) {
 		"to be cancelled, runner is silent": {func(f *situation) {
 			f.task.Spec.State = v1alpha1.TaskCancelled
 			f.task.Status.StopRequestTime = &metav1.Time{Time: epoch.Add(-stopGrace)}
-		}, want{kind: stop, reason: "Suspended"}},
+		}, want{kind: stop, reason: "Cancelled"}},
+		"to be cancelled, not running": {func(f *situation) { f.task.Spec.State = v1alpha1.TaskCancelled; dead(f, "Unschedulable", 0) }, want{kind: stop, reason: "Cancelled"}},
 		"to be suspended, not running": {func(f *situation) { f.task.Spec.State = v1alpha1.TaskSuspended; dead(f, "Unschedulable", 0) }, want{kind: stop, reason: "Suspended"}},
 	}
 	for name, tt := range tests {
@@ -193,5 +194,33 @@ func TestDeadlineSaysWhatStood(t *testing.T) {
 	got := judge(f)
 	if want := "stood at NameConflict: Sandbox x-1 exists"; got.kind != fail || !strings.HasSuffix(got.message, want) {
 		t.Errorf("verdict is %+v, want a failure that ends with %q", got, want)
+	}
+}
+
+// Of a Sandbox that is being deleted its finalizer keeps what is left for a
+// while: that, and not what the runner knows of it, is the cause.
+func TestADeletedSandboxIsSaid(t *testing.T) {
+	tests := map[string]struct {
+		change func(*situation)
+		want   string
+	}{
+		"the runner was told to stop": {func(f *situation) {
+			f.result = &v1alpha1.TaskResult{Attempt: 1, Reason: v1alpha1.ReasonInterrupted, Message: "The run was cancelled."}
+		}, "PodLost: Sandbox x-1 was deleted"},
+		"the runner said nothing":   {func(f *situation) { f.runnerEnded = true }, "PodLost: Sandbox x-1 was deleted"},
+		"the pod is gone":           {func(f *situation) { f.podFound = false }, "PodLost: Sandbox x-1 was deleted"},
+		"after it had lost its pod": {func(f *situation) { f.podFound = false; f.ready = readiness(metav1.ConditionFalse, "OOMKilled", 0) }, "OOMKilled: OOMKilled!"},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			f := runningFor(time.Minute)
+			f.sandboxLeaving = true
+			f.task.Status.Progress.LastProgressTime = &metav1.Time{Time: epoch}
+			tt.change(&f)
+			v := judge(f)
+			if got := v.reason + ": " + v.message; v.kind != lose || got != tt.want {
+				t.Errorf("verdict is %+v, want a loss by %s", v, tt.want)
+			}
+		})
 	}
 }

@@ -100,12 +100,8 @@ func (s *Store) parse(cm *corev1.ConfigMap) (*Entry, error) {
 		return k.good, k.err
 	}
 	k.version = version
-	document, ok := cm.Data[Key]
-	var reg *models.Registry
-	err := fmt.Errorf("ConfigMap %s has no key %s: %w", key, Key, ErrNotFound)
-	if ok {
-		reg, err = models.Parse([]byte(document))
-	}
+	document := cm.Data[Key]
+	reg, err := read(cm)
 	switch {
 	case err == nil:
 		k.good, k.err = &Entry{Registry: reg, Document: document, Source: key}, nil
@@ -120,6 +116,16 @@ func (s *Store) parse(cm *corev1.ConfigMap) (*Entry, error) {
 		s.Recorder.Eventf(cm, nil, corev1.EventTypeWarning, "RegistryInvalid", "Validate", "%s", oneLine(err))
 	}
 	return k.good, k.err
+}
+
+// read parses the document of a ConfigMap. One without the key is as broken as one
+// with a mistake in it: the ConfigMap is there, and somebody has to mend it.
+func read(cm *corev1.ConfigMap) (*models.Registry, error) {
+	document, ok := cm.Data[Key]
+	if !ok {
+		return nil, &models.InvalidError{Problems: []models.Problem{{Message: "there is no key " + Key + "; put the registry under it"}}}
+	}
+	return models.Parse([]byte(document))
 }
 
 // oneLine folds an error's lines, for a condition or an event.

@@ -105,8 +105,16 @@ func TestABrokenRegistryIsNoRegistry(t *testing.T) {
 func TestAMissingKeyIsSaid(t *testing.T) {
 	cm := objects.MakeRegistry("ns", "")
 	cm.Data = map[string]string{"other.yaml": "x"}
-	s, _, _ := newStore(cm)
-	if _, err := s.Load(context.Background(), "ns"); !errors.Is(err, registry.ErrNotFound) || !strings.Contains(err.Error(), "models.yaml") {
-		t.Errorf("error is %v", err)
+	s, _, recorder := newStore(cm)
+	_, err := s.Load(context.Background(), "ns")
+	var invalid *models.InvalidError
+	if !errors.As(err, &invalid) { // as the event says
+		t.Errorf("error is %v, want an invalid registry", err)
+	}
+	if want := "ConfigMap ns/sampan-models: there is no key models.yaml; put the registry under it"; err.Error() != want {
+		t.Errorf("error is %q, want %q", err, want)
+	}
+	if got, want := <-recorder.Events, "Warning RegistryInvalid there is no key models.yaml; put the registry under it"; got != want {
+		t.Errorf("event is %q, want %q", got, want)
 	}
 }

@@ -27,9 +27,25 @@ func (r *Reconciler) claimProblem(ctx context.Context, sb *v1alpha1.Sandbox) *pr
 	if err := r.Get(ctx, client.ObjectKeyFromObject(claim), claim); err != nil || claim.Status.Phase == corev1.ClaimBound {
 		return nil
 	}
-	events := r.eventsOf(ctx, claim, "type", corev1.EventTypeWarning)
-	if n := len(events); n > 0 {
-		return &problem{v1alpha1.ReasonVolumeUnbound, fmt.Sprintf("PersistentVolumeClaim %s gets no volume: %s", claim.Name, events[n-1].Message)}
+	if cause := unboundCause(r.eventsOf(ctx, claim, nil)); cause != "" {
+		return &problem{v1alpha1.ReasonVolumeUnbound, fmt.Sprintf("PersistentVolumeClaim %s gets no volume: %s", claim.Name, cause)}
 	}
 	return nil
+}
+
+// unboundCause is what the events of a claim, the newest last, say is wrong; empty
+// if nothing. That there is no volume and no default StorageClass is told by a
+// Normal event. A claim that waits for its first consumer is well: what kept it
+// before has been mended.
+func unboundCause(events []corev1.Event) string {
+	cause := ""
+	for _, e := range events {
+		switch {
+		case e.Type == corev1.EventTypeWarning, e.Reason == "FailedBinding":
+			cause = e.Message
+		case e.Reason == "WaitForFirstConsumer":
+			cause = ""
+		}
+	}
+	return cause
 }

@@ -82,19 +82,21 @@ func ended(pod *corev1.Pod) *podState {
 }
 
 func causeOfEnd(container string, t *corev1.ContainerStateTerminated) (reason, message string) {
+	lost := v1alpha1.ReasonRunnerCrashed
+	if container == podspec.SandboxContainer {
+		lost = v1alpha1.ReasonSandboxLost
+	}
 	switch {
-	case t.Reason == "OOMKilled":
+	case t.Reason == "OOMKilled" && t.ExitCode != 0: // with 0 it was a command that was killed, and the container went on
 		return v1alpha1.ReasonOOMKilled, fmt.Sprintf("Container %s went over its memory limit and was killed", container)
 	case container == podspec.SandboxContainer && serverMissing(t.Message):
 		return v1alpha1.ReasonSandboxServerMissing, missingMessage
-	case t.Reason == "StartError" || t.Reason == "ContainerCannotRun":
-		return v1alpha1.ReasonContainerConfigError, fmt.Sprintf("Container %s could not start: %s", container, t.Message)
+	case t.Reason == "StartError" || t.Reason == "ContainerCannotRun": // kubelet does not try again, so it is an end like any other
+		return lost, fmt.Sprintf("Container %s could not start: %s", container, t.Message)
 	case t.ExitCode == 0:
 		return v1alpha1.ReasonPodFinished, fmt.Sprintf("Container %s ended", container)
-	case container == podspec.SandboxContainer:
-		return v1alpha1.ReasonSandboxLost, fmt.Sprintf("Container %s ended with exit code %d", container, t.ExitCode)
 	}
-	return v1alpha1.ReasonRunnerCrashed, fmt.Sprintf("Container %s ended with exit code %d", container, t.ExitCode)
+	return lost, fmt.Sprintf("Container %s ended with exit code %d", container, t.ExitCode)
 }
 
 const missingMessage = "The sandbox image has no agent-runner on its PATH; use an image that has it, or leave out the image"

@@ -42,10 +42,12 @@ func TestStateOf(t *testing.T) {
 		"root image":                    {pod().Waiting("sandbox", "CreateContainerConfigError", "container has runAsNonRoot and image will run as root"), podBlocked, "ContainerConfigError"},
 		"no server":                     {pod().Running("runner").Terminated("sandbox", 128, "StartError", notFound), podDead, "SandboxServerMissing"},
 		"no server, by another runtime": {pod().Running("runner").Waiting("sandbox", "CreateContainerError", `exec: "agent-runner": no such file or directory`), podDead, "SandboxServerMissing"},
-		"another start error":           {pod().Running("runner").Terminated("sandbox", 128, "StartError", "exec format error"), podDead, "ContainerConfigError"},
-		"no agent-runner in the runner": {pod().Terminated("runner", 128, "StartError", notFound).Running("sandbox"), podDead, "ContainerConfigError"},
+		"another start error":           {pod().Running("runner").Terminated("sandbox", 128, "StartError", "exec format error"), podDead, "SandboxLost"},
+		"a start error of old runtimes": {pod().Running("runner").Terminated("sandbox", 128, "ContainerCannotRun", "no such device"), podDead, "SandboxLost"},
+		"no agent-runner in the runner": {pod().Terminated("runner", 128, "StartError", notFound).Running("sandbox"), podDead, "RunnerCrashed"},
 		"sandbox out of memory":         {running().Terminated("sandbox", 137, "OOMKilled", ""), podDead, "OOMKilled"},
 		"runner out of memory":          {running().Terminated("runner", 137, "OOMKilled", ""), podDead, "OOMKilled"},
+		"a command out of memory":       {running().Terminated("runner", 0, "Completed", "").Terminated("sandbox", 0, "OOMKilled", ""), podDead, "PodFinished"},
 		"sandbox ended":                 {running().Terminated("sandbox", 1, "Error", ""), podDead, "SandboxLost"},
 		"runner crashed":                {running().Terminated("runner", 2, "Error", ""), podDead, "RunnerCrashed"},
 		"finished":                      {pod().Phase(corev1.PodSucceeded).Terminated("runner", 0, "Completed", "").Terminated("sandbox", 0, "Completed", ""), podDead, "PodFinished"},
@@ -86,6 +88,8 @@ func TestFactsToConditions(t *testing.T) {
 		"suspended":    {facts{suspended: true, podState: ready}, map[string]string{"Ready": "Suspended"}},
 		"idle":         {facts{idle: true, podState: ready}, map[string]string{"Ready": "Idle"}},
 		"lost":         {facts{lost: true}, map[string]string{"Ready": "PodLost", "Stalled": "PodLost"}},
+		"finished":     {facts{podState: podState{phase: podDead, reason: "PodFinished", message: "ended"}}, map[string]string{"Ready": "PodFinished"}},
+		"dead":         {facts{podState: podState{phase: podDead, reason: "OOMKilled", message: "ended"}}, map[string]string{"Ready": "OOMKilled", "Stalled": "OOMKilled"}},
 		"conflict":     {facts{conflict: "Pod x"}, map[string]string{"Ready": "NameConflict", "Stalled": "NameConflict"}},
 		"remains":      {facts{remains: "Waiting for Pod x"}, map[string]string{"Ready": "PodPending", "Reconciling": "PodPending"}},
 		"problem":      {facts{problem: &problem{"PodRefused", "quota"}}, map[string]string{"Ready": "PodRefused", "Stalled": "PodRefused"}},
@@ -105,6 +109,34 @@ func TestFactsToConditions(t *testing.T) {
 			}
 			if wrong := expect.Consistent(sb); len(wrong) > 0 {
 				t.Errorf("conditions: %v", wrong)
+			}
+		})
+	}
+}
+
+func TestUnboundCause(t *testing.T) {
+	event := func(kind, reason, message string) corev1.Event {
+		return corev1.Event{Type: kind, Reason: reason, Message: message}
+	}
+	waits := event("Normal", "WaitForFirstConsumer", "waiting for first consumer to be created before binding")
+	noClass := event("Normal", "FailedBinding", "no persistent volumes available for this claim and no storage class is set")
+	failed := event("Warning", "ProvisioningFailed", "quota")
+	tests := map[string]struct {
+		events []corev1.Event
+		want   string
+	}{
+		"nothing":                   {nil, ""},
+		"a claim that waits":        {[]corev1.Event{waits}, ""},
+		"being made":                {[]corev1.Event{event("Normal", "ExternalProvisioning", "Waiting for a volume to be created")}, ""},
+		"no StorageClass":           {[]corev1.Event{noClass}, noClass.Message},
+		"a StorageClass came":       {[]corev1.Event{noClass, waits}, ""},
+		"failed when its pod came":  {[]corev1.Event{waits, failed}, "quota"},
+		"failed, and is tried anew": {[]corev1.Event{failed, event("Normal", "Provisioning", "External provisioner is provisioning")}, "quota"},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			if got := unboundCause(tt.events); got != tt.want {
+				t.Errorf("cause is %q, want %q", got, tt.want)
 			}
 		})
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"strings"
 	"time"
 
@@ -106,7 +107,7 @@ func (r *Reconciler) observePod(ctx context.Context, s *scope) {
 
 // mountProblem asks the pod's events what kubelet cannot mount.
 func (r *Reconciler) mountProblem(ctx context.Context, pod *corev1.Pod) *problem {
-	events := r.eventsOf(ctx, pod, "reason", "FailedMount")
+	events := r.eventsOf(ctx, pod, client.MatchingFields{"reason": "FailedMount"})
 	for i := len(events) - 1; i >= 0; i-- {
 		message := events[i].Message
 		switch {
@@ -122,13 +123,13 @@ func (r *Reconciler) mountProblem(ctx context.Context, pod *corev1.Pod) *problem
 	return nil
 }
 
-// eventsOf are the events of an object whose field has a value, the newest last.
+// eventsOf are the events of an object that match, the newest last.
 // Without them no cause is named; the next look asks again.
-func (r *Reconciler) eventsOf(ctx context.Context, obj client.Object, field, value string) []corev1.Event {
+func (r *Reconciler) eventsOf(ctx context.Context, obj client.Object, match client.MatchingFields) []corev1.Event {
 	var list corev1.EventList
-	err := r.APIReader.List(ctx, &list, client.InNamespace(obj.GetNamespace()), client.Limit(100), client.MatchingFields{
-		"involvedObject.uid": string(obj.GetUID()), field: value,
-	})
+	of := client.MatchingFields{"involvedObject.uid": string(obj.GetUID())}
+	maps.Copy(of, match)
+	err := r.APIReader.List(ctx, &list, client.InNamespace(obj.GetNamespace()), client.Limit(100), of)
 	if err != nil {
 		logf.FromContext(ctx).Error(err, "Could not read events", "kind", r.kind(obj), "name", obj.GetName())
 		return nil
@@ -160,7 +161,9 @@ func (f facts) apply(sb *v1alpha1.Sandbox) {
 	}
 	f.setCondition(sb, v1alpha1.ConditionReady, state.phase == podReady, true, state)
 	f.setCondition(sb, v1alpha1.ConditionReconciling, state.phase == podWaiting, false, state)
-	f.setCondition(sb, v1alpha1.ConditionStalled, state.phase == podBlocked || state.phase == podDead, false, state)
+	// A pod that finished is no failure, and there is nothing for anybody to mend.
+	stalled := state.phase == podBlocked || state.phase == podDead && state.reason != v1alpha1.ReasonPodFinished
+	f.setCondition(sb, v1alpha1.ConditionStalled, stalled, false, state)
 }
 
 // setCondition sets a condition; those that are abnormal when True are removed

@@ -75,6 +75,16 @@ func (w *world) exit(name string, code int32, message string) {
 	w.settle()
 }
 
+// startError plays a runtime that cannot start the sandbox container.
+func (w *world) startError(name string) {
+	GinkgoHelper()
+	w.podStatus(name, func(st *corev1.PodStatus) {
+		setContainer(st, podspec.RunnerContainer, corev1.ContainerState{Running: &corev1.ContainerStateRunning{}})
+		w.terminate(st, podspec.SandboxContainer, 128, "StartError", "memory limit too low")
+	})
+	w.settle()
+}
+
 func (w *world) terminate(st *corev1.PodStatus, container string, code int32, reason, message string) {
 	setContainer(st, container, corev1.ContainerState{Terminated: &corev1.ContainerStateTerminated{
 		ExitCode: code, Reason: reason, Message: message, FinishedAt: metav1.NewTime(w.clock.Now())}})

@@ -106,15 +106,25 @@ var _ = Describe("A persistent workspace", func() {
 		Expect(again.RequeueAfter).To(And(BeNumerically(">", 0), BeNumerically("<=", 10*time.Second)), "no watch tells of an event")
 
 		c := w.claim("dev")
-		w.create(&corev1.Event{
-			ObjectMeta: metav1.ObjectMeta{Name: "dev.1", Namespace: w.ns}, Type: corev1.EventTypeWarning, Reason: "ProvisioningFailed",
-			InvolvedObject: corev1.ObjectReference{Kind: "PersistentVolumeClaim", Namespace: w.ns, Name: c.Name, UID: c.UID},
-			Message:        `storageclass.storage.k8s.io "fast" not found`,
-		})
-		w.settle()
-		Expect(w.stands("x")).To(Equal("Unknown VolumeUnbound"))
-		ready := meta.FindStatusCondition(w.sandbox("dev").Status.Conditions, v1alpha1.ConditionReady)
-		Expect(ready.Message).To(Equal(`PersistentVolumeClaim dev gets no volume: storageclass.storage.k8s.io "fast" not found`))
+		said := func(name, kind, reason, message string) {
+			w.create(&corev1.Event{
+				ObjectMeta: metav1.ObjectMeta{Name: name, Namespace: w.ns}, Type: kind, Reason: reason, Message: message,
+				InvolvedObject: corev1.ObjectReference{Kind: "PersistentVolumeClaim", Namespace: w.ns, Name: c.Name, UID: c.UID},
+			})
+			w.settle()
+		}
+		gets := func(cause string) {
+			GinkgoHelper()
+			Expect(w.stands("x")).To(Equal("Unknown VolumeUnbound"))
+			ready := meta.FindStatusCondition(w.sandbox("dev").Status.Conditions, v1alpha1.ConditionReady)
+			Expect(ready.Message).To(Equal("PersistentVolumeClaim dev gets no volume: " + cause))
+		}
+		said("dev.1", corev1.EventTypeNormal, "WaitForFirstConsumer", "waiting for first consumer to be created before binding")
+		Expect(w.stands("x")).To(Equal("Unknown Unschedulable"))
+		said("dev.2", corev1.EventTypeNormal, "FailedBinding", "no persistent volumes available for this claim and no storage class is set")
+		gets("no persistent volumes available for this claim and no storage class is set")
+		said("dev.3", corev1.EventTypeWarning, "ProvisioningFailed", `storageclass.storage.k8s.io "fast" not found`)
+		gets(`storageclass.storage.k8s.io "fast" not found`)
 
 		w.run("dev")
 		Expect(w.stands("x")).To(Equal("Unknown Running"))

@@ -7,6 +7,7 @@ import (
 	. "github.com/onsi/gomega"
 
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/sampan-dev/sampan/api/v1alpha1"
@@ -36,6 +37,7 @@ var _ = Describe("A task's life", func() {
 		Expect(w.task("x").Status.Attempts).To(BeEmpty())
 		Expect(w.names(w.podList())).To(Equal([]string{"x-1"}), "the ended pod stays for its log")
 		Expect(w.ready("x-1")).To(Equal("False PodFinished"))
+		Expect(meta.FindStatusCondition(w.sandbox("x-1").Status.Conditions, v1alpha1.ConditionStalled)).To(BeNil(), "that is no failure")
 		Expect(w.eventLog()).To(And(ContainSubstring("AttemptStarted"), ContainSubstring("Completed"), ContainSubstring("PodCreated")))
 	})
 
@@ -126,6 +128,39 @@ var _ = Describe("A task's life", func() {
 		Expect(w.stands("x")).To(Equal("False PodLost"))
 		Expect(w.task("x").Status.Attempts).To(HaveLen(2))
 		Expect(w.made["v1.Pod"]).To(Equal([]string{"x-1", "x-2"}))
+	})
+
+	It("says of a loss that its Sandbox was deleted", func(ctx SpecContext) {
+		w := newWorld(ctx)
+		w.create(objects.MakeTask("x").Obj())
+		w.settle()
+		w.run("x-1")
+		w.kubelet = false
+		w.delete(w.sandbox("x-1"))
+		w.settle()
+		Expect(w.sandbox("x-1").DeletionTimestamp).NotTo(BeNil(), "its finalizer keeps it until the pod is gone")
+		w.report("x", v1alpha1.ReasonInterrupted)
+		Expect(w.task("x").Status.Attempts).To(HaveLen(1))
+		Expect(w.task("x").Status.Attempts[0].Message).To(Equal("Sandbox x-1 was deleted"))
+		Expect(w.eventLog()).To(ContainSubstring("Warning PodLost Attempt 1 was lost: Sandbox x-1 was deleted"))
+		w.kubelet = true
+		w.settle()
+		Expect(w.task("x").Status.PodName).To(Equal("x-2"))
+	})
+
+	It("spends an attempt on a container that cannot start, which kubelet does not try again", func(ctx SpecContext) {
+		w := newWorld(ctx)
+		w.create(objects.MakeTask("x").Attempts(2).Obj())
+		w.settle()
+		for _, pod := range []string{"x-1", "x-2"} {
+			w.startError(pod)
+			w.pass(11 * time.Second)
+		}
+		Expect(w.stands("x")).To(Equal("False SandboxLost"))
+		c := meta.FindStatusCondition(w.task("x").Status.Conditions, v1alpha1.ConditionSucceeded)
+		Expect(c.Message).To(Equal("Container sandbox could not start: memory limit too low; this was attempt 2 of 2"))
+		Expect(w.task("x").Status.Attempts).To(HaveLen(2))
+		Expect(w.podList()).To(BeEmpty(), "its runner would wait for ever")
 	})
 
 	It("leaves a lost node's pod behind, fenced off", func(ctx SpecContext) {

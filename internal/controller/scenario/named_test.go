@@ -102,6 +102,21 @@ var _ = Describe("A named Sandbox", func() {
 		Expect(w.task("x").Status.Attempts).To(HaveLen(1))
 	})
 
+	It("gets another pod where a container of its pod cannot start", func(ctx SpecContext) {
+		w := newWorld(ctx)
+		w.create(objects.MakeSandbox("dev").Obj(), objects.MakeTask("x").In("dev").Obj())
+		w.settle()
+		w.startError("dev")
+		Expect(w.ready("dev")).To(Equal("False SandboxLost"))
+		w.pass(11 * time.Second)
+		Expect(w.task("x").Status.Attempts).To(HaveLen(1))
+		Expect(w.task("x").Status.Attempts[0].Reason).To(Equal(v1alpha1.ReasonSandboxLost))
+		w.pass(11 * time.Second)
+		Expect(w.task("x").Status.PodName).To(Equal("dev-r1"))
+		w.run("dev-r1")
+		Expect(w.stands("x")).To(Equal("Unknown Running"))
+	})
+
 	It("is given back by a task that claimed it and did not get to say so", func(ctx SpecContext) {
 		w := newWorld(ctx)
 		sb := objects.MakeSandbox("dev").Obj()

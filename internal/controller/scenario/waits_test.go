@@ -179,6 +179,7 @@ var _ = Describe("What a user asks of a task", func() {
 		Expect(w.stands("x")).To(Equal("Unknown Suspending"))
 		w.report("x", v1alpha1.ReasonSuspended)
 		Expect(w.stands("x")).To(Equal("Unknown Suspended"))
+		Expect(w.task("x").Status.Attempts[0].Message).To(Equal("Stopped on request"), "and not the runner's last words")
 		Expect(w.podList()).To(BeEmpty())
 		Expect(w.sandboxList()).To(BeEmpty())
 		w.pass(time.Hour)
@@ -218,6 +219,20 @@ var _ = Describe("What a user asks of a task", func() {
 		Expect(w.made["v1.Pod"]).To(BeEmpty())
 	})
 
+	It("is to cancel it before its pod runs", func(ctx SpecContext) {
+		w := newWorld(ctx)
+		task := objects.MakeTask("x").Obj()
+		w.create(task)
+		w.settle()
+		w.change(task, func() { task.Spec.State = v1alpha1.TaskCancelled })
+		w.settle()
+		Expect(w.stands("x")).To(Equal("False Cancelled"))
+		Expect(w.task("x").Status.Attempts).To(HaveLen(1))
+		Expect(w.task("x").Status.Attempts[0].Reason).To(Equal(v1alpha1.ReasonCancelled))
+		Expect(w.task("x").Status.Attempts[0].Message).To(Equal("Cancelled on request"))
+		Expect(w.eventLog()).To(ContainSubstring("Normal Cancelled Cancelled on request"))
+	})
+
 	It("is to cancel it while it runs, and to keep the record", func(ctx SpecContext) {
 		w := newWorld(ctx)
 		task := objects.MakeTask("x").Obj()
@@ -229,6 +244,7 @@ var _ = Describe("What a user asks of a task", func() {
 		Expect(w.stands("x")).To(Equal("Unknown Cancelling"))
 		w.report("x", v1alpha1.ReasonCancelled)
 		Expect(w.stands("x")).To(Equal("False Cancelled"))
+		Expect(w.eventLog()).To(ContainSubstring("Normal Cancelled Cancelled on request"))
 		w.exit("x-1", 1, "")
 		w.pass(time.Minute)
 		Expect(w.names(w.podList())).To(Equal([]string{"x-1"}), "the transcript is the ended pod's log")
