@@ -42,18 +42,18 @@ turns:
 // runAs gives the program and its folder to another user: root reads everything.
 func (p *process) runAs(t *testing.T, uid int) {
 	t.Helper()
-	if err := os.Chmod(filepath.Dir(p.dir), 0o755); err != nil { //nolint:gosec // the folder of this test alone
+	if err := os.Chmod(filepath.Dir(p.dir), 0o755); err != nil { // the folder of this test alone
 		t.Fatal(err)
 	}
 	program := filepath.Join(p.dir, "program", "agent-runner")
-	if err := os.Mkdir(filepath.Dir(program), 0o755); err != nil { //nolint:gosec // another user has to reach it
+	if err := os.Mkdir(filepath.Dir(program), 0o755); err != nil { // another user has to reach it
 		t.Fatal(err)
 	}
 	data, err := os.ReadFile(p.cmd.Path)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := os.WriteFile(program, data, 0o755); err != nil { //nolint:gosec // a program
+	if err := os.WriteFile(program, data, 0o755); err != nil { // a program
 		t.Fatal(err)
 	}
 	p.cmd.Path = program

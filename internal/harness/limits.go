@@ -10,6 +10,7 @@ import (
 
 	"github.com/sampan-dev/sampan/internal/harness/llm"
 	"github.com/sampan-dev/sampan/internal/harness/transcript"
+	"github.com/sampan-dev/sampan/internal/text"
 )
 
 // softFraction of a limit is where the model is told to wrap up.
@@ -26,7 +27,7 @@ func (r *run) checkLimits(ctx context.Context) error {
 	l, p := r.cfg.Task.Limits, r.progress
 	switch {
 	case p.Turns >= l.Turns:
-		return r.outOf(MaxTurns, fmt.Sprintf("The limit of %s was reached", turns(l.Turns)))
+		return r.outOf(MaxTurns, fmt.Sprintf("The limit of %s was reached", text.Plural(l.Turns, "turn")))
 	case l.Active > 0 && r.clock.Now().Sub(r.began) >= l.Active:
 		return stopf(DeadlineExceeded, "The time limit of %s was reached.", l.Active)
 	case l.InputTokens > 0 && p.Usage.InputTokens >= l.InputTokens:
@@ -37,13 +38,6 @@ func (r *run) checkLimits(ctx context.Context) error {
 		return r.outOf(BudgetExceeded, fmt.Sprintf("%s of %s USD were spent", p.CostUSD, l.CostUSD))
 	}
 	return nil
-}
-
-func turns(n int) string {
-	if n == 1 {
-		return "1 turn"
-	}
-	return fmt.Sprintf("%d turns", n)
 }
 
 // outOf is the end at a limit: with a verification failed and not mended, that

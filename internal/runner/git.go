@@ -19,6 +19,7 @@ import (
 
 	"github.com/sampan-dev/sampan/api/v1alpha1"
 	"github.com/sampan-dev/sampan/internal/podspec"
+	"github.com/sampan-dev/sampan/internal/text"
 )
 
 const (
@@ -70,26 +71,20 @@ func checkout(ctx context.Context, src v1alpha1.GitSource, workspace, user, pass
 	if err == nil {
 		return nil
 	}
-	text := err.Error()
+	words := err.Error()
 	if password != "" {
-		text = strings.ReplaceAll(text, password, "[redacted]")
+		words = strings.ReplaceAll(words, password, "[redacted]")
 	}
-	return fmt.Errorf("checking out %s: %s", describe(src), explain(oneLine(text)))
-}
-
-// oneLine joins lines: of an event kubectl shows the first line alone.
-func oneLine(s string) string {
-	lines := strings.FieldsFunc(s, func(r rune) bool { return r == '\n' || r == '\r' })
-	return strings.Join(lines, "; ")
+	return fmt.Errorf("checking out %s: %s", describe(src), explain(text.OneLine(words)))
 }
 
 // explain adds what git's words for a ref that is not there leave open: it was
 // asked for a name, and so a short commit id or refs/heads/… is not there either.
-func explain(text string) string {
-	if strings.Contains(text, "Remote branch ") && strings.Contains(text, " not found") {
-		text += "; ref is the name of a branch or a tag, without refs/, or a full commit id"
+func explain(words string) string {
+	if strings.Contains(words, "Remote branch ") && strings.Contains(words, " not found") {
+		words += "; ref is the name of a branch or a tag, without refs/, or a full commit id"
 	}
-	return text
+	return words
 }
 
 func describe(src v1alpha1.GitSource) string {

@@ -1,8 +1,11 @@
-// Package text cuts what is shown to people and models, and kept in statuses, to
-// a number of bytes.
+// Package text gives what is shown to people and models, and kept in statuses, its
+// form: at most so many bytes, one line, the right number of a word.
 package text
 
-import "strings"
+import (
+	"fmt"
+	"strings"
+)
 
 // cut stands for what was left out.
 const cut = "…"
@@ -22,4 +25,18 @@ func ClipStart(s string, n int) string {
 		return s
 	}
 	return cut + strings.ToValidUTF8(s[len(s)-n+len(cut):], "")
+}
+
+// OneLine joins the lines of a text: kubectl shows the first of an event alone.
+func OneLine(s string) string {
+	lines := strings.FieldsFunc(s, func(r rune) bool { return r == '\n' || r == '\r' })
+	return strings.Join(lines, "; ")
+}
+
+// Plural gives "1 line", "2 lines".
+func Plural(n int, word string) string {
+	if n == 1 {
+		return "1 " + word
+	}
+	return fmt.Sprintf("%d %ss", n, word)
 }

@@ -25,13 +25,25 @@ func TestClip(t *testing.T) {
 func FuzzClip(f *testing.F) {
 	f.Add("a longer text with an é in it", 12)
 	f.Fuzz(func(t *testing.T, s string, n int) {
-		if n < len(cut) {
-			t.Skip()
-		}
+		n = max(n, len(cut))
 		for _, got := range []string{Clip(s, n), ClipStart(s, n)} {
 			if len(got) > n || (utf8.ValidString(s) && !utf8.ValidString(got)) {
 				t.Errorf("%q cut to %d bytes is %q", s, n, got)
 			}
 		}
 	})
+}
+
+func TestOneLine(t *testing.T) {
+	if got, want := OneLine("one\r\ntwo\n\nthree\n"), "one; two; three"; got != want {
+		t.Errorf("OneLine gives %q, want %q", got, want)
+	}
+}
+
+func TestPlural(t *testing.T) {
+	for n, want := range map[int]string{0: "0 turns", 1: "1 turn", 2: "2 turns"} {
+		if got := Plural(n, "turn"); got != want {
+			t.Errorf("Plural gives %q, want %q", got, want)
+		}
+	}
 }

@@ -16,6 +16,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/sampan-dev/sampan/internal/models"
+	"github.com/sampan-dev/sampan/internal/text"
 )
 
 // ConfigMapName and Key say where a registry document is.
@@ -107,13 +108,13 @@ func (s *Store) parse(cm *corev1.ConfigMap) (*Entry, error) {
 		k.good, k.err = &Entry{Registry: reg, Document: document, Source: key}, nil
 	case k.good != nil:
 		good := *k.good
-		good.Warning = fmt.Sprintf("ConfigMap %s is broken, its last valid version is used: %s", key, oneLine(err))
+		good.Warning = fmt.Sprintf("ConfigMap %s is broken, its last valid version is used: %s", key, text.OneLine(err.Error()))
 		k.good, k.err = &good, nil
 	default:
 		k.err = fmt.Errorf("ConfigMap %s: %w", key, err)
 	}
 	if err != nil && s.Recorder != nil {
-		s.Recorder.Eventf(cm, nil, corev1.EventTypeWarning, "RegistryInvalid", "Validate", "%s", oneLine(err))
+		s.Recorder.Eventf(cm, nil, corev1.EventTypeWarning, "RegistryInvalid", "Validate", "%s", text.OneLine(err.Error()))
 	}
 	return k.good, k.err
 }
@@ -126,11 +127,6 @@ func read(cm *corev1.ConfigMap) (*models.Registry, error) {
 		return nil, &models.InvalidError{Problems: []models.Problem{{Message: "there is no key " + Key + "; put the registry under it"}}}
 	}
 	return models.Parse([]byte(document))
-}
-
-// oneLine folds an error's lines, for a condition or an event.
-func oneLine(err error) string {
-	return strings.Join(strings.FieldsFunc(err.Error(), func(r rune) bool { return r == '\n' }), "; ")
 }
 
 // Scopes gives the registry scopes that a namespace's label grants.

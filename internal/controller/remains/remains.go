@@ -19,11 +19,11 @@ import (
 // until somebody deletes it. The reader is to read past the cache.
 func Of(ctx context.Context, live client.Reader, kind string, obj client.Object) (string, error) {
 	if owner := metav1.GetControllerOf(obj); owner != nil {
-		gone, err := gone(ctx, live, obj.GetNamespace(), owner)
+		collected, err := gone(ctx, live, obj.GetNamespace(), owner)
 		if err != nil {
 			return "", err
 		}
-		if gone {
+		if collected {
 			return fmt.Sprintf("Waiting for %s %s of an earlier %s %s to be removed", kind, obj.GetName(), owner.Kind, owner.Name), nil
 		}
 	}

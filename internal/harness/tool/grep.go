@@ -5,6 +5,8 @@ import (
 	_ "embed"
 	"fmt"
 	"strings"
+
+	"github.com/sampan-dev/sampan/internal/text"
 )
 
 //go:embed grep.md
@@ -48,7 +50,7 @@ func showGrep(res *GrepResult, limit int) string {
 		notes.WriteString("[" + n + "]\n")
 	}
 	if res.Matches == 0 {
-		return fmt.Sprintf("No match in %s.\n%s", plural(res.Searched, "file"), notes.String())
+		return fmt.Sprintf("No match in %s.\n%s", text.Plural(res.Searched, "file"), notes.String())
 	}
 	const reserved = 200
 	room := limit - reserved - notes.Len()

@@ -5,6 +5,8 @@ import (
 	_ "embed"
 	"fmt"
 	"strings"
+
+	"github.com/sampan-dev/sampan/internal/text"
 )
 
 //go:embed read_file.md
@@ -35,7 +37,7 @@ func readFile(ctx context.Context, s *Set, p *readFileParams) (Result, error) {
 	case lines.Size == 0:
 		return Result{Content: "[" + lines.Path + " is empty]"}, nil
 	case from > lines.TotalLines:
-		return failed("%s has only %s: offset %d is beyond its end.", lines.Path, plural(lines.TotalLines, "line"), from), nil
+		return failed("%s has only %s: offset %d is beyond its end.", lines.Path, text.Plural(lines.TotalLines, "line"), from), nil
 	}
 	return Result{Content: showLines(lines, from, s.opts.MaxOutputBytes)}, nil
 }

@@ -67,14 +67,6 @@ func cutTail(s string, n int) string {
 	return s
 }
 
-// plural gives "1 line", "2 lines".
-func plural(n int, word string) string {
-	if n == 1 {
-		return "1 " + word
-	}
-	return fmt.Sprintf("%d %ss", n, word)
-}
-
 // numbered writes lines the way read_file shows them.
 func numbered(b *strings.Builder, number int, text string) {
 	fmt.Fprintf(b, "%6d\t%s\n", number, text)

@@ -5,6 +5,8 @@ import (
 	_ "embed"
 	"errors"
 	"fmt"
+
+	"github.com/sampan-dev/sampan/internal/text"
 )
 
 //go:embed write_file.md
@@ -29,5 +31,5 @@ func writeFile(ctx context.Context, s *Set, p *writeFileParams) (Result, error) 
 		return Result{}, err
 	}
 	s.remember(info.Path, info.Digest)
-	return Result{Content: fmt.Sprintf("%s %s: %s, %d bytes.", verb, info.Path, plural(countLines(p.Content), "line"), len(data))}, nil
+	return Result{Content: fmt.Sprintf("%s %s: %s, %d bytes.", verb, info.Path, text.Plural(countLines(p.Content), "line"), len(data))}, nil
 }

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/sampan-dev/sampan/internal/harness/llm"
+	"github.com/sampan-dev/sampan/internal/text"
 )
 
 // Show prints a transcript as a conversation for people.
@@ -197,7 +198,7 @@ func (s *Show) ended(d *RunEnded) error {
 		about = "about "
 	}
 	return s.printf("\n■ %s after %s, %s (%d failed), %s%d tokens in, %d out, $%s\n%s\n",
-		d.Reason, plural(d.Turns, "turn"), plural(d.ToolCalls, "tool call"), d.Failed,
+		d.Reason, text.Plural(d.Turns, "turn"), text.Plural(d.ToolCalls, "tool call"), d.Failed,
 		about, d.Usage.InputTokens, d.Usage.OutputTokens, d.CostUSD, s.text(d.Message))
 }
 
@@ -249,13 +250,6 @@ func (s *Show) line(l string) string {
 func (s *Show) printf(format string, args ...any) error {
 	_, err := fmt.Fprintf(s.W, format, args...)
 	return err
-}
-
-func plural(n int, what string) string {
-	if n == 1 {
-		return "1 " + what
-	}
-	return fmt.Sprintf("%d %ss", n, what)
 }
 
 func millis(n int64) string { return (time.Duration(n) * time.Millisecond).String() }
