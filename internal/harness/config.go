@@ -42,12 +42,11 @@ type Tools interface {
 	Close(ctx context.Context) error
 }
 
-// Executor is what the loop itself needs of the machine: verification commands,
-// that nothing else runs beside them, and the project's AGENTS.md. Every
+// Executor is what the loop itself needs of the machine: verification commands
+// and the project's AGENTS.md. Every
 // tool.Executor is one.
 type Executor interface {
 	Exec(ctx context.Context, req tool.ExecRequest) (*tool.ExecResult, error)
-	StopAll(ctx context.Context) error
 	ReadFile(ctx context.Context, path string, maxBytes int64) (*tool.File, error)
 }
 

@@ -115,15 +115,6 @@ type fakeExec struct {
 	exec func(ctx context.Context, req tool.ExecRequest) (*tool.ExecResult, error)
 	docs string
 	err  error
-	// stopAll answers StopAll; nil ends nothing, and is well.
-	stopAll func(ctx context.Context) error
-}
-
-func (f *fakeExec) StopAll(ctx context.Context) error {
-	if f.stopAll == nil {
-		return nil
-	}
-	return f.stopAll(ctx)
 }
 
 func (f *fakeExec) Exec(ctx context.Context, req tool.ExecRequest) (*tool.ExecResult, error) {

@@ -40,9 +40,6 @@ func (r *run) conclude(ctx context.Context, resp *llm.Response) error {
 		if err := r.sync("verifying: " + v.Name); err != nil {
 			return err
 		}
-		if err := r.alone(ctx); err != nil {
-			return err
-		}
 		output, err := r.verify(ctx, v, &r.verifications[i])
 		if err != nil {
 			return err
@@ -53,24 +50,6 @@ func (r *run) conclude(ctx context.Context, resp *llm.Response) error {
 	}
 	r.unproven = false
 	return &stop{reason: Completed, message: strings.TrimSpace(resp.Message.Content)}
-}
-
-// stopAllTimeout bounds the end of what runs before a verification.
-const stopAllTimeout = 30 * time.Second
-
-// alone ends all that tools, or the last verification, have left running: it
-// could tamper with the next while that runs, down to its exit status.
-func (r *run) alone(ctx context.Context) error {
-	stopCtx, cancel := withTimeout(ctx, r.clock, stopAllTimeout, errToolTimeout)
-	defer cancel()
-	_, err := await(stopCtx, r.clock, func() (struct{}, error) { return struct{}{}, r.cfg.Executor.StopAll(stopCtx) })
-	switch {
-	case ctx.Err() != nil:
-		return stopFromContext(ctx)
-	case err == nil:
-		return nil
-	}
-	return stopf(SandboxLost, "What the tools had left running could not be ended before the verification: %v", err)
 }
 
 // ready waits for the sandbox before it is needed for the first time: to run a
@@ -127,6 +106,10 @@ func (r *run) verify(ctx context.Context, v Verification, result *VerificationRe
 	case ctx.Err() != nil:
 		result.Message = "Stopped before it came to an end."
 		return "", stopFromContext(ctx)
+	case errors.Is(err, tool.ErrNotIsolated):
+		// What it then said would prove nothing.
+		result.Message = "Not run: the sandbox could not be made safe for it."
+		return "", stopf(SandboxLost, "Verification %q was not run: %v", v.Name, err)
 	case err != nil && !refused(err):
 		result.Message = "The sandbox went away."
 		return "", stopf(SandboxLost, "The sandbox went away during verification %q: %v", v.Name, err)
@@ -144,14 +127,17 @@ func (r *run) verify(ctx context.Context, v Verification, result *VerificationRe
 	return output, err
 }
 
-// exec runs a verification; it returns soon after ctx ends whatever the
-// executor does.
+// isolation bounds the end of what ran before a verification.
+const isolation = 30 * time.Second
+
+// exec runs a verification, with nothing beside it that could tamper with it; it
+// returns soon after ctx ends whatever the executor does.
 func (r *run) exec(ctx context.Context, command string, timeout time.Duration) (*tool.ExecResult, error) {
-	execCtx, cancel := withTimeout(ctx, r.clock, timeout+toolSlack, errToolTimeout)
+	execCtx, cancel := withTimeout(ctx, r.clock, timeout+isolation+toolSlack, errToolTimeout)
 	defer cancel()
 	got, err := await(execCtx, r.clock, func() (*tool.ExecResult, error) {
 		return r.cfg.Executor.Exec(execCtx, tool.ExecRequest{
-			Shell: command, TimeoutSeconds: timeout.Seconds(), MaxOutputBytes: verifyOutput,
+			Shell: command, TimeoutSeconds: timeout.Seconds(), MaxOutputBytes: verifyOutput, Isolated: true,
 		})
 	})
 	if err == nil && got == nil {

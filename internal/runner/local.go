@@ -130,7 +130,20 @@ func (l Local) executor(ctx context.Context, at *v1alpha1.AgentTask, hidden []st
 		}
 		return nil, err
 	}
-	return c, nil
+	return released{c}, nil
+}
+
+// released is a sandbox server that the next run can use.
+type released struct{ *client.Client }
+
+// releaseTimeout bounds the end of what runs in it.
+const releaseTimeout = 30 * time.Second
+
+// Close ends what runs on the server and lets it obey the next run.
+func (r released) Close() error {
+	ctx, cancel := context.WithTimeout(context.Background(), releaseTimeout)
+	defer cancel()
+	return errors.Join(r.Release(ctx), r.Client.Close())
 }
 
 // engine makes the workspace ready and opens it.

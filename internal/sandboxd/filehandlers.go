@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/url"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/sampan-dev/sampan/internal/harness/tool"
@@ -18,7 +19,8 @@ import (
 // as a whole or segment by segment.
 const filesPrefix = "/v1/files/"
 
-func (s *server) files(w http.ResponseWriter, r *http.Request, escaped string) {
+func (s *server) files(w http.ResponseWriter, r *http.Request) {
+	escaped := strings.TrimPrefix(r.URL.EscapedPath(), filesPrefix)
 	p, err := url.PathUnescape(escaped)
 	if err != nil {
 		writeError(w, r, fmt.Errorf("%w: path %q: %w", tool.ErrInvalid, escaped, err))

@@ -28,7 +28,7 @@ func run(t *testing.T, socket string) *client.Client {
 	go func() {
 		ended <- sandboxd.Run(ctx, sandboxd.Options{SocketPath: socket, Workspace: t.TempDir(), MaxFileBytes: 1 << 20})
 	}()
-	c := client.New(socket)
+	c := client.NewWithSecret(socket, secret)
 	t.Cleanup(func() {
 		_ = c.Close()
 		cancel()
@@ -41,6 +41,9 @@ func run(t *testing.T, socket string) *client.Client {
 	}
 	return c
 }
+
+// secret is the one of the tests' clients.
+const secret = "a-secret-of-the-tests-own-choice"
 
 func TestSocket(t *testing.T) {
 	dir := t.TempDir()
@@ -83,7 +86,7 @@ func TestHTTP(t *testing.T) {
 		status                   int
 		want                     string
 	}{
-		{name: "status", method: "GET", path: "/v1/status", status: 200, want: `"protocol":1`},
+		{name: "status", method: "GET", path: "/v1/status", status: 200, want: `"protocol":2`},
 		{name: "put", method: "PUT", path: "/v1/files/d/f.txt", body: "x", status: 200, want: `"path":"d/f.txt"`},
 		{name: "get", method: "GET", path: "/v1/files/d/f.txt", status: 200, want: "x"},
 		{name: "get cached", method: "GET", path: "/v1/files/d/f.txt", header: map[string]string{"If-None-Match": etag}, status: 304},
@@ -112,6 +115,8 @@ func TestHTTP(t *testing.T) {
 		{name: "exec two", method: "POST", path: "/v1/exec", body: `{"shell":"true"}{}`, status: 400, want: `more than one`},
 		{name: "processes", method: "GET", path: "/v1/processes", status: 200, want: `[]`},
 		{name: "kill all", method: "DELETE", path: "/v1/processes", status: 204},
+		{name: "stranger", method: "GET", path: "/v1/status", header: map[string]string{"Authorization": "Bearer " + strings.Repeat("x", 30)}, status: 403, want: `"code":"not_owner"`},
+		{name: "no secret", method: "POST", path: "/v1/exec", header: map[string]string{"Authorization": ""}, body: `{"shell":"true"}`, status: 403, want: `must carry a secret`},
 		{name: "kill nothing", method: "DELETE", path: "/v1/processes/x", status: 404, want: `"code":"not_found"`},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
@@ -119,6 +124,7 @@ func TestHTTP(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
+			req.Header.Set("Authorization", "Bearer "+secret)
 			for k, v := range tc.header {
 				req.Header.Set(k, v)
 			}
@@ -151,6 +157,7 @@ func TestDisconnect(t *testing.T) {
 	}
 	body, _ := json.Marshal(tool.ExecRequest{Shell: "touch started; sleep 1000"})
 	req, _ := http.NewRequest(http.MethodPost, "http://x/v1/exec", bytes.NewReader(body))
+	req.Header.Set("Authorization", "Bearer "+secret)
 	if err := req.Write(conn); err != nil {
 		t.Fatal(err)
 	}

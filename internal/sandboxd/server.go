@@ -56,6 +56,8 @@ type server struct {
 	opts   Options
 	engine *engine.Engine
 	began  time.Time
+	conns  *connections
+	owner  owner
 	// stop ends Run.
 	stop context.CancelFunc
 }
@@ -72,16 +74,16 @@ func Run(ctx context.Context, opts Options) error {
 	if opts.MaxFileBytes <= 0 {
 		opts.MaxFileBytes = defaultMaxFileBytes
 	}
-	opts.Engine.Log = opts.Log
-	e, err := engine.New(opts.Workspace, opts.Engine)
-	if err != nil {
+	s := &server{opts: opts, began: time.Now(), conns: newConnections(), stop: stop}
+	opts.Engine.Log, opts.Engine.Alone = opts.Log, s.conns.endOthers
+	var err error
+	if s.engine, err = engine.New(opts.Workspace, opts.Engine); err != nil {
 		return err
 	}
-	l, err := listen(opts.SocketPath)
+	l, err := listen(opts.SocketPath, opts.Log)
 	if err != nil {
-		return errors.Join(err, e.Close())
+		return errors.Join(err, s.engine.Close())
 	}
-	s := &server{opts: opts, engine: e, began: time.Now(), stop: stop}
 	return s.serve(ctx, l)
 }
 
@@ -94,6 +96,8 @@ func (s *server) serve(ctx context.Context, l *socket) error {
 		ErrorLog:          slog.NewLogLogger(s.opts.Log.Handler(), slog.LevelDebug),
 		// Requests outlive ctx: they end because the engine does, and can then still say so.
 		BaseContext: func(net.Listener) context.Context { return context.WithoutCancel(ctx) },
+		ConnContext: s.conns.remember,
+		ConnState:   s.conns.changed,
 	}
 	failed := make(chan error, 1)
 	go func() { failed <- hs.Serve(l) }()
@@ -134,21 +138,45 @@ func (s *server) handler() http.Handler {
 	mux.HandleFunc("GET /v1/processes", s.listProcesses)
 	mux.HandleFunc("DELETE /v1/processes", s.killAll)
 	mux.HandleFunc("DELETE /v1/processes/{id}", s.killProcess)
-	mux.HandleFunc("POST /v1/lines", s.lines)
-	mux.HandleFunc("POST /v1/grep", s.grep)
-	mux.HandleFunc("POST /v1/glob", s.glob)
+	mux.HandleFunc("POST /v1/lines", s.entering(s.lines))
+	mux.HandleFunc("POST /v1/grep", s.entering(s.grep))
+	mux.HandleFunc("POST /v1/glob", s.entering(s.glob))
+	mux.HandleFunc("DELETE /v1/owner", s.release)
 	mux.HandleFunc("POST /v1/shutdown", s.shutdown)
 	mux.HandleFunc("/", s.noRoute)
+	files := s.entering(s.files)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if s.conns.ending(r.Context()) {
+			panic(http.ErrAbortHandler) // it was sent before the one that had to be alone
+		}
+		w = farewell{w, func() bool { return s.conns.ending(r.Context()) }}
 		defer s.contain(w, r)
 		// The last request's deadline must not end this one.
 		_ = http.NewResponseController(w).SetWriteDeadline(time.Time{})
-		if rest, ok := strings.CutPrefix(r.URL.EscapedPath(), filesPrefix); ok {
-			s.files(w, r, rest)
+		if err := s.owner.check(r.Header.Get("Authorization")); err != nil {
+			writeError(w, r, err)
+			return
+		}
+		if strings.HasPrefix(r.URL.EscapedPath(), filesPrefix) {
+			files(w, r)
 			return
 		}
 		mux.ServeHTTP(w, r)
 	})
+}
+
+// entering lets a request in beside others, and ends it when one must be alone.
+// Commands do so themselves.
+func (s *server) entering(h http.HandlerFunc) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		ctx, leave, err := s.engine.Enter(r.Context())
+		if err != nil {
+			writeError(w, r, err)
+			return
+		}
+		defer leave()
+		h(w, r.WithContext(ctx))
+	}
 }
 
 // contain turns a bug in one request into that request's error.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"log/slog"
 	"net"
 	"os"
 	"strconv"
@@ -16,13 +17,37 @@ type socket struct {
 	*net.UnixListener
 	path string
 	info fs.FileInfo
+	log  *slog.Logger
+	// refused counts connections of strangers.
+	refused int
+}
+
+// refusalsTold bounds how often a refused connection is logged: tools could fill
+// the log with it.
+const refusalsTold = 10
+
+// Accept implements net.Listener. It takes no connections of tools.
+func (s *socket) Accept() (net.Conn, error) {
+	for {
+		c, err := s.AcceptUnix()
+		if err != nil {
+			return nil, err
+		}
+		if mayConnect(c) {
+			return c, nil
+		}
+		_ = c.Close()
+		if s.refused++; s.refused <= refusalsTold {
+			s.log.Warn("Refused a connection from inside the sandbox", "count", s.refused)
+		}
+	}
 }
 
 // listen puts a socket at path. It is bound under another name and renamed when
 // its mode is right, so that nobody can connect before, and so that the stale
 // socket of a server that was killed is replaced in one step. A server that is
 // alive, or a file that is no socket, is left alone.
-func listen(path string) (*socket, error) {
+func listen(path string, log *slog.Logger) (*socket, error) {
 	if err := stale(path); err != nil {
 		return nil, err
 	}
@@ -41,7 +66,7 @@ func listen(path string) (*socket, error) {
 	if err == nil {
 		var info fs.FileInfo
 		if info, err = os.Lstat(path); err == nil {
-			return &socket{UnixListener: l, path: path, info: info}, nil
+			return &socket{UnixListener: l, path: path, info: info, log: log}, nil
 		}
 	}
 	_ = l.Close()

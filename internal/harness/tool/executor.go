@@ -27,9 +27,9 @@ type Executor interface {
 	// returns ctx's error and no result. A program that is not there is
 	// ErrNotFound (a shell says exit status 127 instead).
 	Exec(ctx context.Context, req ExecRequest) (*ExecResult, error)
-	// StopAll ends every command, and whatever one has left behind or hidden: a
+	// StopAll ends every request, and whatever a command has left behind or hidden: a
 	// sandbox container then runs nothing but its server. What is ended so returns
-	// ErrKilled.
+	// ErrKilled; what comes meanwhile, ErrIsolated.
 	StopAll(ctx context.Context) error
 	// ReadFile gives a whole file of at most maxBytes; a larger one is ErrTooLarge.
 	ReadFile(ctx context.Context, path string, maxBytes int64) (*File, error)
@@ -61,6 +61,11 @@ var (
 	ErrNoSpace            = errors.New("no space left in the workspace")
 	// ErrKilled is a command that somebody asked to be killed.
 	ErrKilled = errors.New("the command was killed on request")
+	// ErrIsolated is a request that came while another one was alone.
+	ErrIsolated = errors.New("a verification is running, and nothing may run beside it")
+	// ErrNotIsolated says that a command did not run since what ran before could not
+	// be ended, or had tampered with what the command would have inherited.
+	ErrNotIsolated = errors.New("the command could not be isolated")
 	// ErrInvalid is a request that can never work: an empty command, a path with a NUL.
 	ErrInvalid = errors.New("invalid request")
 	// ErrNotEmpty is a folder that cannot be removed because it holds something.
@@ -87,6 +92,12 @@ type ExecRequest struct {
 	MaxOutputBytes int64 `json:"maxOutputBytes,omitempty"`
 	// MergeStderr sends stderr to Stdout, in the order in which both were written.
 	MergeStderr bool `json:"mergeStderr,omitempty"`
+	// Isolated makes it the only request: every other one and every process of
+	// earlier commands is ended first, new ones are refused with ErrIsolated until it
+	// is over, and nothing is left of it. The command gets a new, empty home and
+	// folder for temporary files, and a PATH without folders in which tools can put
+	// programs. It is for commands whose exit status decides something.
+	Isolated bool `json:"isolated,omitempty"`
 	// OutputFile is a file in the workspace that gets all output as it comes
 	// (up to the server's limit), so that others can follow a long command.
 	OutputFile string `json:"outputFile,omitempty"`
@@ -120,6 +131,8 @@ type ExecResult struct {
 	// LeftoverKilled counts processes that the command left behind and that were killed.
 	LeftoverKilled int  `json:"leftoverKilled,omitempty"`
 	TimedOut       bool `json:"timedOut,omitempty"`
+	// ProcessLimit says that it was killed because commands had too many processes.
+	ProcessLimit bool `json:"processLimit,omitempty"`
 	// OOMKilled says that the kernel killed something for lack of memory while the command ran.
 	OOMKilled bool          `json:"oomKilled,omitempty"`
 	Duration  time.Duration `json:"durationNanos"`

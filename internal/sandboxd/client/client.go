@@ -27,6 +27,9 @@ import (
 // image's binary and the runner's are not of one release.
 var ErrProtocolMismatch = errors.New("the sandbox server speaks another protocol version")
 
+// ErrNotOwner says that the server obeys another client.
+var ErrNotOwner = wire.ErrNotOwner
+
 const (
 	// idleTimeout is shorter than the server's, so that we never send on a
 	// connection that it is closing.
@@ -36,8 +39,9 @@ const (
 	maxAnswerBytes = 64 << 20
 	// fileDeadline bounds every request that runs no command.
 	fileDeadline = 2 * time.Minute
-	// execMargin is added to a command's own deadline, which the server enforces.
-	execMargin = 30 * time.Second
+	// execMargin is added to a command's own deadline, which the server enforces: it
+	// may first have to end what runs.
+	execMargin = time.Minute
 	// killDeadline bounds the wait for a command that was cancelled to be dead.
 	killDeadline = 800 * time.Millisecond
 	// firstPoll and lastPoll bound the pause between attempts of WaitReady and kill.
@@ -50,8 +54,12 @@ const (
 // What tools start runs as the server's user, and can put a socket of its own in
 // the place of the server's. So the client keeps to the very socket that
 // answered first, before any tool could run: a server that is gone is gone.
+//
+// It makes the server its own by a secret that every request carries: a server
+// obeys the first who greets it, and nobody else.
 type Client struct {
 	socket string
+	secret string
 	http   *http.Client
 	trans  *http.Transport
 
@@ -65,8 +73,12 @@ type Client struct {
 var _ tool.Executor = (*Client)(nil)
 
 // New gives a client for the server at a unix socket. It does not connect.
-func New(socketPath string) *Client {
-	c := &Client{socket: socketPath, address: socketPath}
+func New(socketPath string) *Client { return NewWithSecret(socketPath, rand.Text()) }
+
+// NewWithSecret is New for several clients of one server, which it takes for one
+// as they have the same secret.
+func NewWithSecret(socketPath, secret string) *Client {
+	c := &Client{socket: socketPath, address: socketPath, secret: secret}
 	var d net.Dialer
 	c.trans = &http.Transport{
 		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
@@ -125,7 +137,7 @@ func (c *Client) WaitReady(ctx context.Context) error {
 	var err error
 	settled := poll(ctx, func() bool {
 		err = c.greet(ctx)
-		return err == nil || errors.Is(err, ErrProtocolMismatch)
+		return err == nil || errors.Is(err, ErrProtocolMismatch) || errors.Is(err, ErrNotOwner)
 	})
 	if !settled {
 		// The last attempt's error is told, not wrapped: that the server is gone is not known, only that time is up.
@@ -171,6 +183,18 @@ func (c *Client) Status(ctx context.Context) (*wire.Status, error) {
 	return st, c.call(ctx, http.MethodGet, "/v1/status", nil, nil, st)
 }
 
+// Release ends everything on the server and lets it obey another client; nothing
+// can be asked of it after. A server that is gone already is no error.
+func (c *Client) Release(ctx context.Context) error {
+	ctx, cancel := patience(ctx, fileDeadline)
+	defer cancel()
+	err := c.call(ctx, http.MethodDelete, "/v1/owner", nil, nil, nil)
+	if errors.Is(err, tool.ErrExecutorGone) {
+		return nil
+	}
+	return err
+}
+
 // Shutdown makes the server kill everything and exit. A server that is gone
 // already is no error.
 func (c *Client) Shutdown(ctx context.Context) error {
@@ -202,6 +226,9 @@ func (c *Client) Exec(ctx context.Context, req tool.ExecRequest) (*tool.ExecResu
 		c.kill(conn, id)
 		cancel() // also when the kill was lost: the server sees the connection go
 	})()
+	if req.Isolated {
+		defer c.trans.CloseIdleConnections() // the server has ended them
+	}
 	res := new(tool.ExecResult)
 	err = c.call(conn, http.MethodPost, "/v1/exec", http.Header{wire.HeaderExecID: {id}}, body, res)
 	if err := ctx.Err(); err != nil {
@@ -217,6 +244,7 @@ func (c *Client) Exec(ctx context.Context, req tool.ExecRequest) (*tool.ExecResu
 func (c *Client) StopAll(ctx context.Context) error {
 	ctx, cancel := patience(ctx, fileDeadline)
 	defer cancel()
+	defer c.trans.CloseIdleConnections() // the server has ended them
 	return c.call(ctx, http.MethodDelete, "/v1/processes", nil, nil, nil)
 }
 
@@ -291,6 +319,7 @@ func (c *Client) send(ctx context.Context, method, route string, h http.Header, 
 	for k, v := range h {
 		req.Header[http.CanonicalHeaderKey(k)] = v
 	}
+	req.Header.Set("Authorization", "Bearer "+c.secret)
 	resp, err := c.http.Do(req)
 	if err != nil {
 		return nil, c.broken(ctx, err)

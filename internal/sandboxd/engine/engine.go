@@ -36,6 +36,13 @@ type Options struct {
 	// open before it is killed (default 250 ms), and how long a command that
 	// timed out has after SIGTERM.
 	Grace time.Duration
+	// MaxProcesses is how many processes commands may have in the container, where
+	// the engine is its first process; beyond it all commands are killed (default 4096,
+	// and three quarters of the cgroup's pids.max where that is less).
+	MaxProcesses int
+	// Alone is called when a request has become the only one, with its context,
+	// before what ran beside it is waited for; nil does nothing.
+	Alone func(context.Context)
 	// Log gets what is not worth an error; nil is silence.
 	Log *slog.Logger
 }
@@ -47,6 +54,12 @@ func (o *Options) setDefaults() {
 	def(&o.SpillBytes, 64<<20)
 	def(&o.SpillTotalBytes, 256<<20)
 	def(&o.Grace, 250*time.Millisecond)
+	if o.MaxProcesses <= 0 {
+		o.MaxProcesses = defaultMaxProcesses()
+	}
+	if o.Alone == nil {
+		o.Alone = func(context.Context) {}
+	}
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
@@ -81,6 +94,11 @@ type Engine struct {
 	// writes serialises our own writers, so that a precondition still holds at the rename.
 	writes sync.Mutex
 
+	// gate is passed by every request of any kind.
+	gate *gate
+	// limits are as they were before the first command.
+	limits limits
+
 	running  runningSet
 	lastUsed atomic.Int64
 }
@@ -106,7 +124,7 @@ func New(workspace string, opts Options) (*Engine, error) {
 	if err != nil {
 		return nil, fmt.Errorf("opening workspace: %w", err)
 	}
-	e := &Engine{opts: opts, workspace: real, root: root, oom: openOOMCounter()}
+	e := &Engine{opts: opts, workspace: real, root: root, oom: openOOMCounter(), gate: newGate(), limits: readLimits()}
 	if abs != real {
 		e.aliases = []string{abs}
 	}
@@ -118,7 +136,7 @@ func New(workspace string, opts Options) (*Engine, error) {
 	e.base, e.cancel = context.WithCancel(context.Background())
 	e.running.init()
 	e.touch()
-	processes.acquire()
+	processes.acquire(opts.MaxProcesses)
 	return e, nil
 }
 

@@ -60,6 +60,10 @@ func setEnv(env []string, kv string) []string {
 	return env
 }
 
+func unsetEnv(env []string, name string) []string {
+	return slices.DeleteFunc(env, func(s string) bool { return strings.HasPrefix(s, name+"=") })
+}
+
 func getEnv(env []string, name string) string {
 	for _, kv := range env {
 		if v, ok := strings.CutPrefix(kv, name+"="); ok {
@@ -70,8 +74,8 @@ func getEnv(env []string, name string) string {
 }
 
 // commandEnv is the environment of one command.
-func (e *Engine) commandEnv(req tool.ExecRequest, id, dir string) ([]string, error) {
-	env := slices.Grow(slices.Clone(e.env), len(req.Env)+2)
+func commandEnv(base []string, req tool.ExecRequest, id, dir string) ([]string, error) {
+	env := slices.Grow(slices.Clone(base), len(req.Env)+2)
 	for k, v := range req.Env {
 		if k == "" || strings.ContainsAny(k, "=\x00") || strings.IndexByte(v, 0) >= 0 {
 			return nil, fmt.Errorf("%w: environment variable %q", tool.ErrInvalid, k)

@@ -42,19 +42,32 @@ func (e *Engine) ExecID(ctx context.Context, id string, req tool.ExecRequest) (*
 	}
 	e.touch()
 	defer e.touch()
-	x, err := e.prepare(id, req)
+	if req.Isolated {
+		return e.isolated(ctx, id, req)
+	}
+	ctx, leave, err := e.gate.enter(ctx)
 	if err != nil {
 		return nil, err
 	}
+	defer leave()
+	x, err := e.prepare(id, req, e.env)
+	if err != nil {
+		return nil, err
+	}
+	return e.execute(ctx, x)
+}
+
+// execute runs a command that was prepared, and lists it meanwhile.
+func (e *Engine) execute(ctx context.Context, x *execution) (*tool.ExecResult, error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	defer context.AfterFunc(e.base, func() {
 		cancel(fmt.Errorf("%w: it is shutting down", tool.ErrExecutorGone))
 	})()
-	if err := e.running.add(id, req, cancel); err != nil {
+	if err := e.running.add(x.id, x.req, cancel); err != nil {
 		return nil, err
 	}
-	defer e.running.remove(id)
+	defer e.running.remove(x.id)
 	return x.run(ctx)
 }
 
@@ -76,8 +89,8 @@ type execution struct {
 	oomFrom int64
 }
 
-// prepare checks a request. It starts nothing.
-func (e *Engine) prepare(id string, req tool.ExecRequest) (*execution, error) {
+// prepare checks a request whose command begins with an environment. It starts nothing.
+func (e *Engine) prepare(id string, req tool.ExecRequest, base []string) (*execution, error) {
 	if (len(req.Argv) > 0) == (req.Shell != "") {
 		return nil, fmt.Errorf("%w: exactly one of argv and shell must be given", tool.ErrInvalid)
 	}
@@ -102,7 +115,7 @@ func (e *Engine) prepare(id string, req tool.ExecRequest) (*execution, error) {
 	if err != nil {
 		return nil, err
 	}
-	env, err := e.commandEnv(req, id, dir)
+	env, err := commandEnv(base, req, id, dir)
 	if err != nil {
 		return nil, err
 	}
@@ -190,6 +203,7 @@ func (x *execution) run(ctx context.Context) (_ *tool.ExecResult, err error) {
 		return nil, cancelled(ctx)
 	}
 	res.Duration = time.Since(began)
+	res.ProcessLimit = x.leader.flooded.Load()
 	x.capture.result(res)
 	return res, nil
 }

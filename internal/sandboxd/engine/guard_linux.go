@@ -6,6 +6,8 @@ import (
 	"io"
 	"os"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 const (
@@ -143,7 +145,7 @@ func (g *guard) killAll() error {
 		if table, err := processTable(); err == nil {
 			for _, p := range g.find(table) {
 				clean = 0
-				kill(p)
+				signal(p, unix.SIGKILL)
 			}
 		}
 		select {

@@ -1,7 +1,6 @@
 package engine
 
 import (
-	"bufio"
 	"bytes"
 	"os"
 	"path"
@@ -14,24 +13,8 @@ import (
 type oomCounter struct{ f *os.File }
 
 // openOOMCounter finds memory.events (cgroup v2) or memory.oom_control (v1).
-// Inside a container the cgroup's path is of the host, and the files are at the
-// mount's root; outside they are below it.
 func openOOMCounter() *oomCounter {
-	data, _ := os.ReadFile("/proc/self/cgroup")
-	var candidates []string
-	for sc := bufio.NewScanner(bytes.NewReader(data)); sc.Scan(); {
-		parts := strings.SplitN(sc.Text(), ":", 3)
-		switch {
-		case len(parts) != 3:
-		case parts[1] == "":
-			candidates = append(candidates,
-				path.Join("/sys/fs/cgroup", parts[2], "memory.events"), "/sys/fs/cgroup/memory.events")
-		case strings.Contains(","+parts[1]+",", ",memory,"):
-			candidates = append(candidates,
-				path.Join("/sys/fs/cgroup/memory", parts[2], "memory.oom_control"), "/sys/fs/cgroup/memory/memory.oom_control")
-		}
-	}
-	for _, name := range candidates {
+	for _, name := range cgroupFiles("memory.events", "memory", "memory.oom_control") {
 		if f, err := os.Open(name); err == nil {
 			c := &oomCounter{f}
 			if _, ok := c.read(); ok {
@@ -41,6 +24,24 @@ func openOOMCounter() *oomCounter {
 		}
 	}
 	return &oomCounter{}
+}
+
+// cgroupFiles are the places where a file of our cgroup may be: name in cgroup
+// v2, nameV1 of a controller in v1. Inside a container the cgroup's path is of the
+// host, and the files are at the mount's root; outside they are below it.
+func cgroupFiles(name, controller, nameV1 string) (files []string) {
+	data, _ := os.ReadFile("/proc/self/cgroup")
+	for line := range strings.Lines(string(data)) {
+		parts := strings.SplitN(strings.TrimRight(line, "\n"), ":", 3)
+		switch {
+		case len(parts) != 3:
+		case parts[1] == "":
+			files = append(files, path.Join("/sys/fs/cgroup", parts[2], name), path.Join("/sys/fs/cgroup", name))
+		case strings.Contains(","+parts[1]+",", ","+controller+","):
+			files = append(files, path.Join("/sys/fs/cgroup", controller, parts[2], nameV1), path.Join("/sys/fs/cgroup", controller, nameV1))
+		}
+	}
+	return files
 }
 
 // Memory gives how often the kernel killed something for lack of memory, and

@@ -59,7 +59,9 @@ func parseStat(pid int, data []byte) (process, bool) {
 	if len(f) < 20 {
 		return process{}, false
 	}
-	p := process{pid: pid, zombie: f[0][0] == 'Z' || f[0][0] == 'X'}
+	// A process whose first thread has ended shows as a zombie while others of its threads run.
+	threads := string(f[17])
+	p := process{pid: pid, zombie: f[0][0] == 'X' || f[0][0] == 'Z' && (threads == "0" || threads == "1")}
 	var errs [3]error
 	p.ppid, errs[0] = strconv.Atoi(string(f[1]))
 	p.session, errs[1] = strconv.Atoi(string(f[3]))
@@ -97,21 +99,21 @@ func markOf(pid int, name string) string {
 	return string(value)
 }
 
-// kill sends SIGKILL to exactly this process: a pid that was reused meanwhile
+// signal sends a signal to exactly this process: a pid that was reused meanwhile
 // belongs to another start time.
-func kill(p process) {
+func signal(p process, sig unix.Signal) {
 	fd, err := unix.PidfdOpen(p.pid, 0)
 	if err != nil {
 		if errors.Is(err, unix.ESRCH) {
 			return
 		}
-		_ = unix.Kill(p.pid, unix.SIGKILL) // an old kernel, or a seccomp rule
+		_ = unix.Kill(p.pid, sig) // an old kernel, or a seccomp rule
 		return
 	}
 	defer func() { _ = unix.Close(fd) }()
 	now, ok := readProcess(p.pid, make([]byte, 1024))
 	if ok && now.start == p.start {
-		_ = unix.PidfdSendSignal(fd, unix.SIGKILL, nil, 0)
+		_ = unix.PidfdSendSignal(fd, sig, nil, 0)
 	}
 }
 

@@ -2,7 +2,6 @@ package engine
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -94,26 +93,5 @@ func (e *Engine) Kill(ctx context.Context, id string) error {
 		return nil
 	case <-ctx.Done():
 		return ctx.Err()
-	}
-}
-
-// StopAll implements tool.Executor. What it ends may be starting something new
-// meanwhile, so it looks until there is nothing.
-func (e *Engine) StopAll(ctx context.Context) error {
-	for {
-		for _, r := range e.Running() {
-			if err := e.Kill(ctx, r.ID); err != nil && !errors.Is(err, tool.ErrNotFound) {
-				return err
-			}
-		}
-		if err := ctx.Err(); err != nil {
-			return err
-		}
-		if err := processes.sweepAll(); err != nil {
-			return err
-		}
-		if len(e.Running()) == 0 {
-			return nil
-		}
 	}
 }

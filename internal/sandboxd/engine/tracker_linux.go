@@ -7,6 +7,7 @@ import (
 	"os/exec"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -37,6 +38,7 @@ type tracker struct {
 	stopped chan struct{}
 	// forks is nil where commands are started on any thread.
 	forks *forker
+	bound processBound
 }
 
 // command is a process that was started for a request.
@@ -45,10 +47,13 @@ type command struct {
 	pid int
 	// since is when it was started, in ticks since boot.
 	since uint64
+	// flooded says that it was killed since there were too many processes.
+	flooded atomic.Bool
 }
 
-// acquire makes sure that orphans come to us and are reaped.
-func (t *tracker) acquire() {
+// acquire makes sure that orphans come to us and are reaped, and that commands
+// have no more than maxProcesses.
+func (t *tracker) acquire(maxProcesses int) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.users++
@@ -62,6 +67,7 @@ func (t *tracker) acquire() {
 	// Go opens its own files so that children do not get them; what we
 	// inherited from who started us is none of a command's business either.
 	_ = unix.CloseRange(3, math.MaxInt32, unix.CLOSE_RANGE_CLOEXEC)
+	t.bound = newProcessBound(maxProcesses)
 	t.stop, t.stopped = make(chan struct{}), make(chan struct{})
 	go t.reapOrphans(t.stop, t.stopped)
 }
@@ -98,7 +104,9 @@ func (t *tracker) start(cmd *exec.Cmd, id string) (*command, error) {
 	c.pid = cmd.Process.Pid
 	t.mu.Lock()
 	t.leaders[c.pid] = c
+	bound := t.bound
 	t.mu.Unlock()
+	bound.apply(c.pid)
 	if os.Getpid() == 1 {
 		preferForOOM(c.pid)
 	}
@@ -123,97 +131,6 @@ func (t *tracker) others(c *command) []*command {
 		}
 	}
 	return out
-}
-
-// Sweeping polls, because a process may take a while to die; forcing is for
-// what forks faster than it is killed.
-const (
-	sweepFirstPause = 200 * time.Microsecond
-	sweepLastPause  = 5 * time.Millisecond
-	sweepForceAfter = 300 * time.Millisecond
-	sweepGiveUp     = 5 * time.Second
-)
-
-var errUnkillable = errors.New("some processes could not be killed")
-
-// sweep kills what is left of a command until nothing is, and counts it. The
-// leader may still run (it is killed, too) or be reaped already.
-func (t *tracker) sweep(c *command) (int, error) {
-	if childless() {
-		return 0, nil
-	}
-	killed := map[process]bool{}
-	pause, began, clean := sweepFirstPause, time.Now(), 0
-	giveUp := time.NewTimer(sweepGiveUp)
-	defer giveUp.Stop()
-	next := time.NewTimer(sweepGiveUp)
-	defer next.Stop()
-	for {
-		found, err := t.sweepOnce(c, killed)
-		if err != nil {
-			return len(killed), err
-		}
-		if !found {
-			// One look can miss a child born while it was taken, also the only one.
-			if clean++; clean == 2 || childless() {
-				return len(killed), nil
-			}
-			continue
-		}
-		clean = 0
-		if time.Since(began) > sweepForceAfter && os.Getpid() == 1 && len(t.others(c)) == 0 {
-			_ = unix.Kill(-1, unix.SIGKILL) // all but us at one instant
-		}
-		next.Reset(pause)
-		select {
-		case <-next.C:
-		case <-giveUp.C:
-			return len(killed), errUnkillable
-		}
-		pause = min(2*pause, sweepLastPause)
-	}
-}
-
-// sweepAll kills what ended commands have left. As PID 1, that is everything else
-// in the container, at one instant: also what forks faster than it is found, and
-// what was entered from outside.
-func (t *tracker) sweepAll() error {
-	if os.Getpid() == 1 {
-		t.spawn.Lock()
-		t.mu.Lock()
-		if len(t.leaders) == 0 {
-			_ = unix.Kill(-1, unix.SIGKILL)
-		}
-		t.mu.Unlock()
-		t.spawn.Unlock()
-	}
-	_, err := t.sweep(&command{})
-	return err
-}
-
-// sweepOnce takes one look, and says whether anything of c was alive.
-func (t *tracker) sweepOnce(c *command, killed map[process]bool) (alive bool, err error) {
-	t.spawn.Lock()
-	defer t.spawn.Unlock()
-	table, err := processTable()
-	if err != nil {
-		return false, err
-	}
-	v, err := t.view(table)
-	if err != nil {
-		return false, err
-	}
-	for _, p := range table {
-		switch {
-		case p.zombie:
-			v.reapOrphan(p)
-		case v.belongs(p, c):
-			alive = true
-			kill(p)
-			killed[process{pid: p.pid, start: p.start}] = true
-		}
-	}
-	return alive, nil
 }
 
 // view is one look at the process table.
@@ -328,6 +245,7 @@ func (t *tracker) reapOrphans(stop, stopped chan struct{}) {
 			return
 		case <-timer.C:
 		}
+		t.endFlood()
 		t.reapZombies()
 		timer.Reset(t.reapPause())
 	}

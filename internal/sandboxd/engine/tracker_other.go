@@ -3,8 +3,10 @@
 package engine
 
 import (
+	"context"
 	"errors"
 	"os/exec"
+	"sync/atomic"
 	"syscall"
 )
 
@@ -15,9 +17,14 @@ var processes tracker
 
 type tracker struct{}
 
-type command struct{ pid int }
+type command struct {
+	pid     int
+	flooded atomic.Bool
+}
 
-func (tracker) acquire()        {}
+func defaultMaxProcesses() int { return 0 }
+
+func (tracker) acquire(int)     {}
 func (tracker) release()        {}
 func (tracker) forget(*command) {}
 
@@ -28,7 +35,7 @@ func (tracker) start(cmd *exec.Cmd, _ string) (*command, error) {
 	return &command{pid: cmd.Process.Pid}, nil
 }
 
-func (tracker) sweepAll() error { return nil }
+func (tracker) sweepAll(context.Context) error { return nil }
 
 func (tracker) sweep(c *command) (int, error) {
 	switch err := syscall.Kill(-c.pid, syscall.SIGKILL); {

@@ -13,7 +13,7 @@ import (
 
 // Protocol is the version of the interface under /v1. It rises when an old
 // client could misunderstand a new server.
-const Protocol = 1
+const Protocol = 2
 
 // Headers of ours. A digest is an ETag, as HTTP wants it: quoted.
 const (
@@ -67,6 +67,10 @@ const (
 	CodeRoute     = "no_such_route"
 )
 
+// ErrNotOwner says that a request did not carry the secret of the client that
+// the server obeys.
+var ErrNotOwner = errors.New("the sandbox server obeys another client")
+
 // codes maps the Executor's sentinels to the wire, one to one. The first that
 // an error wraps counts.
 var codes = []struct {
@@ -75,6 +79,7 @@ var codes = []struct {
 	status int
 }{
 	{tool.ErrExecutorGone, "shutting_down", http.StatusServiceUnavailable},
+	{tool.ErrNotIsolated, "not_isolated", http.StatusConflict},
 	{tool.ErrOutsideWorkspace, "outside_workspace", http.StatusForbidden},
 	{tool.ErrNotFound, "not_found", http.StatusNotFound},
 	{tool.ErrIsDirectory, "is_directory", http.StatusConflict},
@@ -86,6 +91,8 @@ var codes = []struct {
 	{tool.ErrNoSpace, "no_space", http.StatusInsufficientStorage},
 	{tool.ErrInvalid, "invalid", http.StatusBadRequest},
 	{tool.ErrKilled, "killed", http.StatusConflict},
+	{tool.ErrIsolated, "isolated", http.StatusConflict},
+	{ErrNotOwner, "not_owner", http.StatusForbidden},
 }
 
 // CodeOf gives an error's code and HTTP status.

@@ -1,0 +1,90 @@
+package engine
+
+import (
+	"context"
+	"fmt"
+	"sync"
+
+	"github.com/sampan-dev/sampan/internal/harness/tool"
+)
+
+// gate lets requests in side by side, and lets one of them be alone.
+type gate struct {
+	mu sync.Mutex
+	// inside are the requests that were let in, and how to end each.
+	inside map[*visit]struct{}
+	closed bool
+	// empty is closed when the last request leaves a closed gate.
+	empty chan struct{}
+}
+
+type visit struct{ end context.CancelCauseFunc }
+
+func newGate() *gate { return &gate{inside: map[*visit]struct{}{}} }
+
+// enter lets a request in, until it calls leave. Its context ends with
+// tool.ErrKilled when another request wants to be alone; while one is,
+// the error is tool.ErrIsolated.
+func (g *gate) enter(ctx context.Context) (inner context.Context, leave func(), err error) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.closed {
+		return nil, nil, tool.ErrIsolated
+	}
+	inner, end := context.WithCancelCause(ctx)
+	v := &visit{end: end}
+	g.inside[v] = struct{}{}
+	return inner, func() {
+		end(nil)
+		g.left(v)
+	}, nil
+}
+
+func (g *gate) left(v *visit) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	delete(g.inside, v)
+	if len(g.inside) == 0 && g.closed {
+		close(g.empty)
+	}
+}
+
+// close shuts the gate for all others, ends the contexts of those inside, and
+// says so by calling ended. It returns when they have left, or fails when ctx ends
+// before; the gate is then open again. A second one gets tool.ErrIsolated.
+func (g *gate) close(ctx context.Context, ended func()) (reopen func(), err error) {
+	empty, err := g.shut()
+	if err != nil {
+		return nil, err
+	}
+	ended()
+	select {
+	case <-empty:
+		return g.reopen, nil
+	case <-ctx.Done():
+		g.reopen()
+		return nil, fmt.Errorf("waiting for the requests before it to end: %w", ctx.Err())
+	}
+}
+
+func (g *gate) shut() (empty <-chan struct{}, err error) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.closed {
+		return nil, tool.ErrIsolated
+	}
+	g.closed, g.empty = true, make(chan struct{})
+	if len(g.inside) == 0 {
+		close(g.empty)
+	}
+	for v := range g.inside {
+		v.end(tool.ErrKilled)
+	}
+	return g.empty, nil
+}
+
+func (g *gate) reopen() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.closed = false
+}

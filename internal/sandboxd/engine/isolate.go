@@ -1,0 +1,164 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/sampan-dev/sampan/internal/harness/tool"
+)
+
+// isolateDeadline bounds the end of what ran before a request that is alone.
+const isolateDeadline = 30 * time.Second
+
+// Enter lets a request of any kind in. Its context ends when another request
+// needs to be alone; while one is, Enter fails with tool.ErrIsolated.
+func (e *Engine) Enter(ctx context.Context) (context.Context, func(), error) {
+	return e.gate.enter(ctx)
+}
+
+// alone refuses every new request, ends those that are there and every process
+// that they started, and gives back how to let requests in again.
+func (e *Engine) alone(ctx context.Context) (reopen func(), err error) {
+	deadline, cancel := context.WithTimeout(ctx, isolateDeadline)
+	defer cancel()
+	reopen, err = e.gate.close(deadline, func() { e.opts.Alone(ctx) })
+	if err != nil {
+		return nil, err
+	}
+	if err := processes.sweepAll(deadline); err != nil {
+		reopen()
+		return nil, err
+	}
+	return reopen, nil
+}
+
+// StopAll implements tool.Executor.
+func (e *Engine) StopAll(ctx context.Context) error {
+	reopen, err := e.alone(ctx)
+	if err != nil {
+		return err
+	}
+	reopen()
+	return nil
+}
+
+// isolated runs a command with nothing beside it, from an environment that no
+// earlier command could prepare, and leaves nothing of it running.
+func (e *Engine) isolated(ctx context.Context, id string, req tool.ExecRequest) (_ *tool.ExecResult, err error) {
+	reopen, err := e.alone(ctx)
+	if err == nil {
+		defer reopen()
+		err = e.limits.unchanged()
+	}
+	switch {
+	case ctx.Err() != nil:
+		return nil, ctx.Err()
+	case errors.Is(err, tool.ErrIsolated):
+		return nil, err
+	case err != nil:
+		return nil, fmt.Errorf("%w: %w", tool.ErrNotIsolated, err)
+	}
+	home, err := os.MkdirTemp("", "sampan-verify-")
+	if err != nil {
+		return nil, fmt.Errorf("making a home for the command: %w", mapError(os.TempDir(), err))
+	}
+	defer func() {
+		if err := removeAll(home); err != nil {
+			e.opts.Log.Warn("Left a command's home behind", "folder", home, "error", err)
+		}
+	}()
+	x, err := e.prepare(id, req, e.isolatedEnv(home))
+	if err != nil {
+		return nil, err
+	}
+	res, err := e.execute(ctx, x)
+	// Also where the command was cancelled: what it left would be beside the next one.
+	deadline, cancel := context.WithTimeout(context.WithoutCancel(ctx), isolateDeadline)
+	defer cancel()
+	if swept := processes.sweepAll(deadline); swept != nil {
+		return nil, errors.Join(err, fmt.Errorf("%w: %w", tool.ErrNotIsolated, swept))
+	}
+	return res, err
+}
+
+// isolatedEnv is the server's own environment with a home and a folder for
+// temporary files that are new, and a PATH without folders in which commands can
+// put programs.
+func (e *Engine) isolatedEnv(home string) []string {
+	env := slices.Clone(e.env)
+	env = setEnv(env, "PATH="+e.trustedPath())
+	env = setEnv(env, "HOME="+home)
+	env = setEnv(env, "TMPDIR="+home)
+	// What a variable names in a place for programs' own files would lead back to it.
+	for _, name := range []string{"XDG_CONFIG_HOME", "XDG_DATA_HOME", "XDG_CACHE_HOME", "XDG_STATE_HOME", "PYTHONUSERBASE"} {
+		env = unsetEnv(env, name)
+	}
+	return env
+}
+
+// trustedPath is PATH without relative folders and those in the workspace, in the
+// folder for temporary files and, in a container, in the home: all that tools
+// may write to. On a laptop a home holds people's own tools, and nothing there
+// keeps an agent from changing them.
+func (e *Engine) trustedPath() string {
+	writable := []string{e.workspace, os.TempDir(), "/tmp", "/var/tmp", "/dev/shm"}
+	if os.Getpid() == 1 {
+		writable = append(writable, getEnv(e.env, "HOME"))
+	}
+	var kept []string
+	for _, dir := range filepath.SplitList(getEnv(e.env, "PATH")) {
+		if filepath.IsAbs(dir) && !slices.ContainsFunc(writable, func(w string) bool { return within(dir, w) }) {
+			kept = append(kept, dir)
+		}
+	}
+	if len(kept) == 0 {
+		return defaultPath
+	}
+	return strings.Join(kept, string(filepath.ListSeparator))
+}
+
+// within says whether a folder is another or below it, wherever links lead.
+func within(dir, top string) bool {
+	for _, d := range []string{filepath.Clean(dir), resolved(dir)} {
+		for _, t := range []string{filepath.Clean(top), resolved(top)} {
+			if rel, err := filepath.Rel(t, d); err == nil && filepath.IsLocal(rel) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+func resolved(dir string) string {
+	if real, err := filepath.EvalSymlinks(dir); err == nil {
+		return real
+	}
+	return dir
+}
+
+// removeAll removes a tree in which folders may have been made read-only, as
+// some package caches are.
+func removeAll(dir string) error {
+	if err := os.RemoveAll(dir); err == nil {
+		return nil
+	}
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = root.Close() }()
+	err = fs.WalkDir(root.FS(), ".", func(p string, d fs.DirEntry, err error) error {
+		if err == nil && d.IsDir() {
+			err = root.Chmod(p, 0o700)
+		}
+		return err
+	})
+	return errors.Join(err, os.RemoveAll(dir))
+}
