@@ -100,7 +100,9 @@ func (p *Pod) Run(ctx context.Context) (int, error) {
 			last = v1alpha1.TaskReference{} // the same attempt may claim it again
 			continue
 		case err == nil:
-			continue
+			if err = p.empty(ctx); err == nil {
+				continue
+			}
 		}
 		// A result that could not be reported is in the last words, which only the
 		// end of this container brings to the operator.
@@ -302,4 +304,22 @@ func (p *Pod) executor(ctx context.Context, fresh bool) (*starting, harness.Exec
 		return s, &untouched{Executor: p.exec, dir: podspec.WorkspaceDir}
 	}
 	return s, p.exec
+}
+
+// emptyTimeout bounds the end of what a task has left in the sandbox.
+const emptyTimeout = 30 * time.Second
+
+// empty ends what a task has left running in the sandbox, so that the next one
+// begins with nothing but the server. A runner that cannot do so ends, and its pod
+// with it.
+func (p *Pod) empty(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, emptyTimeout)
+	defer cancel()
+	if err := p.exec.WaitReady(ctx); err != nil {
+		return err
+	}
+	if err := p.exec.StopAll(ctx); err != nil {
+		return fmt.Errorf("ending what the task has left running: %w", err)
+	}
+	return nil
 }

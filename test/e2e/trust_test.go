@@ -20,9 +20,6 @@ import (
 //go:embed testdata/search.py
 var searchScript string
 
-//go:embed testdata/forge.py
-var forgeScript string
-
 // searched is what search.py saw and where it found a needle.
 type searched struct {
 	Files, Processes int
@@ -101,30 +98,6 @@ turns:
 		for _, secret := range []string{key, password, token} {
 			Expect(strings.Contains(said, secret)).To(BeFalse(), "%s... was said", secret[:16])
 		}
-	})
-
-	It("proves by the server that it began with, whatever tools put in its place", func() {
-		s := scripted(`
-turns:
-- toolCalls:
-  - {name: bash, arguments: {command: "sleep 86400", background: true}}
-  - {name: bash, arguments: {command: "python3 -c \"$FORGE\""}}
-- expectMatch: "(?s)memory of the server failed.*environment of the server failed.*trace of the server failed.*socket of the server succeeded"
-  text: It is proved.
-- {text: It is proved.}
-- {text: It is proved.}
-- {text: It is proved.}
-`)
-		program, err := json.Marshal(forgeScript)
-		Expect(err).NotTo(HaveOccurred())
-		s.apply(task("forger", "prompt: Forge a proof.\nverify:\n"+
-			`- {name: alone, command: "cat /proc/[0-9]*/cmdline | tr '\\0' ' ' | (! grep -aE '[p]ython3 -c|[s]leep 86400')"}`+
-			"\n- {name: impossible, command: exit 7}\n"+
-			"sandbox: {template: {env: [{name: FORGE, value: "+string(program)+"}]}}"))
-		end := s.awaitEnd("forger", "False VerificationFailed")
-		Expect(end.Status.Result.Verifications).To(HaveLen(2))
-		Expect(end.Status.Result.Verifications[0].Outcome).To(Equal(v1alpha1.VerificationPassed), "nothing that tools left runs beside a verification")
-		Expect(end.Status.Result.Verifications[1].ExitCode).To(HaveValue(BeEquivalentTo(7)), "the real exit code")
 	})
 
 	It("says no key that an endpoint repeats", func() {
