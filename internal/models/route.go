@@ -63,12 +63,19 @@ func (e *RouteError) Error() string {
 	if len(e.Dropped) == 0 {
 		return fmt.Sprintf("no model matches %s%s", e.Selector, suggest(e.Suggestions))
 	}
-	parts := make([]string, len(e.Dropped))
+	var parts []string
 	for i, d := range e.Dropped {
-		parts[i] = d.ID + " " + d.Detail
+		if i == maxDroppedShown {
+			parts = append(parts, fmt.Sprintf("and %d more", len(e.Dropped)-i))
+			break
+		}
+		parts = append(parts, d.ID+" "+d.Detail)
 	}
 	return fmt.Sprintf("no model can be used for %s: %s", e.Selector, strings.Join(parts, "; "))
 }
+
+// maxDroppedShown keeps the error readable.
+const maxDroppedShown = 8
 
 // Route gives the models for a task, best first. A name gives that model and
 // then the rest of its fallback group; a group or role gives its members by
@@ -104,6 +111,17 @@ func (r *Registry) Route(sel Selector, need Need) ([]Candidate, error) {
 		return nil, failed
 	}
 	return out, nil
+}
+
+// Usable gives every model that may be used, in the order of the registry.
+func (r *Registry) Usable(need Need) []Candidate {
+	var out []Candidate
+	for _, m := range r.Models {
+		if need.drop(m) == nil {
+			out = append(out, Candidate{Model: m, Provider: r.Providers[m.Provider]})
+		}
+	}
+	return out
 }
 
 // matching gives the models that a selector means, in order.

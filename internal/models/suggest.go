@@ -1,13 +1,15 @@
 package models
 
 import (
-	"slices"
 	"sort"
 	"strings"
 )
 
 // maxSuggestions keeps an error readable.
 const maxSuggestions = 3
+
+// maxCompared bounds the work for a name that is looked for again and again.
+const maxCompared = 100
 
 // closest gives the names that somebody may have meant, nearest first. What was
 // written is none of them, though it may be a name elsewhere.
@@ -20,12 +22,17 @@ func closest(got string, names []string) []string {
 		dist int
 	}
 	var near []scored
+	far := max(2, len(got)/3)
+	compared := map[string]bool{got: true}
 	for _, n := range names {
-		if n == got || slices.ContainsFunc(near, func(s scored) bool { return s.name == n }) {
+		// So many letters more or less are a distance in themselves.
+		if len(n) > len(got)+far || len(n) < len(got)-far || compared[n] {
 			continue
 		}
-		d := distance(strings.ToLower(got), strings.ToLower(n))
-		if d <= max(2, len(got)/3) {
+		if compared[n] = true; len(compared) > maxCompared {
+			break
+		}
+		if d := distance(strings.ToLower(got), strings.ToLower(n)); d <= far {
 			near = append(near, scored{n, d})
 		}
 	}

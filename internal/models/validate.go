@@ -1,16 +1,21 @@
 package models
 
 import (
+	"encoding/json"
 	"fmt"
+	"maps"
+	"math"
 	"net/url"
 	"regexp"
 	"slices"
-	"sort"
+	"strconv"
 	"strings"
 
-	"github.com/goccy/go-yaml"
-	"github.com/goccy/go-yaml/ast"
 	"github.com/shopspring/decimal"
+	"go.yaml.in/yaml/v3"
+
+	"github.com/sampan-dev/sampan/internal/text"
+	"github.com/sampan-dev/sampan/internal/yamldoc"
 )
 
 // label is what provider, group, role and scope names look like: a DNS label,
@@ -22,48 +27,42 @@ var modelID = regexp.MustCompile(`^[A-Za-z0-9]([A-Za-z0-9._:/@-]{0,126}[A-Za-z0-
 
 // validator gathers problems, each with its place in the document.
 type validator struct {
-	file     *ast.File
-	problems []Problem
+	root     *yaml.Node
+	problems yamldoc.Problems
 }
 
 // fail records a problem at a path such as "models[0].id"; where the field is
-// absent, the nearest parent that is there gives the line.
+// absent, the nearest parent that is there gives the line. A value in the message
+// goes through quote.
 func (v *validator) fail(path, format string, args ...any) {
 	p := Problem{Path: path, Message: fmt.Sprintf(format, args...)}
-	for at := path; at != ""; at = parent(at) {
-		if node := v.node(at); node != nil {
-			p.Line, p.Column = position(node)
+	for at := path; at != "" && !v.problems.Full(); at = parent(at) {
+		if node := yamldoc.Find(v.root, at); node != nil {
+			p.Line, p.Column = node.Line, node.Column
 			break
 		}
 	}
-	v.problems = append(v.problems, p)
+	v.problems.Add(p)
 }
 
-func (v *validator) node(path string) ast.Node {
-	yp, err := yaml.PathString("$." + path)
-	if err != nil {
-		return nil
+// didYouMean is DidYouMean, as long as somebody will read it.
+func (v *validator) didYouMean(got string, names []string) string {
+	if v.problems.Full() {
+		return ""
 	}
-	node, err := yp.FilterFile(v.file)
-	if err != nil || node == nil || node.GetToken() == nil || node.GetToken().Position == nil {
-		return nil
-	}
-	return node
+	return DidYouMean(got, names)
 }
 
-// position is where a node begins: of a block mapping that is its first key,
-// while the parser names its first colon.
-func position(node ast.Node) (line, column int) {
-	switch n := node.(type) {
-	case *ast.MappingNode:
-		if !n.IsFlowStyle && len(n.Values) > 0 {
-			return position(n.Values[0])
+// quote keeps a message about a long value short.
+func quote(s string) string { return strconv.Quote(text.Clip(s, 64)) }
+
+// short checks texts that have no rule of their own but their length.
+func (v *validator) short(path string, fields map[string]string) {
+	for _, name := range slices.Sorted(maps.Keys(fields)) {
+		if n := len(fields[name]); n > maxTextBytes {
+			v.fail(path+"."+name, "has %d bytes, the limit is %d", n, maxTextBytes)
 		}
-	case *ast.MappingValueNode:
-		node = n.Key
 	}
-	pos := node.GetToken().Position
-	return pos.Line, pos.Column
 }
 
 // parent cuts the last step off a path.
@@ -76,11 +75,12 @@ func (v *validator) registry(doc document) *Registry {
 	if doc.Version != 1 {
 		v.fail("version", "is %d, want 1", doc.Version)
 	}
-	names := make([]string, 0, len(doc.Providers))
-	for name := range doc.Providers {
-		names = append(names, name)
+	if p, m := len(doc.Providers), len(doc.Models); p > maxProviders || m > maxModels {
+		v.atMost("providers", p, maxProviders)
+		v.atMost("models", m, maxModels)
+		return reg
 	}
-	sort.Strings(names) // problems come in a stable order
+	names := slices.Sorted(maps.Keys(doc.Providers)) // problems come in a stable order
 	for _, name := range names {
 		reg.Providers[name] = v.provider(name, doc.Providers[name])
 	}
@@ -88,7 +88,7 @@ func (v *validator) registry(doc document) *Registry {
 	for i, m := range doc.Models {
 		path := fmt.Sprintf("models[%d]", i)
 		if first, dup := seen[m.ID]; dup && m.ID != "" {
-			v.fail(path+".id", "%q is models[%d] already", m.ID, first)
+			v.fail(path+".id", "%s is models[%d] already", quote(m.ID), first)
 		} else {
 			seen[m.ID] = i
 		}
@@ -106,7 +106,7 @@ func (v *validator) provider(name string, doc providerDocument) Provider {
 	p := Provider{Name: name, Type: doc.Type, BaseURL: strings.TrimRight(doc.BaseURL, "/"), APIKey: doc.APIKey, Script: doc.Script}
 	if !label.MatchString(name) {
 		// Not every name can be part of a path, so the list itself is named.
-		v.fail("providers", "the name %q must be lower-case letters, digits and '-', at most 63", name)
+		v.fail("providers", "the name %s must be lower-case letters, digits and '-', at most 63", quote(name))
 		return p
 	}
 	switch doc.Type {
@@ -117,7 +117,13 @@ func (v *validator) provider(name string, doc providerDocument) Provider {
 	case "":
 		v.fail(path+".type", "is missing; want openai or scripted")
 	default:
-		v.fail(path+".type", "%q is not a provider type; want openai or scripted", doc.Type)
+		v.fail(path+".type", "%s is not a provider type; want openai or scripted", quote(string(doc.Type)))
+	}
+	if k := doc.APIKey; k != nil {
+		v.short(path+".apiKey", map[string]string{"secretName": k.SecretName, "key": k.Key, "env": k.Env})
+	}
+	if s := doc.Script; s != nil {
+		v.short(path+".script", map[string]string{"configMapName": s.ConfigMapName, "key": s.Key, "file": s.File})
 	}
 	return p
 }
@@ -127,8 +133,10 @@ func (v *validator) openAI(path string, doc providerDocument) {
 	switch {
 	case doc.BaseURL == "":
 		v.fail(path+".baseURL", "is missing")
+	case len(doc.BaseURL) > maxTextBytes:
+		v.short(path, map[string]string{"baseURL": doc.BaseURL})
 	case err != nil || (u.Scheme != "http" && u.Scheme != "https") || u.Host == "":
-		v.fail(path+".baseURL", "%q is not an http or https URL", doc.BaseURL)
+		v.fail(path+".baseURL", "%s is not an http or https URL", quote(doc.BaseURL))
 	case u.User != nil:
 		v.fail(path+".baseURL", "must not hold credentials; use apiKey")
 	case u.RawQuery != "" || u.Fragment != "":
@@ -183,15 +191,16 @@ func (v *validator) model(path string, doc modelDocument, reg *Registry, provide
 	case m.ID == "":
 		v.fail(path+".id", "is missing")
 	case !modelID.MatchString(m.ID):
-		v.fail(path+".id", "%q has characters that are not allowed", m.ID)
+		v.fail(path+".id", "%s has characters that are not allowed, or more than 128", quote(m.ID))
 	}
 	provider, known := reg.Providers[m.Provider]
 	switch {
 	case m.Provider == "":
 		v.fail(path+".provider", "is missing")
 	case !known:
-		v.fail(path+".provider", "%q is not among the providers%s", m.Provider, DidYouMean(m.Provider, providers))
+		v.fail(path+".provider", "%s is not among the providers%s", quote(m.Provider), v.didYouMean(m.Provider, providers))
 	}
+	v.short(path, map[string]string{"upstream": m.Upstream})
 	if m.Upstream == "" {
 		m.Upstream = m.ID
 	}
@@ -203,7 +212,7 @@ func (v *validator) model(path string, doc modelDocument, reg *Registry, provide
 	v.names(path+".roles", m.Roles)
 	v.names(path+".scopes", m.Scopes)
 	if m.FallbackGroup != "" && !label.MatchString(m.FallbackGroup) {
-		v.fail(path+".fallbackGroup", "%q must be lower-case letters, digits and '-', at most 63", m.FallbackGroup)
+		v.fail(path+".fallbackGroup", "%s must be lower-case letters, digits and '-', at most 63", quote(m.FallbackGroup))
 	}
 	v.quirks(path+".quirks", m.Quirks)
 	if m.Limits.RequestsPerMinute < 0 {
@@ -244,6 +253,21 @@ func (v *validator) quirks(path string, q Quirks) {
 	if t := q.Temperature; t != nil && !(*t >= 0 && *t <= 2) {
 		v.fail(path+".temperature", "is %v, want 0 to 2", *t)
 	}
+	if n := jsonBytes(q.ExtraBody); n > maxExtraBytes {
+		v.fail(path+".extraBody", "has %d bytes as JSON, the limit is %d", n, maxExtraBytes)
+	}
+}
+
+// jsonBytes is how long a value is as JSON; nothing is sent that cannot be.
+func jsonBytes(v map[string]any) int {
+	if len(v) == 0 {
+		return 0
+	}
+	data, err := json.Marshal(v)
+	if err != nil {
+		return math.MaxInt
+	}
+	return len(data)
 }
 
 func (v *validator) oneOf(path, got string, want ...string) {
@@ -253,14 +277,21 @@ func (v *validator) oneOf(path, got string, want ...string) {
 	if want[0] == "" {
 		want = want[1:]
 	}
-	v.fail(path, "%q is not allowed; want one of %s%s", got, strings.Join(want, ", "), DidYouMean(got, want))
+	v.fail(path, "%s is not allowed; want one of %s%s", quote(got), strings.Join(want, ", "), v.didYouMean(got, want))
 }
 
 func (v *validator) names(path string, names []string) {
-	for i, n := range names {
+	v.atMost(path, len(names), maxNames)
+	for i, n := range names[:min(len(names), maxNames)] {
 		if !label.MatchString(n) {
-			v.fail(fmt.Sprintf("%s[%d]", path, i), "%q must be lower-case letters, digits and '-', at most 63", n)
+			v.fail(fmt.Sprintf("%s[%d]", path, i), "%s must be lower-case letters, digits and '-', at most 63", quote(n))
 		}
+	}
+}
+
+func (v *validator) atMost(path string, n, limit int) {
+	if n > limit {
+		v.fail(path, "has %d entries, the limit is %d", n, limit)
 	}
 }
 
@@ -289,12 +320,12 @@ func (v *validator) price(path, s string) decimal.Decimal {
 		return decimal.Zero
 	}
 	if !priceText.MatchString(s) {
-		v.fail(path, `%q is not a price in US dollars such as "0.66"`, s)
+		v.fail(path, `%s is not a price in US dollars such as "0.66"`, quote(s))
 		return decimal.Zero
 	}
 	d, err := decimal.NewFromString(s)
 	if err != nil {
-		v.fail(path, "%q is not a decimal number", s)
+		v.fail(path, "%s is not a decimal number", quote(s))
 	}
 	return d
 }
@@ -305,11 +336,12 @@ func (v *validator) defaultSelector(reg *Registry) {
 	if d.IsZero() {
 		return
 	}
+	v.short("default", map[string]string{"name": d.Name, "group": d.Group, "role": d.Role})
 	if err := d.check(); err != nil {
 		v.fail("default", "%v", err)
 		return
 	}
 	if len(reg.matching(d)) == 0 {
-		v.fail("default", "no model matches %s%s", d, DidYouMean(d.value(), reg.values(d)))
+		v.fail("default", "no model matches %s%s", d, v.didYouMean(d.value(), reg.values(d)))
 	}
 }

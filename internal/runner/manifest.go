@@ -13,17 +13,20 @@ import (
 	"strings"
 	"unicode"
 
-	goyaml "github.com/goccy/go-yaml"
-	"github.com/goccy/go-yaml/parser"
+	yaml3 "go.yaml.in/yaml/v3"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 	"sigs.k8s.io/yaml"
 
 	"github.com/sampan-dev/sampan/api/v1alpha1"
 	"github.com/sampan-dev/sampan/internal/models"
+	"github.com/sampan-dev/sampan/internal/yamldoc"
 )
 
 // maxInputBytes bounds a manifest, a registry and a prompt.
 const maxInputBytes = 1 << 20
+
+// manifestLimits bound a manifest. Its deepest fields are those of an affinity.
+var manifestLimits = yamldoc.Limits{Bytes: maxInputBytes, Depth: yamldoc.MaxDepth, Nodes: 50_000, Aliases: true}
 
 // LoadTask reads an AgentTask manifest and holds it to the API's rules, since no
 // API server does that here. Errors say where they are, as FILE:LINE, one a line.
@@ -32,12 +35,17 @@ func LoadTask(path string) (*v1alpha1.AgentTask, error) {
 	if err != nil {
 		return nil, err
 	}
-	if line := secondDocument(data); line > 0 {
-		return nil, fmt.Errorf("%s:%d: a second document begins here; a file holds one task", path, line)
+	root, err := yamldoc.Parse(data, manifestLimits)
+	var p *yamldoc.Problem
+	if errors.As(err, &p) && p.Line > 0 {
+		return nil, fmt.Errorf("%s:%d: %s", path, p.Line, p.Message)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
 	}
 	var at v1alpha1.AgentTask
 	if err := yaml.UnmarshalStrict(data, &at); err != nil {
-		return nil, manifestError(path, data, err)
+		return nil, manifestError(path, data, root, err)
 	}
 	want := v1alpha1.GroupVersion.String()
 	switch {
@@ -50,27 +58,9 @@ func LoadTask(path string) (*v1alpha1.AgentTask, error) {
 	}
 	var bad []error
 	for _, e := range validate(&at, data) {
-		bad = append(bad, fmt.Errorf("%s: %w", place(path, data, e.Field), e))
+		bad = append(bad, fmt.Errorf("%s: %w", place(path, root, e.Field), e))
 	}
 	return &at, errors.Join(bad...)
-}
-
-var documentStart = regexp.MustCompile(`(?m)^---(?:\s|$)`)
-
-// secondDocument gives the line where another document begins, 0 when there is
-// none: the decoder reads the first alone. One of nothing but comments is none.
-func secondDocument(data []byte) int {
-	begin, found := 0, 0
-	for _, next := range append(documentStart.FindAllIndex(data, -1), []int{len(data), len(data)}) {
-		var content any
-		if err := yaml.Unmarshal(data[begin:next[0]], &content); err != nil || content != nil {
-			if found++; found == 2 {
-				return 1 + bytes.Count(data[:begin], []byte("\n"))
-			}
-		}
-		begin = next[0]
-	}
-	return 0
 }
 
 // validate checks what the API server would refuse, and what needs a cluster.
@@ -155,14 +145,14 @@ var (
 )
 
 // manifestError says in which line of the file it is that something is wrong.
-func manifestError(path string, data []byte, err error) error {
+func manifestError(path string, data []byte, root *yaml3.Node, err error) error {
 	text := strings.TrimPrefix(err.Error(), "error converting YAML to JSON: ")
 	if m := syntaxLine.FindStringSubmatch(text); m != nil {
 		return fmt.Errorf("%s:%s: %s", path, m[1], strings.TrimPrefix(text, m[0]))
 	}
 	var mistyped *json.UnmarshalTypeError
 	if errors.As(err, &mistyped) {
-		return fmt.Errorf("%s: %s: got a %s, want %s", place(path, data, mistyped.Field), mistyped.Field, mistyped.Value, mistyped.Type)
+		return fmt.Errorf("%s: %s: got a %s, want %s", place(path, root, mistyped.Field), mistyped.Field, mistyped.Value, mistyped.Type)
 	}
 	if m := unknownField.FindStringSubmatch(text); m != nil {
 		return fmt.Errorf("%s: there is no field %q here", keyPlace(path, data, m[1]), m[1])
@@ -171,20 +161,15 @@ func manifestError(path string, data []byte, err error) error {
 }
 
 // place gives FILE:LINE of a field, or the file alone where it is not found.
-func place(path string, data []byte, field string) string {
-	file, err := parser.ParseBytes(data, 0)
-	if err != nil {
+func place(path string, root *yaml3.Node, field string) string {
+	if root == nil {
 		return path
 	}
-	p, err := goyaml.PathString("$." + field)
-	if err != nil {
+	node := yamldoc.Find(root, field)
+	if node == nil {
 		return path
 	}
-	node, err := p.FilterFile(file)
-	if err != nil || node == nil || node.GetToken() == nil {
-		return path
-	}
-	return fmt.Sprintf("%s:%d", path, node.GetToken().Position.Line)
+	return fmt.Sprintf("%s:%d", path, node.Line)
 }
 
 // keyPlace gives FILE:LINE of the first such key; all that is known of an

@@ -42,7 +42,7 @@ func TestLoadTaskRefuses(t *testing.T) {
 		"two prompts":            {"  prompt: x\n  promptFrom: {secretKeyRef: {name: a, key: b}}", "task.yaml:6: spec.promptFrom: Forbidden: set only one of prompt and promptFrom"},
 		"no tool":                {"  prompt: x\n  tools: {allowed: []}", "task.yaml:6: spec.tools.allowed: Required value"},
 		"tools without a list":   {"  prompt: x\n  tools: {}", "spec.tools.allowed: Required value"},
-		"two tasks":              {"  prompt: x\n---\n" + manifestHead + "  prompt: y", "task.yaml:6: a second document begins here; a file holds one task"},
+		"two tasks":              {"  prompt: x\n---\n" + manifestHead + "  prompt: y", "task.yaml:6: a second document begins here; there can be only one"},
 		"something after a task": {"  prompt: x\n--- {kind: Secret}\n", "task.yaml:6: a second document"},
 	} {
 		t.Run(name, func(t *testing.T) {

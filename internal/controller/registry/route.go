@@ -35,12 +35,5 @@ func Inputs(candidates []models.Candidate) (keys []podspec.ModelKey, scripts []p
 // All gives every model that a namespace may use, for a Sandbox that is not
 // made for one task.
 func (e *Entry) All(scopes []string) []models.Candidate {
-	var out []models.Candidate
-	for _, m := range e.Registry.Models {
-		found, err := e.Registry.Route(models.Selector{Name: m.ID}, models.Need{Scopes: scopes, ToolCalls: models.None})
-		if err == nil {
-			out = append(out, found[0])
-		}
-	}
-	return out
+	return e.Registry.Usable(models.Need{Scopes: scopes, ToolCalls: models.None})
 }

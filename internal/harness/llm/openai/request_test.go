@@ -8,10 +8,10 @@ import (
 	"testing"
 	"time"
 
-	"github.com/goccy/go-yaml"
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/sampan-dev/sampan/internal/harness/llm"
+	"github.com/sampan-dev/sampan/internal/yamldoc"
 )
 
 // long is a conversation with every kind of message.
@@ -97,9 +97,13 @@ func TestQuirksInTheRequest(t *testing.T) {
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
-			var q Quirks
-			if err := yaml.UnmarshalWithOptions([]byte(tc.quirks), &q, yaml.Strict()); err != nil {
+			root, err := yamldoc.Parse([]byte(tc.quirks), yamldoc.Limits{Bytes: 1024, Depth: 8, Nodes: 100})
+			if err != nil {
 				t.Fatal(err)
+			}
+			var q Quirks
+			if problems := yamldoc.Decode(root, &q, nil); len(problems) > 0 {
+				t.Fatal(problems)
 			}
 			req := long()
 			if tc.model != "" {

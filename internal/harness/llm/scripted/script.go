@@ -1,7 +1,6 @@
 package scripted
 
 import (
-	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -11,13 +10,15 @@ import (
 	"strings"
 	"time"
 
-	"github.com/goccy/go-yaml"
-
 	"github.com/sampan-dev/sampan/internal/harness/llm"
+	"github.com/sampan-dev/sampan/internal/yamldoc"
 )
 
 // MaxScriptBytes caps a script file.
 const MaxScriptBytes = 4 << 20
+
+// maxScriptNodes caps its values: keys, texts, mappings and lists.
+const maxScriptNodes = 100_000
 
 // Script is a parsed and validated script file.
 type Script struct {
@@ -132,19 +133,16 @@ func Load(path string) (*Script, error) {
 
 // Parse reads and checks a script. An unknown field is an error with its line.
 func Parse(data []byte) (*Script, error) {
-	if len(data) > MaxScriptBytes {
-		return nil, fmt.Errorf("script is larger than %d bytes", MaxScriptBytes)
-	}
-	dec := yaml.NewDecoder(bytes.NewReader(data), yaml.Strict())
-	var script Script
-	if err := dec.Decode(&script); err != nil {
-		if errors.Is(err, io.EOF) {
-			return nil, errors.New("script is empty")
-		}
+	root, err := yamldoc.Parse(data, yamldoc.Limits{Bytes: MaxScriptBytes, Depth: yamldoc.MaxDepth, Nodes: maxScriptNodes})
+	if err != nil {
 		return nil, fmt.Errorf("decoding script: %w", err)
 	}
-	if err := dec.Decode(new(any)); !errors.Is(err, io.EOF) {
-		return nil, errors.New("script holds more than one YAML document")
+	if root == nil {
+		return nil, errors.New("script is empty")
+	}
+	var script Script
+	if problems := yamldoc.Decode(root, &script, nil); len(problems) > 0 {
+		return nil, fmt.Errorf("decoding script: %w", &problems[0])
 	}
 	if err := script.prepare(); err != nil {
 		return nil, err

@@ -262,12 +262,12 @@ func TestRawFault(t *testing.T) {
 
 func TestStrictDecoding(t *testing.T) {
 	cases := map[string]struct{ text, want string }{
-		"unknown field":     {"turns:\n- text: a\n- txt: b\n", `[3:3] unknown field "txt"`},
-		"nested unknown":    {"turns:\n- fault: {status: 500,\n    tmes: 1}\n", `[3:5] unknown field "tmes"`},
-		"duplicate":         {"turns: []\nturns: []\n", "[2:1]"},
+		"unknown field":     {"turns:\n- text: a\n- txt: b\n", `line 3:3: unknown field "txt"`},
+		"nested unknown":    {"turns:\n- fault: {status: 500,\n    tmes: 1}\n", `line 3:5: unknown field "tmes"`},
+		"duplicate":         {"turns: []\nturns: []\n", "line 2:1: "},
 		"empty":             {"", "empty"},
 		"no turns":          {"models: {}", "no turns"},
-		"two documents":     {"turns: [{}]\n---\nturns: [{}]", "more than one"},
+		"two documents":     {"turns: [{}]\n---\nturns: [{}]", "a second document"},
 		"bad regexp":        {"turns: [{expectMatch: '('}]", "turns[0]: expectMatch"},
 		"no name":           {"turns: [{toolCalls: [{}]}]", "turns[0]: toolCalls[0]: name is missing"},
 		"arguments":         {"turns: [{toolCalls: [{name: a, arguments: [1]}]}]", "mapping or a string"},
