@@ -13,6 +13,7 @@ SHELL = /usr/bin/env bash -o pipefail
 
 BIN := $(CURDIR)/bin
 CONTROLLER_GEN := $(BIN)/controller-gen
+CRDBOUNDS := $(BIN)/crdbounds
 GOLANGCI_LINT := $(BIN)/golangci-lint
 KUBECTL ?= kubectl
 CLUSTER_SH := CLUSTER=$(CLUSTER) MANAGER_IMG=$(MANAGER_IMG) SANDBOX_IMG=$(SANDBOX_IMG) hack/cluster.sh
@@ -29,8 +30,9 @@ help: ## Show this list.
 ##@ Development
 
 .PHONY: manifests
-manifests: $(CONTROLLER_GEN) ## Generate CRDs and RBAC from the Go types and markers.
+manifests: $(CONTROLLER_GEN) $(CRDBOUNDS) ## Generate CRDs and RBAC from the Go types and markers.
 	$(CONTROLLER_GEN) crd paths=./api/... output:crd:dir=config/crd/bases
+	$(CRDBOUNDS) config/crd/bases/*.yaml
 	$(CONTROLLER_GEN) rbac:roleName=sampan-manager paths='{./internal/controller/...,./cmd/manager/...}' output:rbac:dir=config/rbac
 
 .PHONY: generate
@@ -141,6 +143,9 @@ bench-start: cluster deploy ## Measure AgentTask create to first model request, 
 
 $(CONTROLLER_GEN): hack/tools/go.mod
 	go build -C hack/tools -o $@ sigs.k8s.io/controller-tools/cmd/controller-gen
+
+$(CRDBOUNDS): hack/tools/go.mod hack/tools/crdbounds/main.go
+	go build -C hack/tools -o $@ ./crdbounds
 
 $(GOLANGCI_LINT): hack/tools/lint/go.mod hack/tools/lint/main.go
 	go build -C hack/tools/lint -o $@ .

@@ -241,6 +241,7 @@ type SecretReference struct {
 type Scheduling struct {
 	// nodeSelector of the pod.
 	// +optional
+	// +kubebuilder:validation:MaxProperties=32
 	NodeSelector map[string]string `json:"nodeSelector,omitempty"`
 
 	// tolerations of the pod.
@@ -262,10 +263,12 @@ type Scheduling struct {
 
 	// labels are added to the pod. Those under sampan.dev and kubernetes.io are dropped.
 	// +optional
+	// +kubebuilder:validation:MaxProperties=32
 	Labels map[string]string `json:"labels,omitempty"`
 
 	// annotations are added to the pod. Those under sampan.dev and kubernetes.io are dropped.
 	// +optional
+	// +kubebuilder:validation:MaxProperties=32
 	Annotations map[string]string `json:"annotations,omitempty"`
 }
 

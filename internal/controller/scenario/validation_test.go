@@ -1,6 +1,7 @@
 package scenario
 
 import (
+	"fmt"
 	"strings"
 
 	. "github.com/onsi/ginkgo/v2"
@@ -23,6 +24,15 @@ func dryRun(ctx SpecContext, kind, name, spec string) error {
 	u.SetName(name)
 	u.SetNamespace("default")
 	return api.Client.Create(ctx, u, client.DryRunAll, client.FieldValidation("Strict"))
+}
+
+// numbered repeats a text with a number in it.
+func numbered(n int, format string) string {
+	out := make([]string, n)
+	for i := range out {
+		out[i] = fmt.Sprintf(format, i)
+	}
+	return strings.Join(out, ", ")
 }
 
 var _ = Describe("The API", func() {
@@ -68,6 +78,30 @@ var _ = Describe("The API", func() {
 		Entry("a StorageClass that has no such name", "{template: {workspace: {persistence: Persistent, storageClassName: Fast_}}}", "workspace.storageClassName"),
 		Entry("a rule that opens everything", "{template: {network: {egress: Restricted, allow: [{ports: [{port: 443}]}, {}]}}}", "would open everything"),
 		Entry("one with empty lists", "{template: {network: {egress: Restricted, allow: [{to: [], ports: []}]}}}", "would open everything"),
+	)
+
+	DescribeTable("bounds what it takes over from Kubernetes", func(ctx SpecContext, n int, spec func(n int) string) {
+		Expect(dryRun(ctx, "Sandbox", "x", "template: "+spec(n))).To(Succeed())
+		Expect(dryRun(ctx, "Sandbox", "x", "template: "+spec(n+1))).To(MatchError(Or(ContainSubstring("Too long"), ContainSubstring("Too many"), ContainSubstring("a key has at most"))))
+	},
+		Entry("labels", 32, func(n int) string { return "{scheduling: {labels: {" + numbered(n, "k%d: v") + "}}}" }),
+		Entry("a label", 63, func(n int) string { return "{scheduling: {labels: {k: " + strings.Repeat("x", n) + "}}}" }),
+		Entry("a label's key", 317, func(n int) string { return "{scheduling: {labels: {" + strings.Repeat("x", n) + ": v}}}" }),
+		Entry("annotations", 32, func(n int) string { return "{scheduling: {annotations: {" + numbered(n, "k%d: v") + "}}}" }),
+		Entry("an annotation", 1024, func(n int) string { return "{scheduling: {annotations: {k: " + strings.Repeat("x", n) + "}}}" }),
+		Entry("a node selector", 32, func(n int) string { return "{scheduling: {nodeSelector: {" + numbered(n, "k%d: v") + "}}}" }),
+		Entry("a toleration", 317, func(n int) string { return "{scheduling: {tolerations: [{key: " + strings.Repeat("x", n) + "}]}}" }),
+		Entry("an affinity", 16, func(n int) string {
+			return "{scheduling: {affinity: {nodeAffinity: {requiredDuringSchedulingIgnoredDuringExecution: {nodeSelectorTerms: [{matchExpressions: [{key: k, operator: In, values: [" + numbered(n, "v%d") + "]}]}]}}}}}"
+		}),
+		Entry("peers", 16, func(n int) string {
+			return "{network: {egress: Restricted, allow: [{to: [" + numbered(n, "{ipBlock: {cidr: 192.0.2.%d/32}}") + "]}]}}"
+		}),
+		Entry("a peer's labels", 32, func(n int) string {
+			return "{network: {egress: Restricted, allow: [{to: [{podSelector: {matchLabels: {" + numbered(n, "k%d: v") + "}}}]}]}}"
+		}),
+		Entry("resources", 32, func(n int) string { return "{resources: {limits: {" + numbered(n, "example.com/k%d: 1") + "}}}" }),
+		Entry("a quantity", 32, func(n int) string { return "{workspace: {sizeLimit: '1" + strings.Repeat("0", n-1) + "'}}" }),
 	)
 
 	DescribeTable("refuses", func(ctx SpecContext, spec, why string) {
