@@ -129,11 +129,15 @@ demo: cluster deploy ## Watch an agent mend a failing test in a real pod; MODEL_
 demo-down: cluster-down ## Remove all that the demo made.
 
 .PHONY: bench
-bench: bench-harness bench-start ## Run all benchmarks.
+bench: bench-harness bench-start bench-tenants ## Run all benchmarks.
 
 .PHONY: bench-harness
 bench-harness: ## Measure the loop and the sandbox server, beside a floor in the same run.
 	go run ./test/bench-harness
+
+.PHONY: bench-tenants
+bench-tenants: ## Measure the manager beside 1,000 of the largest tasks and 100 hostile registries; takes some 8 GiB of memory.
+	assets="$$(hack/devcluster/run envtest)"; KUBEBUILDER_ASSETS="$$assets" go run ./test/bench-tenants
 
 .PHONY: bench-start
 bench-start: cluster deploy ## Measure AgentTask create to first model request, beside the floor of a bare pod.

@@ -30,6 +30,7 @@ import (
 	"github.com/sampan-dev/sampan/internal/controller/agenttask"
 	"github.com/sampan-dev/sampan/internal/controller/registry"
 	"github.com/sampan-dev/sampan/internal/controller/sandbox"
+	"github.com/sampan-dev/sampan/internal/controller/slim"
 	"github.com/sampan-dev/sampan/internal/podspec"
 )
 
@@ -104,15 +105,16 @@ func run(ctx context.Context, o *options) error {
 		return fmt.Errorf("making the manager: %w", err)
 	}
 	recorder := mgr.GetEventRecorder("sampan")
-	store := &registry.Store{Reader: mgr.GetClient(), OperatorNamespace: o.operatorNamespace, Recorder: recorder}
+	cached := slim.Client(mgr.GetClient(), mgr.GetAPIReader())
+	store := &registry.Store{Reader: mgr.GetCache(), Live: mgr.GetAPIReader(), OperatorNamespace: o.operatorNamespace, Recorder: recorder}
 	if err := (&agenttask.Reconciler{
-		Client: mgr.GetClient(), APIReader: mgr.GetAPIReader(), Recorder: recorder,
+		Client: cached, APIReader: mgr.GetAPIReader(), Recorder: recorder,
 		Clock: clock.RealClock{}, Registry: store, Workers: o.workers,
 	}).SetupWithManager(ctx, mgr); err != nil {
 		return fmt.Errorf("setting up the agenttask controller: %w", err)
 	}
 	if err := (&sandbox.Reconciler{
-		Client: mgr.GetClient(), APIReader: mgr.GetAPIReader(), Recorder: recorder,
+		Client: cached, APIReader: mgr.GetAPIReader(), Recorder: recorder,
 		Clock: clock.RealClock{}, Registry: store, Options: o.sandbox,
 	}).SetupWithManager(mgr); err != nil {
 		return fmt.Errorf("setting up the sandbox controller: %w", err)
@@ -149,7 +151,7 @@ func newManager(o *options) (ctrl.Manager, error) {
 		LeaderElectionID:              "sampan.dev",
 		LeaderElectionReleaseOnCancel: true,
 		Cache: cache.Options{
-			DefaultTransform: cache.TransformStripManagedFields(),
+			DefaultTransform: slim.Transform,
 			// Of other people's objects only those that we look at are kept.
 			ByObject: map[client.Object]cache.ByObject{
 				&corev1.Pod{}:                   {Label: ours},

@@ -18,8 +18,6 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/wait"
-	"k8s.io/client-go/tools/clientcmd"
-	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -31,18 +29,10 @@ import (
 // asManager writes a kubeconfig of the manager's own service account.
 func asManager(t *testing.T, api *cluster.Cluster) string {
 	t.Helper()
-	user := clientcmdapi.NewAuthInfo()
-	user.ClientCertificateData, user.ClientKeyData = api.Config.CertData, api.Config.KeyData
-	user.Impersonate = "system:serviceaccount:sampan-system:sampan-controller-manager"
-	user.ImpersonateGroups = []string{"system:serviceaccounts", "system:serviceaccounts:sampan-system", "system:authenticated"}
-	server := clientcmdapi.NewCluster()
-	server.Server, server.CertificateAuthorityData = api.Config.Host, api.Config.CAData
-	kubeconfig := clientcmdapi.NewConfig()
-	kubeconfig.AuthInfos["manager"], kubeconfig.Clusters["test"] = user, server
-	kubeconfig.Contexts["test"] = &clientcmdapi.Context{Cluster: "test", AuthInfo: "manager"}
-	kubeconfig.CurrentContext = "test"
 	path := filepath.Join(t.TempDir(), "kubeconfig")
-	if err := clientcmd.WriteToFile(*kubeconfig, path); err != nil {
+	err := api.Kubeconfig(path, "system:serviceaccount:sampan-system:sampan-controller-manager",
+		"system:serviceaccounts", "system:serviceaccounts:sampan-system", "system:authenticated")
+	if err != nil {
 		t.Fatal(err)
 	}
 	return path

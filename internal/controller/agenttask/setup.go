@@ -13,6 +13,8 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"github.com/sampan-dev/sampan/api/v1alpha1"
+	"github.com/sampan-dev/sampan/internal/controller/fair"
+	"github.com/sampan-dev/sampan/internal/controller/slim"
 )
 
 // indexSandboxRef finds the tasks that run in a named Sandbox.
@@ -39,7 +41,7 @@ func (r *Reconciler) SetupWithManager(ctx context.Context, mgr ctrl.Manager) err
 		Watches(&v1alpha1.Sandbox{}, handler.EnqueueRequestsFromMapFunc(r.tasksOfSandbox)).
 		Watches(&corev1.Pod{}, handler.EnqueueRequestsFromMapFunc(r.tasksOfPod)).
 		Watches(&corev1.ConfigMap{}, handler.EnqueueRequestsFromMapFunc(r.tasksOfRegistry)).
-		WithOptions(controller.Options{MaxConcurrentReconciles: r.Workers}).
+		WithOptions(controller.Options{MaxConcurrentReconciles: r.Workers, NewQueue: fair.NewQueue(r.Workers, slim.Large(r.Client, &v1alpha1.AgentTask{}))}).
 		Complete(r)
 }
 
@@ -67,6 +69,7 @@ func (r *Reconciler) tasksOfPod(ctx context.Context, obj client.Object) []reconc
 // tasksOfRegistry are the tasks that have not started: a new registry may be
 // what they wait for.
 func (r *Reconciler) tasksOfRegistry(ctx context.Context, obj client.Object) []reconcile.Request {
+	r.Registry.Forget(ctx, obj.GetNamespace())
 	if obj.GetNamespace() == r.Registry.OperatorNamespace {
 		return r.requests(ctx)
 	}

@@ -15,6 +15,7 @@ import (
 	"k8s.io/client-go/tools/events"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
+	"github.com/sampan-dev/sampan/internal/controller/slim"
 	"github.com/sampan-dev/sampan/internal/models"
 	"github.com/sampan-dev/sampan/internal/text"
 )
@@ -44,25 +45,28 @@ type Entry struct {
 	Warning string
 }
 
-// Store gives the registry of a namespace. It is safe for concurrent use.
+// Store gives the registry of a namespace. It is safe for concurrent use, and no
+// namespace waits for another one's document to be read.
 type Store struct {
-	// Reader reads ConfigMaps named ConfigMapName, from a cache.
+	// Reader reads ConfigMaps named ConfigMapName from a cache, which may have no
+	// more than a stub of a large one.
 	Reader client.Reader
+	// Live reads the whole of what Reader has a stub of.
+	Live client.Reader
 	// OperatorNamespace is looked in when the task's own has no registry.
 	OperatorNamespace string
 	Recorder          events.EventRecorder
+	// MaxBytes bounds what is kept, see known.cost; 0 is DefaultMaxBytes.
+	MaxBytes int
 
 	mu    sync.Mutex
 	known map[types.NamespacedName]*known
+	bytes int
 }
 
-// known is what was last seen of one ConfigMap.
-type known struct {
-	uid     types.UID
-	version string
-	good    *Entry
-	err     error
-}
+// DefaultMaxBytes has room for the registries of some hundred namespaces. What is
+// dropped is read again when it is asked for.
+const DefaultMaxBytes = 32 << 20
 
 // Load gives the registry for a namespace. The error wraps ErrNotFound, or is
 // a *models.InvalidError where there never was a valid document.
@@ -72,62 +76,54 @@ func (s *Store) Load(ctx context.Context, namespace string) (*Entry, error) {
 		key := types.NamespacedName{Namespace: ns, Name: ConfigMapName}
 		err := s.Reader.Get(ctx, key, &cm)
 		if apierrors.IsNotFound(err) {
+			s.drop(key)
 			continue
 		}
 		if err != nil {
 			return nil, fmt.Errorf("reading ConfigMap %s: %w", key, err)
 		}
-		return s.parse(&cm)
+		return s.entry(ctx, &cm)
 	}
 	return nil, fmt.Errorf("%w: there is no ConfigMap %s in namespace %s nor in %s",
 		ErrNotFound, ConfigMapName, namespace, s.OperatorNamespace)
 }
 
-// parse parses a ConfigMap once per version of it.
-func (s *Store) parse(cm *corev1.ConfigMap) (*Entry, error) {
+// Forget drops what is kept of a namespace's ConfigMap if that is gone.
+func (s *Store) Forget(ctx context.Context, namespace string) {
+	key := types.NamespacedName{Namespace: namespace, Name: ConfigMapName}
+	if apierrors.IsNotFound(s.Reader.Get(ctx, key, &corev1.ConfigMap{})) {
+		s.drop(key)
+	}
+}
+
+// entry parses a ConfigMap once per version of it. Only who asks for the same
+// ConfigMap waits meanwhile.
+func (s *Store) entry(ctx context.Context, cm *corev1.ConfigMap) (*Entry, error) {
 	key := client.ObjectKeyFromObject(cm)
-	version := string(cm.UID) + "/" + cm.ResourceVersion
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.known == nil {
-		s.known = map[types.NamespacedName]*known{}
-	}
-	k := s.known[key]
-	if k == nil || k.uid != cm.UID { // a new ConfigMap of the name has no earlier version
-		k = &known{uid: cm.UID}
-		s.known[key] = k
-	}
-	if k.version == version {
+	k := s.of(key)
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.has(cm) {
 		return k.good, k.err
 	}
-	k.version = version
-	document := cm.Data[Key]
-	reg, err := read(cm)
-	switch {
-	case err == nil:
-		k.good, k.err = &Entry{Registry: reg, Document: document, Source: key}, nil
-	case k.good != nil:
-		good := *k.good
-		good.Warning = fmt.Sprintf("ConfigMap %s is broken, its last valid version is used: %s", key, text.OneLine(err.Error()))
-		k.good, k.err = &good, nil
-	default:
-		k.err = fmt.Errorf("ConfigMap %s: %w", key, err)
+	if slim.Partial(cm) {
+		if err := s.Live.Get(ctx, key, cm); err != nil {
+			return nil, fmt.Errorf("reading ConfigMap %s: %w", key, err)
+		}
+		if k.has(cm) {
+			return k.good, k.err
+		}
 	}
-	if err != nil && s.Recorder != nil {
-		s.Recorder.Eventf(cm, nil, corev1.EventTypeWarning, "RegistryInvalid", "Validate", "%s", text.OneLine(err.Error()))
+	problem := k.read(cm)
+	s.keep(key, k)
+	if problem != nil && s.Recorder != nil {
+		s.Recorder.Eventf(cm, nil, corev1.EventTypeWarning, "RegistryInvalid", "Validate", "%s", text.Clip(text.OneLine(problem.Error()), maxNote))
 	}
 	return k.good, k.err
 }
 
-// read parses the document of a ConfigMap. One without the key is as broken as one
-// with a mistake in it: the ConfigMap is there, and somebody has to mend it.
-func read(cm *corev1.ConfigMap) (*models.Registry, error) {
-	document, ok := cm.Data[Key]
-	if !ok {
-		return nil, &models.InvalidError{Problems: []models.Problem{{Message: "there is no key " + Key + "; put the registry under it"}}}
-	}
-	return models.Parse([]byte(document))
-}
+// maxNote bounds an event's note, as the API does.
+const maxNote = 1024
 
 // Scopes gives the registry scopes that a namespace's label grants.
 func Scopes(ctx context.Context, reader client.Reader, namespace string) ([]string, error) {

@@ -21,8 +21,10 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/handler"
 
 	"github.com/sampan-dev/sampan/api/v1alpha1"
+	"github.com/sampan-dev/sampan/internal/controller/fair"
 	"github.com/sampan-dev/sampan/internal/controller/outcome"
 	"github.com/sampan-dev/sampan/internal/controller/registry"
+	"github.com/sampan-dev/sampan/internal/controller/slim"
 	"github.com/sampan-dev/sampan/internal/podspec"
 	"github.com/sampan-dev/sampan/internal/text"
 )
@@ -98,7 +100,7 @@ func (r *Reconciler) SetupWithManager(mgr ctrl.Manager) error {
 		Owns(&networkingv1.NetworkPolicy{}).
 		Watches(&networkingv1.NetworkPolicy{}, handler.EnqueueRequestsFromMapFunc(r.walled)).
 		Watches(&discoveryv1.EndpointSlice{}, handler.EnqueueRequestsFromMapFunc(r.restricted)).
-		WithOptions(controller.Options{MaxConcurrentReconciles: r.Options.Workers}).
+		WithOptions(controller.Options{MaxConcurrentReconciles: r.Options.Workers, NewQueue: fair.NewQueue(r.Options.Workers, slim.Large(r.Client, &v1alpha1.Sandbox{}))}).
 		Complete(r)
 }
 

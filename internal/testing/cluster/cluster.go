@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"strconv"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	apiruntime "k8s.io/apimachinery/pkg/runtime"
@@ -18,6 +19,8 @@ import (
 	"k8s.io/apimachinery/pkg/util/yaml"
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
 	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/clientcmd"
+	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/envtest"
 
@@ -34,9 +37,21 @@ type Cluster struct {
 	env *envtest.Environment
 }
 
+// Option changes an API server before it starts.
+type Option func(*envtest.Environment)
+
+// Roomy lets etcd hold so many bytes, and has what was overwritten dropped soon.
+func Roomy(bytes int64) Option {
+	return func(env *envtest.Environment) {
+		env.ControlPlane.Etcd = &envtest.Etcd{}
+		env.ControlPlane.Etcd.Configure().Set("quota-backend-bytes", strconv.FormatInt(bytes, 10))
+		env.ControlPlane.GetAPIServer().Configure().Set("etcd-compaction-interval", "10s")
+	}
+}
+
 // Start starts an API server. KUBEBUILDER_ASSETS says where its binaries are;
 // `make test` sets it, and leaves them where they are found without it later.
-func Start() (*Cluster, error) {
+func Start(options ...Option) (*Cluster, error) {
 	scheme := apiruntime.NewScheme()
 	utilruntime.Must(clientgoscheme.AddToScheme(scheme))
 	utilruntime.Must(v1alpha1.AddToScheme(scheme))
@@ -46,6 +61,9 @@ func Start() (*Cluster, error) {
 	}
 	if os.Getenv("KUBEBUILDER_ASSETS") == "" {
 		env.BinaryAssetsDirectory = filepath.Join(Root(), "bin", "devcluster")
+	}
+	for _, o := range options {
+		o(env)
 	}
 	config, err := env.Start()
 	if err != nil {
@@ -61,6 +79,21 @@ func Start() (*Cluster, error) {
 
 // Stop stops the API server.
 func (c *Cluster) Stop() error { return c.env.Stop() }
+
+// Kubeconfig writes a kubeconfig of the API server, as an administrator or, with a
+// user, as that one.
+func (c *Cluster) Kubeconfig(path, user string, groups ...string) error {
+	auth := clientcmdapi.NewAuthInfo()
+	auth.ClientCertificateData, auth.ClientKeyData = c.Config.CertData, c.Config.KeyData
+	auth.Impersonate, auth.ImpersonateGroups = user, groups
+	server := clientcmdapi.NewCluster()
+	server.Server, server.CertificateAuthorityData = c.Config.Host, c.Config.CAData
+	kubeconfig := clientcmdapi.NewConfig()
+	kubeconfig.AuthInfos["user"], kubeconfig.Clusters["test"] = auth, server
+	kubeconfig.Contexts["test"] = &clientcmdapi.Context{Cluster: "test", AuthInfo: "user"}
+	kubeconfig.CurrentContext = "test"
+	return clientcmd.WriteToFile(*kubeconfig, path)
+}
 
 // Apply creates the objects of a YAML file below the repository's root.
 func (c *Cluster) Apply(ctx context.Context, path string) error {

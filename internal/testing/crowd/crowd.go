@@ -1,0 +1,350 @@
+package crowd
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"sync"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/sampan-dev/sampan/api/v1alpha1"
+	"github.com/sampan-dev/sampan/internal/controller/registry"
+	"github.com/sampan-dev/sampan/internal/testing/cluster"
+)
+
+// Options say how large the crowd is.
+type Options struct {
+	// Tasks are made of the largest size; Active of them ask for a pod, the others
+	// are suspended.
+	Tasks, Active int
+	// Registries is in how many namespaces there is a hostile registry, and a task
+	// that asks for it; each is edited Edits times.
+	Registries, Edits int
+	// Samples is how many honest tasks are measured in each phase.
+	Samples int
+	// Log is told what is under way; it may be nil.
+	Log func(format string, args ...any)
+}
+
+// Phase is what was measured while something went on.
+type Phase struct {
+	Name string
+	// Status is from an honest task's creation to its first status.
+	Status []time.Duration
+	// API is what the API server itself takes to store and give a small object, at
+	// the same time: the machine is shared with it.
+	API []time.Duration
+	// PeakRSS of the manager up to the phase's end, in bytes.
+	PeakRSS int64
+}
+
+// crowd is a run under way.
+type crowd struct {
+	Options
+	api    *cluster.Cluster
+	dir    string
+	mgr    *manager
+	honest int
+	phases []Phase
+}
+
+// Namespaces of those who are not hostile.
+const (
+	operatorNamespace = "sampan-system"
+	honestNamespace   = "honest"
+	largeNamespace    = "large"
+)
+
+// Run measures an idle manager, then beside the largest tasks, then beside hostile
+// registries, then a new manager that finds all of it.
+func Run(ctx context.Context, api *cluster.Cluster, o Options) (phases []Phase, err error) {
+	c := &crowd{Options: o, api: api}
+	if c.Log == nil {
+		c.Log = func(string, ...any) {}
+	}
+	if c.dir, err = os.MkdirTemp("", "sampan-crowd-"); err != nil {
+		return nil, err
+	}
+	defer os.RemoveAll(c.dir) //nolint:errcheck // only temporary
+	defer exec.Command("cp", c.dir+"/manager.log", "/tmp/crowd.log").Run()
+	if err := c.prepare(ctx); err != nil {
+		return nil, err
+	}
+	if c.mgr, err = c.startManager(ctx); err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, c.mgr.stop()) }()
+	if err := c.sample(ctx, &Phase{}); err != nil { // the first makes what its namespace shares
+		return nil, err
+	}
+	steps := []struct {
+		name string
+		do   func(context.Context) error
+	}{
+		{"idle", nothing},
+		{"while large tasks come", c.createTasks},
+		{"large tasks are there", nothing},
+		{"while hostile registries come", c.editRegistries},
+		{"all are there", nothing},
+		{"a new manager", c.restart},
+	}
+	for _, s := range steps {
+		if err := c.phase(ctx, s.name, s.do); err != nil {
+			return c.phases, fmt.Errorf("%s: %w", s.name, err)
+		}
+	}
+	return c.phases, nil
+}
+
+func nothing(context.Context) error { return nil }
+
+// prepare makes the namespaces of the honest.
+func (c *crowd) prepare(ctx context.Context) error {
+	for _, ns := range []string{operatorNamespace, honestNamespace, largeNamespace} {
+		if err := c.namespace(ctx, ns, honestRegistry); err != nil {
+			return err
+		}
+	}
+	for _, file := range []string{"service_account", "role", "role_binding", "runner_role"} {
+		if err := c.api.Apply(ctx, "config/rbac/"+file+".yaml"); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (c *crowd) namespace(ctx context.Context, name, document string) error {
+	if err := c.api.Client.Create(ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: name}}); err != nil {
+		return err
+	}
+	return c.api.Client.Create(ctx, registryOf(name, document))
+}
+
+func registryOf(namespace, document string) *corev1.ConfigMap {
+	return &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: registry.ConfigMapName, Namespace: namespace}, Data: map[string]string{registry.Key: document}}
+}
+
+// phase measures honest tasks while do is under way, and at least Samples of them.
+func (c *crowd) phase(ctx context.Context, name string, do func(context.Context) error) error {
+	c.Log("%s", name)
+	p := Phase{Name: name}
+	done := make(chan error, 1)
+	go func() { done <- do(ctx) }()
+	running := true
+	for running || len(p.Status) < c.Samples {
+		if err := c.sample(ctx, &p); err != nil {
+			return err
+		}
+		select {
+		case err := <-done:
+			if err != nil {
+				return err
+			}
+			running, done = false, nil
+		default:
+		}
+	}
+	var err error
+	if p.PeakRSS, err = c.mgr.peakRSS(); err != nil {
+		return err
+	}
+	c.phases = append(c.phases, p)
+	return nil
+}
+
+// patience bounds how long anything is waited for.
+const patience = 2 * time.Minute
+
+// sample measures one honest task, and the API server beside it.
+func (c *crowd) sample(ctx context.Context, p *Phase) error {
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	c.honest++
+	name := fmt.Sprintf("honest-%d", c.honest)
+	small := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: name, Namespace: honestNamespace}}
+	began := time.Now()
+	if err := c.api.Client.Create(ctx, small); err != nil {
+		return err
+	}
+	if err := c.api.Client.Get(ctx, client.ObjectKeyFromObject(small), small); err != nil {
+		return err
+	}
+	p.API = append(p.API, time.Since(began))
+	task := &v1alpha1.AgentTask{ObjectMeta: metav1.ObjectMeta{Name: name, Namespace: honestNamespace}}
+	task.Spec.Prompt = "Say hello."
+	began = time.Now()
+	if err := c.api.Client.Create(ctx, task); err != nil {
+		return err
+	}
+	if err := c.awaitStatus(ctx, task); err != nil {
+		return fmt.Errorf("honest task %s got no status: %w: %s", name, err, c.mgr.tail())
+	}
+	p.Status = append(p.Status, time.Since(began))
+	return c.api.Client.Delete(ctx, task) // so that the honest do not wait for each other
+}
+
+// awaitStatus watches a task until it has a status. The API server may end a watch
+// at any time.
+func (c *crowd) awaitStatus(ctx context.Context, task *v1alpha1.AgentTask) error {
+	for ctx.Err() == nil {
+		w, err := c.api.Client.Watch(ctx, &v1alpha1.AgentTaskList{}, client.InNamespace(task.Namespace), client.MatchingFields{"metadata.name": task.Name})
+		if err != nil {
+			return err
+		}
+		for e := range w.ResultChan() {
+			if t, ok := e.Object.(*v1alpha1.AgentTask); ok && len(t.Status.Conditions) > 0 {
+				w.Stop()
+				return nil
+			}
+		}
+	}
+	return ctx.Err()
+}
+
+// createTasks makes the largest tasks, some at once, and waits until the manager
+// has seen each.
+func (c *crowd) createTasks(ctx context.Context) error {
+	err := each(c.Tasks, func(i int) error {
+		state := v1alpha1.TaskSuspended
+		if i < c.Active {
+			state = v1alpha1.TaskActive
+		}
+		return c.api.Client.Create(ctx, largestTask(largeNamespace, fmt.Sprintf("large-%d", i), state))
+	})
+	if err != nil {
+		return err
+	}
+	return c.await(ctx, c.Tasks)
+}
+
+// await waits until so many large tasks have a status. They are counted by their
+// metadata: each has a write more than its creation and its finalizer.
+func (c *crowd) await(ctx context.Context, n int) error {
+	deadline := time.NewTimer(10 * patience)
+	defer deadline.Stop()
+	tick := time.NewTicker(time.Second)
+	defer tick.Stop()
+	for {
+		var list metav1.PartialObjectMetadataList
+		list.SetGroupVersionKind(v1alpha1.GroupVersion.WithKind("AgentTaskList"))
+		if err := c.api.Client.List(ctx, &list, client.InNamespace(largeNamespace)); err != nil {
+			return err
+		}
+		seen := 0
+		for i := range list.Items {
+			if hasStatus(&list.Items[i]) {
+				seen++
+			}
+		}
+		if seen >= n {
+			return nil
+		}
+		c.Log("%d of %d large tasks have a status", seen, n)
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-deadline.C:
+			return fmt.Errorf("%d of %d large tasks have a status: %s", seen, n, c.mgr.tail())
+		}
+	}
+}
+
+func hasStatus(obj *metav1.PartialObjectMetadata) bool {
+	for _, f := range obj.ManagedFields {
+		if f.Subresource == "status" {
+			return true
+		}
+	}
+	return false
+}
+
+// editRegistries makes hostile registries, each with a task that asks for it, and
+// edits them.
+func (c *crowd) editRegistries(ctx context.Context) error {
+	name := func(i int) string { return fmt.Sprintf("hostile-%d", i) }
+	err := each(c.Registries, func(i int) error {
+		if err := c.namespace(ctx, name(i), hostileRegistry(i, 0)); err != nil {
+			return err
+		}
+		task := &v1alpha1.AgentTask{ObjectMeta: metav1.ObjectMeta{Name: "task", Namespace: name(i)}}
+		task.Spec.Prompt, task.Spec.Model.Name = "x", "no-such-model"
+		return c.api.Client.Create(ctx, task)
+	})
+	for round := range c.Edits {
+		if err != nil {
+			return err
+		}
+		c.Log("edit %d of %d registries", round+1, c.Registries)
+		err = each(c.Registries, func(i int) error {
+			return c.api.Client.Update(ctx, registryOf(name(i), hostileRegistry(i+round, round+1)))
+		})
+	}
+	return err
+}
+
+// restart takes the manager away and starts another one, which has to take in all
+// that is there.
+func (c *crowd) restart(ctx context.Context) (err error) {
+	c.mgr.restarting.Lock()
+	defer c.mgr.restarting.Unlock()
+	if err := c.mgr.stop(); err != nil {
+		return err
+	}
+	c.Log("the first manager has ended")
+	return c.mgr.start(ctx)
+}
+
+// each does something n times, four at once, in any order.
+func each(n int, do func(i int) error) error {
+	var wg sync.WaitGroup
+	next, failed := make(chan int), make(chan error, 4)
+	for range 4 {
+		wg.Go(func() {
+			for i := range next {
+				if err := do(i); err != nil {
+					failed <- err
+					return
+				}
+			}
+		})
+	}
+	var err error
+	for _, i := range rand.Perm(n) {
+		select {
+		case next <- i:
+		case err = <-failed:
+		}
+		if err != nil {
+			break
+		}
+	}
+	close(next)
+	wg.Wait()
+	close(failed)
+	for e := range failed {
+		err = errors.Join(err, e)
+	}
+	return err
+}
+
+func (c *crowd) startManager(ctx context.Context) (*manager, error) {
+	m := &manager{program: filepath.Join(c.dir, "manager"), kubeconfig: filepath.Join(c.dir, "kubeconfig"), log: filepath.Join(c.dir, "manager.log")}
+	err := c.api.Kubeconfig(m.kubeconfig, "system:serviceaccount:"+operatorNamespace+":sampan-controller-manager",
+		"system:serviceaccounts", "system:serviceaccounts:"+operatorNamespace, "system:authenticated")
+	if err != nil {
+		return nil, err
+	}
+	if err := m.build(ctx); err != nil {
+		return nil, err
+	}
+	return m, m.start(ctx)
+}
