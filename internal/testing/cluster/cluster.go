@@ -45,7 +45,7 @@ func Roomy(bytes int64) Option {
 	return func(env *envtest.Environment) {
 		env.ControlPlane.Etcd = &envtest.Etcd{}
 		env.ControlPlane.Etcd.Configure().Set("quota-backend-bytes", strconv.FormatInt(bytes, 10))
-		env.ControlPlane.GetAPIServer().Configure().Set("etcd-compaction-interval", "10s")
+		env.ControlPlane.GetAPIServer().Configure().Set("etcd-compaction-interval", "1m")
 	}
 }
 

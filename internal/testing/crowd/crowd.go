@@ -6,13 +6,13 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"sync"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/sampan-dev/sampan/api/v1alpha1"
@@ -74,7 +74,6 @@ func Run(ctx context.Context, api *cluster.Cluster, o Options) (phases []Phase, 
 		return nil, err
 	}
 	defer os.RemoveAll(c.dir) //nolint:errcheck // only temporary
-	defer exec.Command("cp", c.dir+"/manager.log", "/tmp/crowd.log").Run()
 	if err := c.prepare(ctx); err != nil {
 		return nil, err
 	}
@@ -94,7 +93,7 @@ func Run(ctx context.Context, api *cluster.Cluster, o Options) (phases []Phase, 
 		{"large tasks are there", nothing},
 		{"while hostile registries come", c.editRegistries},
 		{"all are there", nothing},
-		{"a new manager", c.restart},
+		{"a new manager, and its start", c.restart},
 	}
 	for _, s := range steps {
 		if err := c.phase(ctx, s.name, s.do); err != nil {
@@ -191,22 +190,25 @@ func (c *crowd) sample(ctx context.Context, p *Phase) error {
 	return c.api.Client.Delete(ctx, task) // so that the honest do not wait for each other
 }
 
-// awaitStatus watches a task until it has a status. The API server may end a watch
-// at any time.
+// awaitStatus asks until a task has a status. It does not watch: of an API server
+// that is busy with large objects the watches are late.
 func (c *crowd) awaitStatus(ctx context.Context, task *v1alpha1.AgentTask) error {
-	for ctx.Err() == nil {
-		w, err := c.api.Client.Watch(ctx, &v1alpha1.AgentTaskList{}, client.InNamespace(task.Namespace), client.MatchingFields{"metadata.name": task.Name})
-		if err != nil {
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		var got v1alpha1.AgentTask
+		if err := c.api.Client.Get(ctx, client.ObjectKeyFromObject(task), &got); err != nil {
 			return err
 		}
-		for e := range w.ResultChan() {
-			if t, ok := e.Object.(*v1alpha1.AgentTask); ok && len(t.Status.Conditions) > 0 {
-				w.Stop()
-				return nil
-			}
+		if len(got.Status.Conditions) > 0 {
+			return nil
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return ctx.Err()
 		}
 	}
-	return ctx.Err()
 }
 
 // createTasks makes the largest tasks, some at once, and waits until the manager
@@ -222,42 +224,46 @@ func (c *crowd) createTasks(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return c.await(ctx, c.Tasks)
+	if err := c.await(ctx, v1alpha1.GroupVersion.WithKind("AgentTaskList"), hasStatus, c.Tasks); err != nil {
+		return err
+	}
+	return c.await(ctx, corev1.SchemeGroupVersion.WithKind("PodList"), func(*metav1.PartialObjectMetadata) bool { return true }, c.Active)
 }
 
-// await waits until so many large tasks have a status. They are counted by their
-// metadata: each has a write more than its creation and its finalizer.
-func (c *crowd) await(ctx context.Context, n int) error {
+// await waits until there are so many large objects of a kind. Only their metadata
+// is read.
+func (c *crowd) await(ctx context.Context, list schema.GroupVersionKind, ready func(*metav1.PartialObjectMetadata) bool, n int) error {
 	deadline := time.NewTimer(10 * patience)
 	defer deadline.Stop()
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
 	for {
-		var list metav1.PartialObjectMetadataList
-		list.SetGroupVersionKind(v1alpha1.GroupVersion.WithKind("AgentTaskList"))
-		if err := c.api.Client.List(ctx, &list, client.InNamespace(largeNamespace)); err != nil {
+		var found metav1.PartialObjectMetadataList
+		found.SetGroupVersionKind(list)
+		if err := c.api.Client.List(ctx, &found, client.InNamespace(largeNamespace)); err != nil {
 			return err
 		}
 		seen := 0
-		for i := range list.Items {
-			if hasStatus(&list.Items[i]) {
+		for i := range found.Items {
+			if ready(&found.Items[i]) {
 				seen++
 			}
 		}
 		if seen >= n {
 			return nil
 		}
-		c.Log("%d of %d large tasks have a status", seen, n)
+		c.Log("%s: %d of %d", list.Kind, seen, n)
 		select {
 		case <-tick.C:
 		case <-ctx.Done():
 			return ctx.Err()
 		case <-deadline.C:
-			return fmt.Errorf("%d of %d large tasks have a status: %s", seen, n, c.mgr.tail())
+			return fmt.Errorf("%s: there are %d of %d: %s", list.Kind, seen, n, c.mgr.tail())
 		}
 	}
 }
 
+// hasStatus reports whether anybody has written a status.
 func hasStatus(obj *metav1.PartialObjectMetadata) bool {
 	for _, f := range obj.ManagedFields {
 		if f.Subresource == "status" {
@@ -303,11 +309,11 @@ func (c *crowd) restart(ctx context.Context) (err error) {
 	return c.mgr.start(ctx)
 }
 
-// each does something n times, four at once, in any order.
+// each does something n times, two at once, in any order.
 func each(n int, do func(i int) error) error {
 	var wg sync.WaitGroup
-	next, failed := make(chan int), make(chan error, 4)
-	for range 4 {
+	next, failed := make(chan int), make(chan error, 2)
+	for range 2 {
 		wg.Go(func() {
 			for i := range next {
 				if err := do(i); err != nil {

@@ -43,7 +43,8 @@ func (m *manager) start(ctx context.Context) (err error) {
 	if m.file, err = os.OpenFile(m.log, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600); err != nil {
 		return err
 	}
-	m.cmd = exec.CommandContext(ctx, m.program, "--operator-namespace="+operatorNamespace, "--runner-image=runner:test",
+	// Should it run away, it takes itself down and not the machine.
+	m.cmd = exec.CommandContext(ctx, "/bin/sh", "-c", `ulimit -v 8388608 && exec "$0" "$@"`, m.program, "--operator-namespace="+operatorNamespace, "--runner-image=runner:test",
 		"--metrics-bind-address=0", "--health-probe-bind-address=0")
 	memory, err := memoryLimit()
 	if err != nil {
