@@ -139,9 +139,6 @@ func newManager(o *options) (ctrl.Manager, error) {
 	if err != nil {
 		return nil, err
 	}
-	ours := labels.SelectorFromSet(labels.Set{podspec.LabelManagedBy: podspec.ManagedBy})
-	// The right to read them is for that name alone.
-	apiServer := cache.ByObject{Field: named(sandbox.APIServer.Name), Namespaces: map[string]cache.Config{sandbox.APIServer.Namespace: {}}}
 	config.QPS, config.Burst = float32(o.qps), int(2*o.qps)
 	return ctrl.NewManager(config, ctrl.Options{
 		Scheme:                        scheme,
@@ -150,21 +147,29 @@ func newManager(o *options) (ctrl.Manager, error) {
 		LeaderElection:                o.leaderElect,
 		LeaderElectionID:              "sampan.dev",
 		LeaderElectionReleaseOnCancel: true,
-		Cache: cache.Options{
-			DefaultTransform: slim.Transform,
-			// Of other people's objects only those that we look at are kept.
-			ByObject: map[client.Object]cache.ByObject{
-				&corev1.Pod{}:                   {Label: ours},
-				&corev1.ServiceAccount{}:        {Label: ours},
-				&corev1.PersistentVolumeClaim{}: {Label: ours},
-				&rbacv1.RoleBinding{}:           {Label: ours},
-				&networkingv1.NetworkPolicy{}:   {Label: ours},
-				&corev1.ConfigMap{}:             {Field: named(registry.ConfigMapName)},
-				&corev1.Service{}:               apiServer,
-				&discoveryv1.EndpointSlice{}:    apiServer,
-			},
-		},
+		Cache:                         cacheOptions(),
 	})
+}
+
+// cacheOptions say what is cached. Of other people's objects only those that we look
+// at are, and of all of them only what is looked at.
+func cacheOptions() cache.Options {
+	ours := labels.SelectorFromSet(labels.Set{podspec.LabelManagedBy: podspec.ManagedBy})
+	// The right to read them is for that name alone.
+	apiServer := cache.ByObject{Field: named(sandbox.APIServer.Name), Namespaces: map[string]cache.Config{sandbox.APIServer.Namespace: {}}}
+	return cache.Options{
+		DefaultTransform: slim.Transform,
+		ByObject: map[client.Object]cache.ByObject{
+			&corev1.Pod{}:                   {Label: ours},
+			&corev1.ServiceAccount{}:        {Label: ours},
+			&corev1.PersistentVolumeClaim{}: {Label: ours},
+			&rbacv1.RoleBinding{}:           {Label: ours},
+			&networkingv1.NetworkPolicy{}:   {Label: ours},
+			&corev1.ConfigMap{}:             {Field: named(registry.ConfigMapName)},
+			&corev1.Service{}:               apiServer,
+			&discoveryv1.EndpointSlice{}:    apiServer,
+		},
+	}
 }
 
 func named(name string) fields.Selector { return fields.OneTermEqualSelector("metadata.name", name) }

@@ -1,13 +1,17 @@
 package main
 
 import (
+	"strings"
 	"testing"
 
 	"github.com/go-logr/logr"
 	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
+	"github.com/sampan-dev/sampan/api/v1alpha1"
+	"github.com/sampan-dev/sampan/internal/controller/slim"
 	"github.com/sampan-dev/sampan/internal/podspec"
 	"github.com/sampan-dev/sampan/internal/testing/cluster"
 	"github.com/sampan-dev/sampan/internal/testing/crowd"
@@ -50,6 +54,26 @@ func TestTenantsDoNotEndTheManager(t *testing.T) {
 			if c.Name == podspec.SandboxContainer && len(c.Env) < 64 {
 				t.Errorf("Pod %s has %d variables: it was made from a stub", pod.Name, len(c.Env))
 			}
+		}
+	}
+}
+
+// What is kept of an object is in the tests of slim; this is that the manager's
+// cache asks it for every kind.
+func TestTheCacheKeepsWhatIsUsed(t *testing.T) {
+	o := cacheOptions()
+	large := &v1alpha1.AgentTask{ObjectMeta: metav1.ObjectMeta{Name: "x"}}
+	large.Spec.Prompt = strings.Repeat("x", 64<<10)
+	kept, err := o.DefaultTransform(large)
+	if err != nil || !slim.Partial(kept.(client.Object)) {
+		t.Errorf("the cache keeps all of a large task: %v", err)
+	}
+	for obj, by := range o.ByObject {
+		if by.Transform != nil {
+			t.Errorf("%T goes past what all are kept by", obj)
+		}
+		if by.Label == nil && by.Field == nil {
+			t.Errorf("all %T of the cluster are cached", obj)
 		}
 	}
 }

@@ -73,3 +73,21 @@ func TestLoadTaskAccepts(t *testing.T) {
 		})
 	}
 }
+
+// A manifest is read within bounds, as all that users write is.
+func TestLoadTaskIsBounded(t *testing.T) {
+	for name, tc := range map[string]struct{ text, want string }{
+		"brackets":         {manifestHead + "  prompt: x\n  tools: " + strings.Repeat("[", 100_000), "task.yaml:6: is nested deeper than 32 levels"},
+		"lists":            {strings.Repeat("- ", 100_000), "task.yaml:1: is nested deeper"},
+		"documents":        {strings.Repeat("---\n", 100_000), "the document has more than 50000 values"},
+		"aliases":          {"a: &a [x,x,x,x,x,x,x,x]\nb: &b [*a,*a,*a,*a,*a,*a,*a,*a]\nc: &c [*b,*b,*b,*b,*b,*b,*b,*b]\nd: &d [*c,*c,*c,*c,*c,*c,*c,*c]\ne: &e [*d,*d,*d,*d,*d,*d,*d,*d]\nf: [*e,*e,*e]", "the document has more than 50000 values"},
+		"what aliases are": {manifestHead + "  prompt: &p x\n  systemPrompt: *p\n", ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			err := loadText(t, tc.text)
+			if (err == nil) != (tc.want == "") || err != nil && (!strings.Contains(err.Error(), tc.want) || len(err.Error()) > 1000) {
+				t.Errorf("error is %.500v, want %q", err, tc.want)
+			}
+		})
+	}
+}

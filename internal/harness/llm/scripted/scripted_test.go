@@ -267,6 +267,8 @@ func TestStrictDecoding(t *testing.T) {
 		"duplicate":         {"turns: []\nturns: []\n", "line 2:1: "},
 		"empty":             {"", "empty"},
 		"no turns":          {"models: {}", "no turns"},
+		"too deep":          {"turns: " + strings.Repeat("[", 100_000), "line 1:39: is nested deeper than 32 levels"},
+		"too many":          {"turns: [" + strings.Repeat("{},", 200_000), "more than 100000 values"},
 		"two documents":     {"turns: [{}]\n---\nturns: [{}]", "a second document"},
 		"bad regexp":        {"turns: [{expectMatch: '('}]", "turns[0]: expectMatch"},
 		"no name":           {"turns: [{toolCalls: [{}]}]", "turns[0]: toolCalls[0]: name is missing"},
