@@ -24,6 +24,10 @@ const RegistryFile = "models.yaml"
 // annotations of an object.
 const MaxRegistryBytes = 192 << 10
 
+// annotationDefaultContainer says whose shell `kubectl exec` opens: who looks
+// around in a pod is not to stand beside the keys.
+const annotationDefaultContainer = "kubectl.kubernetes.io/default-container"
+
 // Names of the two containers.
 const (
 	RunnerContainer  = "runner"
@@ -154,7 +158,7 @@ func Pod(in Input) *corev1.Pod {
 func runner(in Input) corev1.Container {
 	env := []corev1.EnvVar{
 		{Name: EnvPodName, Value: in.PodName},
-		{Name: EnvPodUID, ValueFrom: &corev1.EnvVarSource{FieldRef: &corev1.ObjectFieldSelector{FieldPath: "metadata.uid"}}},
+		{Name: EnvPodUID, ValueFrom: &corev1.EnvVarSource{FieldRef: field("metadata.uid")}},
 		{Name: EnvNamespace, Value: in.Sandbox.Namespace},
 		{Name: EnvSandboxName, Value: in.Sandbox.Name},
 		{Name: EnvScopes, Value: strings.Join(in.Scopes, ",")},
@@ -175,15 +179,17 @@ func runner(in Input) corev1.Container {
 		ImagePullPolicy: corev1.PullIfNotPresent,
 		Command:         []string{"agent-runner", "run", "--in-cluster"},
 		Env:             env,
-		Resources: corev1.ResourceRequirements{
+		Resources: withStorage(corev1.ResourceRequirements{
 			Requests: corev1.ResourceList{
 				corev1.ResourceCPU:    resource.MustParse("10m"),
 				corev1.ResourceMemory: resource.MustParse("48Mi"),
 			},
 			// git runs here for the clone, so the limit leaves room for it.
 			Limits: corev1.ResourceList{corev1.ResourceMemory: resource.MustParse("512Mi")},
-		},
-		SecurityContext: restricted(),
+		}, runnerStorage(in.Sandbox)),
+		TerminationMessagePath:   corev1.TerminationMessagePathDefault,
+		TerminationMessagePolicy: corev1.TerminationMessageReadFile,
+		SecurityContext:          restricted(),
 		VolumeMounts: []corev1.VolumeMount{
 			workspaceMount(in.Sandbox),
 			{Name: "socket", MountPath: "/run/sampan"},
@@ -220,8 +226,11 @@ func sandbox(in Input) corev1.Container {
 		Command:         []string{"agent-runner", "sandbox", "--socket", SocketPath, "--workspace", WorkspaceDir},
 		WorkingDir:      WorkspaceDir,
 		Env:             env,
-		Resources:       sandboxResources(t.Resources),
-		SecurityContext: restricted(),
+		Resources:       withStorage(sandboxResources(t.Resources), sandboxStorage(in.Sandbox)),
+		// Tools can write that file, so nothing is decided by what is in it.
+		TerminationMessagePath:   corev1.TerminationMessagePathDefault,
+		TerminationMessagePolicy: corev1.TerminationMessageReadFile,
+		SecurityContext:          restricted(),
 		VolumeMounts: []corev1.VolumeMount{
 			workspaceMount(in.Sandbox),
 			{Name: "socket", MountPath: "/run/sampan"},
@@ -231,40 +240,13 @@ func sandbox(in Input) corev1.Container {
 	}
 }
 
-func sandboxResources(given *corev1.ResourceRequirements) corev1.ResourceRequirements {
-	if given != nil {
-		return *given
-	}
-	return corev1.ResourceRequirements{
-		Requests: corev1.ResourceList{
-			corev1.ResourceCPU:    resource.MustParse("50m"),
-			corev1.ResourceMemory: resource.MustParse("128Mi"),
-		},
-		Limits: corev1.ResourceList{corev1.ResourceMemory: resource.MustParse("2Gi")},
-	}
-}
-
-func volumes(in Input) []corev1.Volume {
-	size := workspaceSize(in.Sandbox)
-	return []corev1.Volume{
-		workspaceVolume(in.Sandbox),
-		emptyDir("socket", corev1.EmptyDirVolumeSource{SizeLimit: resource.NewQuantity(1<<20, resource.BinarySI)}),
-		// The repository is checked out there first, so it may need as much.
-		emptyDir("state", corev1.EmptyDirVolumeSource{SizeLimit: &size}),
-		emptyDir("home", corev1.EmptyDirVolumeSource{SizeLimit: &size}),
-		emptyDir("tmp", corev1.EmptyDirVolumeSource{SizeLimit: &size}),
-		{Name: "input", VolumeSource: corev1.VolumeSource{Projected: &corev1.ProjectedVolumeSource{Sources: inputs(in)}}},
-	}
-}
-
 // inputs are the files under InputDir. One projected volume costs one mount.
 func inputs(in Input) []corev1.VolumeProjection {
 	out := []corev1.VolumeProjection{
 		{ServiceAccountToken: &corev1.ServiceAccountTokenProjection{Path: "token", ExpirationSeconds: new(int64(3600))}},
 		configMap("kube-root-ca.crt", "ca.crt", "ca.crt", false),
 		{DownwardAPI: &corev1.DownwardAPIProjection{Items: []corev1.DownwardAPIVolumeFile{{
-			Path:     RegistryFile,
-			FieldRef: &corev1.ObjectFieldSelector{FieldPath: "metadata.annotations['" + annotationRegistry + "']"},
+			Path: RegistryFile, FieldRef: field("metadata.annotations['" + annotationRegistry + "']"),
 		}}}},
 	}
 	for _, s := range in.Scripts {
@@ -296,8 +278,9 @@ func configMap(name, key, path string, optional bool) corev1.VolumeProjection {
 	return corev1.VolumeProjection{ConfigMap: source}
 }
 
-func emptyDir(name string, source corev1.EmptyDirVolumeSource) corev1.Volume {
-	return corev1.Volume{Name: name, VolumeSource: corev1.VolumeSource{EmptyDir: &source}}
+// field is a field of the pod itself.
+func field(path string) *corev1.ObjectFieldSelector {
+	return &corev1.ObjectFieldSelector{APIVersion: "v1", FieldPath: path}
 }
 
 func fromSecret(env, name, key string, optional bool) corev1.EnvVar {
@@ -336,6 +319,7 @@ func podAnnotations(in Input) map[string]string {
 	if annotations == nil {
 		annotations = map[string]string{}
 	}
+	annotations[annotationDefaultContainer] = SandboxContainer
 	annotations[annotationRegistry] = in.Registry
 	if len(in.Egress) > 0 {
 		annotations[annotationEgress] = egressText(in.Egress)

@@ -155,6 +155,9 @@ func TestRestricted(t *testing.T) {
 		if c.Resources.Limits.Memory().IsZero() {
 			t.Errorf("container %s has no limit on memory", c.Name)
 		}
+		if c.TerminationMessagePolicy != corev1.TerminationMessageReadFile {
+			t.Errorf("what container %s logs would be taken for its last words", c.Name)
+		}
 	}
 	for _, v := range pod.Spec.Volumes {
 		if v.EmptyDir != nil && v.EmptyDir.SizeLimit == nil {
@@ -169,7 +172,7 @@ func TestReservedLabelsAreDropped(t *testing.T) {
 	if diff := cmp.Diff(labels, pod.Labels); diff != "" {
 		t.Errorf("labels, -want +got:\n%s", diff)
 	}
-	if diff := cmp.Diff(map[string]string{"note": "a", "sampan.dev/models": "version: 1"}, pod.Annotations); diff != "" {
+	if diff := cmp.Diff(map[string]string{"note": "a", "sampan.dev/models": "version: 1", "kubectl.kubernetes.io/default-container": "sandbox"}, pod.Annotations); diff != "" {
 		t.Errorf("annotations, -want +got:\n%s", diff)
 	}
 }
@@ -184,10 +187,10 @@ func TestEnvIsPlainText(t *testing.T) {
 
 func TestRegistryIsASnapshotThatNobodyForges(t *testing.T) {
 	sb := objects.MakeSandbox("box").With(func(sb *v1alpha1.Sandbox) {
-		sb.Spec.Template.Scheduling.Annotations = map[string]string{"sampan.dev/models": "forged"}
+		sb.Spec.Template.Scheduling.Annotations = map[string]string{"sampan.dev/models": "forged", "kubectl.kubernetes.io/default-container": "runner"}
 	}).Obj()
 	pod := podspec.Pod(podspec.Input{Sandbox: sb, PodName: "box", Registry: "version: 1"})
-	if diff := cmp.Diff(map[string]string{"sampan.dev/models": "version: 1"}, pod.Annotations); diff != "" {
+	if diff := cmp.Diff(map[string]string{"sampan.dev/models": "version: 1", "kubectl.kubernetes.io/default-container": "sandbox"}, pod.Annotations); diff != "" {
 		t.Errorf("-want +got:\n%s", diff)
 	}
 }

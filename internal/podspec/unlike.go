@@ -1,0 +1,122 @@
+package podspec
+
+import (
+	"fmt"
+	"maps"
+	"reflect"
+	"strings"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/equality"
+)
+
+// annotationLimitRanger is what admission notes where it has filled in resources.
+const annotationLimitRanger = "kubernetes.io/limit-ranger"
+
+// Unlike names the first thing in which a pod that is there differs from the pod
+// that is wanted; empty if in nothing that matters. An owner's name and UID can be
+// written by whoever makes a pod: only what it consists of shows that it is what we
+// would have made. What the API server, its own admission and the scheduler fill in
+// does not count, see filledIn; everything else does, what a webhook has put into
+// it among that, since nobody can tell it from what an attacker has.
+func Unlike(want, got *corev1.Pod) string {
+	if !maps.Equal(want.Labels, got.Labels) {
+		return "metadata.labels"
+	}
+	annotations := maps.Clone(got.Annotations)
+	delete(annotations, annotationLimitRanger)
+	if !maps.Equal(want.Annotations, annotations) {
+		return "metadata.annotations"
+	}
+	w, g := want.Spec.DeepCopy(), got.Spec.DeepCopy()
+	filledIn(w, g)
+	if name := unlikeContainer(w.Containers, g.Containers); name != "" {
+		return name
+	}
+	return unlikeField("spec", *w, *g)
+}
+
+// filledIn makes equal what others may fill in where we have left it out: what
+// Kubernetes defaults, where the scheduler placed the pod, and what its admission
+// plugins add (Priority, DefaultTolerationSeconds, RuntimeClass, PodNodeSelector,
+// ServiceAccount, LimitRanger).
+func filledIn(want, got *corev1.PodSpec) {
+	want.DNSPolicy = corev1.DNSClusterFirst
+	want.SchedulerName = corev1.DefaultSchedulerName
+	want.DeprecatedServiceAccount = want.ServiceAccountName
+	want.NodeName = got.NodeName
+	want.Priority, want.PreemptionPolicy, want.Overhead = got.Priority, got.PreemptionPolicy, got.Overhead
+	want.ImagePullSecrets = got.ImagePullSecrets
+	if want.PriorityClassName == "" {
+		want.PriorityClassName = got.PriorityClassName
+	}
+	if holds(got.Tolerations, want.Tolerations) {
+		want.Tolerations = got.Tolerations
+	}
+	if contains(got.NodeSelector, want.NodeSelector) {
+		want.NodeSelector = got.NodeSelector
+	}
+	for i := range min(len(want.Containers), len(got.Containers)) {
+		w, g := &want.Containers[i].Resources, &got.Containers[i].Resources
+		if covers(g.Limits, w.Limits) && covers(g.Requests, w.Requests) {
+			w.Limits, w.Requests = g.Limits, g.Requests
+		}
+	}
+}
+
+func holds(all, some []corev1.Toleration) bool {
+	for _, s := range some {
+		found := false
+		for _, a := range all {
+			found = found || equality.Semantic.DeepEqual(a, s)
+		}
+		if !found {
+			return false
+		}
+	}
+	return true
+}
+
+func contains(all, some map[string]string) bool {
+	for k, v := range some {
+		if got, ok := all[k]; !ok || got != v {
+			return false
+		}
+	}
+	return true
+}
+
+func covers(all, some corev1.ResourceList) bool {
+	for k, v := range some {
+		if got, ok := all[k]; !ok || got.Cmp(v) != 0 {
+			return false
+		}
+	}
+	return true
+}
+
+// unlikeContainer names the field of a container that differs.
+func unlikeContainer(want, got []corev1.Container) string {
+	for i := range min(len(want), len(got)) {
+		if want[i].Name != got[i].Name {
+			break
+		}
+		if name := unlikeField(fmt.Sprintf("spec.containers[%s]", want[i].Name), want[i], got[i]); name != "" {
+			return name
+		}
+	}
+	return ""
+}
+
+// unlikeField names the first field of two structs of a type that differs. A field
+// that a later Kubernetes adds is among them.
+func unlikeField(path string, want, got any) string {
+	w, g := reflect.ValueOf(want), reflect.ValueOf(got)
+	for i := range w.NumField() {
+		if !equality.Semantic.DeepEqual(w.Field(i).Interface(), g.Field(i).Interface()) {
+			name, _, _ := strings.Cut(w.Type().Field(i).Tag.Get("json"), ",")
+			return path + "." + name
+		}
+	}
+	return ""
+}

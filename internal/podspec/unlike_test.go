@@ -1,0 +1,71 @@
+package podspec_test
+
+import (
+	"testing"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
+
+	"github.com/sampan-dev/sampan/internal/podspec"
+)
+
+// TestUnlike: what others fill in is not held against a pod, and what gives its
+// maker a way in is.
+func TestUnlike(t *testing.T) {
+	runner := func(change func(*corev1.Container)) func(*corev1.Pod) {
+		return func(p *corev1.Pod) { change(&p.Spec.Containers[0]) }
+	}
+	for name, tc := range map[string]struct {
+		change func(*corev1.Pod)
+		want   string
+	}{
+		"nothing": {func(*corev1.Pod) {}, ""},
+		"placed":  {func(p *corev1.Pod) { p.Spec.NodeName, p.Spec.Priority = "node", new(int32(7)) }, ""},
+		"tolerations of admission": {func(p *corev1.Pod) {
+			p.Spec.Tolerations = append(p.Spec.Tolerations, corev1.Toleration{Key: corev1.TaintNodeNotReady, Operator: corev1.TolerationOpExists})
+		}, ""},
+		"a node selector of admission": {func(p *corev1.Pod) { p.Spec.NodeSelector = map[string]string{"pool": "agents"} }, ""},
+		"pull secrets of the account":  {func(p *corev1.Pod) { p.Spec.ImagePullSecrets = []corev1.LocalObjectReference{{Name: "pull"}} }, ""},
+		"resources of a LimitRange":    {runner(func(c *corev1.Container) { c.Resources.Limits[corev1.ResourceCPU] = resource.MustParse("1") }), ""},
+		"a note of a LimitRange":       {func(p *corev1.Pod) { p.Annotations["kubernetes.io/limit-ranger"] = "x" }, ""},
+		"its status":                   {func(p *corev1.Pod) { p.Status.Phase = corev1.PodRunning }, ""},
+		"more memory than it may have": {runner(func(c *corev1.Container) { c.Resources.Limits[corev1.ResourceMemory] = resource.MustParse("9Gi") }), "spec.containers[runner].resources"},
+		"another image":                {runner(func(c *corev1.Container) { c.Image = "theirs:1" }), "spec.containers[runner].image"},
+		"another command":              {runner(func(c *corev1.Container) { c.Command = []string{"sleep", "infinity"} }), "spec.containers[runner].command"},
+		"more arguments":               {runner(func(c *corev1.Container) { c.Args = []string{"-x"} }), "spec.containers[runner].args"},
+		"another variable": {runner(func(c *corev1.Container) {
+			c.Env = append(c.Env, corev1.EnvVar{Name: "LD_PRELOAD", Value: "/workspace/x.so"})
+		}), "spec.containers[runner].env"},
+		"a hook":                       {runner(func(c *corev1.Container) { c.Lifecycle = &corev1.Lifecycle{} }), "spec.containers[runner].lifecycle"},
+		"less of a wall":               {runner(func(c *corev1.Container) { c.SecurityContext.ReadOnlyRootFilesystem = nil }), "spec.containers[runner].securityContext"},
+		"another account":              {func(p *corev1.Pod) { p.Spec.ServiceAccountName, p.Spec.DeprecatedServiceAccount = "default", "default" }, "spec.serviceAccountName"},
+		"a token for every container":  {func(p *corev1.Pod) { p.Spec.AutomountServiceAccountToken = new(true) }, "spec.automountServiceAccountToken"},
+		"a container more":             {func(p *corev1.Pod) { p.Spec.Containers = append(p.Spec.Containers, corev1.Container{Name: "x"}) }, "spec.containers"},
+		"a container before":           {func(p *corev1.Pod) { p.Spec.InitContainers = []corev1.Container{{Name: "x"}} }, "spec.initContainers"},
+		"a container of a debugger":    {func(p *corev1.Pod) { p.Spec.EphemeralContainers = []corev1.EphemeralContainer{{}} }, "spec.ephemeralContainers"},
+		"the containers the other way": {func(p *corev1.Pod) { c := p.Spec.Containers; c[0], c[1] = c[1], c[0] }, "spec.containers"},
+		"a name that leads elsewhere": {func(p *corev1.Pod) {
+			p.Spec.HostAliases = []corev1.HostAlias{{IP: "192.0.2.1", Hostnames: []string{"gateway"}}}
+		}, "spec.hostAliases"},
+		"another resolver":   {func(p *corev1.Pod) { p.Spec.DNSPolicy = corev1.DNSNone }, "spec.dnsPolicy"},
+		"the node's network": {func(p *corev1.Pod) { p.Spec.HostNetwork = true }, "spec.hostNetwork"},
+		"one process tree":   {func(p *corev1.Pod) { p.Spec.ShareProcessNamespace = new(true) }, "spec.shareProcessNamespace"},
+		"another volume": {func(p *corev1.Pod) {
+			p.Spec.Volumes[0].EmptyDir, p.Spec.Volumes[0].HostPath = nil, &corev1.HostPathVolumeSource{Path: "/"}
+		}, "spec.volumes"},
+		"another user":                      {func(p *corev1.Pod) { p.Spec.SecurityContext.RunAsUser = new(int64(1000)) }, "spec.securityContext"},
+		"the node's users":                  {func(p *corev1.Pod) { p.Spec.HostUsers = nil }, "spec.hostUsers"},
+		"a label that another selects":      {func(p *corev1.Pod) { p.Labels["app"] = "payments" }, "metadata.labels"},
+		"another registry":                  {func(p *corev1.Pod) { p.Annotations["sampan.dev/models"] = "version: 2" }, "metadata.annotations"},
+		"an annotation that a plugin obeys": {func(p *corev1.Pod) { p.Annotations["k8s.v1.cni.cncf.io/networks"] = "theirs" }, "metadata.annotations"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			want, got := fullPod(), fullPod()
+			got.Spec.DNSPolicy, got.Spec.SchedulerName, got.Spec.DeprecatedServiceAccount = corev1.DNSClusterFirst, corev1.DefaultSchedulerName, got.Spec.ServiceAccountName
+			tc.change(got)
+			if name := podspec.Unlike(want, got); name != tc.want {
+				t.Errorf("it differs in %q, want %q", name, tc.want)
+			}
+		})
+	}
+}
