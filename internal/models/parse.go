@@ -96,6 +96,7 @@ func Parse(data []byte) (*Registry, error) {
 	}
 	v := &validator{root: root}
 	reg := v.registry(doc)
+	v.hiddenSecrets(data, reg)
 	if problems := v.problems.List(); len(problems) > 0 {
 		return nil, &InvalidError{Problems: problems}
 	}

@@ -6,11 +6,15 @@ import (
 	"github.com/sampan-dev/sampan/internal/podspec"
 )
 
+// Selector is what a task asks for.
+func Selector(task *v1alpha1.AgentTask) models.Selector {
+	m := task.Spec.Model
+	return models.Selector{Name: m.Name, Group: m.Group, Role: m.Role}
+}
+
 // Route gives the candidate models of a task.
 func (e *Entry) Route(task *v1alpha1.AgentTask, scopes []string) ([]models.Candidate, error) {
-	m := task.Spec.Model
-	need := models.Need{Scopes: scopes, Priced: task.Spec.Limits.CostUSD != ""}
-	return e.Registry.Route(models.Selector{Name: m.Name, Group: m.Group, Role: m.Role}, need)
+	return e.Registry.Route(Selector(task), models.Need{Scopes: scopes, Priced: task.Spec.Limits.CostUSD != ""})
 }
 
 // Inputs are what a runner must be given to reach the candidates' providers.

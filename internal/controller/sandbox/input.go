@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 
+	"k8s.io/apimachinery/pkg/api/equality"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/types"
 
@@ -26,21 +27,23 @@ func (r *Reconciler) podInput(ctx context.Context, s *scope) (*podspec.Input, *p
 	if err != nil {
 		return nil, nil, err
 	}
-	if n := len(entry.Document); n > podspec.MaxRegistryBytes {
-		return nil, &problem{v1alpha1.ReasonRegistryInvalid,
-			fmt.Sprintf("ConfigMap %s has %d bytes; a registry may have %d", entry.Source, n, podspec.MaxRegistryBytes)}, nil
-	}
 	in := &podspec.Input{
-		Sandbox: sb, PodName: PodName(sb), Registry: entry.Document,
+		Sandbox: sb, PodName: PodName(sb),
 		RunnerImage: r.Options.RunnerImage, SandboxImage: r.Options.SandboxImage,
 		Scopes: scopes, UserNamespaces: r.Options.UserNamespaces,
 	}
 	var candidates []models.Candidate
+	var selector models.Selector
 	if podspec.OneShot(sb) {
 		task, err := r.task(ctx, sb)
 		if err != nil {
 			return nil, nil, err
 		}
+		if !equality.Semantic.DeepEqual(sb.Spec.Template, task.Spec.Sandbox.Template) { // the operator makes none such
+			return nil, &problem{v1alpha1.ReasonNameConflict, fmt.Sprintf(
+				"spec.template is not that of AgentTask %s, which this Sandbox says to belong to; delete the Sandbox", task.Name)}, nil
+		}
+		selector = registry.Selector(task)
 		if candidates, err = entry.Route(task, scopes); err != nil {
 			return nil, &problem{v1alpha1.ReasonModelNotFound, err.Error()}, nil
 		}
@@ -53,6 +56,13 @@ func (r *Reconciler) podInput(ctx context.Context, s *scope) (*podspec.Input, *p
 	}
 	if podspec.Restricted(sb) {
 		in.Egress = s.egress(candidates)
+	}
+	if in.Registry, err = entry.Registry.Snapshot(selector, candidates); err != nil {
+		return nil, nil, err
+	}
+	if n := len(in.Registry); n > podspec.MaxRegistryBytes {
+		return nil, &problem{v1alpha1.ReasonRegistryInvalid, fmt.Sprintf(
+			"What this Sandbox may use of ConfigMap %s has %d bytes; a pod can carry %d", entry.Source, n, podspec.MaxRegistryBytes)}, nil
 	}
 	return in, nil, nil
 }

@@ -1,0 +1,56 @@
+package models
+
+import (
+	"fmt"
+
+	"github.com/goccy/go-yaml"
+)
+
+// Snapshot writes a registry document that holds these candidates, their providers
+// and nothing else: whoever can read a pod is told of no other endpoint. It routes
+// the selector, and where that is none the registry's default, as the registry
+// itself does.
+func (r *Registry) Snapshot(sel Selector, candidates []Candidate) (string, error) {
+	doc := document{Version: r.Version, Default: r.snapshotDefault(sel, candidates), Providers: map[string]providerDocument{}}
+	for _, c := range candidates {
+		p := c.Provider
+		doc.Providers[p.Name] = providerDocument{Type: p.Type, BaseURL: p.BaseURL, APIKey: p.APIKey, Script: p.Script}
+		doc.Models = append(doc.Models, c.Model.document())
+	}
+	out, err := yaml.MarshalWithOptions(doc, yaml.OmitEmpty())
+	if err != nil {
+		return "", fmt.Errorf("writing the snapshot of a registry: %w", err)
+	}
+	return string(out), nil
+}
+
+// snapshotDefault is the default of a snapshot: what the one task asks for or, for
+// whoever may come, the registry's own, unless that leads to nothing here.
+func (r *Registry) snapshotDefault(sel Selector, candidates []Candidate) Selector {
+	if sel.IsZero() {
+		sel = r.Default
+	}
+	part := Registry{}
+	for _, c := range candidates {
+		part.Models = append(part.Models, c.Model)
+	}
+	if sel.IsZero() || len(part.matching(sel)) == 0 {
+		return Selector{}
+	}
+	return sel
+}
+
+// document is a model's entry as it would be written with all its defaults.
+func (m Model) document() modelDocument {
+	doc := modelDocument{
+		ID: m.ID, Provider: m.Provider, Upstream: m.Upstream, ContextWindow: m.ContextWindow,
+		MaxOutputTokens: m.MaxOutputTokens, ToolCalls: m.ToolCalls, Roles: m.Roles, Scopes: m.Scopes,
+		FallbackGroup: m.FallbackGroup, Priority: m.Priority, Quirks: m.Quirks, Limits: m.Limits, Disabled: m.Disabled,
+	}
+	if p := m.Pricing; p != nil {
+		doc.Pricing = &pricingDocument{
+			InputPerMTok: p.InputPerMTok.String(), CachedInputPerMTok: p.CachedInputPerMTok.String(), OutputPerMTok: p.OutputPerMTok.String(),
+		}
+	}
+	return doc
+}
