@@ -147,7 +147,7 @@ func (r *Reconciler) makeSandbox(ctx context.Context, s *scope) (inTheWay *v1alp
 		return nil, errStale // it has gone since, and no watch may tell of it any more
 	case err != nil:
 		return nil, fmt.Errorf("reading Sandbox %s: %w", sb.Name, err)
-	case metav1.IsControlledBy(sb, s.task):
+	case ours(sb, s.task):
 		return nil, nil
 	}
 	return sb, nil

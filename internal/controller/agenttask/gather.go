@@ -8,6 +8,7 @@ import (
 	"slices"
 
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/equality"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -66,24 +67,32 @@ func (s *scope) readSandbox(ctx context.Context, from client.Reader, name string
 	if client.IgnoreNotFound(err) != nil {
 		return fmt.Errorf("reading Sandbox %s: %w", name, err)
 	}
-	if err == nil && (named(s.task) || metav1.IsControlledBy(&sb, s.task)) {
+	if err == nil && (named(s.task) || ours(&sb, s.task)) {
 		s.sandbox = &sb
 	}
 	return nil
 }
 
-// readPod reads the task's pod, or, before it is known, its Sandbox's.
+// ours reports whether a Sandbox is what the operator would have made for the task:
+// anybody who may create Sandboxes can write an owner into one, and have the task's
+// proof run in an image of theirs.
+func ours(sb *v1alpha1.Sandbox, task *v1alpha1.AgentTask) bool {
+	return metav1.IsControlledBy(sb, task) && equality.Semantic.DeepEqual(sb.Spec.Template, task.Spec.Sandbox.Template)
+}
+
+// readPod reads the task's pod, or, before it is known, its Sandbox's. One of that
+// name and another UID is somebody else's, whatever it says of its end.
 func (s *scope) readPod(ctx context.Context, from client.Reader) error {
-	name := s.task.Status.PodName
+	name, uid := s.task.Status.PodName, s.task.Status.PodUID
 	if name == "" {
-		name = s.sandbox.Status.PodName
+		name, uid = s.sandbox.Status.PodName, s.sandbox.Status.PodUID
 	}
 	if name == "" {
 		return nil
 	}
 	var pod corev1.Pod
 	err := from.Get(ctx, types.NamespacedName{Namespace: s.task.Namespace, Name: name}, &pod)
-	if err == nil && metav1.IsControlledBy(&pod, s.sandbox) {
+	if err == nil && string(pod.UID) == uid {
 		s.pod = &pod
 	}
 	if client.IgnoreNotFound(err) != nil {

@@ -115,7 +115,7 @@ func (r *Reconciler) unusable(ctx context.Context, sb *v1alpha1.Sandbox) (reason
 	if client.IgnoreNotFound(err) != nil {
 		return "", "", fmt.Errorf("reading Pod %s: %w", sb.Status.PodName, err)
 	}
-	if err != nil || pod.DeletionTimestamp != nil || podEnded(&pod) || containerEnded(&pod) {
+	if err != nil || string(pod.UID) != sb.Status.PodUID || pod.DeletionTimestamp != nil || podEnded(&pod) || containerEnded(&pod) {
 		return v1alpha1.ReasonPodLost, "Sandbox " + sb.Name + " gets another pod: Pod " + sb.Status.PodName + " is gone", nil
 	}
 	return "", "", nil

@@ -90,28 +90,28 @@ func (r *Reconciler) kind(obj client.Object) string {
 }
 
 // ensure creates an object that belongs to the Sandbox. Where one of that name
-// exists it is taken only if it belongs to this very Sandbox.
-func (r *Reconciler) ensure(ctx context.Context, s *scope, obj client.Object) error {
+// exists it is met: it is taken only if it says to belong to this very Sandbox.
+func (r *Reconciler) ensure(ctx context.Context, s *scope, obj client.Object) (met bool, err error) {
 	// Where the Sandbox's deletion waits for what belongs to it (foreground), the
 	// policy must not go before the pod that it keeps in.
 	_, isPolicy := obj.(*networkingv1.NetworkPolicy)
 	if err := controllerutil.SetControllerReference(s.sandbox, obj, r.Scheme(), controllerutil.WithBlockOwnerDeletion(!isPolicy)); err != nil {
-		return err
+		return false, err
 	}
-	err := r.Create(ctx, obj)
+	err = r.Create(ctx, obj)
 	if err == nil {
-		return nil
+		return false, nil
 	}
 	if !apierrors.IsAlreadyExists(err) {
-		return fmt.Errorf("creating %s %s: %w", r.kind(obj), obj.GetName(), err)
+		return false, fmt.Errorf("creating %s %s: %w", r.kind(obj), obj.GetName(), err)
 	}
 	if err := r.readMet(ctx, obj); err != nil {
-		return err
+		return false, err
 	}
 	if !metav1.IsControlledBy(obj, s.sandbox) {
-		return r.inTheWay(ctx, s, obj)
+		return true, r.inTheWay(ctx, s, obj)
 	}
-	return nil
+	return true, nil
 }
 
 // ensureOwned gives an object of the Sandbox as it is, or creates it. There is
@@ -124,7 +124,8 @@ func (r *Reconciler) ensureOwned(ctx context.Context, s *scope, want client.Obje
 			return nil, err
 		}
 		found = want.DeepCopyObject().(client.Object)
-		err = s.refused(r.ensure(ctx, s, found), refused)
+		_, err = r.ensure(ctx, s, found)
+		err = s.refused(err, refused)
 	} else if err == nil && !metav1.IsControlledBy(found, s.sandbox) {
 		err = r.inTheWay(ctx, s, found)
 	}
@@ -152,18 +153,41 @@ func (s *scope) refused(err error, reason string) error {
 	return err
 }
 
-// ensurePod creates the pod, or takes the one that is there already.
+// ensurePod creates the pod, or takes the one that is there already because the
+// operator ended before it had recorded that it made it.
 func (r *Reconciler) ensurePod(ctx context.Context, s *scope, in *podspec.Input) error {
-	pod := podspec.Pod(*in)
-	if err := s.refused(r.ensure(ctx, s, pod), v1alpha1.ReasonPodRefused); err != nil || s.stopped() {
+	want := podspec.Pod(*in)
+	pod := want.DeepCopy()
+	met, err := r.ensure(ctx, s, pod)
+	if err = s.refused(err, v1alpha1.ReasonPodRefused); err != nil || s.stopped() {
 		return err
+	}
+	if met {
+		if field := unlike(want, pod); field != "" {
+			return r.discard(ctx, s, pod, field)
+		}
 	}
 	logf.FromContext(ctx).Info("Created Pod", "pod", pod.Name)
 	s.event(corev1.EventTypeNormal, "PodCreated", "Create", "Created Pod %s", pod.Name)
 	s.events = append(s.events, s.warnings...)
-	if err := r.adopt(ctx, s, pod); err != nil {
-		return err
-	}
+	s.record(pod)
 	r.observePod(ctx, s)
 	return nil
+}
+
+// unlike names what of a pod that was met is not as the operator would have made
+// it: anybody who may create pods can write an owner into one.
+func unlike(want, met *corev1.Pod) string {
+	if len(met.OwnerReferences) != 1 {
+		return "metadata.ownerReferences"
+	}
+	return podspec.Unlike(want, met)
+}
+
+// discard deletes a pod that says to be the Sandbox's and is not what the operator
+// makes for it. Its runner, if it has one, never was let near a task.
+func (r *Reconciler) discard(ctx context.Context, s *scope, pod *corev1.Pod, field string) error {
+	s.facts.remains = fmt.Sprintf("Waiting for Pod %s to be removed: it says to belong to this Sandbox, and its %s is not what the operator gives its pod", pod.Name, field)
+	s.event(corev1.EventTypeWarning, "PodNotOurs", "Delete", "Deleted Pod %s, which somebody else made or changed: its %s is not what the operator gives the pod of this Sandbox", pod.Name, field)
+	return r.deletePod(ctx, pod)
 }

@@ -109,7 +109,8 @@ func (r *Reconciler) ensureNeeds(ctx context.Context, s *scope, egress []network
 	return nil
 }
 
-// findPod reads the Sandbox's pod from the cache and checks whose it is.
+// findPod reads the Sandbox's pod from the cache. A pod that nobody has recorded
+// is left to createPod, which knows what it would have made.
 func (r *Reconciler) findPod(ctx context.Context, s *scope) error {
 	name := s.podName()
 	pod := &corev1.Pod{}
@@ -120,7 +121,13 @@ func (r *Reconciler) findPod(ctx context.Context, s *scope) error {
 	if err != nil {
 		return fmt.Errorf("reading Pod %s: %w", name, err)
 	}
-	return r.adopt(ctx, s, pod)
+	switch {
+	case s.recorded(pod):
+		s.pod = pod
+	case s.sandbox.Status.PodUID == "" && !metav1.IsControlledBy(pod, s.sandbox):
+		return r.inTheWay(ctx, s, pod)
+	}
+	return nil
 }
 
 // podName is the pod that there is, or the one that will be made.
@@ -131,30 +138,33 @@ func (s *scope) podName() string {
 	return PodName(s.sandbox)
 }
 
-// adopt takes a pod that belongs to the Sandbox, and reports any other.
-func (r *Reconciler) adopt(ctx context.Context, s *scope, pod *corev1.Pod) error {
-	if !metav1.IsControlledBy(pod, s.sandbox) {
-		return r.inTheWay(ctx, s, pod)
-	}
+// recorded reports whether a pod is the one that the status has, which is in it
+// only after the operator had made that very pod, or had looked at it. One of the
+// same name and another UID is somebody else's.
+func (s *scope) recorded(pod *corev1.Pod) bool {
+	return s.sandbox.Status.PodUID != "" && s.sandbox.Status.PodUID == string(pod.UID)
+}
+
+// record makes a pod the Sandbox's.
+func (s *scope) record(pod *corev1.Pod) {
 	s.pod = pod
 	s.sandbox.Status.PodName, s.sandbox.Status.PodUID = pod.Name, string(pod.UID)
-	return nil
 }
 
 // removePod removes the pod and, once it is gone, makes room for the next one.
 func (r *Reconciler) removePod(ctx context.Context, s *scope) error {
-	if s.pod != nil {
-		s.requeue = podGoneInterval
-		return r.deletePod(ctx, s.pod)
+	pod := s.pod
+	if pod == nil {
+		var err error
+		if pod, err = r.livePod(ctx, s); err != nil {
+			return err
+		}
 	}
-	live, err := r.livePod(ctx, s)
 	switch {
-	case err != nil:
-		return err
-	case live && s.pod != nil:
+	case pod != nil:
 		s.requeue = podGoneInterval
-		return r.deletePod(ctx, s.pod)
-	case !live && s.sandbox.Status.PodName != "":
+		return r.deletePod(ctx, pod)
+	case s.sandbox.Status.PodName != "":
 		s.forgetPod()
 	}
 	return nil
@@ -172,7 +182,8 @@ func (s *scope) forgetPod() {
 // served a task is not replaced under it: the task has to see the loss first.
 func (r *Reconciler) podGone(ctx context.Context, s *scope) error {
 	live, err := r.livePod(ctx, s)
-	if err != nil || live {
+	if err != nil || live != nil {
+		s.pod = live
 		return err
 	}
 	s.facts.lost = true
@@ -185,18 +196,22 @@ func (r *Reconciler) podGone(ctx context.Context, s *scope) error {
 	return nil
 }
 
-// livePod reports whether the pod is on the API server though not in the cache.
-func (r *Reconciler) livePod(ctx context.Context, s *scope) (bool, error) {
+// livePod reads the pod past the cache: the one that is recorded or, where none is,
+// one that says to be the Sandbox's. What is somebody else's is none.
+func (r *Reconciler) livePod(ctx context.Context, s *scope) (*corev1.Pod, error) {
 	name := s.podName()
 	var pod corev1.Pod
 	err := r.APIReader.Get(ctx, types.NamespacedName{Namespace: s.sandbox.Namespace, Name: name}, &pod)
 	if apierrors.IsNotFound(err) {
-		return false, nil
+		return nil, nil
 	}
 	if err != nil {
-		return false, fmt.Errorf("reading Pod %s: %w", name, err)
+		return nil, fmt.Errorf("reading Pod %s: %w", name, err)
 	}
-	return true, r.adopt(ctx, s, &pod)
+	if s.recorded(&pod) || s.sandbox.Status.PodUID == "" && metav1.IsControlledBy(&pod, s.sandbox) {
+		return &pod, nil
+	}
+	return nil, nil
 }
 
 // confirm reads the Sandbox past the cache: what is made or deleted for a stale
@@ -280,11 +295,12 @@ func (r *Reconciler) finalize(ctx context.Context, s *scope) (ctrl.Result, error
 	if !controllerutil.ContainsFinalizer(s.sandbox, podspec.SandboxFinalizer) {
 		return ctrl.Result{}, nil
 	}
-	if _, err := r.livePod(ctx, s); err != nil {
+	pod, err := r.livePod(ctx, s)
+	if err != nil {
 		return ctrl.Result{}, err
 	}
-	if s.pod != nil {
-		return ctrl.Result{RequeueAfter: podGoneInterval}, r.deletePod(ctx, s.pod)
+	if pod != nil {
+		return ctrl.Result{RequeueAfter: podGoneInterval}, r.deletePod(ctx, pod)
 	}
 	controllerutil.RemoveFinalizer(s.sandbox, podspec.SandboxFinalizer)
 	return outcome.Of(r.Patch(ctx, s.sandbox, client.MergeFromWithOptions(s.before, client.MergeFromWithOptimisticLock{})))
