@@ -129,6 +129,7 @@ func run(ctx context.Context, o *options) error {
 }
 
 // +kubebuilder:rbac:groups=coordination.k8s.io,namespace=sampan-system,resources=leases,verbs=get;create;update
+// +kubebuilder:rbac:groups=operator.sampan.dev,resources=identities,verbs=use
 // +kubebuilder:rbac:groups="",namespace=sampan-system,resources=events,verbs=create;patch
 
 func newManager(o *options) (ctrl.Manager, error) {
