@@ -35,6 +35,13 @@ func podUID(pod string) string { return "uid-of-" + pod }
 // bound token carries; "name@uid" gives another UID than the name's own.
 func as(user string, pod string, groups ...string) client.Client {
 	GinkgoHelper()
+	c, err := client.New(impersonate(user, pod, groups...), client.Options{Scheme: api.Scheme, Mapper: api.Client.RESTMapper()})
+	Expect(err).NotTo(HaveOccurred())
+	return c
+}
+
+// impersonate gives the configuration of such a client.
+func impersonate(user, pod string, groups ...string) *rest.Config {
 	config := rest.CopyConfig(api.Config)
 	config.Impersonate = rest.ImpersonationConfig{UserName: user, Groups: append(groups, "system:authenticated")}
 	if pod != "" {
@@ -46,9 +53,7 @@ func as(user string, pod string, groups ...string) client.Client {
 			"authentication.kubernetes.io/pod-name": {name}, "authentication.kubernetes.io/pod-uid": {uid},
 		}
 	}
-	c, err := client.New(config, client.Options{Scheme: api.Scheme, Mapper: api.Client.RESTMapper()})
-	Expect(err).NotTo(HaveOccurred())
-	return c
+	return config
 }
 
 // account acts as a ServiceAccount, from a pod or from none.
@@ -76,7 +81,7 @@ func everybodyMay(ctx SpecContext) {
 // runningTask makes a task whose first attempt runs in Pod x-1.
 func runningTask(ctx SpecContext) *v1alpha1.AgentTask {
 	GinkgoHelper()
-	task := objects.MakeTask("x").Namespace(newNamespace(ctx)).Obj()
+	task := objects.MakeTask("x").Namespace(guardedNamespace(ctx)).Obj()
 	Expect(api.Client.Create(ctx, task)).To(Succeed())
 	now := metav1.NewTime(time.Now().Truncate(time.Second))
 	task.Status = v1alpha1.AgentTaskStatus{
@@ -102,7 +107,6 @@ var _ = Describe("Who writes a task's status", Ordered, func() {
 	}
 
 	BeforeAll(func(ctx SpecContext) {
-		Expect(api.Apply(ctx, "config/admission/runner_status.yaml")).To(Succeed())
 		everybodyMay(ctx)
 		task = runningTask(ctx)
 		Eventually(func() error { // a policy takes a moment to hold

@@ -1,6 +1,7 @@
 package scenario
 
 import (
+	"context"
 	"testing"
 
 	"go.uber.org/zap/zapcore"
@@ -30,6 +31,7 @@ var _ = BeforeSuite(func() {
 	api, err = cluster.Start()
 	Expect(err).NotTo(HaveOccurred())
 	DeferCleanup(func() { Expect(api.Stop()).To(Succeed()) })
+	guard(context.Background())
 })
 
 // newNamespace makes a namespace for one spec; nothing removes it but the API

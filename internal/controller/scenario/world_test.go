@@ -28,10 +28,12 @@ import (
 
 // world is a namespace with both controllers, driven by hand.
 type world struct {
-	ctx   context.Context
-	ns    string
-	live  client.WithWatch
-	clock *clocktesting.FakeClock
+	ctx  context.Context
+	ns   string
+	live client.WithWatch
+	// operator is whom the controllers act as.
+	operator client.WithWatch
+	clock    *clocktesting.FakeClock
 	// writes are the controllers' own.
 	writes *faults.Writes
 	cache  *faults.Cache
@@ -52,9 +54,11 @@ func newWorld(ctx SpecContext) *world {
 	return w
 }
 
-func emptyWorld(ctx SpecContext) *world {
+func emptyWorld(ctx SpecContext) *world { return worldIn(ctx, newNamespace(ctx), api.Client) }
+
+func worldIn(ctx SpecContext, namespace string, operator client.WithWatch) *world {
 	w := &world{
-		ctx: ctx, ns: newNamespace(ctx), live: api.Client, kubelet: true,
+		ctx: ctx, ns: namespace, live: api.Client, operator: operator, kubelet: true,
 		clock: clocktesting.NewFakeClock(time.Now().Truncate(time.Second)), writes: &faults.Writes{}, made: map[string][]string{},
 	}
 	w.cache = &faults.Cache{Live: api.Client, Namespace: w.ns, Index: map[string]client.IndexerFunc{"spec.sandbox.sandboxRef.name": agenttask.IndexSandboxRef}}
@@ -72,10 +76,10 @@ func emptyWorld(ctx SpecContext) *world {
 func (w *world) restart() {
 	w.writes.Restart()
 	w.events = events.NewFakeRecorder(1000)
-	c := w.writes.Client(w.cache.Client(w.live))
+	c := w.writes.Client(w.cache.Client(w.operator))
 	store := &registry.Store{Reader: c, OperatorNamespace: w.ns + "-operator", Recorder: w.events}
-	w.tasks = &agenttask.Reconciler{Client: c, APIReader: w.live, Recorder: w.events, Clock: w.clock, Registry: store}
-	w.sandboxes = &sandbox.Reconciler{Client: c, APIReader: w.live, Recorder: w.events, Clock: w.clock, Registry: store,
+	w.tasks = &agenttask.Reconciler{Client: c, APIReader: w.operator, Recorder: w.events, Clock: w.clock, Registry: store}
+	w.sandboxes = &sandbox.Reconciler{Client: c, APIReader: w.operator, Recorder: w.events, Clock: w.clock, Registry: store,
 		Options: sandbox.Options{RunnerImage: "runner:test", SandboxImage: "sandbox:test"}}
 }
 
