@@ -2,6 +2,7 @@ package sandbox
 
 import (
 	"fmt"
+	"regexp"
 	"strings"
 	"time"
 
@@ -89,14 +90,21 @@ func causeOfEnd(container string, t *corev1.ContainerStateTerminated) (reason, m
 	switch {
 	case t.Reason == "OOMKilled" && t.ExitCode != 0: // with 0 it was a command that was killed, and the container went on
 		return v1alpha1.ReasonOOMKilled, fmt.Sprintf("Container %s went over its memory limit and was killed", container)
-	case container == podspec.SandboxContainer && serverMissing(t.Message):
+	case neverStarted(t) && container == podspec.SandboxContainer && serverMissing(t.Message):
 		return v1alpha1.ReasonSandboxServerMissing, missingMessage
-	case t.Reason == "StartError" || t.Reason == "ContainerCannotRun": // kubelet does not try again, so it is an end like any other
+	case neverStarted(t): // kubelet does not try again, so it is an end like any other
 		return lost, fmt.Sprintf("Container %s could not start: %s", container, t.Message)
 	case t.ExitCode == 0:
 		return v1alpha1.ReasonPodFinished, fmt.Sprintf("Container %s ended", container)
 	}
 	return lost, fmt.Sprintf("Container %s ended with exit code %d", container, t.ExitCode)
+}
+
+// neverStarted reports whether a container's message is the runtime's. That of one
+// that has run holds what it wrote to its termination log, and in the sandbox that
+// is any tool: its words name no reason, and are not repeated.
+func neverStarted(t *corev1.ContainerStateTerminated) bool {
+	return t.Reason == "StartError" || t.Reason == "ContainerCannotRun"
 }
 
 const missingMessage = "The sandbox image has no agent-runner on its PATH; use an image that has it, or leave out the image"
@@ -127,15 +135,22 @@ func blocked(pod *corev1.Pod) *podState {
 	return nil
 }
 
+// How kubelet says that a Secret or ConfigMap, or a key of it, is missing. They look
+// at its own words alone: a name that a user has chosen may be "secret", too.
+var (
+	missingSecret    = regexp.MustCompile(`^secrets? "|^couldn't find key [-._a-zA-Z0-9]+ in Secret `)
+	missingConfigMap = regexp.MustCompile(`^configmaps? "|^couldn't find key [-._a-zA-Z0-9]+ in ConfigMap `)
+)
+
 func causeOfWait(container string, w *corev1.ContainerStateWaiting) string {
 	switch w.Reason {
 	case "ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull", "RegistryUnavailable", "SignatureValidationFailed":
 		return v1alpha1.ReasonImagePullFailed
 	case "CreateContainerConfigError":
 		switch {
-		case strings.Contains(w.Message, "secret"), strings.Contains(w.Message, "Secret"):
+		case missingSecret.MatchString(w.Message):
 			return v1alpha1.ReasonSecretNotFound
-		case strings.Contains(w.Message, "configmap"), strings.Contains(w.Message, "ConfigMap"):
+		case missingConfigMap.MatchString(w.Message):
 			return v1alpha1.ReasonConfigMapNotFound
 		}
 		return v1alpha1.ReasonContainerConfigError

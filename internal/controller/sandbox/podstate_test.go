@@ -1,6 +1,7 @@
 package sandbox
 
 import (
+	"strings"
 	"testing"
 	"time"
 
@@ -27,46 +28,55 @@ func TestStateOf(t *testing.T) {
 		phase  podPhase
 		reason string
 	}{
-		"new":                           {pod(), podWaiting, "PodPending"},
-		"creating":                      {pod().Waiting("runner", "ContainerCreating", ""), podWaiting, "PodPending"},
-		"running":                       {running(), podReady, "Ready"},
-		"half running":                  {pod().Phase(corev1.PodRunning).Running("runner").Waiting("sandbox", "ContainerCreating", ""), podWaiting, "PodPending"},
-		"unschedulable":                 {pod().Condition(corev1.PodScheduled, corev1.ConditionFalse, "Unschedulable", "0/3 nodes are available"), podBlocked, "Unschedulable"},
-		"gated":                         {pod().Condition(corev1.PodScheduled, corev1.ConditionFalse, "SchedulingGated", ""), podWaiting, "PodPending"},
-		"image missing":                 {pod().Running("runner").Waiting("sandbox", "ErrImagePull", "not found"), podBlocked, "ImagePullFailed"},
-		"image back-off":                {pod().Waiting("runner", "ImagePullBackOff", "Back-off"), podBlocked, "ImagePullFailed"},
-		"image name":                    {pod().Waiting("sandbox", "InvalidImageName", ""), podBlocked, "ImagePullFailed"},
-		"Secret missing":                {pod().Waiting("runner", "CreateContainerConfigError", `secret "model-keys" not found`), podBlocked, "SecretNotFound"},
-		"key missing":                   {pod().Waiting("runner", "CreateContainerConfigError", `couldn't find key gateway in Secret a/model-keys`), podBlocked, "SecretNotFound"},
-		"ConfigMap missing":             {pod().Waiting("runner", "CreateContainerConfigError", `configmap "words" not found`), podBlocked, "ConfigMapNotFound"},
-		"root image":                    {pod().Waiting("sandbox", "CreateContainerConfigError", "container has runAsNonRoot and image will run as root"), podBlocked, "ContainerConfigError"},
-		"no server":                     {pod().Running("runner").Terminated("sandbox", 128, "StartError", notFound), podDead, "SandboxServerMissing"},
-		"no server, by another runtime": {pod().Running("runner").Waiting("sandbox", "CreateContainerError", `exec: "agent-runner": no such file or directory`), podDead, "SandboxServerMissing"},
-		"another start error":           {pod().Running("runner").Terminated("sandbox", 128, "StartError", "exec format error"), podDead, "SandboxLost"},
-		"a start error of old runtimes": {pod().Running("runner").Terminated("sandbox", 128, "ContainerCannotRun", "no such device"), podDead, "SandboxLost"},
-		"no agent-runner in the runner": {pod().Terminated("runner", 128, "StartError", notFound).Running("sandbox"), podDead, "RunnerCrashed"},
-		"sandbox out of memory":         {running().Terminated("sandbox", 137, "OOMKilled", ""), podDead, "OOMKilled"},
-		"runner out of memory":          {running().Terminated("runner", 137, "OOMKilled", ""), podDead, "OOMKilled"},
-		"a command out of memory":       {running().Terminated("runner", 0, "Completed", "").Terminated("sandbox", 0, "OOMKilled", ""), podDead, "PodFinished"},
-		"sandbox ended":                 {running().Terminated("sandbox", 1, "Error", ""), podDead, "SandboxLost"},
-		"runner crashed":                {running().Terminated("runner", 2, "Error", ""), podDead, "RunnerCrashed"},
-		"finished":                      {pod().Phase(corev1.PodSucceeded).Terminated("runner", 0, "Completed", "").Terminated("sandbox", 0, "Completed", ""), podDead, "PodFinished"},
-		"finished, task failed":         {pod().Phase(corev1.PodFailed).Terminated("runner", 3, "Error", "").Terminated("sandbox", 0, "Completed", ""), podDead, "PodFinished"},
-		"both killed, sandbox first":    {pod().Phase(corev1.PodFailed).Terminated("runner", 1, "Error", "").Terminated("sandbox", 137, "OOMKilled", ""), podDead, "OOMKilled"},
-		"evicted":                       {pod().Failed("Evicted", "The node was low on resource: ephemeral-storage."), podDead, "Evicted"},
-		"evicted, containers ended too": {pod().Failed("Evicted", "Usage exceeds the limit").Terminated("sandbox", 137, "Error", ""), podDead, "Evicted"},
-		"node shut down":                {pod().Failed("NodeShutdown", ""), podDead, "NodeLost"},
-		"failed otherwise":              {pod().Failed("UnexpectedAdmissionError", ""), podDead, "PodLost"},
-		"deleted":                       {running().Leaving(metav1.Unix(900, 0)), podDead, "PodLost"},
-		"deleted by the taint manager":  {running().Leaving(metav1.Unix(900, 0)).Condition(corev1.DisruptionTarget, corev1.ConditionTrue, "DeletionByTaintManager", ""), podDead, "NodeLost"},
-		"deleted by a drain":            {running().Leaving(metav1.Unix(900, 0)).Condition(corev1.DisruptionTarget, corev1.ConditionTrue, "EvictionByEvictionAPI", ""), podDead, "Evicted"},
-		"preempted":                     {running().Leaving(metav1.Unix(900, 0)).Condition(corev1.DisruptionTarget, corev1.ConditionTrue, "PreemptionByScheduler", ""), podDead, "Evicted"},
+		"new":                                   {pod(), podWaiting, "PodPending"},
+		"creating":                              {pod().Waiting("runner", "ContainerCreating", ""), podWaiting, "PodPending"},
+		"running":                               {running(), podReady, "Ready"},
+		"half running":                          {pod().Phase(corev1.PodRunning).Running("runner").Waiting("sandbox", "ContainerCreating", ""), podWaiting, "PodPending"},
+		"unschedulable":                         {pod().Condition(corev1.PodScheduled, corev1.ConditionFalse, "Unschedulable", "0/3 nodes are available"), podBlocked, "Unschedulable"},
+		"gated":                                 {pod().Condition(corev1.PodScheduled, corev1.ConditionFalse, "SchedulingGated", ""), podWaiting, "PodPending"},
+		"image missing":                         {pod().Running("runner").Waiting("sandbox", "ErrImagePull", "not found"), podBlocked, "ImagePullFailed"},
+		"image back-off":                        {pod().Waiting("runner", "ImagePullBackOff", "Back-off"), podBlocked, "ImagePullFailed"},
+		"image name":                            {pod().Waiting("sandbox", "InvalidImageName", ""), podBlocked, "ImagePullFailed"},
+		"Secret missing":                        {pod().Waiting("runner", "CreateContainerConfigError", `secret "model-keys" not found`), podBlocked, "SecretNotFound"},
+		"key missing":                           {pod().Waiting("runner", "CreateContainerConfigError", `couldn't find key gateway in Secret a/model-keys`), podBlocked, "SecretNotFound"},
+		"ConfigMap missing":                     {pod().Waiting("runner", "CreateContainerConfigError", `configmap "words" not found`), podBlocked, "ConfigMapNotFound"},
+		"root image":                            {pod().Waiting("sandbox", "CreateContainerConfigError", "container has runAsNonRoot and image will run as root"), podBlocked, "ContainerConfigError"},
+		"no server":                             {pod().Running("runner").Terminated("sandbox", 128, "StartError", notFound), podDead, "SandboxServerMissing"},
+		"no server, by another runtime":         {pod().Running("runner").Waiting("sandbox", "CreateContainerError", `exec: "agent-runner": no such file or directory`), podDead, "SandboxServerMissing"},
+		"another start error":                   {pod().Running("runner").Terminated("sandbox", 128, "StartError", "exec format error"), podDead, "SandboxLost"},
+		"a start error of old runtimes":         {pod().Running("runner").Terminated("sandbox", 128, "ContainerCannotRun", "no such device"), podDead, "SandboxLost"},
+		"no agent-runner in the runner":         {pod().Terminated("runner", 128, "StartError", notFound).Running("sandbox"), podDead, "RunnerCrashed"},
+		"sandbox out of memory":                 {running().Terminated("sandbox", 137, "OOMKilled", ""), podDead, "OOMKilled"},
+		"runner out of memory":                  {running().Terminated("runner", 137, "OOMKilled", ""), podDead, "OOMKilled"},
+		"a command out of memory":               {running().Terminated("runner", 0, "Completed", "").Terminated("sandbox", 0, "OOMKilled", ""), podDead, "PodFinished"},
+		"sandbox ended":                         {running().Terminated("sandbox", 1, "Error", ""), podDead, "SandboxLost"},
+		"a tool's words about a server":         {running().Terminated("sandbox", 1, "Error", notFound), podDead, "SandboxLost"},
+		"a tool's words about memory":           {running().Terminated("sandbox", 1, "Error", "OOMKilled"), podDead, "SandboxLost"},
+		"a key named after a kind":              {pod().Waiting("runner", "CreateContainerConfigError", `couldn't find key configmap in Secret a/configmap`), podBlocked, "SecretNotFound"},
+		"a ConfigMap named secret":              {pod().Waiting("runner", "CreateContainerConfigError", `configmap "secret" not found`), podBlocked, "ConfigMapNotFound"},
+		"a Secret, as an older kubelet says it": {pod().Waiting("runner", "CreateContainerConfigError", `secrets "model-keys" not found`), podBlocked, "SecretNotFound"},
+		"an image's words about a Secret":       {pod().Waiting("sandbox", "CreateContainerConfigError", `image has non-numeric user (secret "x"), cannot verify user is non-root`), podBlocked, "ContainerConfigError"},
+		"runner crashed":                        {running().Terminated("runner", 2, "Error", ""), podDead, "RunnerCrashed"},
+		"finished":                              {pod().Phase(corev1.PodSucceeded).Terminated("runner", 0, "Completed", "").Terminated("sandbox", 0, "Completed", ""), podDead, "PodFinished"},
+		"finished, task failed":                 {pod().Phase(corev1.PodFailed).Terminated("runner", 3, "Error", "").Terminated("sandbox", 0, "Completed", ""), podDead, "PodFinished"},
+		"both killed, sandbox first":            {pod().Phase(corev1.PodFailed).Terminated("runner", 1, "Error", "").Terminated("sandbox", 137, "OOMKilled", ""), podDead, "OOMKilled"},
+		"evicted":                               {pod().Failed("Evicted", "The node was low on resource: ephemeral-storage."), podDead, "Evicted"},
+		"evicted, containers ended too":         {pod().Failed("Evicted", "Usage exceeds the limit").Terminated("sandbox", 137, "Error", ""), podDead, "Evicted"},
+		"node shut down":                        {pod().Failed("NodeShutdown", ""), podDead, "NodeLost"},
+		"failed otherwise":                      {pod().Failed("UnexpectedAdmissionError", ""), podDead, "PodLost"},
+		"deleted":                               {running().Leaving(metav1.Unix(900, 0)), podDead, "PodLost"},
+		"deleted by the taint manager":          {running().Leaving(metav1.Unix(900, 0)).Condition(corev1.DisruptionTarget, corev1.ConditionTrue, "DeletionByTaintManager", ""), podDead, "NodeLost"},
+		"deleted by a drain":                    {running().Leaving(metav1.Unix(900, 0)).Condition(corev1.DisruptionTarget, corev1.ConditionTrue, "EvictionByEvictionAPI", ""), podDead, "Evicted"},
+		"preempted":                             {running().Leaving(metav1.Unix(900, 0)).Condition(corev1.DisruptionTarget, corev1.ConditionTrue, "PreemptionByScheduler", ""), podDead, "Evicted"},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
 			s := stateOf(tt.pod.Obj())
 			if s.phase != tt.phase || s.reason != tt.reason {
 				t.Errorf("stateOf = %d %s (%q), want %d %s", s.phase, s.reason, s.message, tt.phase, tt.reason)
+			}
+			if strings.HasPrefix(name, "a tool's words") && s.message != "Container sandbox ended with exit code 1" {
+				t.Errorf("the tool has its say: %q", s.message)
 			}
 			sb := objects.MakeSandbox("x").With(func(sb *v1alpha1.Sandbox) { sb.Generation = 1 }).Obj()
 			facts{now: time.Unix(1000, 0), podState: s}.apply(sb)
