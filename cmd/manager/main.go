@@ -42,6 +42,7 @@ type options struct {
 	workers                int
 	qps                    float64
 	sandbox                sandbox.Options
+	userNamespaces         string
 	zap                    zap.Options
 }
 
@@ -54,7 +55,7 @@ func (o *options) bind(fs *flag.FlagSet) {
 	fs.Float64Var(&o.qps, "kube-api-qps", 200, "Bound on requests to the API server, per second.")
 	fs.StringVar(&o.sandbox.RunnerImage, "runner-image", "", "Image of the runner container. Required.")
 	fs.StringVar(&o.sandbox.SandboxImage, "sandbox-image", "", "Image of the sandbox container where a Sandbox names none. Default: the runner image.")
-	fs.BoolVar(&o.sandbox.UserNamespaces, "user-namespaces", false, "Run pods in user namespaces (hostUsers: false); needs support on every node.")
+	fs.StringVar(&o.userNamespaces, "user-namespaces", string(sandbox.UserNamespacesOff), "Run pods in user namespaces (hostUsers: false): off; on, which needs support on every node; or auto, while every node says that it has it.")
 	fs.Func("dns-cidrs", "CIDRs, divided by commas, of resolvers that a Restricted Sandbox may ask besides those in kube-system and in 169.254.0.0/16. May be repeated.", o.addDNS)
 	o.zap.BindFlags(fs)
 }
@@ -81,6 +82,12 @@ func (o *options) complete() error {
 		o.sandbox.SandboxImage = o.sandbox.RunnerImage
 	}
 	o.sandbox.Workers = o.workers
+	switch mode := sandbox.UserNamespaceMode(o.userNamespaces); mode {
+	case sandbox.UserNamespacesOff, sandbox.UserNamespacesOn, sandbox.UserNamespacesAuto:
+		o.sandbox.UserNamespaces = &sandbox.UserNamespaces{Mode: mode, Clock: clock.RealClock{}}
+	default:
+		return fmt.Errorf("--user-namespaces is %q; use off, on or auto", mode)
+	}
 	return nil
 }
 
@@ -104,6 +111,7 @@ func run(ctx context.Context, o *options) error {
 	if err != nil {
 		return fmt.Errorf("making the manager: %w", err)
 	}
+	o.sandbox.UserNamespaces.Nodes = mgr.GetAPIReader()
 	recorder := mgr.GetEventRecorder("sampan")
 	cached := slim.Client(mgr.GetClient(), mgr.GetAPIReader())
 	store := &registry.Store{Reader: mgr.GetCache(), Live: mgr.GetAPIReader(), OperatorNamespace: o.operatorNamespace, Recorder: recorder}

@@ -70,7 +70,7 @@ func TestTheManagerRunsWithItsRights(t *testing.T) {
 	t.Setenv("KUBECONFIG", asManager(t, api))
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
-	o := &options{metricsAddr: "0", probeAddr: "0", operatorNamespace: "sampan-system", workers: 2, qps: 100}
+	o := &options{metricsAddr: "0", probeAddr: "0", operatorNamespace: "sampan-system", workers: 2, qps: 100, userNamespaces: "auto"}
 	o.sandbox.RunnerImage = "runner:test"
 	go func() { ended <- run(ctx, o) }()
 	live(t, api)
@@ -93,6 +93,16 @@ func TestDNSFlag(t *testing.T) {
 	}
 	if err := fs.Parse([]string{"--dns-cidrs=192.0.2.7"}); err == nil {
 		t.Error("an address that is no CIDR is taken")
+	}
+}
+
+func TestUserNamespacesFlag(t *testing.T) {
+	for value, ok := range map[string]bool{"off": true, "on": true, "auto": true, "true": false, "": false} {
+		o := options{operatorNamespace: "a", userNamespaces: value}
+		o.sandbox.RunnerImage = "runner:test"
+		if err := o.complete(); (err == nil) != ok {
+			t.Errorf("--user-namespaces=%s: %v", value, err)
+		}
 	}
 }
 

@@ -31,9 +31,10 @@ import (
 
 // Options are what every pod is made with.
 type Options struct {
-	RunnerImage    string
-	SandboxImage   string
-	UserNamespaces bool
+	RunnerImage  string
+	SandboxImage string
+	// UserNamespaces is nil for none.
+	UserNamespaces *UserNamespaces
 	// DNS are resolvers that are neither in kube-system nor node-local.
 	DNS []netip.Prefix
 	// Workers is how many Sandboxes are reconciled at once.
@@ -87,6 +88,7 @@ func (s *scope) event(kind, reason, action, format string, args ...any) {
 // +kubebuilder:rbac:groups=discovery.k8s.io,namespace=default,resources=endpointslices,resourceNames=kubernetes,verbs=get;list;watch
 // +kubebuilder:rbac:groups="",resources=configmaps,verbs=get;list;watch
 // +kubebuilder:rbac:groups="",resources=namespaces,verbs=get;list;watch
+// +kubebuilder:rbac:groups="",resources=nodes,verbs=list
 // +kubebuilder:rbac:groups="",resources=events,verbs=list
 // +kubebuilder:rbac:groups=events.k8s.io,resources=events,verbs=create;patch
 

@@ -30,7 +30,10 @@ func (r *Reconciler) podInput(ctx context.Context, s *scope) (*podspec.Input, *p
 	in := &podspec.Input{
 		Sandbox: sb, PodName: PodName(sb),
 		RunnerImage: r.Options.RunnerImage, SandboxImage: r.Options.SandboxImage,
-		Scopes: scopes, UserNamespaces: r.Options.UserNamespaces,
+		Scopes: scopes,
+	}
+	if in.UserNamespaces, err = r.Options.UserNamespaces.For(ctx, sb.Spec.Template.RuntimeClassName); err != nil {
+		return nil, nil, err
 	}
 	var candidates []models.Candidate
 	var selector models.Selector
