@@ -135,6 +135,7 @@ var _ = Describe("A Sandbox that says to be a task's", func() {
 		w.change(task, func() { task.Spec.State = v1alpha1.TaskActive })
 		w.settle()
 		Expect(w.stands("x")).To(Equal("Unknown NameConflict"))
+		Expect(meta.FindStatusCondition(w.task("x").Status.Conditions, v1alpha1.ConditionSucceeded).Message).To(ContainSubstring("does not belong to this task"))
 		Expect(w.podList()).To(BeEmpty())
 		w.delete(forged)
 		w.pass(10 * time.Second)
