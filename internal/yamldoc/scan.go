@@ -107,7 +107,7 @@ func (s *scanner) scanToken() *Problem {
 		s.empty = true
 		return p
 	case c == '&' || c == '*' || c == '!':
-		for s.pos < len(s.data) && !blank(s.data[s.pos]) && !(s.flow > 0 && flowIndicator(s.data[s.pos])) {
+		for s.pos < len(s.data) && !blank(s.data[s.pos]) && (s.flow == 0 || !flowIndicator(s.data[s.pos])) {
 			s.pos++
 		}
 		return s.node()

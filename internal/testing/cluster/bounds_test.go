@@ -1,4 +1,4 @@
-package v1alpha1_test
+package cluster
 
 import (
 	"os"
@@ -19,7 +19,7 @@ var unbounded = map[string]string{
 // TestEverythingIsBounded: what a tenant writes is kept by the API server and by
 // the manager, for everybody, so each list, map, key and string has a bound.
 func TestEverythingIsBounded(t *testing.T) {
-	files, err := filepath.Glob("../../config/crd/bases/*.yaml")
+	files, err := filepath.Glob(filepath.Join(Root(), "config", "crd", "bases", "*.yaml"))
 	if err != nil || len(files) < 2 {
 		t.Fatalf("found %v, %v", files, err)
 	}
