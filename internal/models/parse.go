@@ -40,41 +40,41 @@ func (e *InvalidError) Error() string {
 
 // document is the YAML as it is written; Registry is what it means.
 type document struct {
-	Version   int                         `yaml:"version"`
-	Default   Selector                    `yaml:"default"`
-	Providers map[string]providerDocument `yaml:"providers"`
-	Models    []modelDocument             `yaml:"models"`
+	Version   int                         `yaml:"version,omitempty"`
+	Default   Selector                    `yaml:"default,omitempty"`
+	Providers map[string]providerDocument `yaml:"providers,omitempty"`
+	Models    []modelDocument             `yaml:"models,omitempty"`
 }
 
 type providerDocument struct {
-	Type    ProviderType  `yaml:"type"`
-	BaseURL string        `yaml:"baseURL"`
-	APIKey  *KeySource    `yaml:"apiKey"`
-	Script  *ScriptSource `yaml:"script"`
+	Type    ProviderType  `yaml:"type,omitempty"`
+	BaseURL string        `yaml:"baseURL,omitempty"`
+	APIKey  *KeySource    `yaml:"apiKey,omitempty"`
+	Script  *ScriptSource `yaml:"script,omitempty"`
 }
 
 type modelDocument struct {
-	ID              string           `yaml:"id"`
-	Provider        string           `yaml:"provider"`
-	Upstream        string           `yaml:"upstream"`
-	ContextWindow   int              `yaml:"contextWindow"`
-	MaxOutputTokens int              `yaml:"maxOutputTokens"`
-	ToolCalls       Level            `yaml:"toolCalls"`
-	Roles           []string         `yaml:"roles"`
-	Scopes          []string         `yaml:"scopes"`
-	FallbackGroup   string           `yaml:"fallbackGroup"`
-	Priority        int              `yaml:"priority"`
-	Pricing         *pricingDocument `yaml:"pricing"`
-	Quirks          Quirks           `yaml:"quirks"`
-	Limits          Limits           `yaml:"limits"`
-	Disabled        bool             `yaml:"disabled"`
+	ID              string           `yaml:"id,omitempty"`
+	Provider        string           `yaml:"provider,omitempty"`
+	Upstream        string           `yaml:"upstream,omitempty"`
+	ContextWindow   int              `yaml:"contextWindow,omitempty"`
+	MaxOutputTokens int              `yaml:"maxOutputTokens,omitempty"`
+	ToolCalls       Level            `yaml:"toolCalls,omitempty"`
+	Roles           []string         `yaml:"roles,omitempty"`
+	Scopes          []string         `yaml:"scopes,omitempty"`
+	FallbackGroup   string           `yaml:"fallbackGroup,omitempty"`
+	Priority        int              `yaml:"priority,omitempty"`
+	Pricing         *pricingDocument `yaml:"pricing,omitempty"`
+	Quirks          Quirks           `yaml:"quirks,omitempty"`
+	Limits          Limits           `yaml:"limits,omitempty"`
+	Disabled        bool             `yaml:"disabled,omitempty"`
 }
 
 // pricingDocument keeps prices as text: a YAML float would round.
 type pricingDocument struct {
-	InputPerMTok       string `yaml:"inputPerMTok"`
-	CachedInputPerMTok string `yaml:"cachedInputPerMTok"`
-	OutputPerMTok      string `yaml:"outputPerMTok"`
+	InputPerMTok       string `yaml:"inputPerMTok,omitempty"`
+	CachedInputPerMTok string `yaml:"cachedInputPerMTok,omitempty"`
+	OutputPerMTok      string `yaml:"outputPerMTok,omitempty"`
 }
 
 // Parse reads and validates a registry document. Its time and memory are bounded

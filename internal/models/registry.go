@@ -26,9 +26,9 @@ type Registry struct {
 // Selector says what to route to. At most one field is set; none means the
 // registry's default.
 type Selector struct {
-	Name  string `yaml:"name" json:"name,omitempty"`
-	Group string `yaml:"group" json:"group,omitempty"`
-	Role  string `yaml:"role" json:"role,omitempty"`
+	Name  string `yaml:"name,omitempty" json:"name,omitempty"`
+	Group string `yaml:"group,omitempty" json:"group,omitempty"`
+	Role  string `yaml:"role,omitempty" json:"role,omitempty"`
 }
 
 // IsZero reports whether nothing is selected.
@@ -74,17 +74,17 @@ type Provider struct {
 // KeySource says where an API key is: a Secret's key, or, for local runs, an
 // environment variable.
 type KeySource struct {
-	SecretName string `yaml:"secretName"`
-	Key        string `yaml:"key"`
-	Env        string `yaml:"env"`
+	SecretName string `yaml:"secretName,omitempty"`
+	Key        string `yaml:"key,omitempty"`
+	Env        string `yaml:"env,omitempty"`
 }
 
 // ScriptSource says where a script is: a ConfigMap's key, or, for local runs,
 // a file. A relative file is meant relative to the registry's own folder.
 type ScriptSource struct {
-	ConfigMapName string `yaml:"configMapName"`
-	Key           string `yaml:"key"`
-	File          string `yaml:"file"`
+	ConfigMapName string `yaml:"configMapName,omitempty"`
+	Key           string `yaml:"key,omitempty"`
+	File          string `yaml:"file,omitempty"`
 }
 
 // Level is how well a model calls tools. It is a level and not a boolean since
@@ -165,31 +165,31 @@ type Pricing struct {
 // that one converts to the other; this package does not import a wire format.
 type Quirks struct {
 	// ToolChoice: auto, required (where the model is to begin), always, or omit.
-	ToolChoice string `yaml:"toolChoice"`
+	ToolChoice string `yaml:"toolChoice,omitempty"`
 	// NullContent is what to send for an assistant without text: null, empty ("") or omit.
-	NullContent string `yaml:"nullContent"`
+	NullContent string `yaml:"nullContent,omitempty"`
 	// MaxTokensField: max_tokens, max_completion_tokens, or none.
-	MaxTokensField string `yaml:"maxTokensField"`
+	MaxTokensField string `yaml:"maxTokensField,omitempty"`
 	// TextToolCalls written into the text: reject, salvage or ignore.
-	TextToolCalls string `yaml:"textToolCalls"`
+	TextToolCalls string `yaml:"textToolCalls,omitempty"`
 	// ParallelToolCalls is sent when it is set.
-	ParallelToolCalls *bool `yaml:"parallelToolCalls"`
+	ParallelToolCalls *bool `yaml:"parallelToolCalls,omitempty"`
 	// ReplayReasoning sends the model's thinking back: never, reasoning_content or reasoning.
-	ReplayReasoning string `yaml:"replayReasoning"`
+	ReplayReasoning string `yaml:"replayReasoning,omitempty"`
 	// NoStream asks for whole responses.
-	NoStream bool `yaml:"noStream"`
+	NoStream bool `yaml:"noStream,omitempty"`
 	// NoStreamUsage leaves out stream_options.
-	NoStreamUsage bool `yaml:"noStreamUsage"`
+	NoStreamUsage bool `yaml:"noStreamUsage,omitempty"`
 	// Temperature is sent when it is set.
-	Temperature *float64 `yaml:"temperature"`
+	Temperature *float64 `yaml:"temperature,omitempty"`
 	// ExtraBody is added to the top level of each request.
-	ExtraBody map[string]any `yaml:"extraBody"`
+	ExtraBody map[string]any `yaml:"extraBody,omitempty"`
 }
 
 // Limits of the provider that we keep to by ourselves.
 type Limits struct {
 	// RequestsPerMinute of one run; 0 is no limit.
-	RequestsPerMinute int `yaml:"requestsPerMinute"`
+	RequestsPerMinute int `yaml:"requestsPerMinute,omitempty"`
 }
 
 // Model gives an entry by its id.

@@ -3,7 +3,7 @@ package models
 import (
 	"fmt"
 
-	"github.com/goccy/go-yaml"
+	"go.yaml.in/yaml/v3"
 )
 
 // Snapshot writes a registry document that holds these candidates, their providers
@@ -17,7 +17,7 @@ func (r *Registry) Snapshot(sel Selector, candidates []Candidate) (string, error
 		doc.Providers[p.Name] = providerDocument{Type: p.Type, BaseURL: p.BaseURL, APIKey: p.APIKey, Script: p.Script}
 		doc.Models = append(doc.Models, c.Model.document())
 	}
-	out, err := yaml.MarshalWithOptions(doc, yaml.OmitEmpty())
+	out, err := yaml.Marshal(doc)
 	if err != nil {
 		return "", fmt.Errorf("writing the snapshot of a registry: %w", err)
 	}
