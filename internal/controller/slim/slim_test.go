@@ -2,6 +2,7 @@ package slim
 
 import (
 	"context"
+	"encoding/json"
 	"strings"
 	"testing"
 
@@ -141,7 +142,7 @@ func TestGetGivesTheWhole(t *testing.T) {
 		t.Fatal(err)
 	}
 	cached := fake.NewClientBuilder().WithScheme(scheme).WithObjects(kept(t, task.DeepCopy())).Build()
-	c := Client(cached, live)
+	c := Client(cached, decoding{live})
 	var got v1alpha1.AgentTask
 	if err := c.Get(t.Context(), key, &got); err != nil {
 		t.Fatal(err)
@@ -161,6 +162,21 @@ func TestGetGivesTheWhole(t *testing.T) {
 	if err := c.Get(t.Context(), client.ObjectKeyFromObject(task), &got); !apierrors.IsNotFound(err) {
 		t.Errorf("error is %v", err)
 	}
+}
+
+// decoding reads as a client of the API server does, which sets what was sent.
+type decoding struct{ client.Reader }
+
+func (d decoding) Get(ctx context.Context, key client.ObjectKey, obj client.Object, opts ...client.GetOption) error {
+	sent := obj.DeepCopyObject().(client.Object)
+	if err := d.Reader.Get(ctx, key, sent, opts...); err != nil {
+		return err
+	}
+	data, err := json.Marshal(sent)
+	if err != nil {
+		return err
+	}
+	return json.Unmarshal(data, obj)
 }
 
 type missing struct{ client.Reader }
