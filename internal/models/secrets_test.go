@@ -2,6 +2,8 @@ package models
 
 import (
 	"errors"
+	"fmt"
+	"os"
 	"strings"
 	"testing"
 
@@ -71,5 +73,19 @@ func TestAHiddenSecretIsRefusedWithItsLine(t *testing.T) {
 	p := invalid.Problems[0]
 	if p.Line != 3 || p.Path != "providers.p.apiKey.secretName" || !strings.Contains(p.Message, "write secretName: db on one line") {
 		t.Errorf("got %+v", p)
+	}
+}
+
+// TestAdmissionHasTheSameExpressions and the same bound.
+func TestAdmissionHasTheSameExpressions(t *testing.T) {
+	policy, err := os.ReadFile("../../config/admission/registry_secrets.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, text := range []string{`findAll(r"""` + secretMention + `""")`, `find(r"""` + secretName + `""")`,
+		fmt.Sprintf("size(variables.document) <= %d", MaxDocumentBytes)} {
+		if !strings.Contains(string(policy), text) {
+			t.Errorf("the policy does not have %s", text)
+		}
 	}
 }

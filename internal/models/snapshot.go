@@ -40,16 +40,30 @@ func (r *Registry) snapshotDefault(sel Selector, candidates []Candidate) Selecto
 	return sel
 }
 
-// document is a model's entry as it would be written with all its defaults.
+// document is a model's entry without what Parse fills in, so that a snapshot takes
+// no more than the document that it is of.
 func (m Model) document() modelDocument {
 	doc := modelDocument{
 		ID: m.ID, Provider: m.Provider, Upstream: m.Upstream, ContextWindow: m.ContextWindow,
 		MaxOutputTokens: m.MaxOutputTokens, ToolCalls: m.ToolCalls, Roles: m.Roles, Scopes: m.Scopes,
 		FallbackGroup: m.FallbackGroup, Priority: m.Priority, Quirks: m.Quirks, Limits: m.Limits, Disabled: m.Disabled,
 	}
+	if m.Upstream == m.ID {
+		doc.Upstream = ""
+	}
+	if m.MaxOutputTokens == min(DefaultMaxOutputTokens, m.ContextWindow/4) {
+		doc.MaxOutputTokens = 0
+	}
+	if m.ContextWindow == DefaultContextWindow {
+		doc.ContextWindow = 0
+	}
+	if m.ToolCalls == DefaultToolCalls {
+		doc.ToolCalls = ""
+	}
 	if p := m.Pricing; p != nil {
-		doc.Pricing = &pricingDocument{
-			InputPerMTok: p.InputPerMTok.String(), CachedInputPerMTok: p.CachedInputPerMTok.String(), OutputPerMTok: p.OutputPerMTok.String(),
+		doc.Pricing = &pricingDocument{InputPerMTok: p.InputPerMTok.String(), OutputPerMTok: p.OutputPerMTok.String()}
+		if !p.CachedInputPerMTok.Equal(p.InputPerMTok) {
+			doc.Pricing.CachedInputPerMTok = p.CachedInputPerMTok.String()
 		}
 	}
 	return doc

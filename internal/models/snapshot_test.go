@@ -60,6 +60,9 @@ models:
 			if len(part.Models) != len(candidates) || part.Default != tc.def {
 				t.Errorf("it has %d models and the default %s:\n%s", len(part.Models), part.Default, text)
 			}
+			if len(text) > len(docs[tc.doc])+100 { // block style takes some spaces more
+				t.Errorf("it is longer than the document:\n%s", text)
+			}
 			used := map[string]bool{}
 			for _, c := range candidates {
 				used[c.Provider.Name] = true

@@ -143,10 +143,10 @@ var _ = Describe("Who names a Secret", Ordered, func() {
 		grant(ctx, tenant, ns, mayGet("secrets"))
 		granted(ctx, registryOf(names...))
 		large := registryOf("db")
-		large.Data["models.yaml"] += "# " + strings.Repeat("secretName: a ", 13000)
+		large.Data["models.yaml"] += "# " + strings.Repeat("secretName: a ", 18000)
 		Expect(dry(ctx, large)).To(Succeed(), "it costs no more than it may")
 		large.Data["models.yaml"] += strings.Repeat("#", 20000)
-		Expect(dry(ctx, large)).To(MatchError(ContainSubstring("at most 192 KiB")))
+		Expect(dry(ctx, large)).To(MatchError(ContainSubstring("at most 256 KiB")))
 	})
 
 	It("must be allowed to get it everywhere for the registry that serves every namespace", func(ctx SpecContext) {
