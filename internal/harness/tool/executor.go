@@ -33,8 +33,11 @@ type Executor interface {
 	StopAll(ctx context.Context) error
 	// ReadFile gives a whole file of at most maxBytes; a larger one is ErrTooLarge.
 	ReadFile(ctx context.Context, path string, maxBytes int64) (*File, error)
-	// WriteFile replaces or creates a file atomically (temp file and rename),
-	// making missing parent folders.
+	// WriteFile replaces or creates a file, making missing parent folders. It
+	// needs what a shell's ">" would need, the right to write the file, and
+	// refuses one that nobody may write. It replaces by temp file and rename
+	// where that changes nothing but the content, and overwrites in place where
+	// an owner, other names (hard links), a mount or attributes would be lost.
 	WriteFile(ctx context.Context, path string, data []byte, opts WriteOptions) (*FileInfo, error)
 	// Stat describes a path without following a final symlink.
 	Stat(ctx context.Context, path string) (*FileInfo, error)
@@ -163,6 +166,7 @@ type WriteOptions struct {
 	IfMatch string
 	// IfAbsent refuses with ErrPreconditionFailed if the file exists.
 	IfAbsent bool
-	// Mode is given to a new file; 0 means 0644. An existing file keeps its own.
+	// Mode is given to a new file; 0 means what a shell would give (0666 less
+	// the umask). An existing file keeps its own.
 	Mode fs.FileMode
 }

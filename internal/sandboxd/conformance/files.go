@@ -74,7 +74,7 @@ func testModes(t *testing.T, s Subject) {
 	if _, err := s.WriteFile(t.Context(), "tool", nil, tool.WriteOptions{Mode: 0o755}); err != nil || perm("tool") != 0o755 {
 		t.Errorf("a new file with a mode: %v, %v", perm("tool"), err)
 	}
-	for _, m := range []fs.FileMode{0o755, 0o600, 0o444, 0o777} {
+	for _, m := range []fs.FileMode{0o755, 0o600, 0o644, 0o777} {
 		if err := os.Chmod(s.onDisk("new"), m); err != nil {
 			t.Fatal(err)
 		}

@@ -29,7 +29,7 @@ func testTools(t *testing.T, s Subject) {
 		refused string
 	}{
 		"mode bits":              {data: "a\n", old: "a", new: "b", want: "b\n", mode: 0o750},
-		"read-only":              {data: "a\n", old: "a", new: "b", want: "b\n", mode: 0o444},
+		"read-only":              {data: "a\n", old: "a", new: "b", mode: 0o444, refused: "the file is read-only"},
 		"CRLF":                   {data: "a\r\nb\r\nc\r\n", old: "b\nc", new: "B\nX\nC", want: "a\r\nB\r\nX\r\nC\r\n"},
 		"mixed line ends":        {data: "a\r\nb\nc\r\nd\n", old: "a\nb\nc\n", new: "a\nX\nc\n", want: "a\r\nX\nc\r\nd\n"},
 		"BOM":                    {data: "\ufeffa\nb\n", old: "a\n", new: "x\n", want: "\ufeffx\nb\n"},

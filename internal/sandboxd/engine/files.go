@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"io"
 	"io/fs"
@@ -27,6 +28,9 @@ func (e *Engine) open(p string) (*os.File, *tool.FileInfo, error) {
 		return nil, nil, err
 	}
 	f, err := e.root.OpenFile(rel, os.O_RDONLY|syscall.O_NONBLOCK, 0)
+	if errors.Is(err, errEscapes()) {
+		f, err = e.root.OpenFile(e.insideLinks(rel), os.O_RDONLY|syscall.O_NONBLOCK, 0)
+	}
 	if err != nil {
 		return nil, nil, mapError(rel, err)
 	}

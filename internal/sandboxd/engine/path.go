@@ -89,10 +89,11 @@ var mapped = []struct{ from, to error }{
 	{syscall.ENODEV, tool.ErrNotRegular},
 }
 
-// mapError gives an error of the file system the Executor's words.
+// mapError gives an error of the file system the Executor's words; one that
+// has them is given back as it is.
 func mapError(p string, err error) error {
-	if err == nil {
-		return nil
+	if err == nil || isMapped(err) {
+		return err
 	}
 	if errors.Is(err, errEscapes()) {
 		return fmt.Errorf("%s: %w: a symlink or .. leads out of it", p, tool.ErrOutsideWorkspace)
@@ -103,10 +104,53 @@ func mapError(p string, err error) error {
 				// Told, not wrapped: the Executor's word for it is the only one.
 				return fmt.Errorf("%s: %w: %s", p, m.to, rootCause(err).Error())
 			}
+			if errors.Is(m.to, tool.ErrPermission) && !errors.Is(err, syscall.EACCES) {
+				return fmt.Errorf("%s: %w (%s)", p, m.to, rootCause(err).Error())
+			}
 			return fmt.Errorf("%s: %w", p, m.to)
 		}
 	}
 	return fmt.Errorf("%s: %w", p, rootCause(err))
+}
+
+func isMapped(err error) bool {
+	for _, m := range mapped {
+		if errors.Is(err, m.to) {
+			return true
+		}
+	}
+	return errors.Is(err, tool.ErrPreconditionFailed) || errors.Is(err, tool.ErrTooLarge) || errors.Is(err, tool.ErrOutsideWorkspace)
+}
+
+// insideLinks follows the absolute symlinks of a path that lead to somewhere
+// inside the workspace, which os.Root refuses like any absolute one. Only the
+// text changes: os.Root still takes every step of what comes out.
+func (e *Engine) insideLinks(rel string) string {
+	for range maxLinks {
+		next, changed := e.insideLink(rel)
+		if !changed {
+			return rel
+		}
+		rel = next
+	}
+	return rel
+}
+
+func (e *Engine) insideLink(rel string) (string, bool) {
+	for i := 1; i <= len(rel); i++ {
+		if i < len(rel) && rel[i] != '/' {
+			continue
+		}
+		to, err := e.root.Readlink(rel[:i])
+		if err != nil || !path.IsAbs(to) || strings.Contains(to+"/", "/../") {
+			continue // no link, or one that os.Root decides on
+		}
+		if in, ok := e.relative(path.Clean(to)); ok {
+			return path.Clean(in + rel[i:]), true
+		}
+		return rel, false
+	}
+	return rel, false
 }
 
 // rootCause drops the call and the path that fs.PathError repeats.

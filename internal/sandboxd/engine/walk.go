@@ -137,6 +137,10 @@ func (e *Engine) openDir(p string) (dir *os.Root, rel string, err error) {
 		return nil, "", err
 	}
 	st, err := e.root.Stat(rel)
+	if errors.Is(err, errEscapes()) {
+		rel = e.insideLinks(rel)
+		st, err = e.root.Stat(rel)
+	}
 	if err == nil && !st.IsDir() {
 		return nil, rel, fmt.Errorf("%w: %s is not a directory", tool.ErrInvalid, rel)
 	}

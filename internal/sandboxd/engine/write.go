@@ -41,16 +41,23 @@ func (e *Engine) WriteFrom(ctx context.Context, p string, src io.Reader, opts to
 		return nil, fmt.Errorf("%s: %w", p, tool.ErrIsDirectory)
 	}
 	dir, base, err := e.openParent(rel)
+	if errors.Is(err, errEscapes()) {
+		dir, base, err = e.openParent(e.insideLinks(rel))
+	}
 	if err != nil {
 		return nil, mapError(rel, err)
 	}
 	defer func() { _ = dir.Close() }()
-	w := &write{rel: rel, dir: dir, base: base, opts: opts}
+	w := &write{e: e, rel: rel, dir: dir, base: base, opts: opts}
 	// Refuse before reading the body where that can be known already.
-	if _, err := w.check(); err != nil {
+	target, err := w.open()
+	if err != nil {
 		return nil, err
 	}
-	if err := w.fill(ctx, src); err != nil {
+	exists := target != nil
+	target.close()
+	defer w.discard()
+	if err := w.fill(ctx, src, exists); err != nil {
 		return nil, err
 	}
 	e.writes.Lock()
@@ -99,107 +106,112 @@ func (e *Engine) openParent(rel string) (*os.Root, string, error) {
 	return nil, "", syscall.ELOOP
 }
 
-// write is one write on its way: a temporary file beside the one it will replace.
+// write is one write on its way: the new content is staged in a temporary file,
+// beside the one it will replace where that is possible.
 type write struct {
+	e    *Engine
 	rel  string
 	dir  *os.Root
 	base string
 	opts tool.WriteOptions
 
-	tmp    string
+	staged stage
 	size   int64
 	digest string
 }
 
-// check holds the file as it is now against the preconditions and gives its
-// mode, 0 where there is no file.
-func (w *write) check() (fs.FileMode, error) {
-	f, err := w.dir.OpenFile(w.base, os.O_RDONLY|syscall.O_NONBLOCK|syscall.O_NOFOLLOW, 0)
+// stage is where the new content waits: in the file name of dir, or in memory
+// where no file can be made.
+type stage struct {
+	dir  *os.Root
+	name string
+	mem  []byte
+	// beside says that the file is in the folder of the one it will replace.
+	beside bool
+}
+
+// maxMemoryStage bounds content for which there is no place but memory.
+const maxMemoryStage = 64 << 20
+
+// fill stages the new content.
+func (w *write) fill(ctx context.Context, src io.Reader, exists bool) (err error) {
+	h := sha256.New()
+	src = io.TeeReader(ctxReader{ctx, src}, h)
+	f, err := w.stageFile(exists)
 	switch {
-	case errors.Is(err, fs.ErrNotExist):
-		if w.opts.IfMatch != "" {
-			return 0, fmt.Errorf("%s: %w: it does not exist", w.rel, tool.ErrPreconditionFailed)
-		}
-		return 0, nil
-	case errors.Is(err, fs.ErrPermission) && w.opts.IfMatch == "":
-		// A file that may be replaced but not read.
-		st, err := w.dir.Lstat(w.base)
-		if err != nil {
-			return 0, mapError(w.rel, err)
-		}
-		return w.checkStat(st)
 	case err != nil:
-		return 0, mapError(w.rel, err)
-	}
-	defer func() { _ = f.Close() }()
-	st, err := f.Stat()
-	if err != nil {
-		return 0, mapError(w.rel, err)
-	}
-	mode, err := w.checkStat(st)
-	if err != nil || w.opts.IfMatch == "" {
-		return mode, err
-	}
-	h := sha256.New()
-	if _, err := io.Copy(h, f); err != nil {
-		return 0, mapError(w.rel, err)
-	}
-	if digestOf(h.Sum(nil)) != w.opts.IfMatch {
-		return 0, fmt.Errorf("%s: %w", w.rel, tool.ErrPreconditionFailed)
-	}
-	return mode, nil
-}
-
-func (w *write) checkStat(st fs.FileInfo) (fs.FileMode, error) {
-	if !st.Mode().IsRegular() {
-		return 0, notRegular(w.rel, st.Mode())
-	}
-	if w.opts.IfAbsent {
-		return 0, fmt.Errorf("%s: %w: it exists already", w.rel, tool.ErrPreconditionFailed)
-	}
-	return st.Mode(), nil
-}
-
-// fill writes the temporary file.
-func (w *write) fill(ctx context.Context, src io.Reader) (err error) {
-	w.tmp = ".sampan-" + rand.Text()[:12] + ".tmp"
-	f, err := w.dir.OpenFile(w.tmp, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
-	if err != nil {
 		return mapError(w.rel, err)
-	}
-	h := sha256.New()
-	w.size, err = io.Copy(io.MultiWriter(f, h), ctxReader{ctx, src})
-	if err2 := f.Close(); err == nil {
-		err = err2
+	case f == nil:
+		w.staged.mem, err = io.ReadAll(io.LimitReader(src, maxMemoryStage+1))
+		w.size = int64(len(w.staged.mem))
+		if err == nil && w.size > maxMemoryStage {
+			return tooLarge(w.rel, w.size, maxMemoryStage)
+		}
+	default:
+		w.size, err = io.Copy(f, src)
+		if err2 := f.Close(); err == nil {
+			err = err2
+		}
 	}
 	if err != nil {
-		w.discard()
 		return mapError(w.rel, err)
 	}
 	w.digest = digestOf(h.Sum(nil))
 	return nil
 }
 
-// commit puts the temporary file in place.
+// stageFile makes the temporary file: beside the file it will replace, else in
+// our own folder, for a file may be writable in a folder that is not. With
+// neither there is no file and no error.
+func (w *write) stageFile(exists bool) (*os.File, error) {
+	perm := fs.FileMode(0o600) // nobody may read what only the old file's owner could
+	if !exists && w.opts.Mode == 0 {
+		perm = 0o666 // as a shell would make it: less the umask, or by the folder's default ACL
+	}
+	f, err := w.stageIn(w.dir, ".sampan-"+rand.Text()[:12]+".tmp", perm)
+	if err == nil {
+		w.staged.beside = true
+	}
+	if err == nil || !exists || !refused(err) {
+		return f, err
+	}
+	if err := w.e.spill.prepare(); err != nil {
+		return nil, nil //nolint:nilerr,nilnil // then memory has to do
+	}
+	f, err = w.stageIn(w.e.root, path.Dir(OutputDir)+"/"+rand.Text()[:12]+".tmp", perm)
+	if err != nil && refused(err) {
+		return nil, nil //nolint:nilnil // the same
+	}
+	return f, err
+}
+
+func (w *write) stageIn(dir *os.Root, name string, perm fs.FileMode) (*os.File, error) {
+	f, err := dir.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, perm)
+	if err == nil {
+		w.staged.dir, w.staged.name = dir, name
+	}
+	return f, err
+}
+
+// refused says that something may not be done here, though it might elsewhere.
+func refused(err error) bool {
+	return errors.Is(err, fs.ErrPermission) || errors.Is(err, syscall.EROFS)
+}
+
+// commit puts the new content in place.
 func (w *write) commit() (*tool.FileInfo, error) {
-	mode, err := w.check()
+	target, err := w.open()
 	if err != nil {
-		w.discard()
 		return nil, err
 	}
-	if mode == 0 {
-		mode = w.opts.Mode
-		if mode == 0 {
-			mode = 0o644
-		}
+	defer target.close()
+	switch {
+	case target == nil:
+		err = w.create()
+	case !w.renames(target) || !w.rename():
+		err = w.overwrite(target)
 	}
-	const bits = fs.ModePerm | fs.ModeSetuid | fs.ModeSetgid | fs.ModeSticky
-	if err := w.chmod(mode & bits); err != nil {
-		w.discard()
-		return nil, mapError(w.rel, err)
-	}
-	if err := w.place(); err != nil {
-		w.discard()
+	if err != nil {
 		return nil, mapError(w.rel, err)
 	}
 	st, err := w.dir.Lstat(w.base)
@@ -211,33 +223,50 @@ func (w *write) commit() (*tool.FileInfo, error) {
 	return info, nil
 }
 
-// place renames, or links where the file must not be there: a link fails if
-// somebody else made it meanwhile.
-func (w *write) place() error {
-	if !w.opts.IfAbsent {
-		return w.dir.Rename(w.tmp, w.base)
+// create makes a file that is not there: by a link, which fails if somebody
+// else made it meanwhile.
+func (w *write) create() error {
+	if w.opts.Mode != 0 {
+		if err := w.chmod(w.opts.Mode.Perm()); err != nil {
+			return err
+		}
 	}
-	err := w.dir.Link(w.tmp, w.base)
-	switch {
-	case err == nil:
-		w.discard()
-		return nil
-	case errors.Is(err, fs.ErrExist):
-		return fmt.Errorf("%w: it exists already", tool.ErrPreconditionFailed)
+	if w.opts.IfAbsent {
+		err := w.dir.Link(w.staged.name, w.base)
+		switch {
+		case err == nil:
+			return nil
+		case errors.Is(err, fs.ErrExist):
+			return fmt.Errorf("%s: %w: it exists already", w.rel, tool.ErrPreconditionFailed)
+		}
+		// A file system without hard links.
 	}
-	return w.dir.Rename(w.tmp, w.base) // a file system without hard links
+	if err := w.dir.Rename(w.staged.name, w.base); err != nil {
+		return err
+	}
+	w.staged.name = ""
+	return nil
 }
 
 // chmod goes through the open file: by name it could be led astray.
 func (w *write) chmod(mode fs.FileMode) error {
-	f, err := w.dir.OpenFile(w.tmp, os.O_WRONLY|syscall.O_NOFOLLOW, 0)
+	f, err := w.openStage(os.O_WRONLY)
 	if err != nil {
 		return err
 	}
 	return errors.Join(f.Chmod(mode), f.Close())
 }
 
-func (w *write) discard() { _ = w.dir.Remove(w.tmp) }
+func (w *write) openStage(flag int) (*os.File, error) {
+	return w.staged.dir.OpenFile(w.staged.name, flag|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0)
+}
+
+// discard removes the temporary file, if it has not become the file itself.
+func (w *write) discard() {
+	if w.staged.name != "" {
+		_ = w.staged.dir.Remove(w.staged.name)
+	}
+}
 
 func digestOf(sum []byte) string { return "sha256:" + hex.EncodeToString(sum) }
 
