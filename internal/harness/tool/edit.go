@@ -1,40 +1,57 @@
 package tool
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
+
+	"github.com/sampan-dev/sampan/internal/textfile"
 )
 
 // bom is the byte order mark with which some editors begin UTF-8 files.
 const bom = "\ufeff"
 
-// applyEdit replaces the one place where old is in data, and gives the line
-// (counted from 1) at which the change begins. Models write "\n"; a file's own
-// line ends, its byte order mark, and every byte outside of the change stay as
-// they are.
-func applyEdit(data []byte, old, new string) (out []byte, line int, err error) {
+// edit is one change of a text: middle takes the place of text[from:to].
+type edit struct {
+	from, to int
+	middle   string
+	// line, counted from 1, is where the change begins.
+	line int
+	// notes are what the model should know of how its text was understood.
+	notes []string
+}
+
+// findEdit finds the one place of a file's text where old is. Models write
+// "\n" and plain characters; a file's own line ends, its byte order mark, and
+// whatever is outside of the change stay as they are.
+func findEdit(text, old, new string) (edit, error) {
 	if old == "" {
-		return nil, 0, errors.New("old_text is empty. Give the text to replace; to add lines, give a line beside them and repeat it in new_text; to write a whole file use write_file.")
+		return edit{}, errors.New("old_text is empty. Give the text to replace; to add lines, give a line beside them and repeat it in new_text.")
 	}
 	if old == new {
-		return nil, 0, errors.New("old_text and new_text are the same. Nothing was done.")
+		return edit{}, errors.New("old_text and new_text are the same. Nothing was done.")
 	}
-	if strings.Contains(old+new, "\r") && bytes.Count(data, []byte(old)) == 1 {
+	if strings.Contains(old+new, "\r") && strings.Count(text, old) == 1 {
 		// The model speaks of line ends itself: take it at its word.
-		i := bytes.Index(data, []byte(old))
-		return splice(data, i, i+len(old), []byte(new)), lineAt(data, i), nil
+		i := strings.Index(text, old)
+		return edit{from: i, to: i + len(old), middle: new, line: lineAt(text, i)}, nil
 	}
-	t := normalise(data)
+	t := normalise(text)
 	old, new = plain(old), plain(new)
 	if old == new {
-		return nil, 0, errors.New("old_text and new_text differ only in line ends or a byte order mark, which edit_file keeps. Use bash to change those.")
+		return edit{}, errors.New("old_text and new_text differ only in line ends or a byte order mark, which edit_file keeps.")
 	}
 	if old == "" {
-		return nil, 0, errors.New("old_text holds nothing but a byte order mark.")
+		return edit{}, errors.New("old_text holds nothing but a byte order mark.")
 	}
 	at := t.find(old)
+	if len(at) == 0 { // as read_file shows what cannot be shown as it is
+		if o := textfile.Unshow(old, t.text); o != old {
+			old, at = o, t.find(o)
+		}
+	}
+	new = textfile.Unshow(new, t.text)
 	if len(at) == 0 {
 		// The last line may have no line end where the model believes in one.
 		if o := strings.TrimSuffix(old, "\n"); o != "" && o != old && strings.HasSuffix(t.text, o) {
@@ -42,43 +59,53 @@ func applyEdit(data []byte, old, new string) (out []byte, line int, err error) {
 			at = []int{len(t.text) - len(o)}
 		}
 	}
-	switch len(at) {
-	case 0:
-		return nil, 0, errors.New(explainMiss(t.text, old))
-	case 1:
-	default:
-		return nil, 0, fmt.Errorf("old_text is there %s, in lines %s. Nothing was done. Take in more of the lines around the one you mean, so that it is there only once.",
-			times(len(at)), t.lines(at))
+	if len(at) == 0 {
+		if e, err := t.findAlike(old, new); e.line > 0 || err != nil {
+			return e, err
+		}
+		return edit{}, errors.New(explainMiss(t.text, old))
 	}
-	out = t.replace(at[0], old, new)
-	return out, 1 + strings.Count(t.text[:at[0]], "\n"), nil
+	if len(at) > 1 {
+		return edit{}, t.ambiguous(at)
+	}
+	return t.edit(at[0], old, new), nil
 }
 
-func lineAt(data []byte, i int) int { return 1 + bytes.Count(data[:i], []byte("\n")) }
+func (t *normalised) ambiguous(at []int) error {
+	return fmt.Errorf("old_text is there %s, in lines %s. Nothing was done. Take in more of the lines around the one you mean, so that it is there only once.",
+		times(len(at)), t.lines(at))
+}
+
+func lineAt(text string, i int) int { return 1 + strings.Count(text[:i], "\n") }
 
 // plain brings a model's text into the form of normalised.text.
 func plain(s string) string {
 	return strings.ReplaceAll(strings.TrimPrefix(s, bom), "\r\n", "\n")
 }
 
-// normalised is a file without byte order mark, each of its line ends "\n".
+// normalised is a text without byte order mark, each of its line ends "\n".
 type normalised struct {
-	raw  []byte
 	text string
-	// start is where text begins in raw; crs are the offsets in text of each
-	// "\n" that is "\r\n" in raw, in order.
+	// start is where text begins in the original; crs are the offsets in text of
+	// each "\n" that is "\r\n" there, in order.
 	start int
 	crs   []int
+	// cr says that each "\n" is "\r" in the original.
+	cr bool
 }
 
-func normalise(raw []byte) *normalised {
-	t := &normalised{raw: raw}
-	if bytes.HasPrefix(raw, []byte(bom)) {
+func normalise(body string) *normalised {
+	t := &normalised{}
+	if strings.HasPrefix(body, bom) {
 		t.start = len(bom)
 	}
-	body := raw[t.start:]
-	if !bytes.Contains(body, []byte("\r\n")) {
-		t.text = string(body)
+	body = body[t.start:]
+	switch {
+	case strings.IndexByte(body, '\n') < 0 && strings.IndexByte(body, '\r') >= 0:
+		t.cr, t.text = true, strings.ReplaceAll(body, "\r", "\n")
+		return t
+	case !strings.Contains(body, "\r\n"):
+		t.text = body
 		return t
 	}
 	var b strings.Builder
@@ -94,8 +121,8 @@ func normalise(raw []byte) *normalised {
 	return t
 }
 
-// offset maps a place in text to raw. The place of a "\n" that is "\r\n" maps
-// to its "\r".
+// offset maps a place in text to the original. The place of a "\n" that is
+// "\r\n" maps to its "\r".
 func (t *normalised) offset(i int) int {
 	n := countBelow(t.crs, i)
 	return t.start + i + n
@@ -103,15 +130,8 @@ func (t *normalised) offset(i int) int {
 
 // countBelow counts the values below i in a sorted list.
 func countBelow(sorted []int, i int) int {
-	lo, hi := 0, len(sorted)
-	for lo < hi {
-		if mid := (lo + hi) / 2; sorted[mid] < i {
-			lo = mid + 1
-		} else {
-			hi = mid
-		}
-	}
-	return lo
+	n, _ := slices.BinarySearch(sorted, i)
+	return n
 }
 
 // maxShownMatches bounds how many line numbers an error names.
@@ -146,18 +166,24 @@ func (t *normalised) lines(at []int) string {
 	return b.String()
 }
 
-// replace puts new in the place of old at i. What both have in common at their
+// edit puts new in the place of old at i. What both have in common at their
 // ends is not touched, so that mixed line ends survive there; lines in between
 // get the line end of what they replace, or of their neighbours.
-func (t *normalised) replace(i int, old, new string) []byte {
+func (t *normalised) edit(i int, old, new string) edit {
 	head := commonPrefix(old, new)
 	tail := commonPrefixReversed(old[head:], new[head:])
-	from, to := i+head, i+len(old)-tail
-	middle := new[head : len(new)-tail]
-	if strings.Contains(middle, "\n") && t.crlfAt(from, to) {
+	return t.place(i, i+head, i+len(old)-tail, new[head:len(new)-tail])
+}
+
+// place is the edit that replaces from..to of text, of a match that begins at i.
+func (t *normalised) place(i, from, to int, middle string) edit {
+	switch {
+	case t.cr:
+		middle = strings.ReplaceAll(middle, "\n", "\r")
+	case strings.Contains(middle, "\n") && t.crlfAt(from, to):
 		middle = strings.ReplaceAll(middle, "\n", "\r\n")
 	}
-	return splice(t.raw, t.offset(from), t.offset(to), []byte(middle))
+	return edit{from: t.offset(from), to: t.offset(to), middle: middle, line: lineAt(t.text, i)}
 }
 
 // crlfAt says which line end new lines at a place get: that of the first line
@@ -177,13 +203,6 @@ func (t *normalised) crlfAt(from, to int) bool {
 		return isCR(to + j)
 	}
 	return false
-}
-
-func splice(data []byte, from, to int, middle []byte) []byte {
-	out := make([]byte, 0, len(data)-(to-from)+len(middle))
-	out = append(out, data[:from]...)
-	out = append(out, middle...)
-	return append(out, data[to:]...)
 }
 
 // commonPrefix is the length of what a and b share at their beginning, up to a

@@ -1,7 +1,6 @@
 package tool
 
 import (
-	"bytes"
 	"context"
 	_ "embed"
 	"errors"
@@ -9,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/sampan-dev/sampan/internal/text"
+	"github.com/sampan-dev/sampan/internal/textfile"
 )
 
 //go:embed edit_file.md
@@ -36,27 +36,47 @@ func editFile(ctx context.Context, s *Set, p *editFileParams) (Result, error) {
 	if known := s.known(f.Path); known != "" && known != f.Digest {
 		return failed("%s has changed since you last read it. Nothing was done. Read it again with read_file, then repeat the edit on what is there now.", f.Path), nil
 	}
-	if bytes.IndexByte(f.Data, 0) >= 0 {
-		return failed("%s is binary, or text in UTF-16; edit_file would damage it. Use bash with a program that knows the format.", f.Path), nil
+	format, binary := textfile.Detect(f.Data)
+	if binary {
+		return failed("%s is binary; edit_file would damage it. Use bash with a program that knows the format.", f.Path), nil
 	}
-	out, line, err := applyEdit(f.Data, p.OldText, p.NewText)
+	old := format.Decode(f.Data)
+	e, err := findEdit(old, p.OldText, p.NewText)
 	if err != nil {
 		return failed("%s: %v", f.Path, err), nil
 	}
-	info, err := s.exec.WriteFile(ctx, p.Path, out, WriteOptions{IfMatch: f.Digest})
+	data, err := format.Splice(f.Data, old, e.from, e.to, e.middle)
+	if err != nil {
+		return unencodable(f.Path, err), nil
+	}
+	info, err := s.exec.WriteFile(ctx, p.Path, data, WriteOptions{IfMatch: f.Digest})
 	if err != nil {
 		return Result{}, err
 	}
 	s.remember(info.Path, info.Digest)
-	return Result{Content: fmt.Sprintf("Edited %s at line %d. It reads now:\n%s", info.Path, line, around(out, line, countLines(p.NewText)))}, nil
+	out := old[:e.from] + e.middle + old[e.to:]
+	var b strings.Builder
+	fmt.Fprintf(&b, "Edited %s at line %d. It reads now:\n%s", info.Path, e.line, around(out, e.line, countLines(p.NewText)))
+	if !format.IsUTF8() {
+		fmt.Fprintf(&b, "[written in the encoding of the file, %s]\n", format.Name())
+	}
+	for _, n := range e.notes {
+		fmt.Fprintf(&b, "[%s]\n", n)
+	}
+	return Result{Content: b.String()}, nil
+}
+
+// unencodable refuses text that would make a file of two encodings.
+func unencodable(path string, err error) Result {
+	return failed("%s: %v. Nothing was done. Write it with other characters, or an escape of the file's language; if the whole file is to become UTF-8, convert it first with bash (iconv).", path, err)
 }
 
 // around shows the lines of an edit with some before and after.
-func around(data []byte, line, count int) string {
+func around(file string, line, count int) string {
 	const context, most = 3, 40
 	var b strings.Builder
 	first, last := max(line-context, 1), line+max(count, 1)-1+context
-	lines := strings.SplitAfter(strings.TrimPrefix(string(data), bom), "\n")
+	lines := strings.SplitAfter(normalise(file).text, "\n")
 	for n := first; n <= min(last, len(lines)); n++ {
 		if n == len(lines) && lines[n-1] == "" {
 			break
@@ -65,7 +85,8 @@ func around(data []byte, line, count int) string {
 			fmt.Fprintf(&b, "[%d more lines of the edit]\n", last-context-n+1)
 			break
 		}
-		numbered(&b, n, text.Clip(strings.TrimRight(lines[n-1], "\r\n"), 300))
+		shown, _ := textfile.Show(strings.TrimRight(lines[n-1], "\r\n"))
+		numbered(&b, n, text.Clip(shown, 300))
 	}
 	return b.String()
 }

@@ -2,9 +2,19 @@ package tool
 
 import (
 	"bytes"
+	"slices"
 	"strings"
 	"testing"
 )
+
+// applyEdit is an edit of a file in UTF-8.
+func applyEdit(data []byte, old, new string) ([]byte, int, error) {
+	e, err := findEdit(string(data), old, new)
+	if err != nil {
+		return nil, 0, err
+	}
+	return slices.Concat(data[:e.from], []byte(e.middle), data[e.to:]), e.line, nil
+}
 
 func TestApplyEdit(t *testing.T) {
 	for name, tc := range map[string]struct {
@@ -101,14 +111,14 @@ func FuzzApplyEdit(f *testing.F) {
 		}
 		// What is read back as a model sees it must be the same edit on what it saw.
 		if !strings.Contains(old+new, "\r") {
-			seen, want := normalise(data).text, ""
+			seen, want := normalise(string(data)).text, ""
 			if i := strings.Index(seen, plain(old)); i >= 0 {
 				want = seen[:i] + plain(new) + seen[i+len(plain(old)):]
 			} else {
 				o := strings.TrimSuffix(plain(old), "\n")
 				want = strings.TrimSuffix(seen, o) + strings.TrimSuffix(plain(new), "\n")
 			}
-			if got := normalise(out).text; got != want && !strings.Contains(string(data), "\r") && !bytes.HasPrefix(out, []byte(bom)) {
+			if got := normalise(string(out)).text; got != want && !strings.Contains(string(data), "\r") && !bytes.HasPrefix(out, []byte(bom)) {
 				t.Fatalf("edit of %q: %q -> %q gave %q, want %q", data, old, new, got, want)
 			}
 		}

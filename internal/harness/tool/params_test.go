@@ -28,7 +28,7 @@ func TestParse(t *testing.T) {
 		"string as number":     {p: r, raw: `{"path":7}`, want: `{"path":"7"}`},
 		"null optional":        {p: r, raw: `{"path":"a","offset":null}`, want: `{"path":"a"}`},
 		"cut in a string":      {p: b, raw: `{"command":"rm -rf /tmp/x`, err: "break off in the middle of a string"},
-		"missing":              {p: r, raw: `{}`, err: `required argument "path" is missing. Nothing was done. Call read_file with {"path": string, "offset": integer (optional), "limit": integer (optional)}.`},
+		"missing":              {p: r, raw: `{}`, err: `required argument "path" is missing. Nothing was done. Call read_file with {"path": string, "offset": integer (optional), "limit": integer (optional), "column": integer (optional)}.`},
 		"null required":        {p: r, raw: `{"path":null}`, err: `"path" is missing`},
 		"unknown":              {p: r, raw: `{"path":"a","file":"b"}`, err: `There is no argument "file".`},
 		"wrong type":           {p: r, raw: `{"path":["a"]}`, err: `"path" must be of type string, not array`},

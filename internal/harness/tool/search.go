@@ -5,6 +5,8 @@ package tool
 type LineRange struct {
 	// From is the first line, counted from 1.
 	From int `json:"from,omitempty"`
+	// Column is where the first line is to begin: bytes of its text, counted from 1.
+	Column int `json:"column,omitempty"`
 	// Count is how many lines at most.
 	Count int `json:"count,omitempty"`
 	// MaxBytes bounds all lines together; what does not fit is left for the next read.
@@ -15,18 +17,29 @@ type LineRange struct {
 
 // Lines are some lines of a file.
 type Lines struct {
-	// FileInfo has the digest of the whole file, not of the lines.
+	// FileInfo has the size and the digest of the whole file, not of the lines.
 	FileInfo
-	// Lines are without their line ends; bytes that are not UTF-8 are replaced.
+	// Lines are without their line ends.
 	Lines []Line `json:"lines,omitempty"`
 	// TotalLines counts all lines of the file.
 	TotalLines int `json:"totalLines"`
 	// Binary is true when the file does not look like text; Lines is empty then.
 	Binary bool `json:"binary,omitempty"`
+	// Encoding is the name of what the file is written in, empty for UTF-8.
+	// Without a byte order mark it is a guess.
+	Encoding string `json:"encoding,omitempty"`
+	// BOM is true when the file begins with a byte order mark, which is not in Lines.
+	BOM bool `json:"bom,omitempty"`
 	// CRLF counts lines that end in CR LF.
 	CRLF int `json:"crlf,omitempty"`
+	// CR is true when all line ends are a CR alone.
+	CR bool `json:"cr,omitempty"`
 	// NoFinalNewline is true when the last line has no line end.
 	NoFinalNewline bool `json:"noFinalNewline,omitempty"`
+	// Controls and Stray count the control characters and the bytes that are no
+	// UTF-8 in Lines. They are written as package textfile shows them.
+	Controls int `json:"controls,omitempty"`
+	Stray    int `json:"stray,omitempty"`
 }
 
 // Line is one line of a file.
@@ -34,6 +47,8 @@ type Line struct {
 	Text string `json:"text"`
 	// OmittedBytes at its end were cut off.
 	OmittedBytes int `json:"omittedBytes,omitempty"`
+	// Next is the column at which they begin, for another request.
+	Next int `json:"next,omitempty"`
 }
 
 // GrepRequest is a search in file contents.
@@ -71,8 +86,11 @@ type GrepFile struct {
 
 // GrepLine is a line that matched, or one beside it.
 type GrepLine struct {
-	Number int    `json:"number"`
+	Number int `json:"number"`
+	// Text is written as package textfile shows it. A long line is cut: Text
+	// begins at Column then, if that is not 0, a column of LineRange.
 	Text   string `json:"text"`
+	Column int    `json:"column,omitempty"`
 	Match  bool   `json:"match,omitempty"`
 }
 

@@ -160,6 +160,7 @@ func TestWriteFile(t *testing.T) {
 		t.Errorf("got %q", got)
 	}
 	b.put("script", "#!/bin/sh\n", 0o755)
+	b.ok("read_file", m{"path": "script"})
 	if got := b.ok("write_file", m{"path": "script", "content": ""}); got != "Replaced script: 0 lines, 0 bytes." {
 		t.Errorf("got %q", got)
 	}

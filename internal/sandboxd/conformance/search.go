@@ -16,28 +16,44 @@ import (
 func testLines(t *testing.T, s Subject) {
 	long := strings.Repeat("é", 3000)
 	for name, tc := range map[string]struct {
-		content       string
-		r             tool.LineRange
-		lines         []tool.Line
-		total, crlf   int
-		binary, noEnd bool
+		content         string
+		r               tool.LineRange
+		lines           []tool.Line
+		total, crlf     int
+		binary, noEnd   bool
+		bom, cr         bool
+		encoding        string
+		controls, stray int
 	}{
-		"empty":            {content: ""},
-		"one":              {content: "a\n", lines: []tool.Line{{Text: "a"}}, total: 1},
-		"no end":           {content: "a\nb", lines: []tool.Line{{Text: "a"}, {Text: "b"}}, total: 2, noEnd: true},
-		"blank lines":      {content: "\n\n", lines: []tool.Line{{}, {}}, total: 2},
-		"crlf":             {content: "a\r\nb\r\n", lines: []tool.Line{{Text: "a"}, {Text: "b"}}, total: 2, crlf: 2},
-		"mixed":            {content: "a\r\nb\n\r\n", lines: []tool.Line{{Text: "a"}, {Text: "b"}, {}}, total: 3, crlf: 2},
-		"lone cr":          {content: "a\rb\n", lines: []tool.Line{{Text: "a\rb"}}, total: 1},
-		"range":            {content: "1\n2\n3\n4\n", r: tool.LineRange{From: 2, Count: 2}, lines: []tool.Line{{Text: "2"}, {Text: "3"}}, total: 4},
-		"beyond":           {content: "1\n", r: tool.LineRange{From: 9}, total: 1},
-		"bytes":            {content: "12345\n12345\n12345\n", r: tool.LineRange{MaxBytes: 12}, lines: []tool.Line{{Text: "12345"}, {Text: "12345"}}, total: 3},
-		"cut line":         {content: "abcdef\nx\n", r: tool.LineRange{MaxLineBytes: 3}, lines: []tool.Line{{Text: "abc", OmittedBytes: 3}, {Text: "x"}}, total: 2},
-		"cut at character": {content: long + "\r\n", r: tool.LineRange{MaxLineBytes: 3}, lines: []tool.Line{{Text: "é", OmittedBytes: 5998}}, total: 1, crlf: 1},
-		"just fits":        {content: "abc\r\nabc\n", r: tool.LineRange{MaxLineBytes: 3}, lines: []tool.Line{{Text: "abc"}, {Text: "abc"}}, total: 2, crlf: 1},
-		"not utf-8":        {content: "a\xffb\n", lines: []tool.Line{{Text: "a\uFFFDb"}}, total: 1},
-		"binary":           {content: "a\x00b\n", total: 1, binary: true},
-		"very long":        {content: strings.Repeat("x", 1<<20) + "\ny", r: tool.LineRange{From: 2}, lines: []tool.Line{{Text: "y"}}, total: 2, noEnd: true},
+		"empty":                {content: ""},
+		"one":                  {content: "a\n", lines: []tool.Line{{Text: "a"}}, total: 1},
+		"no end":               {content: "a\nb", lines: []tool.Line{{Text: "a"}, {Text: "b"}}, total: 2, noEnd: true},
+		"blank lines":          {content: "\n\n", lines: []tool.Line{{}, {}}, total: 2},
+		"crlf":                 {content: "a\r\nb\r\n", lines: []tool.Line{{Text: "a"}, {Text: "b"}}, total: 2, crlf: 2},
+		"mixed":                {content: "a\r\nb\n\r\n", lines: []tool.Line{{Text: "a"}, {Text: "b"}, {}}, total: 3, crlf: 2},
+		"lone cr":              {content: "a\rb\n", lines: []tool.Line{{Text: "a␍b"}}, total: 1, controls: 1},
+		"range":                {content: "1\n2\n3\n4\n", r: tool.LineRange{From: 2, Count: 2}, lines: []tool.Line{{Text: "2"}, {Text: "3"}}, total: 4},
+		"beyond":               {content: "1\n", r: tool.LineRange{From: 9}, total: 1},
+		"bytes":                {content: "12345\n12345\n12345\n", r: tool.LineRange{MaxBytes: 12}, lines: []tool.Line{{Text: "12345"}, {Text: "12345"}}, total: 3},
+		"cut line":             {content: "abcdef\nx\n", r: tool.LineRange{MaxLineBytes: 3}, lines: []tool.Line{{Text: "abc", OmittedBytes: 3, Next: 4}, {Text: "x"}}, total: 2},
+		"cut at character":     {content: long + "\r\n", r: tool.LineRange{MaxLineBytes: 3}, lines: []tool.Line{{Text: "é", OmittedBytes: 5998, Next: 3}}, total: 1, crlf: 1},
+		"just fits":            {content: "abc\r\nabc\n", r: tool.LineRange{MaxLineBytes: 3}, lines: []tool.Line{{Text: "abc"}, {Text: "abc"}}, total: 2, crlf: 1},
+		"stray byte":           {content: "é a\xffb\n", lines: []tool.Line{{Text: "é a<FF>b"}}, total: 1, stray: 1},
+		"windows-1252":         {content: "caf\xe9\n", lines: []tool.Line{{Text: "café"}}, total: 1, encoding: "windows-1252"},
+		"UTF-16":               {content: "\xff\xfea\x00\r\x00\n\x00\xe9\x00", lines: []tool.Line{{Text: "a"}, {Text: "é"}}, total: 2, crlf: 1, encoding: "UTF-16LE", bom: true, noEnd: true},
+		"EUC-KR":               {content: "# \xbc\xb3\xc1\xa4 \xc6\xc4\xc0\xcf\n", lines: []tool.Line{{Text: "# 설정 파일"}}, total: 1, encoding: "EUC-KR"},
+		"mark":                 {content: "\ufeffa\n", lines: []tool.Line{{Text: "a"}}, total: 1, bom: true},
+		"colours":              {content: "\x1b[32mok\x1b[0m\n", lines: []tool.Line{{Text: "␛[32mok␛[0m"}}, total: 1, controls: 2},
+		"late NUL":             {content: strings.Repeat("x", 8000) + "\n\x00\n", r: tool.LineRange{From: 2}, lines: []tool.Line{{Text: "␀"}}, total: 2, controls: 1},
+		"CR alone":             {content: "a\rb\r", lines: []tool.Line{{Text: "a"}, {Text: "b"}}, total: 2, cr: true},
+		"column":               {content: "abcdef\nx\n", r: tool.LineRange{Column: 3, MaxLineBytes: 2}, lines: []tool.Line{{Text: "cd", OmittedBytes: 2, Next: 5}, {Text: "x"}}, total: 2},
+		"last column":          {content: "abcdef\r\n", r: tool.LineRange{Column: 6}, lines: []tool.Line{{Text: "f"}}, total: 1, crlf: 1},
+		"beyond the line":      {content: "abc\r\nx", r: tool.LineRange{Column: 9}, lines: []tool.Line{{}, {Text: "x"}}, total: 2, crlf: 1, noEnd: true},
+		"far column":           {content: strings.Repeat("é", 1<<20) + "end\n", r: tool.LineRange{Column: 1<<21 - 1}, lines: []tool.Line{{Text: "éend"}}, total: 1},
+		"large file":           {content: strings.Repeat("0123456789abcde\n", 1<<20+1) + "caf\xe9", r: tool.LineRange{From: 1<<20 + 2}, lines: []tool.Line{{Text: "caf<E9>"}}, total: 1<<20 + 2, noEnd: true, stray: 1},
+		"large file in UTF-16": {content: strings.Repeat("a\x00\n\x00", 5<<20), r: tool.LineRange{From: 5 << 20}, lines: []tool.Line{{Text: "a"}}, total: 5 << 20, encoding: "UTF-16LE"},
+		"binary":               {content: "a\x00b\n", total: 1, binary: true},
+		"very long":            {content: strings.Repeat("x", 1<<20) + "\ny", r: tool.LineRange{From: 2}, lines: []tool.Line{{Text: "y"}}, total: 2, noEnd: true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := s.write(t, "f", tc.content)
@@ -50,6 +66,9 @@ func testLines(t *testing.T, s Subject) {
 			}
 			if got.TotalLines != tc.total || got.CRLF != tc.crlf || got.Binary != tc.binary || got.NoFinalNewline != tc.noEnd {
 				t.Errorf("%d lines, %d CRLF, binary %v, no final newline %v", got.TotalLines, got.CRLF, got.Binary, got.NoFinalNewline)
+			}
+			if got.Encoding != tc.encoding || got.BOM != tc.bom || got.CR != tc.cr || got.Controls != tc.controls || got.Stray != tc.stray {
+				t.Errorf("encoding %q, BOM %v, CR %v, %d controls, %d stray bytes", got.Encoding, got.BOM, got.CR, got.Controls, got.Stray)
 			}
 			if got.Digest != w.Digest || got.Size != w.Size || got.Path != "f" {
 				t.Errorf("%+v, want the digest, size and path of %+v", got.FileInfo, w)
@@ -112,6 +131,7 @@ func testGrep(t *testing.T, s Subject) {
 			}
 		})
 	}
+	testGrepEncodings(t, s)
 	for p, want := range map[tool.GrepRequest]error{
 		{Pattern: "("}:                        tool.ErrInvalid,
 		{Pattern: ""}:                         tool.ErrInvalid,
@@ -122,6 +142,45 @@ func testGrep(t *testing.T, s Subject) {
 	} {
 		_, err := s.Grep(t.Context(), p)
 		wantErr(t, fmt.Sprintf("Grep %+v", p), err, want)
+	}
+}
+
+// testGrepEncodings: what a file is written in is no reason not to find it.
+func testGrepEncodings(t *testing.T, s Subject) {
+	for name, content := range map[string]string{
+		"latin-1": "x\n# caf\xe9 men\xfc\n", "utf-16": "\xff\xfex\x00\r\x00\n\x00c\x00a\x00f\x00\xe9\x00\r\x00\n\x00", "stray": "größer \xff café\n",
+		"old-mac": "x\rcafé\ry", "mark": "\ufeffcafé\n", "colours": "\x1b[1mcafé\x1b[0m\n",
+		"large": strings.Repeat("# caf\xe9 men\xfc\n", 1<<19) + "caf\xe9s\n", "long-line": strings.Repeat("é ", 100_000) + "café" + strings.Repeat(" ñ", 1000),
+	} {
+		s.write(t, "enc/"+name, content)
+	}
+	for name, tc := range map[string]struct {
+		req  tool.GrepRequest
+		want string
+	}{
+		"all":           {tool.GrepRequest{Pattern: "café", Include: "[!l]*"}, "enc/colours:1:␛[1mcafé␛[0m\nenc/mark:1:café\nenc/old-mac:2:café\nenc/stray:1:größer <FF> café\nenc/utf-16:2:café\n"},
+		"start of line": {tool.GrepRequest{Pattern: "^café", Path: "enc", Include: "mark"}, "enc/mark:1:café\n"},
+		"latin-1":       {tool.GrepRequest{Pattern: "menü$", Include: "latin-1"}, "enc/latin-1:2:# café menü\n"},
+		"large":         {tool.GrepRequest{Pattern: "cafés", Include: "large"}, "enc/large:524289:cafés\n"},
+		"long line":     {tool.GrepRequest{Pattern: "nothing|café", Include: "long-line"}, ""},
+	} {
+		res, err := s.Grep(t.Context(), tc.req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(tc.want, found(res)); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", name, diff)
+		}
+	}
+	// A file that is named is searched in its long lines, too, and says where a cut line begins.
+	res, err := s.Grep(t.Context(), tool.GrepRequest{Pattern: "café", Path: "enc/long-line"})
+	if err != nil || res.Matches != 1 {
+		t.Fatalf("%+v, %v", res, err)
+	}
+	line := res.Files[0].Lines[0]
+	lines, err := s.ReadLines(t.Context(), "enc/long-line", tool.LineRange{Column: line.Column, MaxLineBytes: 500})
+	if err != nil || lines.Lines[0].Text != strings.Trim(line.Text, "…") || !strings.Contains(line.Text, "café") {
+		t.Errorf("grep gives %+v, ReadLines from there %+v, %v", line, lines, err)
 	}
 }
 

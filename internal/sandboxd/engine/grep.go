@@ -13,6 +13,7 @@ import (
 	"syscall"
 
 	"github.com/sampan-dev/sampan/internal/harness/tool"
+	"github.com/sampan-dev/sampan/internal/textfile"
 )
 
 // Bounds of a search in contents.
@@ -24,8 +25,8 @@ const (
 	// grepBlock is how much of a file is held at a time. Context lines do not
 	// reach beyond it.
 	grepBlock = 4 << 20
-	// maxGrepLine is the longest line that is searched: longer ones are
-	// generated code or data.
+	// maxGrepLine is the longest line that is searched in the files of a folder:
+	// longer ones are generated code or data. In a file that is named it is grepBlock.
 	maxGrepLine = 64 << 10
 	// maxShownLine is how much of a line is given.
 	maxShownLine = 500
@@ -75,6 +76,7 @@ type grepper struct {
 	include func(string) bool
 	context int
 	max     int
+	maxLine int
 	res     tool.GrepResult
 	bytes   int
 	buf     []byte
@@ -96,7 +98,7 @@ func (e *Engine) newGrepper(ctx context.Context, req tool.GrepRequest) (*grepper
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", tool.ErrInvalid, err)
 	}
-	g := &grepper{walker: walker{ctx: ctx}, re: re, max: req.MaxMatches, context: min(max(req.Context, 0), maxContext)}
+	g := &grepper{walker: walker{ctx: ctx}, re: re, max: req.MaxMatches, maxLine: maxGrepLine, context: min(max(req.Context, 0), maxContext)}
 	if g.max <= 0 {
 		g.max = defaultMatches
 	}
@@ -124,6 +126,7 @@ func (g *grepper) named(f *os.File, info *tool.FileInfo) error {
 	if info.Size > maxNamedFile {
 		return tooLarge(info.Path, info.Size, maxNamedFile)
 	}
+	g.maxLine = grepBlock
 	binary, err := g.search(f, info.Path)
 	if binary {
 		g.notes.add("%s is binary: it was not searched", info.Path)
@@ -159,55 +162,95 @@ func (g *grepper) search(f io.Reader, full string) (binary bool, err error) {
 		g.buf = make([]byte, grepBlock)
 	}
 	file := &fileSearch{g: g, path: strings.ToValidUTF8(full, "\uFFFD"), line: 1}
-	src := io.LimitReader(f, maxNamedFile)
-	kept, first, skipping := 0, true, false
+	b := &blocks{g: g, src: io.LimitReader(f, maxNamedFile), full: full, file: file}
+	return b.run()
+}
+
+// blocks gives a file to its search in blocks of whole lines.
+type blocks struct {
+	g    *grepper
+	src  io.Reader
+	full string
+	file *fileSearch
+	// kept is how much of the buffer is the beginning of a line that goes on.
+	kept     int
+	begun    bool
+	skipping bool // within a line that is longer than a block
+	// cr says that carriage returns end the lines.
+	cr bool
+}
+
+func (b *blocks) run() (binary bool, err error) {
+	g := b.g
 	for {
 		if err := g.ctx.Err(); err != nil {
 			return false, err
 		}
-		n, err := io.ReadFull(src, g.buf[kept:])
-		data, last := g.buf[:kept+n], err != nil
+		n, err := io.ReadFull(b.src, g.buf[b.kept:])
+		data, last := g.buf[:b.kept+n], err != nil
 		if last && !errors.Is(err, io.EOF) && !errors.Is(err, io.ErrUnexpectedEOF) {
-			g.notes.add("%s was not read to its end: %v", full, rootCause(err))
+			g.notes.add("%s was not read to its end: %v", b.full, rootCause(err))
 			return false, nil
 		}
-		if first && bytes.IndexByte(data[:min(len(data), sniffBytes)], 0) >= 0 {
-			return true, nil
-		}
-		if first {
+		if !b.begun {
+			b.begun = true
+			format, binary := detect(data, last)
+			if binary {
+				return true, nil
+			}
 			g.res.Searched++
-			first = false
-		}
-		if skipping { // within a line that is longer than a block
-			i := bytes.IndexByte(data, '\n')
-			if i < 0 && !last {
-				kept = 0
+			if !format.IsUTF8() {
+				// From the beginning, through a decoder.
+				b.src = format.Reader(io.MultiReader(bytes.NewReader(bytes.Clone(data)), b.src))
 				continue
 			}
-			data, skipping = data[i+1:], false
-			if i < 0 {
-				data = nil
-			}
-			file.line++
+			data = bytes.TrimPrefix(data, []byte(bom))
 		}
-		whole := data
-		if !last {
-			i := bytes.LastIndexByte(data, '\n')
-			if i < 0 {
-				file.tooLong()
-				kept, skipping = 0, true
-				continue
+		if b.cr = b.cr || b.file.line == 1 && !b.skipping && bytes.IndexByte(data, '\n') < 0 && bytes.IndexByte(data, '\r') >= 0; b.cr {
+			for i, c := range data {
+				if c == '\r' {
+					data[i] = '\n'
+				}
 			}
-			whole = data[:i+1]
 		}
-		if err := file.block(whole); err != nil {
+		if err := b.block(data, last); err != nil || last {
 			return false, err
 		}
-		if last {
-			return false, nil
-		}
-		kept = copy(g.buf, data[len(whole):])
 	}
+}
+
+// detect tells the format of a file from its first block.
+func detect(data []byte, last bool) (textfile.Format, bool) {
+	if !last {
+		data, _ = wholeRunes(data, nil)
+	}
+	return textfile.Detect(data)
+}
+
+// block searches the whole lines of a block and keeps the rest for the next.
+func (b *blocks) block(data []byte, last bool) error {
+	if b.skipping {
+		i := bytes.IndexByte(data, '\n')
+		if i < 0 {
+			b.kept = 0
+			return nil
+		}
+		data, b.skipping = data[i+1:], false
+		b.file.line++
+	}
+	whole := data
+	if !last {
+		i := bytes.LastIndexByte(data, '\n')
+		if i < 0 {
+			b.file.tooLong()
+			b.kept, b.skipping = 0, true
+			return nil
+		}
+		whole = data[:i+1]
+	}
+	err := b.file.block(whole)
+	b.kept = copy(b.g.buf, data[len(whole):])
+	return err
 }
 
 // fileSearch is the search in one file.
@@ -242,7 +285,7 @@ func (s *fileSearch) block(data []byte) error {
 		number += bytes.Count(data[counted:from], []byte("\n"))
 		counted = from
 		switch {
-		case to-from > maxGrepLine:
+		case to-from > s.g.maxLine:
 			s.tooLong()
 		case s.g.re.Match(data[from:to]):
 			if err := s.match(data, from, to, number); err != nil {
@@ -264,7 +307,7 @@ func lineEnd(data []byte, from int) int {
 
 func (s *fileSearch) tooLong() {
 	if !s.warned {
-		s.g.notes.add("%s has lines longer than %d KiB: they were not searched", s.path, maxGrepLine>>10)
+		s.g.notes.add("%s has lines longer than %d KiB: they were not searched", s.path, s.g.maxLine>>10)
 		s.warned = true
 	}
 }
@@ -315,15 +358,25 @@ func (s *fileSearch) before(data []byte, from, number int) {
 }
 
 func (s *fileSearch) add(number int, text []byte, match bool) {
-	s.out.Lines = append(s.out.Lines, tool.GrepLine{Number: number, Text: s.shorten(text, match), Match: match})
+	part, column := s.shorten(text, match)
+	shown, _ := textfile.Show(string(part))
+	if len(part) < len(text) && column-1+len(part) < len(text) {
+		shown += "…"
+	}
+	if column > 1 {
+		shown = "…" + shown
+	} else {
+		column = 0
+	}
+	s.out.Lines = append(s.out.Lines, tool.GrepLine{Number: number, Text: shown, Column: column, Match: match})
 	s.g.bytes += min(len(text), maxShownLine) + len(s.path)
 	s.shown = number
 }
 
-// shorten cuts a long line around its match.
-func (s *fileSearch) shorten(text []byte, match bool) string {
+// shorten cuts a long line around its match; column is where the rest begins.
+func (s *fileSearch) shorten(text []byte, match bool) (part []byte, column int) {
 	if len(text) <= maxShownLine {
-		return strings.ToValidUTF8(string(text), "\uFFFD")
+		return text, 1
 	}
 	from := 0
 	if match {
@@ -331,15 +384,8 @@ func (s *fileSearch) shorten(text []byte, match bool) string {
 			from = max(min(hit[0]-maxShownLine/4, len(text)-maxShownLine), 0)
 		}
 	}
-	to := from + maxShownLine
-	_, part := wholeRunes(nil, text[from:to])
+	_, part = wholeRunes(nil, text[from:from+maxShownLine])
+	from += maxShownLine - len(part)
 	part, _ = wholeRunes(part, nil)
-	out := string(part)
-	if from > 0 {
-		out = "…" + out
-	}
-	if to < len(text) {
-		out += "…"
-	}
-	return strings.ToValidUTF8(out, "\uFFFD")
+	return part, from + 1
 }
