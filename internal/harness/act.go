@@ -9,10 +9,10 @@ import (
 	"strings"
 	"sync"
 	"time"
-	"unicode/utf8"
 
 	"github.com/sampan-dev/sampan/internal/harness/llm"
 	"github.com/sampan-dev/sampan/internal/harness/transcript"
+	"github.com/sampan-dev/sampan/internal/text"
 )
 
 const (
@@ -221,15 +221,5 @@ func oneLine(s string, n int) string {
 
 // headTail cuts the middle out of a text that is longer than n bytes.
 func headTail(s string, n int) string {
-	if len(s) <= n {
-		return s
-	}
-	head, tail := n/2, len(s)-n/2
-	for head > 0 && !utf8.RuneStart(s[head]) {
-		head--
-	}
-	for tail < len(s) && !utf8.RuneStart(s[tail]) {
-		tail++
-	}
-	return fmt.Sprintf("%s\n[… %d bytes left out …]\n%s", s[:head], tail-head, s[tail:])
+	return text.HeadTail(s, n, func(omitted int) string { return fmt.Sprintf("\n[… %d bytes left out …]\n", omitted) })
 }

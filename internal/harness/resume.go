@@ -8,6 +8,7 @@ import (
 
 	"github.com/sampan-dev/sampan/internal/harness/llm"
 	"github.com/sampan-dev/sampan/internal/harness/transcript"
+	"github.com/sampan-dev/sampan/internal/text"
 )
 
 const (
@@ -177,7 +178,7 @@ func (re *replay) notice(d *transcript.Notice) {
 }
 
 func (re *replay) verification(d *transcript.Verification) {
-	v := VerificationResult{Name: d.Name, Passed: d.Passed, ExitCode: d.ExitCode, Message: tail(d.Output, verifyMessage)}
+	v := VerificationResult{Name: d.Name, Passed: d.Passed, ExitCode: d.ExitCode, Message: text.ClipStart(d.Output, verifyMessage)}
 	i := slices.IndexFunc(re.verifications, func(old VerificationResult) bool { return old.Name == d.Name })
 	if i < 0 {
 		re.verifications = append(re.verifications, v)

@@ -10,6 +10,7 @@ import (
 	"github.com/sampan-dev/sampan/internal/harness/llm"
 	"github.com/sampan-dev/sampan/internal/harness/tool"
 	"github.com/sampan-dev/sampan/internal/harness/transcript"
+	"github.com/sampan-dev/sampan/internal/text"
 )
 
 const (
@@ -119,7 +120,7 @@ func (r *run) verify(ctx context.Context, v Verification, result *VerificationRe
 	output := outputText(got, timeout)
 	result.ExitCode = got.ExitCode
 	result.Passed = got.ExitCode != nil && *got.ExitCode == 0 && !got.TimedOut
-	result.Message = r.cfg.Transcript.Redact(tail(output, verifyMessage))
+	result.Message = r.cfg.Transcript.Redact(text.ClipStart(output, verifyMessage))
 	err = r.append(transcript.Verification{
 		Name: v.Name, Command: v.Command, TimeoutSeconds: seconds(timeout), Passed: result.Passed, ExitCode: got.ExitCode,
 		TimedOut: got.TimedOut, Output: output, DurationMillis: r.clock.Now().Sub(began).Milliseconds(),
@@ -137,7 +138,7 @@ func (r *run) exec(ctx context.Context, command string, timeout time.Duration) (
 	defer cancel()
 	got, err := await(execCtx, r.clock, func() (*tool.ExecResult, error) {
 		return r.cfg.Executor.Exec(execCtx, tool.ExecRequest{
-			Shell: command, TimeoutSeconds: timeout.Seconds(), MaxOutputBytes: verifyOutput, Isolated: true,
+			Shell: command, TimeoutSeconds: timeout.Seconds(), MaxOutputBytes: verifyOutput, Isolated: true, Terminal: true,
 		})
 	})
 	if err == nil && got == nil {
@@ -165,14 +166,9 @@ func refused(err error) bool {
 
 // outputText is what a command printed and how it ended, for model and record.
 func outputText(got *tool.ExecResult, timeout time.Duration) string {
-	parts := []string{}
-	for _, b := range [][]byte{got.Stdout, got.Stderr} {
-		if s := strings.TrimRight(strings.ToValidUTF8(string(b), "\uFFFD"), "\n"); s != "" {
-			parts = append(parts, s)
-		}
-	}
-	if n := got.OmittedStdoutBytes + got.OmittedStderrBytes; n > 0 {
-		parts = append(parts, fmt.Sprintf("[%d bytes of output left out]", n))
+	var parts []string
+	if out, _ := got.Output(); strings.TrimRight(out, "\n") != "" {
+		parts = append(parts, strings.TrimRight(out, "\n"))
 	}
 	switch {
 	case got.TimedOut:
@@ -183,12 +179,4 @@ func outputText(got *tool.ExecResult, timeout time.Duration) string {
 		parts = append(parts, "[ended by "+got.Signal+"]")
 	}
 	return headTail(strings.Join(parts, "\n"), 2*verifyOutput)
-}
-
-// tail gives the end of a text, at most n bytes.
-func tail(s string, n int) string {
-	if len(s) <= n {
-		return s
-	}
-	return "…" + strings.ToValidUTF8(s[len(s)-n:], "")
 }

@@ -5,6 +5,7 @@ package text
 import (
 	"fmt"
 	"strings"
+	"unicode/utf8"
 )
 
 // cut stands for what was left out.
@@ -25,6 +26,33 @@ func ClipStart(s string, n int) string {
 		return s
 	}
 	return cut + strings.ToValidUTF8(s[len(s)-n+len(cut):], "")
+}
+
+// nearLine is how far a cut may move to fall between two lines.
+const nearLine = 200
+
+// HeadTail keeps the beginning and the end of a text, at most limit bytes with
+// the mark between them, in whole characters, and in whole lines where their
+// ends are near. The mark gets the count of the bytes left out.
+func HeadTail(s string, limit int, mark func(omitted int) string) string {
+	if len(s) <= limit {
+		return s
+	}
+	room := max(limit-len(mark(len(s))), 0)
+	head, tail := room-room/2, len(s)-room/2
+	for head > 0 && !utf8.RuneStart(s[head]) {
+		head--
+	}
+	for tail < len(s) && !utf8.RuneStart(s[tail]) {
+		tail++
+	}
+	if i := strings.LastIndexByte(s[:head], '\n'); i >= 0 && head-i < nearLine {
+		head = i
+	}
+	if i := strings.IndexByte(s[tail:], '\n'); i >= 0 && i < nearLine {
+		tail += i + 1
+	}
+	return s[:head] + mark(tail-head) + s[tail:]
 }
 
 // OneLine joins the lines of a text: kubectl shows the first of an event alone.

@@ -1,6 +1,7 @@
 package text
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 	"unicode/utf8"
@@ -32,6 +33,25 @@ func FuzzClip(f *testing.F) {
 			}
 		}
 	})
+}
+
+func TestHeadTail(t *testing.T) {
+	mark := func(n int) string { return fmt.Sprintf("[%d]", n) }
+	for name, tc := range map[string]struct {
+		in    string
+		limit int
+		want  string
+	}{
+		"fits":             {"0123456789", 10, "0123456789"},
+		"cut":              {"0123456789abcdef", 10, "012[10]def"},
+		"whole characters": {strings.Repeat("é", 10), 10, "é[16]é"},
+		"whole lines":      {"one\ntwo\nthree\nfour\nfive\n", 18, "one[16]five\n"},
+		"no room":          {"0123456789", 1, "[10]"},
+	} {
+		if got := HeadTail(tc.in, tc.limit, mark); got != tc.want {
+			t.Errorf("%s: %q, want %q", name, got, tc.want)
+		}
+	}
 }
 
 func TestOneLine(t *testing.T) {

@@ -53,7 +53,7 @@ func (s *Set) startJob(ctx context.Context, p *bashParams) (Result, error) {
 		defer j.cancel()
 		defer close(j.done)
 		j.res, j.err = s.exec.Exec(j.ctx, ExecRequest{
-			Shell: p.Command, Cwd: p.Cwd, TimeoutSeconds: p.TimeoutSeconds, MergeStderr: true, OutputFile: j.output,
+			Shell: p.Command, Cwd: p.Cwd, TimeoutSeconds: p.TimeoutSeconds, MergeStderr: true, Terminal: true, OutputFile: j.output,
 		})
 	}()
 	timer := time.NewTimer(earlyEnd)

@@ -59,6 +59,7 @@ func bash(ctx context.Context, s *Set, p *bashParams) (Result, error) {
 		TimeoutSeconds: timeout.Seconds(),
 		MaxOutputBytes: int64(s.opts.MaxOutputBytes - outputReserve),
 		MergeStderr:    true,
+		Terminal:       true,
 	})
 	if err != nil {
 		return Result{}, err
@@ -75,16 +76,9 @@ const outputReserve = 700
 
 // showExec writes a command's output and how it ended.
 func showExec(res *ExecResult, timeout time.Duration, p *bashParams, opts Options) string {
-	var b strings.Builder
-	if res.OmittedStdoutBytes > 0 {
-		b.WriteString(cleanText(string(res.Stdout[:res.StdoutCut])))
-		b.WriteString(omission(res.OmittedStdoutBytes, res.FullOutputPath))
-		b.WriteString(cleanText(string(res.Stdout[res.StdoutCut:])))
-	} else {
-		b.WriteString(cleanText(string(res.Stdout)))
-	}
-	// Control bytes grow when they are made readable; the end must stay in.
-	text := bound(b.String(), opts.MaxOutputBytes-outputReserve/2, res.FullOutputPath)
+	text, stray := res.Output()
+	// What is shown in another way grows; the end must stay in.
+	text = bound(text, opts.MaxOutputBytes-outputReserve/2, res.FullOutputPath)
 	var notes []string
 	note := func(format string, args ...any) { notes = append(notes, "["+fmt.Sprintf(format, args...)+"]") }
 	switch {
@@ -102,6 +96,9 @@ func showExec(res *ExecResult, timeout time.Duration, p *bashParams, opts Option
 		note("exit code %d", *res.ExitCode)
 	case text == "":
 		note("exit code 0, no output")
+	}
+	if stray > 0 {
+		note("%s not UTF-8 and shown in hexadecimal, as <E9>; see them with xxd, or as text with iconv", count(stray, "byte is", "bytes are"))
 	}
 	if res.OOMKilled {
 		note("the kernel ended a process because memory ran out: use less at once, for instance fewer jobs in parallel")

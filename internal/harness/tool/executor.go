@@ -101,6 +101,10 @@ type ExecRequest struct {
 	// folder for temporary files, and a PATH without folders in which tools can put
 	// programs. It is for commands whose exit status decides something.
 	Isolated bool `json:"isolated,omitempty"`
+	// Terminal gives Stdout and Stderr as a terminal would show them at the end:
+	// of progress bars their last state, no colours. The whole output is kept as
+	// it came.
+	Terminal bool `json:"terminal,omitempty"`
 	// OutputFile is a file in the workspace that gets all output as it comes
 	// (up to the server's limit), so that others can follow a long command.
 	OutputFile string `json:"outputFile,omitempty"`

@@ -112,7 +112,4 @@ func TestBound(t *testing.T) {
 	if got := bound(strings.Repeat("€", 1000), 1001, ""); len(got) > 1001 || strings.ContainsRune(got, '\uFFFD') {
 		t.Errorf("got %q", got)
 	}
-	if got := cleanText("a\x1b[31mred\x1b[0m\x00\xff\x1b]0;title\x07b"); got != "ared\uFFFD\uFFFDb" {
-		t.Errorf("cleanText gave %q", got)
-	}
 }

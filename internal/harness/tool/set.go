@@ -12,6 +12,7 @@ import (
 
 	"github.com/sampan-dev/sampan/internal/harness/llm"
 	"github.com/sampan-dev/sampan/internal/text"
+	"github.com/sampan-dev/sampan/internal/textfile"
 )
 
 // Tool is something a model may call.
@@ -144,7 +145,8 @@ func (s *Set) Run(ctx context.Context, call llm.ToolCall) (res Result, err error
 			res = failed("The tool %s failed by a bug of its own (%v). Try another way.\n%s", call.Name, v, firstFrames(debug.Stack()))
 			err = nil
 		}
-		res.Content = bound(cleanText(res.Content), s.opts.MaxOutputBytes, "")
+		res.Content, _ = textfile.Show(res.Content) // of paths and the like; the rest is shown so already
+		res.Content = bound(res.Content, s.opts.MaxOutputBytes, "")
 	}()
 	t, ok := s.find(call.Name)
 	if !ok {

@@ -214,7 +214,7 @@ func TestBash(t *testing.T) {
 		"failure":    {args: m{"command": "printf x; exit 3"}, want: "x\n[exit code 3]"},
 		"signal":     {args: m{"command": "kill -SEGV $$"}, want: "[ended by SIGSEGV]"},
 		"cwd":        {args: m{"command": "mkdir -p d; cd d; basename $PWD"}, want: "d\n"},
-		"ansi":       {args: m{"command": `printf '\033[31mred\033[0m\000\377\n'`}, want: "red\uFFFD\uFFFD\n"},
+		"ansi":       {args: m{"command": `printf '\033[31mred\033[0m\000\377\n'`}, want: "red␀<FF>\n[1 byte is not UTF-8"},
 		"timeout":    {args: m{"command": "echo part; sleep 77", "timeout_seconds": 0.3}, want: "part\n[timed out after 0.3 s", error: true},
 		"nothing?":   {args: m{}, want: "exactly one of command, kill and list", error: true},
 		"both":       {args: m{"command": "ls", "list": true}, want: "exactly one of", error: true},
@@ -230,6 +230,11 @@ func TestBash(t *testing.T) {
 				t.Errorf("got %q, error %v; want %q, %v", res.Content, res.IsError, tc.want, tc.error)
 			}
 		})
+	}
+	// Bars do not push out what matters.
+	got := b.ok("bash", m{"command": `echo first; for i in $(seq 1 2000); do printf '\r%d of 2000' $i; done; echo; echo ERROR; for i in $(seq 1 2000); do printf '\r%d of 2000' $i; done; exit 1`})
+	if got != "first\n2000 of 2000\nERROR\n2000 of 2000\n[exit code 1]" {
+		t.Errorf("bars: %q", got)
 	}
 	long := b.ok("bash", m{"command": "seq 1 20000"})
 	if len(long) > 3000 || !strings.HasPrefix(long, "1\n2\n") || !strings.HasSuffix(long, "20000\n") {

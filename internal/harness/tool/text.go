@@ -2,24 +2,38 @@ package tool
 
 import (
 	"fmt"
-	"regexp"
 	"strings"
-	"unicode/utf8"
+
+	"github.com/sampan-dev/sampan/internal/text"
+	"github.com/sampan-dev/sampan/internal/textfile"
 )
 
-// escapeSequences are what programs send to a terminal: colours, titles, moves.
-var escapeSequences = regexp.MustCompile(`\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[@-Z\\^_])`)
-
-// cleanText makes any bytes fit for a JSON string that a model reads: valid
-// UTF-8, no NUL (some servers refuse it), no terminal sequences.
-func cleanText(s string) string {
-	if strings.IndexByte(s, 0x1b) >= 0 {
-		s = escapeSequences.ReplaceAllString(s, "")
+// Output gives what a command printed as text for a model: what is there of
+// both streams, with a line where something was left out, and every byte as
+// package textfile shows it. stray counts those that are no UTF-8.
+func (r *ExecResult) Output() (out string, stray int) {
+	var b strings.Builder
+	for _, s := range []struct {
+		data         []byte
+		cut, omitted int64
+	}{{r.Stdout, r.StdoutCut, r.OmittedStdoutBytes}, {r.Stderr, r.StderrCut, r.OmittedStderrBytes}} {
+		if len(s.data) > 0 && b.Len() > 0 && !strings.HasSuffix(b.String(), "\n") {
+			b.WriteByte('\n')
+		}
+		parts := [][]byte{s.data}
+		if s.omitted > 0 {
+			parts = [][]byte{s.data[:s.cut], s.data[s.cut:]}
+		}
+		for i, p := range parts {
+			if i > 0 {
+				b.WriteString(omission(s.omitted, r.FullOutputPath))
+			}
+			shown, n := textfile.Show(string(p))
+			b.WriteString(shown)
+			stray += n.Stray
+		}
 	}
-	if strings.IndexByte(s, 0) >= 0 {
-		s = strings.ReplaceAll(s, "\x00", "\uFFFD")
-	}
-	return strings.ToValidUTF8(s, "\uFFFD")
+	return b.String(), stray
 }
 
 // omission is the line that stands for what was cut out.
@@ -30,41 +44,10 @@ func omission(bytes int64, where string) string {
 	return fmt.Sprintf("\n[... %d bytes left out%s ...]\n", bytes, where)
 }
 
-// bound cuts text to its head and tail, with a line that says so, at line ends
-// where they are near. where may tell what holds the whole text.
-func bound(text string, limit int, where string) string {
-	if len(text) <= limit {
-		return text
-	}
-	room := max(limit-len(omission(int64(len(text)), where)), 0)
-	head, tail := cutHead(text, room-room/2), cutTail(text, room/2)
-	return head + omission(int64(len(text)-len(head)-len(tail)), where) + tail
-}
-
-// nearLine is how far a cut may move to fall between two lines.
-const nearLine = 200
-
-func cutHead(s string, n int) string {
-	for n > 0 && n < len(s) && !utf8.RuneStart(s[n]) {
-		n--
-	}
-	s = s[:min(n, len(s))]
-	if i := strings.LastIndexByte(s, '\n'); i >= 0 && len(s)-i < nearLine {
-		return s[:i]
-	}
-	return s
-}
-
-func cutTail(s string, n int) string {
-	i := max(len(s)-n, 0)
-	for i < len(s) && !utf8.RuneStart(s[i]) {
-		i++
-	}
-	s = s[i:]
-	if i := strings.IndexByte(s, '\n'); i >= 0 && i < nearLine {
-		return s[i+1:]
-	}
-	return s
+// bound cuts text to its head and tail, with a line that says so. where may
+// tell what holds the whole text.
+func bound(s string, limit int, where string) string {
+	return text.HeadTail(s, limit, func(n int) string { return omission(int64(n), where) })
 }
 
 // numbered writes lines the way read_file shows them.

@@ -43,6 +43,7 @@ func Run(t *testing.T, make func(t *testing.T) Subject) {
 		"exec/concurrent":     testExecConcurrent,
 		"exec/nobody's":       testExecNobodys,
 		"exec/long output":    testExecLongOutput,
+		"exec/terminal":       testExecTerminal,
 		"exec/output file":    testExecOutputFile,
 		"exec/utf-8 cut":      testExecUTF8Cut,
 		"files/round trip":    testRoundTrip,

@@ -5,6 +5,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/sampan-dev/sampan/internal/harness/tool"
+	"github.com/sampan-dev/sampan/internal/terminal"
 )
 
 // headTail keeps the first and the last bytes of a stream, at most limit
@@ -90,23 +91,61 @@ func wholeRunes(head, tail []byte) (h, t []byte) {
 	return head, tail
 }
 
+// Write is that of io.Writer.
+func (h *headTail) Write(p []byte) (int, error) {
+	h.write(p)
+	return len(p), nil
+}
+
+// stream is one of a command's outputs. With a screen before it, what is kept
+// is what a terminal would show: a bar that is drawn a thousand times must not
+// push out what matters.
+type stream struct {
+	headTail
+	screen *terminal.Screen
+}
+
+func (s *stream) write(p []byte) {
+	if s.screen == nil {
+		s.headTail.write(p)
+		return
+	}
+	_, _ = s.screen.Write(p) // headTail takes all
+}
+
+func (s *stream) close() {
+	if s.screen != nil {
+		_ = s.screen.Close() // the same
+		s.screen = nil
+	}
+}
+
 // capture collects what a command writes, in bounded memory: both streams'
 // heads and tails, and everything in a file once that is not all.
 type capture struct {
-	mu     sync.Mutex
-	limit  int
-	out    headTail
-	err    headTail
-	follow string
+	mu       sync.Mutex
+	limit    int
+	out      stream
+	err      stream
+	total    int64
+	terminal bool
+	// raw is all that came, as long as there is no file that holds it and the
+	// streams hold something else.
+	raw    []byte
 	dir    *spillDir
 	file   *spillFile
 	failed bool
 }
 
-func newCapture(limit int, dir *spillDir, follow string) (*capture, error) {
-	c := &capture{limit: limit, out: headTail{limit: limit}, err: headTail{limit: limit}, dir: dir, follow: follow}
-	if follow != "" {
-		f, err := dir.at(follow)
+func newCapture(limit int, dir *spillDir, req tool.ExecRequest) (*capture, error) {
+	c := &capture{limit: limit, dir: dir, terminal: req.Terminal}
+	for _, s := range []*stream{&c.out, &c.err} {
+		if s.limit = limit; c.terminal {
+			s.screen = terminal.NewScreen(&s.headTail)
+		}
+	}
+	if req.OutputFile != "" {
+		f, err := dir.at(req.OutputFile)
 		if err != nil {
 			return nil, err
 		}
@@ -115,29 +154,37 @@ func newCapture(limit int, dir *spillDir, follow string) (*capture, error) {
 	return c, nil
 }
 
-func (c *capture) write(to *headTail, p []byte) {
+func (c *capture) write(to *stream, p []byte) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.file == nil && !c.failed && c.out.total+c.err.total+int64(len(p)) > int64(c.limit) {
+	if c.total += int64(len(p)); c.file == nil && !c.failed && c.total > int64(c.limit) {
 		c.startSpill()
 	}
-	if c.file != nil {
+	switch {
+	case c.file != nil:
 		c.file.write(p)
+	case c.terminal && !c.failed:
+		c.raw = append(c.raw, p...)
 	}
 	to.write(p)
 }
 
 // startSpill begins the file with what came so far; nothing of it is lost yet,
-// because both streams together still fit.
+// because all of it still fits.
 func (c *capture) startSpill() {
 	f, err := c.dir.create()
 	if err != nil {
-		c.failed = true // the result then says that the rest is nowhere
+		c.failed, c.raw = true, nil // the result then says that the rest is nowhere
 		return
 	}
 	c.file = f
-	for _, h := range []*headTail{&c.out, &c.err} {
-		data, _ := h.kept()
+	if c.terminal {
+		f.write(c.raw)
+		c.raw = nil
+		return
+	}
+	for _, s := range []*stream{&c.out, &c.err} {
+		data, _ := s.kept()
 		f.write(data)
 	}
 }
@@ -146,12 +193,18 @@ func (c *capture) startSpill() {
 func (c *capture) result(r *tool.ExecResult) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	c.out.close()
+	c.err.close()
 	outLimit, errLimit := share(c.limit, c.out.total, c.err.total)
 	var cut int
 	r.Stdout, cut, r.OmittedStdoutBytes = c.out.bounded(outLimit)
 	r.StdoutCut = int64(cut)
 	r.Stderr, cut, r.OmittedStderrBytes = c.err.bounded(errLimit)
 	r.StderrCut = int64(cut)
+	if c.file != nil && c.file.own && c.terminal && r.OmittedStdoutBytes+r.OmittedStderrBytes == 0 {
+		c.file.drop() // all that a terminal would show is there
+		c.file, c.failed = nil, true
+	}
 	if c.file != nil {
 		r.FullOutputPath, r.FullOutputOmittedBytes = c.file.name, c.file.omitted
 	}
@@ -163,7 +216,7 @@ func (c *capture) close() (err error) {
 	if c.file != nil {
 		err = c.file.close()
 	}
-	c.failed, c.file = true, nil // late writers keep nothing
+	c.failed, c.file, c.raw = true, nil, nil // late writers keep nothing
 	return err
 }
 

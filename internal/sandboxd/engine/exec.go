@@ -171,7 +171,7 @@ func (e *Engine) outputLimit(asked int64) int {
 
 // run starts the command and sees it to its end.
 func (x *execution) run(ctx context.Context) (_ *tool.ExecResult, err error) {
-	x.capture, err = newCapture(x.e.outputLimit(x.req.MaxOutputBytes), x.e.spill, x.req.OutputFile)
+	x.capture, err = newCapture(x.e.outputLimit(x.req.MaxOutputBytes), x.e.spill, x.req)
 	if err != nil {
 		return nil, err
 	}
@@ -320,7 +320,7 @@ func wait(ch <-chan struct{}, d time.Duration) bool {
 func (x *execution) start() error {
 	var p pipes
 	defer p.close()
-	streams := []*headTail{&x.capture.out}
+	streams := []*stream{&x.capture.out}
 	if !x.req.MergeStderr {
 		streams = append(streams, &x.capture.err)
 	}
@@ -347,7 +347,7 @@ func (x *execution) start() error {
 }
 
 // follow reads what the command prints, feeds it, and waits for its end.
-func (x *execution) follow(streams []*headTail, feed *os.File) {
+func (x *execution) follow(streams []*stream, feed *os.File) {
 	var wg sync.WaitGroup
 	for i, to := range streams {
 		r := x.readers[i]
@@ -379,7 +379,7 @@ func startError(err error) error {
 
 var buffers = sync.Pool{New: func() any { b := make([]byte, 32<<10); return &b }}
 
-func (x *execution) read(r *os.File, to *headTail) {
+func (x *execution) read(r *os.File, to *stream) {
 	defer func() { _ = r.Close() }()
 	buf := buffers.Get().(*[]byte)
 	defer buffers.Put(buf)

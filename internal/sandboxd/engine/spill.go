@@ -36,7 +36,7 @@ func (d *spillDir) create() (*spillFile, error) {
 	}
 	f, err := d.open(OutputDir + "/" + rand.Text()[:12] + ".log")
 	if f != nil {
-		f.ours = true
+		f.ours, f.own = true, true
 	}
 	return f, err
 }
@@ -101,13 +101,14 @@ func (d *spillDir) finished(f *spillFile) {
 
 // spillFile is one output's file. It is used under its capture's lock.
 type spillFile struct {
-	dir     *spillDir
-	name    string
-	f       *os.File
-	ours    bool
-	size    int64
-	left    int64
-	omitted int64
+	dir  *spillDir
+	name string
+	f    *os.File
+	// ours are files in our folder, own those that no request has named.
+	ours, own bool
+	size      int64
+	left      int64
+	omitted   int64
 }
 
 func (s *spillFile) write(p []byte) {
@@ -123,6 +124,12 @@ func (s *spillFile) write(p []byte) {
 		return
 	}
 	s.omitted += int64(len(p))
+}
+
+// drop removes a file that nobody has been told of.
+func (s *spillFile) drop() {
+	_ = s.f.Close()
+	_ = s.dir.root.Remove(s.name)
 }
 
 func (s *spillFile) close() error {
