@@ -13,6 +13,7 @@ var globDescription string
 type globParams struct {
 	Pattern string `json:"pattern" jsonschema:"The glob, such as **/*.go or docs/*.md."`
 	Path    string `json:"path,omitempty" jsonschema:"The directory to start from, relative to the workspace."`
+	Ignored bool   `json:"ignored,omitempty" jsonschema:"List what git ignores, too."`
 }
 
 func globTool() Tool { return newTool("glob", globDescription, true, glob) }
@@ -23,7 +24,7 @@ func glob(ctx context.Context, s *Set, p *globParams) (Result, error) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, s.opts.ToolTimeout)
 	defer cancel()
-	res, err := s.exec.Glob(ctx, GlobRequest{Pattern: p.Pattern, Path: p.Path})
+	res, err := s.exec.Glob(ctx, GlobRequest{Pattern: p.Pattern, Path: p.Path, Ignored: p.Ignored})
 	if err != nil {
 		return Result{}, err
 	}
@@ -31,18 +32,15 @@ func glob(ctx context.Context, s *Set, p *globParams) (Result, error) {
 }
 
 func showGlob(res *GlobResult, limit int) string {
-	var notes strings.Builder
-	for _, n := range res.Notes {
-		notes.WriteString("[" + n + "]\n")
-	}
+	notes := searchNotes(res.Notes, res.Skipped)
 	if len(res.Paths) == 0 {
-		return "No file matches.\n" + notes.String()
+		return "No file matches.\n" + notes
 	}
 	const reserved = 200
 	var b strings.Builder
 	shown := 0
 	for _, p := range res.Paths {
-		if b.Len()+len(p)+1 > limit-reserved-notes.Len() {
+		if b.Len()+len(p)+1 > limit-reserved-len(notes) {
 			break
 		}
 		b.WriteString(p + "\n")
@@ -53,5 +51,5 @@ func showGlob(res *GlobResult, limit int) string {
 	} else if res.Truncated {
 		b.WriteString("[the search ended early; narrow the pattern or give a path]\n")
 	}
-	return b.String() + notes.String()
+	return b.String() + notes
 }

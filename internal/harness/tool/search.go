@@ -60,22 +60,38 @@ type GrepRequest struct {
 	// Include is a glob for file names; one without a slash matches in sub-folders too.
 	Include    string `json:"include,omitempty"`
 	IgnoreCase bool   `json:"ignoreCase,omitempty"`
+	// Ignored searches what git ignores, too, after all else.
+	Ignored bool `json:"ignored,omitempty"`
 	// Context is how many lines to give before and after each match.
 	Context int `json:"context,omitempty"`
-	// MaxMatches ends the search; 0 is the executor's default.
+	// MaxMatches bounds the answer; 0 is the executor's default.
 	MaxMatches int `json:"maxMatches,omitempty"`
 }
 
 // GrepResult is what a search found, ordered by path and line.
 type GrepResult struct {
-	Files   []GrepFile `json:"files,omitempty"`
-	Matches int        `json:"matches"`
+	Files []GrepFile `json:"files,omitempty"`
+	// Matches counts all lines that matched, also those left out of Files.
+	Matches int `json:"matches"`
 	// Searched counts the files that were read.
 	Searched int `json:"searched"`
-	// Truncated is true when a limit ended the search early.
+	// Truncated is true when some are missing from Files, Ended when a limit ended
+	// the search early, so that there may be more than Matches.
 	Truncated bool `json:"truncated,omitempty"`
-	// Notes tell what was skipped, and why.
+	Ended     bool `json:"ended,omitempty"`
+	// Skipped is what was passed over because git ignores it.
+	Skipped Skipped `json:"skipped"`
+	// Notes tell what else was skipped, and why.
 	Notes []string `json:"notes,omitempty"`
+}
+
+// Skipped counts what a search passed over because git ignores it, or a file
+// .ignore or .rgignore does: whole folders, and single files that it was about.
+type Skipped struct {
+	Dirs  int `json:"dirs,omitempty"`
+	Files int `json:"files,omitempty"`
+	// Names are the first of both; a folder ends in a slash.
+	Names []string `json:"names,omitempty"`
 }
 
 // GrepFile holds the matches of one file.
@@ -100,6 +116,8 @@ type GlobRequest struct {
 	Pattern string `json:"pattern"`
 	// Path is a folder; empty is the workspace.
 	Path string `json:"path,omitempty"`
+	// Ignored lists what git ignores, too, after all else.
+	Ignored bool `json:"ignored,omitempty"`
 	// MaxPaths bounds the answer; 0 is the executor's default.
 	MaxPaths int `json:"maxPaths,omitempty"`
 }
@@ -108,8 +126,10 @@ type GlobRequest struct {
 type GlobResult struct {
 	Paths []string `json:"paths,omitempty"`
 	// Total counts all that matched, also those left out of Paths.
-	Total int      `json:"total"`
-	Notes []string `json:"notes,omitempty"`
+	Total int `json:"total"`
+	// Skipped is what was passed over because git ignores it.
+	Skipped Skipped  `json:"skipped"`
+	Notes   []string `json:"notes,omitempty"`
 	// Truncated is true when some are missing from Paths or a limit ended the search early.
 	Truncated bool `json:"truncated,omitempty"`
 }

@@ -66,6 +66,7 @@ func Run(t *testing.T, make func(t *testing.T) Subject) {
 		"grep":                testGrep,
 		"grep/skips":          testGrepSkips,
 		"glob":                testGlob,
+		"ignored":             testIgnored,
 	} {
 		t.Run(name, func(t *testing.T) { test(t, make(t)) })
 	}

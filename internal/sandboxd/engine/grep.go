@@ -18,8 +18,10 @@ import (
 
 // Bounds of a search in contents.
 const (
-	defaultMatches  = 500
-	capMatches      = 10_000
+	defaultMatches = 500
+	capMatches     = 10_000
+	// maxCounted is how far matches are counted that are not given any more.
+	maxCounted      = 20_000
 	maxContext      = 50
 	maxPatternBytes = 10_000
 	// grepBlock is how much of a file is held at a time. Context lines do not
@@ -60,18 +62,21 @@ func (e *Engine) Grep(ctx context.Context, req tool.GrepRequest) (*tool.GrepResu
 		return nil, err
 	}
 	defer func() { _ = dir.Close() }()
+	var chain *ignoreDir
+	g.walker, chain = e.newWalker(ctx, base, req.Include, req.Ignored)
+	g.about = g.include
 	g.visit = func(dir *os.Root, name, rel string, isDir bool) error {
 		if isDir || g.include != nil && !g.include(rel) {
 			return nil
 		}
 		return g.found(dir, name, path.Join(base, rel))
 	}
-	return g.result(g.walk(dir, "", 0))
+	return g.result(g.run(dir, chain))
 }
 
 // grepper is one search.
 type grepper struct {
-	walker
+	*walker
 	re      *regexp.Regexp
 	include func(string) bool
 	context int
@@ -98,7 +103,7 @@ func (e *Engine) newGrepper(ctx context.Context, req tool.GrepRequest) (*grepper
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", tool.ErrInvalid, err)
 	}
-	g := &grepper{walker: walker{ctx: ctx}, re: re, max: req.MaxMatches, maxLine: maxGrepLine, context: min(max(req.Context, 0), maxContext)}
+	g := &grepper{walker: &walker{ctx: ctx, e: e}, re: re, max: req.MaxMatches, maxLine: maxGrepLine, context: min(max(req.Context, 0), maxContext)}
 	if g.max <= 0 {
 		g.max = defaultMatches
 	}
@@ -113,11 +118,11 @@ func (e *Engine) newGrepper(ctx context.Context, req tool.GrepRequest) (*grepper
 
 func (g *grepper) result(err error) (*tool.GrepResult, error) {
 	if errors.Is(err, errStop) {
-		g.res.Truncated = true
+		g.res.Truncated, g.res.Ended = true, true
 	} else if err != nil {
 		return nil, err
 	}
-	g.res.Notes = g.notes.all()
+	g.res.Notes, g.res.Skipped = g.notes.all(), g.skipped
 	return &g.res, nil
 }
 
@@ -316,7 +321,11 @@ func (s *fileSearch) tooLong() {
 func (s *fileSearch) match(data []byte, from, to, number int) error {
 	g := s.g
 	if g.res.Matches >= g.max || g.bytes > maxGrepBytes {
-		return errStop
+		g.res.Truncated = true
+		if g.res.Matches++; g.res.Matches >= maxCounted {
+			return errStop
+		}
+		return nil
 	}
 	if s.out == nil {
 		g.res.Files = append(g.res.Files, tool.GrepFile{Path: s.path})

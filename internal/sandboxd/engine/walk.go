@@ -28,21 +28,87 @@ const (
 var errStop = errors.New("enough")
 
 // walker goes through a folder in the order of names, without following
-// symlinks and without .git and our own .sampan. What it cannot read it notes.
+// symlinks and without .git and our own .sampan. What it cannot read it notes;
+// what git ignores comes last, or not at all.
 type walker struct {
-	ctx     context.Context
+	ctx context.Context
+	e   *Engine
+	// base is the path of the folder in the workspace.
+	base    string
 	entries int
 	notes   notes
 	// visit gets each file and folder: the open folder it is in, its name
 	// there, and its path relative to where the walk began.
 	visit func(dir *os.Root, name, rel string, isDir bool) error
+	// about says which of the files that are passed over are worth a word.
+	about func(rel string) bool
+	// all keeps what is ignored for later; else it is counted.
+	all     bool
+	later   []string
+	skipped tool.Skipped
+}
+
+const (
+	// maxLater bounds the ignored folders and files that are kept for the end.
+	maxLater = 100_000
+	// maxSkippedNames are enough to know what was passed over.
+	maxSkippedNames = 3
+)
+
+// newWalker gives a walker for a search in base. Where the search is about
+// something that is ignored itself, by its path or by the beginning of a glob,
+// nothing below it is taken for ignored.
+func (e *Engine) newWalker(ctx context.Context, base, glob string, all bool) (*walker, *ignoreDir) {
+	w := &walker{ctx: ctx, e: e, base: base, all: all}
+	chain, off := e.ignoresAbove(base)
+	if start, _ := doublestar.SplitPattern(strings.TrimPrefix(glob, "./")); !off && start != "." && start != "/" && !path.IsAbs(start) {
+		_, off = e.ignoresAbove(path.Join(base, start))
+	}
+	if off {
+		return w, nil
+	}
+	return w, chain
+}
+
+// run goes through dir, first what is not ignored, then the rest if it is wanted.
+func (w *walker) run(dir *os.Root, chain *ignoreDir) error {
+	if err := w.walk(dir, "", 0, chain); err != nil {
+		return err
+	}
+	for _, rel := range w.later {
+		if err := w.ignoredEntry(dir, rel); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (w *walker) ignoredEntry(dir *os.Root, rel string) error {
+	isDir := strings.HasSuffix(rel, "/")
+	rel = strings.TrimSuffix(rel, "/")
+	parent, err := dir.OpenRoot(path.Dir(rel))
+	if err != nil {
+		w.notes.add("%s was skipped: %v", rel, rootCause(err))
+		return nil
+	}
+	defer func() { _ = parent.Close() }()
+	if err := w.visit(parent, path.Base(rel), rel, isDir); err != nil || !isDir {
+		return err
+	}
+	return w.descend(parent, path.Base(rel), rel, strings.Count(rel, "/")+1, nil)
 }
 
 // walk goes through dir, whose path from the beginning is rel.
-func (w *walker) walk(dir *os.Root, rel string, depth int) error {
+func (w *walker) walk(dir *os.Root, rel string, depth int, chain *ignoreDir) error {
 	entries, err := w.list(dir, rel)
 	if err != nil {
 		return err
+	}
+	if chain != nil && depth > 0 {
+		chain = w.e.enterIgnored(chain, dir, path.Join(w.base, rel), func(name string) bool {
+			_, found := slices.BinarySearchFunc(entries, name, func(d fs.DirEntry, name string) int { return strings.Compare(d.Name(), name) })
+			return found
+		})
 	}
 	for _, d := range entries {
 		if err := w.ctx.Err(); err != nil {
@@ -54,25 +120,54 @@ func (w *walker) walk(dir *os.Root, rel string, depth int) error {
 		}
 		name := d.Name()
 		sub := path.Join(rel, name)
-		switch {
-		case d.IsDir() && (name == ".git" || sub == ".sampan"):
-		case d.IsDir():
-			if err := w.visit(dir, name, sub, true); err != nil {
-				return err
-			}
-			if err := w.descend(dir, name, sub, depth+1); err != nil {
-				return err
-			}
-		case d.Type().IsRegular():
-			if err := w.visit(dir, name, sub, false); err != nil {
-				return err
-			}
+		if name == ".git" || sub == ".sampan" || !d.IsDir() && !d.Type().IsRegular() {
+			continue
+		}
+		if err := w.entry(dir, name, sub, d.IsDir(), depth, chain); err != nil {
+			return err
 		}
 	}
 	return nil
 }
 
-func (w *walker) descend(dir *os.Root, name, sub string, depth int) error {
+func (w *walker) entry(dir *os.Root, name, sub string, isDir bool, depth int, chain *ignoreDir) error {
+	if chain != nil {
+		ignored, inside := chain.ignored(path.Join(w.base, sub), isDir)
+		if ignored {
+			w.ignore(sub, isDir)
+			return nil
+		}
+		chain = inside
+	}
+	if err := w.visit(dir, name, sub, isDir); err != nil || !isDir {
+		return err
+	}
+	return w.descend(dir, name, sub, depth+1, chain)
+}
+
+// ignore keeps an entry for later, or counts it.
+func (w *walker) ignore(sub string, isDir bool) {
+	name := sub
+	if isDir {
+		name += "/"
+	}
+	switch {
+	case w.all && len(w.later) < maxLater:
+		w.later = append(w.later, name)
+		return
+	case isDir:
+		w.skipped.Dirs++
+	case w.about == nil || w.about(sub):
+		w.skipped.Files++
+	default:
+		return
+	}
+	if len(w.skipped.Names) < maxSkippedNames {
+		w.skipped.Names = append(w.skipped.Names, strings.ToValidUTF8(path.Join(w.base, sub), "\uFFFD")+name[len(sub):])
+	}
+}
+
+func (w *walker) descend(dir *os.Root, name, sub string, depth int, chain *ignoreDir) error {
 	if depth > maxWalkDepth {
 		w.notes.add("%s was skipped: more than %d directories deep", sub, maxWalkDepth)
 		return nil
@@ -85,7 +180,7 @@ func (w *walker) descend(dir *os.Root, name, sub string, depth int) error {
 		return nil
 	}
 	defer func() { _ = next.Close() }()
-	return w.walk(next, sub, depth)
+	return w.walk(next, sub, depth, chain)
 }
 
 func (w *walker) list(dir *os.Root, rel string) ([]fs.DirEntry, error) {
@@ -196,7 +291,8 @@ func (e *Engine) Glob(ctx context.Context, req tool.GlobRequest) (*tool.GlobResu
 	}
 	req.MaxPaths = min(req.MaxPaths, capGlobPaths)
 	res := &tool.GlobResult{}
-	w := &walker{ctx: ctx}
+	w, chain := e.newWalker(ctx, base, req.Pattern, req.Ignored)
+	w.about = match
 	w.visit = func(_ *os.Root, _, rel string, isDir bool) error {
 		if !match(rel) {
 			return nil
@@ -212,11 +308,11 @@ func (e *Engine) Glob(ctx context.Context, req tool.GlobRequest) (*tool.GlobResu
 		res.Paths = append(res.Paths, p)
 		return nil
 	}
-	if err := w.walk(dir, "", 0); errors.Is(err, errStop) {
+	if err := w.run(dir, chain); errors.Is(err, errStop) {
 		res.Truncated = true
 	} else if err != nil {
 		return nil, err
 	}
-	res.Notes = w.notes.all()
+	res.Notes, res.Skipped = w.notes.all(), w.skipped
 	return res, nil
 }
