@@ -67,10 +67,10 @@ func (s *Set) startJob(ctx context.Context, p *bashParams) (Result, error) {
 			return Result{}, fmt.Errorf("starting the command in the background: %w", j.err)
 		}
 		s.jobs.tell(j)
-		return Result{Content: fmt.Sprintf("The command ended at once.\n%s", showExec(j.res, time.Duration(p.TimeoutSeconds*float64(time.Second)), p, s.opts))}, nil
+		return Result{Content: fmt.Sprintf("The command ended at once.\n%s", s.showExec(j.res, time.Duration(p.TimeoutSeconds*float64(time.Second)), p))}, nil
 	case <-timer.C:
 	}
-	return Result{Content: fmt.Sprintf("Started %s in the background. Its output goes to %s (read it with read_file or bash tail); stop it with kill: %q.", j.id, j.output, j.id)}, nil
+	return Result{Content: fmt.Sprintf("Started %s in the background. Its output goes to %s.%s Stop it with kill: %q.", j.id, j.output, s.tip("Read it with read_file.", "read_file"), j.id)}, nil
 }
 
 func (j *jobs) add(command string, limit int) (*job, error) {

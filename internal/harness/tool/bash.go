@@ -64,7 +64,7 @@ func bash(ctx context.Context, s *Set, p *bashParams) (Result, error) {
 	if err != nil {
 		return Result{}, err
 	}
-	out := Result{Content: showExec(res, timeout, p, s.opts), IsError: res.TimedOut}
+	out := Result{Content: s.showExec(res, timeout, p), IsError: res.TimedOut}
 	if news := s.jobs.news(); news != "" {
 		out.Content = strings.TrimSuffix(out.Content, "\n") + "\n" + news
 	}
@@ -75,10 +75,12 @@ func bash(ctx context.Context, s *Set, p *bashParams) (Result, error) {
 const outputReserve = 700
 
 // showExec writes a command's output and how it ended.
-func showExec(res *ExecResult, timeout time.Duration, p *bashParams, opts Options) string {
+func (s *Set) showExec(res *ExecResult, timeout time.Duration, p *bashParams) string {
+	opts := s.opts
 	text, stray := res.Output()
 	// What is shown in another way grows; the end must stay in.
 	text = bound(text, opts.MaxOutputBytes-outputReserve/2, res.FullOutputPath)
+	how := s.tip("with read_file", "read_file") + s.tip("or grep", "read_file", "grep")
 	var notes []string
 	note := func(format string, args ...any) { notes = append(notes, "["+fmt.Sprintf(format, args...)+"]") }
 	switch {
@@ -98,10 +100,13 @@ func showExec(res *ExecResult, timeout time.Duration, p *bashParams, opts Option
 		note("exit code 0, no output")
 	}
 	if stray > 0 {
-		note("%s not UTF-8 and shown in hexadecimal, as <E9>; see them with xxd, or as text with iconv", count(stray, "byte is", "bytes are"))
+		note("%s not UTF-8 and shown in hexadecimal, as <E9>; see them with od -c, or as text with iconv", count(stray, "byte is", "bytes are"))
 	}
 	if res.OOMKilled {
 		note("the kernel ended a process because memory ran out: use less at once, for instance fewer jobs in parallel")
+	}
+	if res.OmittedStdoutBytes+res.OmittedStderrBytes > 0 && res.FullOutputPath != "" && how != "" {
+		note("read %s%s", res.FullOutputPath, how)
 	}
 	if res.FullOutputPath != "" && res.FullOutputOmittedBytes > 0 {
 		note("%s ends %d bytes early: the output was too long to be kept whole", res.FullOutputPath, res.FullOutputOmittedBytes)

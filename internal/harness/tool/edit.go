@@ -63,7 +63,10 @@ func findEdit(text, old, new string) (edit, error) {
 		if e, err := t.findAlike(old, new); e.line > 0 || err != nil {
 			return e, err
 		}
-		return edit{}, errors.New(explainMiss(t.text, old))
+		if why := explainMiss(t.text, old); why != "" {
+			return edit{}, errors.New(why)
+		}
+		return edit{}, errNothingSimilar
 	}
 	if len(at) > 1 {
 		return edit{}, t.ambiguous(at)

@@ -28,26 +28,30 @@ const maxEditBytes = 16 << 20
 func editFile(ctx context.Context, s *Set, p *editFileParams) (Result, error) {
 	f, err := s.exec.ReadFile(ctx, p.Path, maxEditBytes)
 	if errors.Is(err, ErrNotFound) {
-		return failed("%v. Create it with write_file, or check the path with glob.", err), nil
+		return failed("%v.%s%s", err, s.tip("Create it with write_file.", "write_file"), s.tip("Check the path with glob, for instance with the pattern **/NAME.", "glob")), nil
 	}
 	if err != nil {
 		return Result{}, err
 	}
 	if known := s.known(f.Path); known != "" && known != f.Digest {
-		return failed("%s has changed since you last read it. Nothing was done. Read it again with read_file, then repeat the edit on what is there now.", f.Path), nil
+		return failed("%s has changed since you last read it. Nothing was done.%s", f.Path, s.tip("Read it again with read_file, then repeat the edit on what is there now.", "read_file")), nil
 	}
 	format, binary := textfile.Detect(f.Data)
 	if binary {
-		return failed("%s is binary; edit_file would damage it. Use bash with a program that knows the format.", f.Path), nil
+		return failed("%s is binary; edit_file would damage it.%s", f.Path, s.tip("Use bash with a program that knows the format.", "bash")), nil
 	}
 	old := format.Decode(f.Data)
 	e, err := findEdit(old, p.OldText, p.NewText)
 	if err != nil {
-		return failed("%s: %v", f.Path, err), nil
+		advice := ""
+		if errors.Is(err, errNothingSimilar) {
+			advice = s.tip("Read the file again with read_file and copy the text exactly.", "read_file")
+		}
+		return failed("%s: %v%s", f.Path, err, advice), nil
 	}
 	data, err := format.Splice(f.Data, old, e.from, e.to, e.middle)
 	if err != nil {
-		return unencodable(f.Path, err), nil
+		return s.unencodable(f.Path, err), nil
 	}
 	info, err := s.exec.WriteFile(ctx, p.Path, data, WriteOptions{IfMatch: f.Digest})
 	if err != nil {
@@ -67,8 +71,9 @@ func editFile(ctx context.Context, s *Set, p *editFileParams) (Result, error) {
 }
 
 // unencodable refuses text that would make a file of two encodings.
-func unencodable(path string, err error) Result {
-	return failed("%s: %v. Nothing was done. Write it with other characters, or an escape of the file's language; if the whole file is to become UTF-8, convert it first with bash (iconv).", path, err)
+func (s *Set) unencodable(path string, err error) Result {
+	return failed("%s: %v. Nothing was done. Write it with other characters, or an escape of the file's language.%s", path, err,
+		s.tip("If the whole file is to become UTF-8, convert it first with bash (iconv, or a script), then read it again.", "bash", "read_file"))
 }
 
 // around shows the lines of an edit with some before and after.

@@ -1,6 +1,7 @@
 package tool
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -16,8 +17,11 @@ const (
 	missMinLikeness = 0.45
 )
 
+// errNothingSimilar is a miss of which nothing can be told.
+var errNothingSimilar = errors.New("old_text is not in the file, and nothing in it is similar. Nothing was done.")
+
 // explainMiss says why old is not in text, as well as it can be told, and
-// shows the lines that are nearest to it.
+// shows the lines that are nearest to it; empty if there are none.
 func explainMiss(text, old string) string {
 	lines, want := strings.Split(text, "\n"), strings.Split(strings.Trim(old, "\n"), "\n")
 	if at := matchIgnoringSpace(lines, want); at >= 0 {
@@ -29,7 +33,7 @@ func explainMiss(text, old string) string {
 	}
 	near := nearest(lines, want)
 	if len(near) == 0 {
-		return "old_text is not in the file, and nothing in it is similar. Nothing was done. Read the file again with read_file and copy the text exactly."
+		return ""
 	}
 	var b strings.Builder
 	b.WriteString("old_text is not in the file. Nothing was done. Copy the text exactly, spaces included; the nearest lines are:\n")

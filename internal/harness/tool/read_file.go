@@ -44,7 +44,7 @@ func readFile(ctx context.Context, s *Set, p *readFileParams) (Result, error) {
 	s.remember(lines.Path, lines.Digest)
 	switch {
 	case lines.Binary:
-		return failed("%s is binary (%d bytes), it cannot be shown. Look at it with bash, for instance with file or xxd.", lines.Path, lines.Size), nil
+		return failed("%s is binary (%d bytes), it cannot be shown.%s", lines.Path, lines.Size, s.tip("Look at it with bash, for instance with od -c.", "bash")), nil
 	case lines.Size == 0:
 		return Result{Content: "[" + lines.Path + " is empty]"}, nil
 	case from > lines.TotalLines:

@@ -166,7 +166,7 @@ func (s *Set) Run(ctx context.Context, call llm.ToolCall) (res Result, err error
 	if errors.Is(err, ErrExecutorGone) {
 		return Result{}, err
 	}
-	return failed("%s", advise(err)), nil
+	return failed("%s", s.advise(err)), nil
 }
 
 // unknown answers a call of a tool that is not there.
@@ -199,25 +199,36 @@ func failed(format string, args ...any) Result {
 	return Result{Content: fmt.Sprintf(format, args...), IsError: true}
 }
 
+// tip is advice that names tools, empty where the run has not all of them.
+func (s *Set) tip(advice string, tools ...string) string {
+	for _, name := range tools {
+		if _, ok := s.find(name); !ok {
+			return ""
+		}
+	}
+	return " " + advice
+}
+
 // advise adds to an executor's error what to do about it.
-func advise(err error) string {
+func (s *Set) advise(err error) string {
 	text := err.Error()
 	for _, a := range []struct {
 		err    error
 		advice string
+		tools  []string
 	}{
-		{ErrOutsideWorkspace, "Only paths inside the workspace are possible: give one relative to it, such as src/main.go."},
-		{ErrNotFound, "Check the path with glob, for instance with the pattern **/NAME."},
-		{ErrIsDirectory, "Give a file; list a directory with glob (pattern \"DIR/*\") or bash (ls)."},
-		{ErrNotRegular, "Only regular files can be read or written."},
-		{ErrTooLarge, "Work on a part of it with bash (head, tail, sed, split)."},
-		{ErrPreconditionFailed, "Read it again with read_file, then repeat the change on what is there now."},
-		{ErrPermission, "See its owner and mode with bash (ls -l); choose another place if it is not yours to change."},
-		{ErrNoSpace, "Remove what is not needed, with bash (du -sh * shows what is large)."},
-		{context.DeadlineExceeded, "It took too long: narrow it down."},
+		{ErrOutsideWorkspace, "Only paths inside the workspace are possible: give one relative to it, such as src/main.go.", nil},
+		{ErrNotFound, "Check the path with glob, for instance with the pattern **/NAME.", []string{"glob"}},
+		{ErrIsDirectory, "Give a file; list a directory with glob (pattern \"DIR/*\").", []string{"glob"}},
+		{ErrNotRegular, "Only regular files can be read or written.", nil},
+		{ErrTooLarge, "Work on a part of it with bash (head, tail, sed, split).", []string{"bash"}},
+		{ErrPreconditionFailed, "Read it again with read_file, then repeat the change on what is there now.", []string{"read_file"}},
+		{ErrPermission, "See its owner and mode with bash (ls -ld). A file without write permission is often generated, or locked by its version control: change that only if the task is about it.", []string{"bash"}},
+		{ErrNoSpace, "Remove what is not needed, with bash (du -sh * shows what is large).", []string{"bash"}},
+		{context.DeadlineExceeded, "It took too long: narrow it down.", nil},
 	} {
 		if errors.Is(err, a.err) {
-			return text + ". " + a.advice
+			return text + "." + s.tip(a.advice, a.tools...)
 		}
 	}
 	return text

@@ -145,7 +145,7 @@ func TestReadFile(t *testing.T) {
 		t.Errorf("reading in parts gave %d bytes, want %d", got.Len(), want.Len())
 	}
 	b.put("bin", "\x00\x01", 0o644)
-	b.bad("read_file", m{"path": "bin"}, "is binary (2 bytes)", "bash")
+	b.bad("read_file", m{"path": "bin"}, "is binary (2 bytes)", "od -c")
 	b.bad("read_file", m{"path": "missing"}, "no such file", "glob")
 	b.bad("read_file", m{"path": "."}, "is a directory", "glob")
 	b.bad("read_file", m{"path": "../x"}, "outside the workspace", "relative")
@@ -237,14 +237,20 @@ func TestBash(t *testing.T) {
 		t.Errorf("bars: %q", got)
 	}
 	long := b.ok("bash", m{"command": "seq 1 20000"})
-	if len(long) > 3000 || !strings.HasPrefix(long, "1\n2\n") || !strings.HasSuffix(long, "20000\n") {
+	if len(long) > 3000 || !strings.HasPrefix(long, "1\n2\n") || !strings.HasSuffix(long, "20000\n[read "+output(long)+" with read_file or grep]") {
 		t.Errorf("long output: %d bytes, %q...", len(long), long[:50])
 	}
-	_, file, _ := strings.Cut(long, "the whole output is in ")
-	file, _, _ = strings.Cut(file, ",")
+	file := output(long)
 	if got := b.ok("read_file", m{"path": file, "offset": 10000, "limit": 1}); !strings.Contains(got, "\t10000\n") {
 		t.Errorf("the whole output in %q: %q", file, got)
 	}
+}
+
+// output is the file that a cut output names.
+func output(result string) string {
+	_, file, _ := strings.Cut(result, "the whole output is in ")
+	file, _, _ = strings.Cut(file, " ")
+	return file
 }
 
 func TestBashToolTimeout(t *testing.T) {

@@ -39,7 +39,7 @@ func (r *ExecResult) Output() (out string, stray int) {
 // omission is the line that stands for what was cut out.
 func omission(bytes int64, where string) string {
 	if where != "" {
-		where = "; the whole output is in " + where + ", read it with read_file or grep"
+		where = "; the whole output is in " + where
 	}
 	return fmt.Sprintf("\n[... %d bytes left out%s ...]\n", bytes, where)
 }

@@ -57,13 +57,14 @@ func replaceFile(ctx context.Context, s *Set, p *writeFileParams) (Result, error
 	}
 	known := s.known(lines.Path)
 	if known != "" && known != lines.Digest {
-		return failed("%s has changed since you last read or wrote it. Nothing was done. Read it again with read_file, then write what is to be there now.", lines.Path), nil
+		return failed("%s has changed since you last read or wrote it. Nothing was done.%s", lines.Path, s.tip("Read it again with read_file, then write what is to be there now.", "read_file")), nil
 	}
 	var notes []string
 	if known == "" && lines.Size > 0 {
 		held, whole := heldLines(lines)
 		if !whole {
-			return failed("%s is there (%s) and you have not read it. Nothing was done. Read it with read_file before you replace it, or change a part of it with edit_file.", lines.Path, sizeOf(lines)), nil
+			return failed("%s is there (%s) and you have not read it. Nothing was done.%s%s", lines.Path, sizeOf(lines),
+				s.tip("Read it with read_file before you replace it.", "read_file"), s.tip("To change a part of it use edit_file.", "edit_file")), nil
 		}
 		notes = append(notes, "you had not read it; it held:\n"+held)
 	}
@@ -74,7 +75,7 @@ func replaceFile(ctx context.Context, s *Set, p *writeFileParams) (Result, error
 			return Result{}, err
 		}
 		if data, notes, err = inFormatOf(f.Data, p.Content, notes); err != nil {
-			return unencodable(lines.Path, err), nil
+			return s.unencodable(lines.Path, err), nil
 		}
 	}
 	info, err := s.exec.WriteFile(ctx, p.Path, data, WriteOptions{IfMatch: lines.Digest})

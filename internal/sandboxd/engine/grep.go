@@ -200,6 +200,9 @@ func (b *blocks) run() (binary bool, err error) {
 		if !b.begun {
 			b.begun = true
 			format, binary := detect(data, last)
+			if isOutput(b.full) {
+				format, binary = textfile.Format{}, false
+			}
 			if binary {
 				return true, nil
 			}
@@ -312,7 +315,11 @@ func lineEnd(data []byte, from int) int {
 
 func (s *fileSearch) tooLong() {
 	if !s.warned {
-		s.g.notes.add("%s has lines longer than %d KiB: they were not searched", s.path, s.g.maxLine>>10)
+		advice := ""
+		if s.g.maxLine < grepBlock {
+			advice = "; name it as path to search them"
+		}
+		s.g.notes.add("%s has lines longer than %d KiB: they were not searched%s", s.path, s.g.maxLine>>10, advice)
 		s.warned = true
 	}
 }

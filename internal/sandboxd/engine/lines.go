@@ -45,7 +45,7 @@ func (e *Engine) ReadLines(ctx context.Context, p string, r tool.LineRange) (*to
 		return nil, tooLarge(info.Path, info.Size, maxLinesFile)
 	}
 	raw := &counter{Hash: sha256.New()}
-	text, err := openText(io.TeeReader(io.LimitReader(ctxReader{ctx, f}, maxLinesFile), raw))
+	text, err := openText(io.TeeReader(io.LimitReader(ctxReader{ctx, f}, maxLinesFile), raw), isOutput(info.Path))
 	if err != nil {
 		return nil, mapError(info.Path, err)
 	}
@@ -86,8 +86,9 @@ type text struct {
 	end byte
 }
 
-// openText tells a file's format and decodes it.
-func openText(src io.Reader) (*text, error) {
+// openText tells a file's format and decodes it. A command's output is taken for
+// text, whatever it holds.
+func openText(src io.Reader, output bool) (*text, error) {
 	head, err := io.ReadAll(io.LimitReader(src, maxWholeText+1))
 	if err != nil {
 		return nil, err
@@ -97,7 +98,9 @@ func openText(src io.Reader) (*text, error) {
 	if whole := len(head) <= maxWholeText; !whole {
 		sample, _ = wholeRunes(head[:maxHead], nil)
 	}
-	t.format, t.binary = textfile.Detect(sample)
+	if !output {
+		t.format, t.binary = textfile.Detect(sample)
+	}
 	if t.binary {
 		t.Reader = io.MultiReader(bytes.NewReader(head), src)
 		return t, nil

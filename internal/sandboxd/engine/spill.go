@@ -12,6 +12,9 @@ import (
 // own tools can read them, and a small disk is not filled behind its back.
 const OutputDir = ".sampan/output"
 
+// isOutput says that a file of the workspace holds a command's output.
+func isOutput(rel string) bool { return path.Dir(rel) == OutputDir }
+
 // maxSpillFiles bounds how many are kept.
 const maxSpillFiles = 64
 
@@ -43,7 +46,7 @@ func (d *spillDir) create() (*spillFile, error) {
 
 // at makes, or empties, the file that a request names.
 func (d *spillDir) at(name string) (*spillFile, error) {
-	ours := path.Dir(name) == OutputDir
+	ours := isOutput(name)
 	if ours {
 		if err := d.prepare(); err != nil {
 			return nil, mapError(name, err)
