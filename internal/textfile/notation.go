@@ -43,6 +43,20 @@ func Show(s string) (string, Shown) {
 	return b.String(), n
 }
 
+// ShowName is Show for the name of a file, in which a line feed or a tab is
+// as special as any other control character.
+func ShowName(s string) string {
+	shown, _ := Show(s)
+	return names.Replace(shown)
+}
+
+var names = strings.NewReplacer("\n", "␊", "\t", "␉")
+
+// IsShown says that a name holds something that ShowName may have written.
+func IsShown(s string) bool {
+	return strings.ContainsAny(s, "<␡") || strings.IndexFunc(s, isPicture) >= 0
+}
+
 // special is true for what cannot be shown as it is; utf8.RuneError stands for
 // itself or a stray byte.
 func special(r rune) bool {
@@ -65,7 +79,7 @@ func controlName(r rune) string {
 // in a file without such a byte is three letters and their brackets; and what
 // is there in both ways is left as it is.
 func Unshow(s, file string) string {
-	if strings.IndexFunc(file, special) < 0 || !strings.ContainsAny(s, "<␡") && strings.IndexFunc(s, isPicture) < 0 {
+	if strings.IndexFunc(file, special) < 0 || !IsShown(s) {
 		return s
 	}
 	var pairs []string

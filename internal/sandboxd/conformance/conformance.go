@@ -57,6 +57,7 @@ func Run(t *testing.T, make func(t *testing.T) Subject) {
 		"files/symlinks":      testSymlinks,
 		"files/special":       testSpecialFiles,
 		"files/names":         testOddNames,
+		"files/shown names":   testShownNames,
 		"files/swap race":     testSwapRace,
 		"files/giant":         testGiantFiles,
 		"files/many":          testManyFiles,

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -248,6 +249,33 @@ func testOddNames(t *testing.T, s Subject) {
 		if err != nil || string(f.Data) != name || f.Path != "odd/"+name {
 			t.Errorf("%q: %+v, %v", name, f, err)
 		}
+	}
+}
+
+// testShownNames: what a search lists can be read and written under that name.
+func testShownNames(t *testing.T, s Subject) {
+	for name, shown := range map[string]string{"d/new\nline": "d/new␊line", "d/\xff\xfe": "d/<FF><FE>", "d\t/caf\xe9": "d␉/caf<E9>", "d/\x1b[31m": "d/␛[31m", "d/<b>": "d/<b>"} {
+		must(t, os.MkdirAll(filepath.Dir(s.onDisk(name)), 0o755))
+		must(t, os.WriteFile(s.onDisk(name), []byte("needle\n"), 0o600))
+		all, err := s.Glob(t.Context(), tool.GlobRequest{Pattern: "**"})
+		if err != nil || !slices.Contains(all.Paths, shown) {
+			t.Errorf("%q is listed as %+v, %v", name, all, err)
+		}
+		if found, err := s.Grep(t.Context(), tool.GrepRequest{Pattern: "needle", Path: shown}); err != nil || found.Matches != 1 {
+			t.Errorf("Grep in %q: %+v, %v", shown, found, err)
+		}
+		if l, err := s.ReadLines(t.Context(), shown, tool.LineRange{}); err != nil || l.TotalLines != 1 || l.Path != shown {
+			t.Errorf("ReadLines of %q: %+v, %v", shown, l, err)
+		}
+		s.write(t, shown, "written\n")
+		if data, err := os.ReadFile(s.onDisk(name)); err != nil || string(data) != "written\n" {
+			t.Errorf("%q holds %q, %v", name, data, err)
+		}
+		must(t, os.Remove(s.onDisk(name)))
+	}
+	s.write(t, "␛ of its own", "x")
+	if _, err := os.Stat(s.onDisk("␛ of its own")); err != nil {
+		t.Error(err)
 	}
 }
 

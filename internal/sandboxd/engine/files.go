@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
-	"errors"
 	"fmt"
 	"io"
 	"io/fs"
@@ -27,9 +26,10 @@ func (e *Engine) open(p string) (*os.File, *tool.FileInfo, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	f, err := e.root.OpenFile(rel, os.O_RDONLY|syscall.O_NONBLOCK, 0)
-	if errors.Is(err, errEscapes()) {
-		f, err = e.root.OpenFile(e.insideLinks(rel), os.O_RDONLY|syscall.O_NONBLOCK, 0)
+	const flags = os.O_RDONLY | syscall.O_NONBLOCK
+	f, err := e.root.OpenFile(rel, flags, 0)
+	if at := e.otherPath(rel, err); at != rel {
+		f, err = e.root.OpenFile(at, flags, 0)
 	}
 	if err != nil {
 		return nil, nil, mapError(rel, err)

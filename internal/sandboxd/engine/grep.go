@@ -9,7 +9,6 @@ import (
 	"os"
 	"path"
 	"regexp"
-	"strings"
 	"syscall"
 
 	"github.com/sampan-dev/sampan/internal/harness/tool"
@@ -166,7 +165,7 @@ func (g *grepper) search(f io.Reader, full string) (binary bool, err error) {
 	if g.buf == nil {
 		g.buf = make([]byte, grepBlock)
 	}
-	file := &fileSearch{g: g, path: strings.ToValidUTF8(full, "\uFFFD"), line: 1}
+	file := &fileSearch{g: g, path: textfile.ShowName(full), line: 1}
 	b := &blocks{g: g, src: io.LimitReader(f, maxNamedFile), full: full, file: file}
 	return b.run()
 }

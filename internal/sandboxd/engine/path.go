@@ -3,6 +3,7 @@ package engine
 import (
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path"
@@ -11,6 +12,7 @@ import (
 	"syscall"
 
 	"github.com/sampan-dev/sampan/internal/harness/tool"
+	"github.com/sampan-dev/sampan/internal/textfile"
 )
 
 // maxPathBytes is Linux's PATH_MAX.
@@ -113,6 +115,17 @@ func mapError(p string, err error) error {
 	return fmt.Errorf("%s: %w", p, rootCause(err))
 }
 
+// otherPath gives the path that is meant by one which has failed so, or the same.
+func (e *Engine) otherPath(rel string, err error) string {
+	switch {
+	case errors.Is(err, errEscapes()):
+		return e.insideLinks(rel)
+	case errors.Is(err, fs.ErrNotExist):
+		return e.unshown(rel)
+	}
+	return rel
+}
+
 func isMapped(err error) bool {
 	for _, m := range mapped {
 		if errors.Is(err, m.to) {
@@ -151,6 +164,42 @@ func (e *Engine) insideLink(rel string) (string, bool) {
 		return rel, false
 	}
 	return rel, false
+}
+
+// unshown finds the file that a search has listed under this path, where its
+// name is not what can be written in JSON, or on a line.
+func (e *Engine) unshown(rel string) string {
+	if !textfile.IsShown(rel) {
+		return rel
+	}
+	at := ""
+	for name := range strings.SplitSeq(rel, "/") {
+		next := path.Join(at, name)
+		if _, err := e.root.Lstat(next); err != nil && textfile.IsShown(name) {
+			next = path.Join(at, e.named(at, name))
+		}
+		at = next
+	}
+	return at
+}
+
+// named gives the entry of a folder that is shown by a name, or that name.
+func (e *Engine) named(dir, shown string) string {
+	f, err := e.root.Open(path.Join(".", dir))
+	if err != nil {
+		return shown
+	}
+	defer func() { _ = f.Close() }()
+	entries, err := f.Readdirnames(maxDirEntries)
+	if err != nil && !errors.Is(err, io.EOF) {
+		return shown
+	}
+	for _, name := range entries {
+		if textfile.ShowName(name) == shown {
+			return name
+		}
+	}
+	return shown
 }
 
 // rootCause drops the call and the path that fs.PathError repeats.

@@ -14,6 +14,7 @@ import (
 	"github.com/bmatcuk/doublestar/v4"
 
 	"github.com/sampan-dev/sampan/internal/harness/tool"
+	"github.com/sampan-dev/sampan/internal/textfile"
 )
 
 // Bounds of one search.
@@ -163,7 +164,7 @@ func (w *walker) ignore(sub string, isDir bool) {
 		return
 	}
 	if len(w.skipped.Names) < maxSkippedNames {
-		w.skipped.Names = append(w.skipped.Names, strings.ToValidUTF8(path.Join(w.base, sub), "\uFFFD")+name[len(sub):])
+		w.skipped.Names = append(w.skipped.Names, textfile.ShowName(path.Join(w.base, sub))+name[len(sub):])
 	}
 }
 
@@ -213,7 +214,7 @@ func (n *notes) add(format string, args ...any) {
 		n.more++
 		return
 	}
-	n.list = append(n.list, strings.ToValidUTF8(fmt.Sprintf(format, args...), "\uFFFD"))
+	n.list = append(n.list, textfile.ShowName(fmt.Sprintf(format, args...)))
 }
 
 func (n *notes) all() []string {
@@ -232,8 +233,8 @@ func (e *Engine) openDir(p string) (dir *os.Root, rel string, err error) {
 		return nil, "", err
 	}
 	st, err := e.root.Stat(rel)
-	if errors.Is(err, errEscapes()) {
-		rel = e.insideLinks(rel)
+	if at := e.otherPath(rel, err); at != rel {
+		rel = at
 		st, err = e.root.Stat(rel)
 	}
 	if err == nil && !st.IsDir() {
@@ -301,7 +302,7 @@ func (e *Engine) Glob(ctx context.Context, req tool.GlobRequest) (*tool.GlobResu
 			res.Truncated = true
 			return nil
 		}
-		p := strings.ToValidUTF8(path.Join(base, rel), "\uFFFD")
+		p := textfile.ShowName(path.Join(base, rel))
 		if isDir {
 			p += "/"
 		}

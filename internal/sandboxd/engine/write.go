@@ -40,9 +40,9 @@ func (e *Engine) WriteFrom(ctx context.Context, p string, src io.Reader, opts to
 	if rel == "." {
 		return nil, fmt.Errorf("%s: %w", p, tool.ErrIsDirectory)
 	}
-	dir, base, err := e.openParent(rel)
-	if errors.Is(err, errEscapes()) {
-		dir, base, err = e.openParent(e.insideLinks(rel))
+	dir, base, err := e.openParent(e.unshown(rel))
+	if at := e.otherPath(rel, err); at != rel {
+		dir, base, err = e.openParent(at)
 	}
 	if err != nil {
 		return nil, mapError(rel, err)
