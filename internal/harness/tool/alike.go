@@ -177,10 +177,10 @@ func keepAlike(was, new, old string) string {
 		p, q := pairs[i][0], pairs[i][1]
 		i += run
 		// Only whole characters of both.
-		for run > 0 && !(f.whole(p) && n.whole(q)) {
+		for run > 0 && (!f.whole(p) || !n.whole(q)) {
 			p, q, run = p+1, q+1, run-1
 		}
-		for run > 0 && !(f.whole(p+run) && n.whole(q+run)) {
+		for run > 0 && (!f.whole(p+run) || !n.whole(q+run)) {
 			run--
 		}
 		if run > 0 {
