@@ -28,11 +28,11 @@ func sums(t *testing.T, f *fixture) (u llm.Usage, cost decimal.Decimal) {
 	for _, d := range f.events(t) {
 		switch d := d.(type) {
 		case *transcript.Response:
-			addUsage(&u, d.Usage)
+			u.Add(d.Usage)
 			cost = cost.Add(d.CostUSD)
 		case *transcript.Retry:
 			if d.Usage != nil {
-				addUsage(&u, *d.Usage)
+				u.Add(*d.Usage)
 				cost = cost.Add(*d.CostUSD)
 			}
 		}

@@ -159,6 +159,10 @@ func (r *run) attempts(ctx context.Context, m Model) (*llm.Response, error) {
 		if !again {
 			return nil, le
 		}
+		if err := r.correct(le); err != nil {
+			return nil, err
+		}
+		req.Messages = r.conv.view()
 		what := fmt.Sprintf("waiting %.1fs for %s (%s), attempt %d of %d failed", wait.Seconds(), m.ID, le.Category, attempt, r.cfg.Retry.Attempts)
 		if err := r.sync(what); err != nil {
 			return nil, err
@@ -277,7 +281,7 @@ func (r *run) accept(m Model, resp *llm.Response, latency time.Duration) error {
 	r.progress.Model = m.ID
 	r.progress.Turns = r.current
 	cost := r.settle(m, resp.Usage)
-	kept := classify(resp) != replyEmpty || resp.Message.Content != ""
+	kept := classify(resp) != replyEmpty || strings.TrimSpace(resp.Message.Content) != ""
 	if kept {
 		r.conv.add(resp.Message)
 	}

@@ -97,17 +97,9 @@ func (r *run) reserve(m Model) (int, error) {
 // settle books what a call took.
 func (r *run) settle(m Model, u llm.Usage) decimal.Decimal {
 	cost := m.Pricing.Cost(u)
-	addUsage(&r.progress.Usage, u)
+	r.progress.Usage.Add(u)
 	r.progress.CostUSD = r.progress.CostUSD.Add(cost)
 	return cost
-}
-
-func addUsage(sum *llm.Usage, u llm.Usage) {
-	sum.InputTokens += u.InputTokens
-	sum.CachedInputTokens += u.CachedInputTokens
-	sum.OutputTokens += u.OutputTokens
-	sum.ReasoningTokens += u.ReasoningTokens
-	sum.Estimated = sum.Estimated || u.Estimated
 }
 
 // warnOnce tells the model, once, that a limit is near.

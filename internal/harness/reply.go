@@ -18,7 +18,7 @@ const (
 	replyCalls
 	// replyEmpty: there is nothing in it, or it announced calls that are missing.
 	replyEmpty
-	// replyCut: it ran into the output limit.
+	// replyCut: it ended before the model had finished, at the output limit say.
 	replyCut
 	// replyFiltered: the server's content filter stopped it.
 	replyFiltered
@@ -34,10 +34,11 @@ func classify(resp *llm.Response) replyKind {
 		return replyCalls
 	case resp.FinishReason == llm.FinishToolCalls, strings.TrimSpace(resp.Message.Content) == "":
 		return replyEmpty
-	case resp.FinishReason == llm.FinishLength:
-		return replyCut
+	case resp.FinishReason == llm.FinishStop:
+		return replyDone
 	}
-	return replyDone
+	// Only what is known to be a good end is one.
+	return replyCut
 }
 
 // maxEmpties in a row are answered with a nudge; one more ends the run.
@@ -51,6 +52,7 @@ const (
 	missingCallText = "[harness] Your last reply announced a tool call, but none arrived. Make the call again."
 	outputLimitText = "[harness] Your last reply was cut off at the output limit. Go on from where it ends, " +
 		"in smaller steps; write long files in several parts."
+	pausedText  = "[harness] Your last reply was paused before its end. Go on from where it ends."
 	cutCallText = "This call was not run: your reply reached the output limit in the middle of it. " +
 		"Make it again with less in it; write long files in several parts."
 )
@@ -72,6 +74,31 @@ func (r *run) nudge(resp *llm.Response) error {
 		return err
 	}
 	return r.sync("got an empty reply")
+}
+
+// goOn answers a reply that ended before the model had finished.
+func (r *run) goOn(resp *llm.Response) error {
+	kind, text := transcript.NoticeOutputLimit, outputLimitText
+	if resp.FinishReason != llm.FinishLength {
+		kind, text = transcript.NoticePaused, pausedText
+	}
+	if err := r.notice(kind, text); err != nil {
+		return err
+	}
+	return r.sync("thinking")
+}
+
+// correct tells the model what it did wrong in a reply that could not be used and
+// is no part of the conversation, unless it was the last thing that it was told.
+func (r *run) correct(le *llm.Error) error {
+	if le.Hint == "" {
+		return nil
+	}
+	text := "[harness] " + le.Hint
+	if last := r.conv.messages[len(r.conv.messages)-1]; last.Role == llm.RoleUser && last.Content == text {
+		return nil
+	}
+	return r.notice(transcript.NoticeUnusableReply, text)
 }
 
 // cutOff says that a call must not be run, since the reply ended in the middle

@@ -102,7 +102,7 @@ func (re *replay) event(e transcript.Event) error {
 	case *transcript.Retry:
 		re.asked = nil
 		if d.Usage != nil {
-			addUsage(&re.progress.Usage, *d.Usage)
+			re.progress.Usage.Add(*d.Usage)
 		}
 		if d.CostUSD != nil {
 			re.progress.CostUSD = re.progress.CostUSD.Add(*d.CostUSD)
@@ -124,7 +124,7 @@ func (re *replay) event(e transcript.Event) error {
 func (re *replay) response(turn int, d *transcript.Response) {
 	re.progress.Turns, re.progress.Model, re.pool.current = turn, d.Model, d.Model
 	re.progress.CostUSD = re.progress.CostUSD.Add(d.CostUSD)
-	addUsage(&re.progress.Usage, d.Usage)
+	re.progress.Usage.Add(d.Usage)
 	if !d.Usage.Estimated {
 		re.conv.calibrate(d.Usage.InputTokens)
 	}

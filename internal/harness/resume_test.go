@@ -84,7 +84,7 @@ func TestResume(t *testing.T) {
 				}
 				got := f.run(t, t.Context())
 				usage := want.Progress.Usage
-				addUsage(&usage, costOfLostCall(events))
+				usage.Add(costOfLostCall(events))
 				if sum, _ := sums(t, f); sum != got.Progress.Usage {
 					t.Errorf("the events add up to %+v, the result says %+v", sum, got.Progress.Usage)
 				}

@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"github.com/sampan-dev/sampan/internal/harness/llm"
-	"github.com/sampan-dev/sampan/internal/harness/transcript"
 )
 
 // Timing of an orderly end: all of it together stays under one second, which
@@ -214,10 +213,7 @@ func (r *run) react(ctx context.Context, resp *llm.Response) error {
 		s.category = llm.ContentFilter
 		return s
 	case replyCut:
-		if err := r.notice(transcript.NoticeOutputLimit, outputLimitText); err != nil {
-			return err
-		}
-		return r.sync("thinking")
+		return r.goOn(resp)
 	case replyEmpty:
 		return r.nudge(resp)
 	}

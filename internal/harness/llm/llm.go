@@ -30,6 +30,12 @@ type Message struct {
 	ToolCalls []ToolCall `json:"toolCalls,omitempty"`
 	// ToolCallID ties a RoleTool message to the call it answers.
 	ToolCallID string `json:"toolCallID,omitempty"`
+	// From names the server and model that gave the message, as its provider
+	// does; empty where the harness wrote it.
+	From string `json:"from,omitempty"`
+	// Opaque is what else From gave with the message and wants back with it, the
+	// text of a JSON object. Only a provider that calls itself From may read it.
+	Opaque string `json:"opaque,omitempty"`
 }
 
 // ToolCall is one request of the model to run a tool.
@@ -40,6 +46,8 @@ type ToolCall struct {
 	// Arguments is the text as the model gave it: normally a JSON object, but
 	// nothing may be assumed of it.
 	Arguments string `json:"arguments"`
+	// Opaque is to the call what Message.Opaque is to the message.
+	Opaque string `json:"opaque,omitempty"`
 }
 
 // ToolSpec is what the model is told of a tool.
@@ -72,15 +80,27 @@ type Usage struct {
 	Estimated bool `json:"estimated,omitempty"`
 }
 
+// Add adds what another call took.
+func (u *Usage) Add(other Usage) {
+	u.InputTokens += other.InputTokens
+	u.CachedInputTokens += other.CachedInputTokens
+	u.OutputTokens += other.OutputTokens
+	u.ReasoningTokens += other.ReasoningTokens
+	u.Estimated = u.Estimated || other.Estimated
+}
+
 // FinishReason says why the model stopped, in neutral words.
 type FinishReason string
 
-// The finish reasons. A provider maps anything else to FinishStop.
+// The finish reasons. Of anything else a provider makes an *Error: a reply is the
+// end of the model's work only with FinishStop.
 const (
 	FinishStop          FinishReason = "stop"
 	FinishToolCalls     FinishReason = "tool_calls"
 	FinishLength        FinishReason = "length"
 	FinishContentFilter FinishReason = "content_filter"
+	// FinishPaused: the server stopped in between and wants to be asked to go on.
+	FinishPaused FinishReason = "paused"
 )
 
 // Response is the model's reply to one Request.
@@ -138,6 +158,9 @@ type Error struct {
 	RetryAfter time.Duration
 	// Status is the HTTP status, 0 when there was none.
 	Status int
+	// Hint is for the model: what it did wrong, where sending the same request
+	// again would lead to the same reply. Empty where it did nothing wrong.
+	Hint string
 	// Usage is what the call cost all the same: as the server said, or estimated
 	// where it had the request and could not say any more. Zero where it never
 	// had it, or refused it.

@@ -14,8 +14,8 @@ import (
 	"strings"
 
 	"github.com/google/jsonschema-go/jsonschema"
-	"github.com/kaptinlin/jsonrepair"
 
+	"github.com/sampan-dev/sampan/internal/harness/jsontext"
 	"github.com/sampan-dev/sampan/internal/harness/llm"
 	"github.com/sampan-dev/sampan/internal/text"
 )
@@ -148,10 +148,10 @@ func decode(raw string) (any, error) {
 		}
 		return v, nil
 	}
-	if endsInString(text) {
+	if jsontext.EndsInString(text) {
 		return nil, errors.New("The arguments break off in the middle of a string: the output limit may have been reached. Send them again whole, in smaller pieces if they are long.")
 	}
-	fixed, repairErr := repair(text)
+	fixed, repairErr := jsontext.Repair(text)
 	if repairErr == nil {
 		if v, repairErr = decodeStrict(fixed); repairErr == nil {
 			return v, nil
@@ -173,30 +173,6 @@ func decodeStrict(text string) (any, error) {
 		return nil, errors.New("there is something after the first value")
 	}
 	return v, nil
-}
-
-// repair contains the library: it works on whatever a model may write.
-func repair(text string) (fixed string, err error) {
-	defer func() {
-		if v := recover(); v != nil {
-			err = fmt.Errorf("repairing: %v", v)
-		}
-	}()
-	return jsonrepair.Repair(text)
-}
-
-// endsInString is true when text ends between a double quote and its partner.
-func endsInString(text string) bool {
-	in := false
-	for i := 0; i < len(text); i++ {
-		switch {
-		case in && text[i] == '\\':
-			i++
-		case text[i] == '"':
-			in = !in
-		}
-	}
-	return in
 }
 
 // coerce mends scalars that are only spelled wrongly: "30" for 30, "true" for true.

@@ -158,10 +158,14 @@ type NoticeKind string
 
 // The kinds of notices.
 const (
-	NoticeSoftLimit          NoticeKind = "softLimit"
-	NoticeEmptyReply         NoticeKind = "emptyReply"
-	NoticeMissingToolCall    NoticeKind = "missingToolCall"
-	NoticeOutputLimit        NoticeKind = "outputLimit"
+	NoticeSoftLimit       NoticeKind = "softLimit"
+	NoticeEmptyReply      NoticeKind = "emptyReply"
+	NoticeMissingToolCall NoticeKind = "missingToolCall"
+	NoticeOutputLimit     NoticeKind = "outputLimit"
+	// NoticePaused: the server stopped the reply in between.
+	NoticePaused NoticeKind = "paused"
+	// NoticeUnusableReply: a reply was of no use, and why.
+	NoticeUnusableReply      NoticeKind = "unusableReply"
 	NoticeLoop               NoticeKind = "loop"
 	NoticeVerificationFailed NoticeKind = "verificationFailed"
 	// NoticeWrapUp: the user asked the run to come to an end.

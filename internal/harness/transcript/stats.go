@@ -161,27 +161,19 @@ func (c *statsCollector) response(turn int, d *Response) {
 		c.s.MendedReplies++
 	}
 	c.models = append(c.models, d.LatencyMillis)
-	c.charge(&c.s.Usage, d.Usage)
+	c.s.Usage.Add(d.Usage)
 	c.s.CostUSD = c.s.CostUSD.Add(d.CostUSD)
 }
 
 func (c *statsCollector) retry(d *Retry) {
 	c.s.FailedModelCalls[string(d.Category)]++
 	if d.Usage != nil {
-		c.charge(&c.s.Usage, *d.Usage)
-		c.charge(&c.s.Wasted, *d.Usage)
+		c.s.Usage.Add(*d.Usage)
+		c.s.Wasted.Add(*d.Usage)
 	}
 	if d.CostUSD != nil {
 		c.s.CostUSD = c.s.CostUSD.Add(*d.CostUSD)
 	}
-}
-
-func (c *statsCollector) charge(sum *llm.Usage, u llm.Usage) {
-	sum.InputTokens += u.InputTokens
-	sum.CachedInputTokens += u.CachedInputTokens
-	sum.OutputTokens += u.OutputTokens
-	sum.ReasoningTokens += u.ReasoningTokens
-	sum.Estimated = sum.Estimated || u.Estimated
 }
 
 func (c *statsCollector) finish() Stats {

@@ -2,10 +2,9 @@ package openai
 
 import (
 	"encoding/json"
-	"fmt"
 	"strings"
 
-	"github.com/kaptinlin/jsonrepair"
+	"github.com/sampan-dev/sampan/internal/harness/jsontext"
 )
 
 // maxRepairBytes and maxRepairDepth keep the repair, which is recursive and copies
@@ -36,7 +35,7 @@ func normalizeArguments(text string, repair bool) (args string, mended bool) {
 	if !repair || len(trimmed) > maxRepairBytes || cutShort(trimmed) {
 		return text, false
 	}
-	fixed, err := repairJSON(trimmed)
+	fixed, err := jsontext.Repair(trimmed)
 	if err != nil || !isObject(fixed) {
 		return text, false
 	}
@@ -62,36 +61,29 @@ func unquoted(text string) (string, bool) {
 // ends inside a string (half a file's content), after a colon, or in the middle of
 // a bare word or number. It also holds back what is nested too deeply.
 func cutShort(text string) bool {
-	depth, inString, escaped := 0, false, false
-	for i := range len(text) {
+	if jsontext.EndsInString(text) {
+		return true
+	}
+	depth, most := nesting(text)
+	return most > maxRepairDepth || depth > 0 && !strings.ContainsRune(`"}],{[`, rune(text[len(text)-1]))
+}
+
+// nesting gives how many brackets are open at the end of a text, and at most.
+func nesting(text string) (depth, most int) {
+	inString := false
+	for i := 0; i < len(text); i++ {
 		switch c := text[i]; {
-		case escaped:
-			escaped = false
-		case inString:
-			escaped = c == '\\'
-			inString = c != '"'
+		case inString && c == '\\':
+			i++
 		case c == '"':
-			inString = true
+			inString = !inString
+		case inString:
 		case c == '{' || c == '[':
-			if depth++; depth > maxRepairDepth {
-				return true
-			}
+			depth++
+			most = max(most, depth)
 		case c == '}' || c == ']':
 			depth--
 		}
 	}
-	if inString {
-		return true
-	}
-	return depth > 0 && !strings.ContainsRune(`"}],{[`, rune(text[len(text)-1]))
-}
-
-// repairJSON is jsonrepair that survives its own faults.
-func repairJSON(text string) (fixed string, err error) {
-	defer func() {
-		if r := recover(); r != nil {
-			err = fmt.Errorf("repairing JSON: %v", r)
-		}
-	}()
-	return jsonrepair.Repair(text)
+	return depth, most
 }

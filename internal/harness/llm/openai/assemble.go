@@ -16,10 +16,13 @@ type assembly struct {
 	reasoning strings.Builder
 	refusal   strings.Builder
 	calls     []*callInProgress
+	opaque    opaqueFields
 	finish    string
 	usage     *llm.Usage
 	// choices says that any choice came at all.
 	choices bool
+	// deltas says that some of it came as deltas: a message is then the whole again.
+	deltas bool
 	// known says whether a name is one of the offered tools.
 	known func(string) bool
 	// event counts what was added, to tell calls of one event apart.
@@ -41,6 +44,7 @@ type callInProgress struct {
 	id        string
 	name      string
 	arguments strings.Builder
+	opaque    opaqueFields
 	// event is the last event that added to it.
 	event int
 }
@@ -51,39 +55,143 @@ func (a *assembly) add(r *wireResponse) {
 	if r.Model != "" {
 		a.model = string(r.Model)
 	}
-	if u := r.Usage.neutral(); u != nil {
-		a.usage = u // streams that report as they go report the sum so far
-	}
+	a.usage = merged(a.usage, r.usage())
 	for i := range r.Choices {
 		// Only the first choice is asked for, and only it is read.
 		if c := &r.Choices[i]; c.Index.value == 0 && (i == 0 || c.Index.present) {
 			a.addChoice(c)
+		} else if c.Message != nil && len(a.calls) == 0 {
+			// Some gateways put text and calls of one reply into two choices.
+			for k := range c.Message.ToolCalls {
+				a.addCall(&c.Message.ToolCalls[k], true)
+			}
 		}
 	}
 }
 
 func (a *assembly) addChoice(c *wireChoice) {
 	a.choices = true
+	ended := a.finish != ""
 	if c.FinishReason != "" {
 		a.finish = string(c.FinishReason)
 	}
-	whole := c.Delta == nil
-	m := c.Delta
-	if whole {
-		m = c.Message
+	switch {
+	case c.Delta != nil:
+		if m := c.Delta; !a.repeats(m, ended, c.FinishReason != "") {
+			a.deltas = a.deltas || m.says()
+			a.addMessage(m, false)
+		}
+	case c.Message != nil:
+		if m := c.Message; a.restates(m, c.FinishReason != "") {
+			a.replaceBy(m)
+		} else {
+			a.addMessage(m, true)
+		}
 	}
-	if m == nil {
-		return
+}
+
+// says tells whether there is anything in a message or delta.
+func (m *wireMessage) says() bool {
+	return m.Content.text != "" || m.thought() != "" || len(m.ToolCalls) > 0 || m.FunctionCall != nil || m.Refusal.text != ""
+}
+
+// thought is the thinking in a message. Some servers send the same in two fields.
+func (m *wireMessage) thought() string {
+	for _, field := range []*flexText{&m.ReasoningContent, &m.Reasoning, &m.ReasoningText} {
+		if thought := field.text + field.thoughts; thought != "" {
+			return thought
+		}
 	}
+	return ""
+}
+
+// minRepeat is the length from which a last piece that equals all before it is
+// taken for a repetition; short ones may be chance ("ha", "ha").
+const minRepeat = 16
+
+// repeats says that a delta is all of the reply once more: one that comes after
+// the end, or a long one with it.
+func (a *assembly) repeats(m *wireMessage, ended, last bool) bool {
+	if !ended && !(last && len(m.Content.text) >= minRepeat) {
+		return false
+	}
+	if m.Content.text != "" && m.Content.text != a.content.String() {
+		return false
+	}
+	for i := range m.ToolCalls {
+		part := &m.ToolCalls[i]
+		if call := a.sameCall(part, i); call == nil || call.arguments.String() != part.arguments() {
+			return false
+		}
+	}
+	return m.Content.text != "" || len(m.ToolCalls) > 0
+}
+
+// restates says that a message in a stream is what came so far, once more: a
+// closing message after deltas, or one that grows with every event.
+func (a *assembly) restates(m *wireMessage, last bool) bool {
+	if a.deltas {
+		return m.says()
+	}
+	sofar := a.content.String()
+	grown := sofar != "" && strings.HasPrefix(m.Content.text, sofar) && (last || len(m.Content.text) > len(sofar))
+	return grown || len(a.calls) > 0 && len(m.ToolCalls) >= len(a.calls) && a.sameCall(&m.ToolCalls[0], 0) != nil
+}
+
+// replaceBy takes a message for the whole reply. What it leaves out stays.
+func (a *assembly) replaceBy(m *wireMessage) {
+	if m.Content.text != "" {
+		a.content.Reset()
+	}
+	if m.thought() != "" || m.Content.thoughts != "" {
+		a.reasoning.Reset()
+	}
+	if m.Refusal.text != "" {
+		a.refusal.Reset()
+	}
+	rest := *m
+	rest.ToolCalls, rest.FunctionCall = nil, nil
+	a.opaque = nil
+	a.addMessage(&rest, true)
+	for i := range m.ToolCalls {
+		part := &m.ToolCalls[i]
+		call := a.sameCall(part, i)
+		if call == nil {
+			a.addCall(part, true)
+			continue
+		}
+		if args := part.arguments(); args != "" {
+			call.arguments.Reset()
+			call.arguments.WriteString(args)
+		}
+		for name, value := range part.opaque {
+			call.opaque.set(name, value)
+		}
+	}
+	if m.FunctionCall != nil && len(a.calls) == 0 {
+		a.addCall(&wireCall{Function: *m.FunctionCall}, true)
+	}
+}
+
+// sameCall finds the call that a whole one, the i-th of its message, restates.
+func (a *assembly) sameCall(part *wireCall, i int) *callInProgress {
+	for _, call := range a.calls {
+		if part.ID != "" && call.id == string(part.ID) && (part.name() == "" || part.name() == call.name) {
+			return call
+		}
+	}
+	if i < len(a.calls) && a.calls[i].name == part.name() && (part.ID == "" || a.calls[i].id == "" || a.calls[i].arguments.String() == part.arguments()) {
+		return a.calls[i]
+	}
+	return nil
+}
+
+func (a *assembly) addMessage(m *wireMessage, whole bool) {
 	a.content.WriteString(m.Content.text)
 	a.refusal.WriteString(m.Refusal.text)
-	// Some servers send the same thought in both fields.
-	thought := m.ReasoningContent.text + m.ReasoningContent.thoughts
-	if thought == "" {
-		thought = m.Reasoning.text + m.Reasoning.thoughts
-	}
 	a.reasoning.WriteString(m.Content.thoughts)
-	a.reasoning.WriteString(thought)
+	a.reasoning.WriteString(m.thought())
+	m.each(a.opaque.add)
 	for i := range m.ToolCalls {
 		a.addCall(&m.ToolCalls[i], whole)
 	}
@@ -113,6 +221,9 @@ func (a *assembly) addCall(part *wireCall, whole bool) {
 		call.name += name // a name may come in pieces
 	}
 	call.arguments.WriteString(args)
+	for name, value := range part.opaque {
+		call.opaque.add(name, value)
+	}
 }
 
 // belongsTo finds the call that a part may continue: the latest with its index,

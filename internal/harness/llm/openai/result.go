@@ -19,6 +19,7 @@ type result struct {
 	content   string
 	reasoning string
 	calls     []llm.ToolCall
+	opaque    string
 	finish    llm.FinishReason
 	usage     llm.Usage
 	notes     []string
@@ -58,73 +59,87 @@ func (x *exchange) judge(a *assembly) (*result, *llm.Error) {
 	}
 	r := &result{
 		model:     a.model,
-		content:   a.content.String(),
-		reasoning: a.reasoning.String(),
-		finish:    finishReason(a.finish),
+		content:   wholeSigns(a.content.String()),
+		reasoning: wholeSigns(a.reasoning.String()),
 	}
 	r.splitThoughts()
-	if r.content == "" && a.refusal.Len() > 0 {
-		r.content, r.finish = a.refusal.String(), llm.FinishContentFilter
-		r.note("the model refused")
+	if strings.TrimSpace(r.content) == "" {
+		r.content = "" // servers refuse blank text that is sent back to them
 	}
-	x.takeCalls(r, a.calls)
+	meaning, _ := meaningOf(a.finish)
+	x.takeCalls(r, a.calls, meaning.reason != llm.FinishLength && meaning.category == "")
+	x.takeOpaque(r, a)
 	x.countUsage(r, a)
+	if err := x.judgeReply(r, a); err != nil {
+		err.Usage = r.usage
+		return nil, err
+	}
+	return r, nil
+}
+
+// judgeReply decides whether the reply can be used, and as what.
+func (x *exchange) judgeReply(r *result, a *assembly) *llm.Error {
+	if refusal := wholeSigns(a.refusal.String()); r.content == "" && strings.TrimSpace(refusal) != "" {
+		r.content, r.finish = refusal, llm.FinishContentFilter
+		r.note("the model refused")
+	} else if err := x.judgeEnd(r, a.finish); err != nil {
+		return err
+	}
 	if len(a.calls) == 0 {
 		if err := x.textCalls(r); err != nil {
-			err.Usage = r.usage
-			return nil, err
+			return err
 		}
 	}
 	switch {
 	case len(r.calls) == 0 && r.finish == llm.FinishToolCalls:
-		return nil, &llm.Error{
-			Category: llm.EmptyResponse, Retryable: true, Usage: r.usage,
+		return &llm.Error{
+			Category: llm.EmptyResponse, Retryable: true,
 			Message: "the server said that the model calls tools, but sent no call",
 		}
 	case len(r.calls) > 0 && r.finish == llm.FinishStop:
 		r.finish = llm.FinishToolCalls
 	}
-	return r, nil
+	return nil
 }
 
 func (r *result) note(format string, args ...any) {
 	r.notes = append(r.notes, fmt.Sprintf(format, args...))
 }
 
-// splitThoughts takes <think>…</think> off the beginning of the content: servers
-// without a parser for a model's reasoning leave it there. Without its end the
-// model never came to an answer.
-func (r *result) splitThoughts() {
-	rest, ok := strings.CutPrefix(strings.TrimLeft(r.content, " \t\r\n"), "<think>")
-	if !ok {
-		return
-	}
-	thoughts, answer, _ := strings.Cut(rest, "</think>")
-	r.reasoning += strings.TrimSpace(thoughts)
-	r.content = strings.TrimLeft(answer, " \t\r\n")
-}
-
 // takeCalls gives every call a unique id, a clean name and an object as arguments,
 // as far as that can be had.
-func (x *exchange) takeCalls(r *result, calls []*callInProgress) {
+// repair is false where the end of the reply may be missing.
+func (x *exchange) takeCalls(r *result, calls []*callInProgress, repair bool) {
 	if len(calls) == 0 {
 		return
 	}
 	ids := x.newIDs()
 	for _, c := range calls {
-		name := x.cleanName(c.name)
-		if name != c.name {
-			r.note("tool name %q taken as %q", text.Clip(c.name, 64), name)
+		given, givenID := wholeSigns(c.name), wholeSigns(c.id)
+		name := x.cleanName(given)
+		if name != given {
+			r.note("tool name %q taken as %q", text.Clip(given, 64), name)
 		}
-		id := ids.unique(c.id)
-		if id != c.id && c.id != "" {
-			r.note("tool call id %q was not new; made it %q", text.Clip(c.id, 64), id)
+		id := ids.unique(givenID)
+		if id != givenID && givenID != "" {
+			r.note("tool call id %q was not new; made it %q", text.Clip(givenID, 64), id)
 		}
-		args, mended := normalizeArguments(c.arguments.String(), r.finish != llm.FinishLength)
+		args, mended := normalizeArguments(wholeSigns(c.arguments.String()), repair)
 		if mended {
 			r.note("arguments of %s repaired", text.Clip(name, 64))
 		}
-		r.calls = append(r.calls, llm.ToolCall{ID: id, Name: name, Arguments: args})
+		opaque, ok := c.opaque.text()
+		if !ok {
+			r.note("opaque fields of a call of %s left out: they are too long", text.Clip(name, 64))
+		}
+		r.calls = append(r.calls, llm.ToolCall{ID: id, Name: name, Arguments: args, Opaque: opaque})
+	}
+}
+
+func (x *exchange) takeOpaque(r *result, a *assembly) {
+	var ok bool
+	if r.opaque, ok = a.opaque.text(); !ok {
+		r.note("opaque fields of the message left out: they are too long")
 	}
 }
 
@@ -224,20 +239,6 @@ func (x *exchange) charge(e *llm.Error, a *assembly) {
 	}
 }
 
-// finishReason maps the words of many servers to ours.
-func finishReason(s string) llm.FinishReason {
-	switch strings.ToLower(s) {
-	case "tool_calls", "tool_call", "function_call", "tool_use":
-		return llm.FinishToolCalls
-	case "length", "max_tokens", "max_output_tokens", "model_length":
-		return llm.FinishLength
-	case "content_filter", "safety", "prohibited_content", "blocklist", "refusal":
-		return llm.FinishContentFilter
-	default:
-		return llm.FinishStop
-	}
-}
-
 // canonical is the result in the form that the client reads.
 func (r *result) canonical() ([]byte, error) {
 	msg := openai.ChatCompletionMessage{
@@ -282,10 +283,11 @@ func (r *result) neutral(resp *openai.ChatCompletionResponse) *llm.Response {
 	out.FinishReason = llm.FinishReason(choice.FinishReason)
 	out.Message = llm.Message{
 		Role: llm.RoleAssistant, Content: choice.Message.Content, Reasoning: choice.Message.ReasoningContent,
+		Opaque: r.opaque,
 	}
-	for _, c := range choice.Message.ToolCalls {
+	for i, c := range choice.Message.ToolCalls {
 		out.Message.ToolCalls = append(out.Message.ToolCalls,
-			llm.ToolCall{ID: c.ID, Name: c.Function.Name, Arguments: c.Function.Arguments})
+			llm.ToolCall{ID: c.ID, Name: c.Function.Name, Arguments: c.Function.Arguments, Opaque: r.calls[i].Opaque})
 	}
 	return out
 }

@@ -4,119 +4,158 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"regexp"
+	"slices"
 	"strings"
 
 	"github.com/google/jsonschema-go/jsonschema"
 
 	"github.com/sampan-dev/sampan/internal/harness/llm"
+	"github.com/sampan-dev/sampan/internal/text"
 )
-
-// The places where models write tool calls as text. A fenced block must end the
-// text: in the middle of an answer it is an example.
-var (
-	taggedCall = regexp.MustCompile(`(?s)<tool_call>(.*?)(?:</tool_call>|$)`)
-	fencedCall = regexp.MustCompile("(?s)```(?:json|tool_call|tool_code)?[ \t]*\n(\\s*\\{.*\\}\\s*)\n?```\\s*$")
-)
-
-// maxTextCalls bounds the calls taken from one text.
-const maxTextCalls = 32
-
-// textCall is a candidate: where it stands and what it says.
-type textCall struct {
-	start, end int
-	body       string
-	// sure says that the model can have meant nothing else.
-	sure bool
-}
 
 // textCalls looks for tool calls in the text of a reply that has none, and does
-// with them what the quirk says.
+// with them what the quirk says. A call at the end of the thoughts counts too: a
+// server that takes everything before some mark for thoughts put it there.
 func (x *exchange) textCalls(r *result) *llm.Error {
-	if x.quirks.TextToolCalls == TextToolCallsIgnore || len(x.req.Tools) == 0 ||
-		!strings.Contains(r.content, "{") || r.finish == llm.FinishLength {
+	if x.quirks.TextToolCalls == TextToolCallsIgnore || len(x.req.Tools) == 0 || r.finish == llm.FinishLength {
 		return nil
 	}
-	candidates := findTextCalls(r.content)
+	l := x.lookup()
+	where, in := "text", &r.content
+	found := l.findCalls(r.content)
+	if len(found) == 0 {
+		where, in = "thoughts", &r.reasoning
+		found = slices.DeleteFunc(l.findCalls(r.reasoning), func(f foundCalls) bool {
+			// Beside an answer, JSON alone may be a thought about it.
+			return !onlyMarks(r.reasoning[f.end:]) || strings.TrimSpace(r.content) != "" && !f.marked(r.reasoning)
+		})
+	}
+	if len(found) == 0 {
+		return x.strayMarks(r, l)
+	}
+	name := found[0].calls[0].name
+	if x.quirks.TextToolCalls != TextToolCallsSalvage {
+		return textCallError(name, fmt.Sprintf("wrote a call of %s into its %s", name, where))
+	}
+	calls, err := x.salvage(found)
+	if err != nil {
+		return textCallError(name, fmt.Sprintf("wrote a call of %s into its %s that cannot be used: %v", name, where, err))
+	}
+	r.calls = calls
+	for i := range calls {
+		r.note("tool call %s salvaged from the %s", calls[i].Name, where)
+	}
+	*in = without(*in, found)
+	return nil
+}
+
+// strayMarks handles a reply that ends with a marked call of a tool that does not
+// exist, or that is nothing but what a parser left over.
+func (x *exchange) strayMarks(r *result, l *lookup) *llm.Error {
+	if r.content == "" {
+		return nil
+	}
+	if onlyMarks(r.content) {
+		r.note("a reply of marks alone taken as empty: %q", text.Clip(r.content, 80))
+		r.content = ""
+		return nil
+	}
+	anyName := *l
+	anyName.tool = strings.TrimSpace
+	for _, f := range anyName.findCalls(r.content) {
+		if name := f.calls[0].name; f.marked(r.content) && f.calls[0].whole && onlyMarks(r.content[f.end:]) {
+			return textCallError(name, fmt.Sprintf("wrote a call of %s as text, and there is no such tool", text.Clip(name, 64)))
+		}
+	}
+	return nil
+}
+
+// marked says that calls begin with a mark of some markup.
+func (f *foundCalls) marked(text string) bool {
+	start := strings.TrimLeft(text[f.start:], blanks)
+	return strings.HasPrefix(start, "<") || strings.HasPrefix(start, "[TOOL")
+}
+
+func textCallError(name, what string) *llm.Error {
+	return &llm.Error{
+		Category: llm.TextToolCall, Retryable: true, Message: "the model " + what,
+		Hint: fmt.Sprintf("Your last reply held a call of %s as text, in markup that nobody reads here, so nothing was run. "+
+			"Call tools through the tool calls of this interface only, never in the text or in your thoughts. "+
+			"If you meant to show markup and not to call anything, put it between backticks.", text.Clip(name, 64)),
+	}
+}
+
+// salvage makes tool calls of what was found, all of it or nothing.
+func (x *exchange) salvage(found []foundCalls) ([]llm.ToolCall, error) {
 	var calls []llm.ToolCall
+	ids := x.newIDs()
+	for _, f := range found {
+		for _, c := range f.calls {
+			if !c.whole {
+				return nil, fmt.Errorf("the call of %s is not complete", c.name)
+			}
+			if len(calls) == maxTextCalls {
+				return nil, fmt.Errorf("there are more than %d", maxTextCalls)
+			}
+			if err := fits(x.tool(c.name), c.args); err != nil {
+				return nil, fmt.Errorf("arguments of %s: %w", c.name, err)
+			}
+			calls = append(calls, llm.ToolCall{ID: ids.unique(""), Name: c.name, Arguments: c.args})
+		}
+	}
+	return calls, nil
+}
+
+// without is a text without the calls that were found in it.
+func without(content string, found []foundCalls) string {
 	var rest strings.Builder
 	at := 0
-	ids := x.newIDs()
-	for _, c := range candidates {
-		name, args, err := x.parseTextCall(c.body)
-		if err != nil && !c.sure && errors.Is(err, errNoCall) {
-			continue
-		}
-		if x.quirks.TextToolCalls != TextToolCallsSalvage {
-			return textCallError("wrote a tool call as text")
-		}
-		if err != nil {
-			return textCallError("wrote a tool call as text that cannot be used: " + err.Error())
-		}
-		calls = append(calls, llm.ToolCall{ID: ids.unique(""), Name: name, Arguments: args})
-		rest.WriteString(r.content[at:c.start])
-		at = c.end
-		r.note("tool call %s salvaged from text", name)
+	for _, f := range found {
+		rest.WriteString(content[at:f.start])
+		at = f.end
 	}
-	if len(calls) > 0 {
-		rest.WriteString(r.content[at:])
-		r.content, r.calls = strings.TrimSpace(rest.String()), calls
-	}
-	return nil
+	rest.WriteString(content[at:])
+	return strings.TrimSpace(marks.ReplaceAllString(rest.String(), ""))
 }
 
-func textCallError(what string) *llm.Error {
-	return &llm.Error{Category: llm.TextToolCall, Retryable: true, Message: "the model " + what}
-}
-
-// findTextCalls gives the candidates in order, without overlap.
-func findTextCalls(text string) []textCall {
-	tagged := taggedCall.FindAllStringSubmatchIndex(text, maxTextCalls)
-	found := make([]textCall, 0, len(tagged))
-	for _, m := range tagged {
-		found = append(found, textCall{m[0], m[1], text[m[2]:m[3]], true})
-	}
-	if len(found) > 0 {
-		return found
-	}
-	if i := strings.LastIndex(strings.TrimRight(text, "` \t\r\n"), "```"); i >= 0 {
-		if m := fencedCall.FindStringSubmatchIndex(text[i:]); m != nil {
-			return []textCall{{i + m[0], i + m[1], text[i+m[2] : i+m[3]], false}}
+// lookup answers from the tools that the request offered.
+func (x *exchange) lookup() *lookup {
+	schemas := map[string]*jsonschema.Schema{}
+	schema := func(tool string) *jsonschema.Schema {
+		s, ok := schemas[tool]
+		if !ok {
+			s = &jsonschema.Schema{}
+			if spec := x.tool(tool); spec != nil && len(spec.Parameters) > 0 && json.Unmarshal(spec.Parameters, s) != nil {
+				s = &jsonschema.Schema{}
+			}
+			schemas[tool] = s
 		}
+		return s
 	}
-	if trimmed := strings.TrimSpace(text); strings.HasPrefix(trimmed, "{") && strings.HasSuffix(trimmed, "}") {
-		return []textCall{{0, len(text), trimmed, false}}
+	return &lookup{
+		tool: func(name string) string {
+			if name = x.cleanName(name); x.hasTool(name) {
+				return name
+			}
+			return ""
+		},
+		kind: func(tool, parameter string) string {
+			p := schema(tool).Properties[parameter]
+			switch {
+			case p == nil:
+				return ""
+			case p.Type != "":
+				return p.Type
+			}
+			return "any"
+		},
+		sole: func(tool string) string {
+			if s := schema(tool); len(s.Required) == 1 {
+				return s.Required[0]
+			}
+			return ""
+		},
 	}
-	return nil
-}
-
-// errNoCall says that a text only looked like a call.
-var errNoCall = errors.New("it names no tool that exists")
-
-// parseTextCall reads {"name": …, "arguments": {…}} and checks it against the tool.
-func (x *exchange) parseTextCall(body string) (name, args string, err error) {
-	var call struct {
-		Name       flexString      `json:"name"`
-		Arguments  json.RawMessage `json:"arguments"`
-		Parameters json.RawMessage `json:"parameters"`
-	}
-	if err := tolerant(json.Unmarshal([]byte(body), &call)); err != nil {
-		return "", "", fmt.Errorf("%w: not valid JSON", errNoCall)
-	}
-	raw := call.Arguments
-	if len(raw) == 0 {
-		raw = call.Parameters
-	}
-	name = x.cleanName(string(call.Name))
-	tool := x.tool(name)
-	if tool == nil || len(raw) == 0 {
-		return "", "", errNoCall
-	}
-	args, _ = normalizeArguments(argumentText(raw), false)
-	if err := fits(tool, args); err != nil {
-		return "", "", fmt.Errorf("arguments of %s: %w", name, err)
-	}
-	return name, args, nil
 }
 
 // fits checks arguments against a tool's schema.

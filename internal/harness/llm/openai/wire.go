@@ -7,8 +7,6 @@ import (
 	"math"
 	"strconv"
 	"strings"
-
-	"github.com/sampan-dev/sampan/internal/harness/llm"
 )
 
 // The types below read what servers send. Fields that nobody needs (id, created)
@@ -20,6 +18,14 @@ type wireResponse struct {
 	Model   flexString   `json:"model"`
 	Choices []wireChoice `json:"choices"`
 	Usage   *wireUsage   `json:"usage"`
+	// Where else counts are found; see usage.
+	GeminiUsage *wireUsage `json:"usageMetadata"`
+	Groq        struct {
+		Usage *wireUsage `json:"usage"`
+	} `json:"x_groq"`
+	Timings      *wireTimings `json:"timings"`
+	OllamaPrompt flexInt      `json:"prompt_eval_count"`
+	OllamaEval   flexInt      `json:"eval_count"`
 	// The rest tells an error in disguise.
 	Error  json.RawMessage `json:"error"`
 	Detail json.RawMessage `json:"detail"`
@@ -33,15 +39,18 @@ type wireChoice struct {
 	Delta        *wireMessage    `json:"delta"`
 	FinishReason flexString      `json:"finish_reason"`
 	Error        json.RawMessage `json:"error"`
+	Usage        *wireUsage      `json:"usage"`
 }
 
 type wireMessage struct {
 	Content          flexText      `json:"content"`
 	ReasoningContent flexText      `json:"reasoning_content"`
 	Reasoning        flexText      `json:"reasoning"`
+	ReasoningText    flexText      `json:"reasoning_text"`
 	Refusal          flexText      `json:"refusal"`
 	ToolCalls        wireCalls     `json:"tool_calls"`
 	FunctionCall     *wireFunction `json:"function_call"`
+	wireOpaque
 }
 
 type wireCall struct {
@@ -50,59 +59,22 @@ type wireCall struct {
 	Function wireFunction `json:"function"`
 	// Some servers forget the level of "function".
 	wireFunction
+	// opaque are the fields that are not known here.
+	opaque opaqueFields
+}
+
+// UnmarshalJSON implements json.Unmarshaler.
+func (c *wireCall) UnmarshalJSON(data []byte) error {
+	type plain wireCall
+	*c = wireCall{}
+	err := tolerant(json.Unmarshal(data, (*plain)(c)))
+	c.opaque = unknownFields(data)
+	return err
 }
 
 type wireFunction struct {
 	Name      flexString      `json:"name"`
 	Arguments json.RawMessage `json:"arguments"`
-}
-
-// wireUsage is usage in the spellings of OpenAI, DeepSeek, Moonshot and Anthropic.
-type wireUsage struct {
-	PromptTokens     flexInt `json:"prompt_tokens"`
-	CompletionTokens flexInt `json:"completion_tokens"`
-	InputTokens      flexInt `json:"input_tokens"`
-	OutputTokens     flexInt `json:"output_tokens"`
-	PromptDetails    struct {
-		CachedTokens flexInt `json:"cached_tokens"`
-	} `json:"prompt_tokens_details"`
-	CompletionDetails struct {
-		ReasoningTokens flexInt `json:"reasoning_tokens"`
-	} `json:"completion_tokens_details"`
-	CacheHitTokens flexInt `json:"prompt_cache_hit_tokens"`
-	CachedTokens   flexInt `json:"cached_tokens"`
-}
-
-// neutral gives the usage in our terms, or nil when it says nothing.
-func (u *wireUsage) neutral() *llm.Usage {
-	if u == nil {
-		return nil
-	}
-	out := llm.Usage{
-		InputTokens:       first(u.PromptTokens, u.InputTokens),
-		OutputTokens:      first(u.CompletionTokens, u.OutputTokens),
-		CachedInputTokens: first(u.PromptDetails.CachedTokens, u.CacheHitTokens, u.CachedTokens),
-		ReasoningTokens:   first(u.CompletionDetails.ReasoningTokens),
-	}
-	if out.InputTokens == 0 && out.OutputTokens == 0 {
-		return nil
-	}
-	out.CachedInputTokens = min(out.CachedInputTokens, out.InputTokens)
-	if out.ReasoningTokens > out.OutputTokens {
-		// Servers that count reasoning beside the output, not in it.
-		out.OutputTokens += out.ReasoningTokens
-	}
-	return &out
-}
-
-// first is the first number that is above zero.
-func first(values ...flexInt) int64 {
-	for _, v := range values {
-		if v.value > 0 {
-			return v.value
-		}
-	}
-	return 0
 }
 
 // tolerant forgives a value of the wrong type: encoding/json leaves its field
@@ -122,10 +94,7 @@ func (s *flexString) UnmarshalJSON(data []byte) error {
 	*s = ""
 	switch data[0] {
 	case '"':
-		var text string
-		if json.Unmarshal(data, &text) == nil {
-			*s = flexString(text)
-		}
+		*s = flexString(unquote(data))
 	case 'n', '{', '[':
 	default:
 		*s = flexString(data)
@@ -169,9 +138,7 @@ func (t *flexText) read(data []byte, depth int) {
 	}
 	switch data[0] {
 	case '"':
-		if json.Unmarshal(data, &t.text) != nil {
-			t.text = ""
-		}
+		t.text = unquote(data)
 	case '[':
 		var parts []json.RawMessage
 		if json.Unmarshal(data, &parts) != nil {
@@ -249,10 +216,7 @@ func argumentText(raw json.RawMessage) string {
 		return ""
 	}
 	if raw[0] == '"' {
-		var text string
-		if json.Unmarshal(raw, &text) == nil {
-			return text
-		}
+		return unquote(raw)
 	}
 	return string(raw)
 }
