@@ -147,7 +147,7 @@ func (r *run) attempts(ctx context.Context, m Model) (*llm.Response, error) {
 		}
 		wait, again := r.backoff(attempt, le)
 		err = r.bookFailure(m, r.charged(le.Usage, req.MaxOutputTokens), transcript.Retry{
-			Model: m.ID, Attempt: attempt, Category: le.Category, Message: le.Message,
+			Model: m.ID, Attempt: attempt, Category: le.Category, Message: le.Message, Adapted: le.Adapted,
 			WaitMillis: wait.Milliseconds(), GaveUp: !again, LatencyMillis: took.Milliseconds(),
 		})
 		if err != nil {
@@ -202,6 +202,9 @@ const maxTextCalls = 3
 
 // backoff says how long to wait after a failed attempt, and whether to.
 func (r *run) backoff(attempt int, le *llm.Error) (time.Duration, bool) {
+	if le.Adapted != "" {
+		return 0, true // another request, and each adaption is made once
+	}
 	policy := r.cfg.Retry
 	most := policy.Attempts
 	if le.Category == llm.TextToolCall {

@@ -220,9 +220,10 @@ func final(name string, code int, body string, category llm.Category) defect {
 		want: ModelUnavailable, category: category, failed: []llm.Category{category}}
 }
 
-// refuses is a server that does not know a field, which is not sent again.
+// refuses is a server that does not know a field: it gets the request without it.
 func refuses(field string, q openai.Quirks) defect {
-	d := final(field+" refused", 400, apiError("unsupported_parameter", "Unsupported parameter: '"+field+"'"), llm.ProviderUnsupported)
-	d.quirks = q
-	return d
+	return defect{
+		name: field + " refused", quirks: q, failed: []llm.Category{llm.ProviderUnsupported}, sent: []string{field + "=absent"},
+		replies: []answer{status(400, apiError("unsupported_parameter", "Unsupported parameter: '"+field+"'"))},
+	}
 }

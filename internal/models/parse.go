@@ -49,6 +49,7 @@ type document struct {
 type providerDocument struct {
 	Type    ProviderType  `yaml:"type,omitempty"`
 	BaseURL string        `yaml:"baseURL,omitempty"`
+	Profile string        `yaml:"profile,omitempty"`
 	APIKey  *KeySource    `yaml:"apiKey,omitempty"`
 	Script  *ScriptSource `yaml:"script,omitempty"`
 }

@@ -65,6 +65,8 @@ type Provider struct {
 	Type ProviderType
 	// BaseURL is set for TypeOpenAI, up to and with the version ("…/v1").
 	BaseURL string
+	// Profile names one of Profiles; empty is the one that BaseURL's host has.
+	Profile string
 	// APIKey is nil where no Authorization header is to be sent.
 	APIKey *KeySource
 	// Script is set for TypeScripted.
@@ -166,7 +168,8 @@ type Pricing struct {
 type Quirks struct {
 	// ToolChoice: auto, required (where the model is to begin), always, or omit.
 	ToolChoice string `yaml:"toolChoice,omitempty"`
-	// NullContent is what to send for an assistant without text: null, empty ("") or omit.
+	// NullContent is what to send for an assistant without text: null, empty (""), omit
+	// or text (a few words).
 	NullContent string `yaml:"nullContent,omitempty"`
 	// MaxTokensField: max_tokens, max_completion_tokens, or none.
 	MaxTokensField string `yaml:"maxTokensField,omitempty"`
@@ -174,8 +177,28 @@ type Quirks struct {
 	TextToolCalls string `yaml:"textToolCalls,omitempty"`
 	// ParallelToolCalls is sent when it is set.
 	ParallelToolCalls *bool `yaml:"parallelToolCalls,omitempty"`
-	// ReplayReasoning sends the model's thinking back: never, reasoning_content or reasoning.
+	// ReplayReasoning sends the model's thinking back: never, reasoning_content,
+	// reasoning, reasoning_text or required (reasoning_content, also empty).
 	ReplayReasoning string `yaml:"replayReasoning,omitempty"`
+	// UserAfterTool: allow, or fold a user's message into the tool's result before it.
+	UserAfterTool string `yaml:"userAfterTool,omitempty"`
+	// SystemRole of the system prompt: system, developer or user.
+	SystemRole string `yaml:"systemRole,omitempty"`
+	// ToolCallIDs: keep, or alnum9 (nine letters and digits).
+	ToolCallIDs string `yaml:"toolCallIDs,omitempty"`
+	// OneCallPerMessage sends earlier replies with one call in each message.
+	OneCallPerMessage bool `yaml:"oneCallPerMessage,omitempty"`
+	// OpaqueFields of messages and calls: return them to who gave them, or drop.
+	OpaqueFields string `yaml:"opaqueFields,omitempty"`
+	// ThoughtSignatures: own, or fill in Google's placeholder where there is none.
+	ThoughtSignatures string `yaml:"thoughtSignatures,omitempty"`
+	// ToolSchemas: full, or plain (only keywords that every server takes).
+	ToolSchemas string `yaml:"toolSchemas,omitempty"`
+	// ToolMessageName sends the tool's name with its result.
+	ToolMessageName bool `yaml:"toolMessageName,omitempty"`
+	// GoodEnds are finish reasons that end a reply well beside those that are known;
+	// "" is none at all.
+	GoodEnds []string `yaml:"goodEnds,omitempty"`
 	// NoStream asks for whole responses.
 	NoStream bool `yaml:"noStream,omitempty"`
 	// NoStreamUsage leaves out stream_options.

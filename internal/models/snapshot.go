@@ -14,7 +14,7 @@ func (r *Registry) Snapshot(sel Selector, candidates []Candidate) (string, error
 	doc := document{Version: r.Version, Default: r.snapshotDefault(sel, candidates), Providers: map[string]providerDocument{}}
 	for _, c := range candidates {
 		p := c.Provider
-		doc.Providers[p.Name] = providerDocument{Type: p.Type, BaseURL: p.BaseURL, APIKey: p.APIKey, Script: p.Script}
+		doc.Providers[p.Name] = providerDocument{Type: p.Type, BaseURL: p.BaseURL, Profile: p.Profile, APIKey: p.APIKey, Script: p.Script}
 		doc.Models = append(doc.Models, c.Model.document())
 	}
 	out, err := yaml.Marshal(doc)

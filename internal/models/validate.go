@@ -103,7 +103,7 @@ func (v *validator) registry(doc document) *Registry {
 
 func (v *validator) provider(name string, doc providerDocument) Provider {
 	path := "providers." + name
-	p := Provider{Name: name, Type: doc.Type, BaseURL: strings.TrimRight(doc.BaseURL, "/"), APIKey: doc.APIKey, Script: doc.Script}
+	p := Provider{Name: name, Type: doc.Type, BaseURL: strings.TrimRight(doc.BaseURL, "/"), Profile: doc.Profile, APIKey: doc.APIKey, Script: doc.Script}
 	if !label.MatchString(name) {
 		// Not every name can be part of a path, so the list itself is named.
 		v.fail("providers", "the name %s must be lower-case letters, digits and '-', at most 63", quote(name))
@@ -145,6 +145,7 @@ func (v *validator) openAI(path string, doc providerDocument) {
 	if doc.Script != nil {
 		v.fail(path+".script", "is for type scripted only")
 	}
+	v.oneOf(path+".profile", doc.Profile, append([]string{""}, profileNames()...)...)
 	if k := doc.APIKey; k != nil {
 		secret := k.SecretName != "" || k.Key != ""
 		switch {
@@ -164,6 +165,9 @@ func (v *validator) scripted(path string, doc providerDocument) {
 	}
 	if doc.APIKey != nil {
 		v.fail(path+".apiKey", "is for type openai only")
+	}
+	if doc.Profile != "" {
+		v.fail(path+".profile", "is for type openai only")
 	}
 	s := doc.Script
 	if s == nil {
@@ -246,10 +250,16 @@ func (v *validator) sizes(path string, m *Model) {
 
 func (v *validator) quirks(path string, q Quirks) {
 	v.oneOf(path+".toolChoice", q.ToolChoice, "", "auto", "required", "always", "omit")
-	v.oneOf(path+".nullContent", q.NullContent, "", "null", "empty", "omit")
+	v.oneOf(path+".nullContent", q.NullContent, "", "null", "empty", "omit", "text")
 	v.oneOf(path+".maxTokensField", q.MaxTokensField, "", "max_tokens", "max_completion_tokens", "none")
 	v.oneOf(path+".textToolCalls", q.TextToolCalls, "", "reject", "salvage", "ignore")
-	v.oneOf(path+".replayReasoning", q.ReplayReasoning, "", "never", "reasoning_content", "reasoning")
+	v.oneOf(path+".replayReasoning", q.ReplayReasoning, "", "never", "reasoning_content", "reasoning", "reasoning_text", "required")
+	v.oneOf(path+".userAfterTool", q.UserAfterTool, "", "allow", "fold")
+	v.oneOf(path+".systemRole", q.SystemRole, "", "system", "developer", "user")
+	v.oneOf(path+".toolCallIDs", q.ToolCallIDs, "", "keep", "alnum9")
+	v.oneOf(path+".opaqueFields", q.OpaqueFields, "", "return", "drop")
+	v.oneOf(path+".thoughtSignatures", q.ThoughtSignatures, "", "own", "fill")
+	v.oneOf(path+".toolSchemas", q.ToolSchemas, "", "full", "plain")
 	if t := q.Temperature; t != nil && !(*t >= 0 && *t <= 2) {
 		v.fail(path+".temperature", "is %v, want 0 to 2", *t)
 	}

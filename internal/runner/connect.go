@@ -39,7 +39,7 @@ func (c connector) connect(candidate models.Candidate) (llm.Provider, error) {
 		return nil, err
 	}
 	return openai.New(openai.Config{
-		BaseURL: p.BaseURL, APIKey: key, Quirks: openai.Quirks(candidate.Model.Quirks), TaskName: c.taskName,
+		BaseURL: p.BaseURL, APIKey: key, Quirks: openai.Quirks(candidate.Quirks()), TaskName: c.taskName,
 		CAFile: c.env("SAMPAN_CA_FILE"),
 	})
 }

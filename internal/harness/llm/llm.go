@@ -161,6 +161,10 @@ type Error struct {
 	// Hint is for the model: what it did wrong, where sending the same request
 	// again would lead to the same reply. Empty where it did nothing wrong.
 	Hint string
+	// Adapted says what the provider sends otherwise from here on, since the server
+	// refused it as it was: the next attempt is another request and worth making,
+	// whatever Retryable says of this one. Else it is empty.
+	Adapted string
 	// Usage is what the call cost all the same: as the server said, or estimated
 	// where it had the request and could not say any more. Zero where it never
 	// had it, or refused it.

@@ -111,6 +111,9 @@ type Retry struct {
 	Message  string       `json:"message"`
 	// WaitMillis is the pause before the next attempt.
 	WaitMillis int64 `json:"waitMillis"`
+	// Adapted says what is sent otherwise from here on, where the server refused
+	// the form of the request.
+	Adapted string `json:"adapted,omitempty"`
 	// GaveUp is true where no attempt with this model follows: another model
 	// takes over, the conversation is cut down, or the run ends.
 	GaveUp bool `json:"gaveUp,omitempty"`

@@ -18,7 +18,7 @@ func every() []Data {
 	usage := llm.Usage{InputTokens: 1, CachedInputTokens: 1, OutputTokens: 1, ReasoningTokens: 1, Estimated: true}
 	cost, one := decimal.RequireFromString("0.01"), 1
 	verify := Verification{Name: "v", Command: "c", TimeoutSeconds: 1, Passed: true, ExitCode: &one, TimedOut: true, Output: "o", DurationMillis: 1}
-	call := llm.ToolCall{ID: "i", Name: "n", Arguments: "{}"}
+	call := llm.ToolCall{ID: "i", Name: "n", Arguments: "{}", Opaque: "{}"}
 	return []Data{
 		RunStarted{
 			Task: "t", SystemPrompt: "s", Prompt: "p", Models: []string{"m"},
@@ -30,11 +30,11 @@ func every() []Data {
 		Request{Model: "m", Upstream: "u", Messages: 1, EstimatedInputTokens: 1, MaxOutputTokens: 1},
 		Response{
 			Model: "m", ServedBy: "s", FinishReason: llm.FinishStop, Usage: usage, CostUSD: cost, LatencyMillis: 1, Kept: true, Notes: []string{"n"},
-			Message: llm.Message{Role: llm.RoleAssistant, Content: "c", Reasoning: "r", ToolCalls: []llm.ToolCall{call}, ToolCallID: "i"},
+			Message: llm.Message{Role: llm.RoleAssistant, Content: "c", Reasoning: "r", ToolCalls: []llm.ToolCall{call}, ToolCallID: "i", From: "h/m", Opaque: "{}"},
 		},
 		ToolCall{ID: "i", Name: "n", Arguments: "{}"},
 		ToolResult{ID: "i", Name: "n", Content: "c", IsError: true, Synthetic: true, DurationMillis: 1},
-		Retry{Model: "m", Attempt: 1, Category: llm.Timeout, Message: "m", WaitMillis: 1, GaveUp: true, Usage: &usage, CostUSD: &cost, LatencyMillis: 1},
+		Retry{Model: "m", Attempt: 1, Category: llm.Timeout, Message: "m", WaitMillis: 1, Adapted: "a", GaveUp: true, Usage: &usage, CostUSD: &cost, LatencyMillis: 1},
 		Fallback{From: "a", To: "b", Category: llm.Timeout, Message: "m"},
 		Compaction{
 			MessagesBefore: 1, MessagesAfter: 1, TokensBefore: 1, TokensAfter: 1, ContextWindow: 1,

@@ -33,7 +33,7 @@ func BenchmarkComplete(b *testing.B) {
 				llm.Message{Role: llm.RoleTool, ToolCallID: "x", Content: strings.Repeat("some output\n", 100)})
 		}
 		b.Run(name+"/raw", func(b *testing.B) {
-			encoded, err := (&Provider{}).encode(req)
+			encoded, err := newSettings(Quirks{}).encode(req, "")
 			if err != nil {
 				b.Fatal(err)
 			}

@@ -2,6 +2,7 @@ package openai
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/sampan-dev/sampan/internal/harness/llm"
@@ -68,6 +69,9 @@ func meaningOf(word string) (finishMeaning, bool) {
 // judgeEnd takes the server's word for the end, or says why there is no reply.
 func (x *exchange) judgeEnd(r *result, word string) *llm.Error {
 	meaning, known := meaningOf(word)
+	if slices.Contains(x.quirks.GoodEnds, word) {
+		meaning = finishMeaning{reason: llm.FinishStop}
+	}
 	switch {
 	case meaning.reason != "":
 		r.finish = meaning.reason

@@ -24,11 +24,11 @@ func TestMessageEncoderRemembersUnseen(t *testing.T) {
 	var e messageEncoder
 	handed, copies := make([][]byte, 0, len(steps)), make([]string, 0, len(steps))
 	for i, messages := range steps {
-		got, err := e.encode(messages)
+		got, err := e.encode(messages, "")
 		if err != nil {
 			t.Fatal(err)
 		}
-		want, err := (&messageEncoder{}).encode(messages)
+		want, err := (&messageEncoder{}).encode(messages, "")
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -47,7 +47,7 @@ func TestMessageEncoderRemembersUnseen(t *testing.T) {
 	}
 	// A caller that changes a call in place.
 	a.ToolCalls[0].Arguments = "{}"
-	got, err := e.encode([]llm.Message{u("1"), a})
+	got, err := e.encode([]llm.Message{u("1"), a}, "")
 	if err != nil || !bytes.Contains(got, []byte(`"arguments":"{}"`)) {
 		t.Errorf("a change in place was missed: %s, %v", got, err)
 	}
@@ -59,9 +59,10 @@ func TestMessageEncoderSharedByConversations(t *testing.T) {
 	for _, name := range []string{"one", "two", "three"} {
 		wg.Go(func() {
 			var messages []llm.Message
-			for range 50 {
-				messages = append(messages, llm.Message{Role: llm.RoleUser, Content: name})
-				got, err := e.encode(messages)
+			for i := range 50 {
+				role := []llm.Role{llm.RoleUser, llm.RoleAssistant}[i%2]
+				messages = append(messages, llm.Message{Role: role, Content: name})
+				got, err := e.encode(messages, "")
 				var back []outMessage
 				if err == nil {
 					err = json.Unmarshal([]byte("["+string(got)+"]"), &back)

@@ -12,6 +12,7 @@ import (
 	"net/url"
 	"os"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/sashabaranov/go-openai"
@@ -59,10 +60,13 @@ type Config struct {
 type Provider struct {
 	client *openai.Client
 	http   *http.Client
-	quirks Quirks
 	hide   redactor
-	// messages remembers the last conversation.
-	messages messageEncoder
+	// host is where the server is, for llm.Message.From.
+	host string
+
+	mu sync.Mutex
+	// settings are what the server is to be sent, as far as is known.
+	settings *settings
 }
 
 var _ llm.Provider = (*Provider)(nil)
@@ -97,7 +101,7 @@ func New(cfg Config) (*Provider, error) {
 	if t.now == nil {
 		t.now = time.Now
 	}
-	p := &Provider{http: &http.Client{Transport: t}, quirks: cfg.Quirks, hide: hide, messages: messageEncoder{quirks: cfg.Quirks}}
+	p := &Provider{http: &http.Client{Transport: t}, hide: hide, host: cfg.host(), settings: newSettings(cfg.Quirks)}
 	clientConfig := openai.DefaultConfig(key)
 	clientConfig.BaseURL = strings.TrimRight(cfg.BaseURL, "/")
 	clientConfig.HTTPClient = p.http
@@ -105,28 +109,38 @@ func New(cfg Config) (*Provider, error) {
 	return p, nil
 }
 
-// Complete implements llm.Provider.
+// Complete implements llm.Provider. Where the server refuses the form of the
+// request in words that are known, the error says so (llm.Error.Adapted), and the
+// next attempt takes another form.
 func (p *Provider) Complete(ctx context.Context, req llm.Request) (*llm.Response, error) {
-	body, err := p.encode(req)
+	s := p.current()
+	resp, err := p.attempt(ctx, s, req)
+	if err == nil {
+		return resp, nil
+	}
+	if ctx.Err() == nil {
+		p.adapt(s, err)
+	}
+	return nil, err
+}
+
+// attempt sends a request in one form.
+func (p *Provider) attempt(ctx context.Context, s *settings, req llm.Request) (*llm.Response, *llm.Error) {
+	from := p.host + "/" + req.Model
+	body, err := s.encode(req, from)
 	if err != nil {
 		return nil, &llm.Error{Category: llm.ProviderUnsupported, Message: err.Error(), Err: err}
 	}
-	x := &exchange{req: req, body: body, quirks: p.quirks}
+	x := &exchange{req: req, body: body, quirks: s.quirks}
 	// The transport puts the body in; the client only makes the request.
 	resp, err := p.client.CreateChatCompletion(
 		context.WithValue(ctx, exchangeKey{}, x), openai.ChatCompletionRequest{Model: req.Model})
 	if err != nil {
 		return nil, p.failure(ctx, err)
 	}
-	return x.result.neutral(&resp), nil
-}
-
-func (p *Provider) encode(req llm.Request) (requestBody, error) {
-	messages, err := p.messages.encode(req.Messages)
-	if err != nil {
-		return nil, err
-	}
-	return encodeRequest(req, messages, p.quirks)
+	out := x.result.neutral(&resp)
+	out.Message.From = from
+	return out, nil
 }
 
 // Close gives up the idle connections.
@@ -169,6 +183,15 @@ func checkBaseURL(base string) error {
 		return errors.New("the base URL holds a query or fragment; /chat/completions cannot follow it")
 	}
 	return nil
+}
+
+// host is the server's name and port.
+func (c *Config) host() string {
+	u, err := url.Parse(c.BaseURL)
+	if err != nil {
+		return "" // it was checked
+	}
+	return u.Host
 }
 
 // header is what goes on every request beside what the client sets.

@@ -34,21 +34,46 @@ type outMessage struct {
 	// Content is a string, contentNull, or nil to leave the field out: to servers
 	// these are three things.
 	Content          any       `json:"content,omitempty"`
-	ReasoningContent string    `json:"reasoning_content,omitempty"`
+	ReasoningContent *string   `json:"reasoning_content,omitempty"`
 	Reasoning        string    `json:"reasoning,omitempty"`
+	ReasoningText    string    `json:"reasoning_text,omitempty"`
 	ToolCalls        []outCall `json:"tool_calls,omitempty"`
 	ToolCallID       string    `json:"tool_call_id,omitempty"`
+	Name             string    `json:"name,omitempty"`
+	opaque           opaqueFields
 }
 
 type outCall struct {
 	ID       string      `json:"id"`
 	Type     string      `json:"type"`
 	Function outFunction `json:"function"`
+	opaque   opaqueFields
+}
+
+// MarshalJSON implements json.Marshaler.
+func (c outCall) MarshalJSON() ([]byte, error) {
+	type plain outCall
+	text, err := marshalPlain(plain(c))
+	if err != nil {
+		return nil, err
+	}
+	return appendExtra([]byte(text), c.opaque)
 }
 
 type outFunction struct {
 	Name      string `json:"name"`
 	Arguments string `json:"arguments"`
+	opaque    opaqueFields
+}
+
+// MarshalJSON implements json.Marshaler.
+func (f outFunction) MarshalJSON() ([]byte, error) {
+	type plain outFunction
+	text, err := marshalPlain(plain(f))
+	if err != nil {
+		return nil, err
+	}
+	return appendExtra([]byte(text), f.opaque)
 }
 
 type outTool struct {
@@ -59,7 +84,7 @@ type outTool struct {
 type outToolSpec struct {
 	Name        string          `json:"name"`
 	Description string          `json:"description,omitempty"`
-	Parameters  json.RawMessage `json:"parameters"`
+	Parameters  json.RawMessage `json:"parameters,omitempty"`
 }
 
 var (
@@ -134,7 +159,7 @@ func encodeRequest(req llm.Request, messages []byte, q Quirks) (requestBody, err
 		out.StreamOptions = &outStream{IncludeUsage: true}
 	}
 	if len(req.Tools) > 0 {
-		out.Tools = encodeTools(req.Tools)
+		out.Tools = encodeTools(req.Tools, q)
 		out.ToolChoice = toolChoice(req, q)
 		out.ParallelToolCalls = q.ParallelToolCalls
 	}
@@ -156,44 +181,6 @@ func encodeRequest(req llm.Request, messages []byte, q Quirks) (requestBody, err
 	return requestBody{[]byte(bodyStart), messages, tail}, nil
 }
 
-func encodeMessage(m *llm.Message, q Quirks) outMessage {
-	out := outMessage{Role: m.Role, Content: m.Content}
-	switch m.Role {
-	case llm.RoleTool:
-		out.ToolCallID = m.ToolCallID
-	case llm.RoleAssistant:
-		switch q.ReplayReasoning {
-		case ReplayReasoningContent:
-			out.ReasoningContent = m.Reasoning
-		case ReplayReasoning:
-			out.Reasoning = m.Reasoning
-		}
-		if len(m.ToolCalls) == 0 {
-			break
-		}
-		out.ToolCalls = make([]outCall, len(m.ToolCalls))
-		for i, c := range m.ToolCalls {
-			out.ToolCalls[i] = outCall{c.ID, "function", outFunction{c.Name, sendableArguments(c.Arguments)}}
-		}
-		if m.Content == "" {
-			out.Content = emptyContent(q)
-		}
-	}
-	return out
-}
-
-// emptyContent is the content of an assistant's message that only calls tools.
-func emptyContent(q Quirks) any {
-	switch q.NullContent {
-	case NullContentEmpty:
-		return ""
-	case NullContentOmit:
-		return nil
-	default:
-		return contentNull
-	}
-}
-
 // sendableArguments makes what the model gave as arguments fit to be sent back.
 // Servers whose chat template parses them fail the whole request on anything but
 // an object; so the text that is none is wrapped in one, for the model to see.
@@ -211,11 +198,14 @@ func sendableArguments(args string) string {
 	return wrapped
 }
 
-func encodeTools(specs []llm.ToolSpec) []outTool {
+func encodeTools(specs []llm.ToolSpec, q Quirks) []outTool {
 	tools := make([]outTool, len(specs))
 	for i, s := range specs {
 		params := json.RawMessage(s.Parameters)
-		if len(params) == 0 {
+		switch {
+		case q.ToolSchemas == ToolSchemasPlain:
+			params = plainSchema(s.Parameters)
+		case len(params) == 0:
 			params = noParameters
 		}
 		tools[i] = outTool{"function", outToolSpec{s.Name, s.Description, params}}
@@ -253,7 +243,7 @@ func maxTokensField(model string, q Quirks) string {
 }
 
 // appendExtra adds fields to the end of a JSON object, sorted by name.
-func appendExtra(body []byte, extra map[string]any) ([]byte, error) {
+func appendExtra[V any](body []byte, extra map[string]V) ([]byte, error) {
 	if len(extra) == 0 {
 		return body, nil
 	}
