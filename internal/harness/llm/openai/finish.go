@@ -66,12 +66,24 @@ func meaningOf(word string) (finishMeaning, bool) {
 	return finishMeaning{}, false
 }
 
+// meaningOf also knows the words that the model's entry has for good ends.
+func (x *exchange) meaningOf(word string) (finishMeaning, bool) {
+	if slices.Contains(x.quirks.GoodEnds, word) {
+		return finishMeaning{reason: llm.FinishStop}, true
+	}
+	return meaningOf(word)
+}
+
+// endsWell says that a reply is all there: what looks like a slip in its arguments
+// is then one, and no end that is missing.
+func (x *exchange) endsWell(word string) bool {
+	meaning, _ := x.meaningOf(word)
+	return meaning.reason == llm.FinishStop || meaning.reason == llm.FinishToolCalls
+}
+
 // judgeEnd takes the server's word for the end, or says why there is no reply.
 func (x *exchange) judgeEnd(r *result, word string) *llm.Error {
-	meaning, known := meaningOf(word)
-	if slices.Contains(x.quirks.GoodEnds, word) {
-		meaning = finishMeaning{reason: llm.FinishStop}
-	}
+	meaning, known := x.meaningOf(word)
 	switch {
 	case meaning.reason != "":
 		r.finish = meaning.reason

@@ -102,11 +102,7 @@ func (l *lookup) findCalls(text string) []foundCalls {
 	if len(text) > maxMarkupBytes {
 		return nil
 	}
-	var found []foundCalls
-	for i := range dialects {
-		found = append(found, l.findDialect(text, &dialects[i])...)
-	}
-	found = append(found, l.findTags(text)...)
+	found := append(l.findMarked(text), l.findTags(text)...)
 	if len(found) == 0 {
 		found = l.findUnmarked(text)
 	}
@@ -120,6 +116,15 @@ func (l *lookup) findCalls(text string) []foundCalls {
 		}
 	}
 	return kept
+}
+
+// findMarked finds the calls of all dialects, in no order.
+func (l *lookup) findMarked(text string) []foundCalls {
+	var found []foundCalls
+	for i := range dialects {
+		found = append(found, l.findDialect(text, &dialects[i])...)
+	}
+	return found
 }
 
 func (l *lookup) findDialect(text string, d *dialect) []foundCalls {
@@ -166,6 +171,18 @@ func onlyMarks(text string) bool {
 	return strings.TrimSpace(marks.ReplaceAllString(text, "")) == ""
 }
 
+// lastCalls are those with which a text ends, with nothing but marks behind each.
+func lastCalls(found []foundCalls, text string) []foundCalls {
+	end := len(text)
+	for i, f := range slices.Backward(found) {
+		if !onlyMarks(text[f.end:end]) {
+			return found[i+1:]
+		}
+		end = f.start
+	}
+	return found
+}
+
 // findTags finds calls that are XML with the tool's name as the tag and its
 // parameters as the tags inside: <bash><command>ls</command></bash>.
 func (l *lookup) findTags(text string) []foundCalls {
@@ -197,13 +214,14 @@ var nameTag = regexp.MustCompile(`(?m:^)[ \t]*<([A-Za-z0-9_.-]+)>`)
 var unmarkedStart = regexp.MustCompile("(?m:^)[ \t]*(?:```(?:json|JSON|python|xml)?[ \t]*\n\\s*)?([\\[{])")
 
 // findUnmarked finds a call without markup, with which the text must end: JSON
-// with name and arguments, alone, behind words or in a fence, or, as all of the
-// text, a call as Python has it.
+// with name and arguments, or a list of calls as Python has them, alone, behind
+// words or in a fence; or, as all of the text, one such call.
 func (l *lookup) findUnmarked(text string) []foundCalls {
 	for _, m := range unmarkedStart.FindAllStringSubmatchIndex(text, 4*maxTextCalls) {
-		calls, n := l.readJSON(text[m[2]:], false)
-		if end := m[2] + n; len(calls) > 0 && onlyMarks(text[end:]) {
-			return []foundCalls{{m[0], len(text), calls}}
+		for _, read := range []func(*lookup, string, string) ([]textCall, int){readBareJSON, readPythonCalls} {
+			if calls, n := read(l, text[m[2]:], ""); len(calls) > 0 && onlyMarks(text[m[2]+n:]) {
+				return []foundCalls{{m[0], len(text), calls}}
+			}
 		}
 	}
 	start := len(text) - len(strings.TrimLeft(text, blanks))

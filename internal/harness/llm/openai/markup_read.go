@@ -18,6 +18,9 @@ func readJSONCalls(l *lookup, rest, _ string) ([]textCall, int) {
 	return calls, at + n
 }
 
+// readBareJSON reads JSON with a name and arguments, without any markup.
+func readBareJSON(l *lookup, rest, _ string) ([]textCall, int) { return l.readJSON(rest, false) }
+
 // readJSON reads one or more JSON values with calls in them. marked says that
 // markup stands before it: a name then is enough.
 func (l *lookup) readJSON(text string, marked bool) ([]textCall, int) {
@@ -118,6 +121,10 @@ func (l *lookup) callOf(v map[string]any, marked bool) (textCall, bool) {
 			return textCall{name, object(args), true}, true
 		case string:
 			normal, _ := normalizeArguments(args, false)
+			var v map[string]any
+			if json.Unmarshal([]byte(normal), &v) == nil {
+				normal = object(v)
+			}
 			return textCall{name, normal, true}, true
 		}
 	}

@@ -142,7 +142,7 @@ func skipValue(data []byte, i int) int {
 			}
 		}
 	}
-	return i
+	return min(i, len(data))
 }
 
 // add joins the fields of a later piece of the same message or call.

@@ -66,8 +66,7 @@ func (x *exchange) judge(a *assembly) (*result, *llm.Error) {
 	if strings.TrimSpace(r.content) == "" {
 		r.content = "" // servers refuse blank text that is sent back to them
 	}
-	meaning, _ := meaningOf(a.finish)
-	x.takeCalls(r, a.calls, meaning.reason != llm.FinishLength && meaning.category == "")
+	x.takeCalls(r, a.calls, x.endsWell(a.finish))
 	x.takeOpaque(r, a)
 	x.countUsage(r, a)
 	if err := x.judgeReply(r, a); err != nil {

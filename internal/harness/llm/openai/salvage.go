@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
 
 	"github.com/google/jsonschema-go/jsonschema"
@@ -25,10 +24,10 @@ func (x *exchange) textCalls(r *result) *llm.Error {
 	found := l.findCalls(r.content)
 	if len(found) == 0 {
 		where, in = "thoughts", &r.reasoning
-		found = slices.DeleteFunc(l.findCalls(r.reasoning), func(f foundCalls) bool {
-			// Beside an answer, JSON alone may be a thought about it.
-			return !onlyMarks(r.reasoning[f.end:]) || strings.TrimSpace(r.content) != "" && !f.marked(r.reasoning)
-		})
+		found = lastCalls(l.findCalls(r.reasoning), r.reasoning)
+		if len(found) > 0 && r.content != "" && !found[0].marked(r.reasoning) {
+			found = nil // beside an answer, JSON alone may be a thought about it
+		}
 	}
 	if len(found) == 0 {
 		return x.strayMarks(r, l)
@@ -52,7 +51,7 @@ func (x *exchange) textCalls(r *result) *llm.Error {
 // strayMarks handles a reply that ends with a marked call of a tool that does not
 // exist, or that is nothing but what a parser left over.
 func (x *exchange) strayMarks(r *result, l *lookup) *llm.Error {
-	if r.content == "" {
+	if r.content == "" || len(r.content) > maxMarkupBytes {
 		return nil
 	}
 	if onlyMarks(r.content) {
@@ -61,8 +60,13 @@ func (x *exchange) strayMarks(r *result, l *lookup) *llm.Error {
 		return nil
 	}
 	anyName := *l
-	anyName.tool = strings.TrimSpace
-	for _, f := range anyName.findCalls(r.content) {
+	anyName.tool = func(name string) string {
+		if notInName.MatchString(name) {
+			return ""
+		}
+		return name
+	}
+	for _, f := range anyName.findMarked(r.content) {
 		if name := f.calls[0].name; f.marked(r.content) && f.calls[0].whole && onlyMarks(r.content[f.end:]) {
 			return textCallError(name, fmt.Sprintf("wrote a call of %s as text, and there is no such tool", text.Clip(name, 64)))
 		}
