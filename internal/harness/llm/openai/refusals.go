@@ -34,6 +34,9 @@ func phrase(words string) *regexp.Regexp { return regexp.MustCompile(`(?is)` + w
 var refusals = []refusal{
 	{"the limit of output tokens", phrase(`(?:max_tokens|max_completion_tokens|maxtokens|max_new_tokens|completion tokens).*?(?:at most|less than or equal to|<=|maximum(?: value| allowed)?(?: is| of)?|must be in|should be (?:in )?\[\d+,|limit of|up to|exceeds(?: the)?(?: limit| maximum)?(?: of)?)\D{0,30}(\d{2,7})|` +
 		`range of max_\w+ (?:is|should be) \[\s*\d+\s*,\s*(\d+)|max_tokens: \d+ > (\d+)|maximum tokens you requested exceeds the model limit of (\d+)`), learnMaxTokens},
+	{"the field of that limit", phrase(`use ['"\x60]?(max_completion_tokens|max_tokens)\b`), func(s *settings, match []string) string {
+		return set(&s.quirks.MaxTokensField, match[1], match[1]+" is sent")
+	}},
 	{"max_completion_tokens", near(`max_completion_tokens['"\x60]?\s*(?:is|are|:|,|$|\.|'|"|\x60)`), learnMaxTokensField(MaxCompletionTokens, MaxTokens)},
 	{"max_tokens", near(`['"\x60 .:]max_tokens\b`), learnMaxTokensField(MaxTokens, MaxCompletionTokens)},
 	{"parallel_tool_calls", near(`parallel_tool_calls`), func(s *settings, _ []string) string {
