@@ -7,6 +7,7 @@ var strictServers = []strictServer{
 		rules: []rule{
 			noMissing("Missing required parameter: 'messages[%d].content'."),
 			idsLike(`^.{1,40}$`, "Invalid 'messages[2].tool_calls[0].id': string too long. Expected a string with maximum length 40, but got %q instead."),
+			atMost("max_completion_tokens", 4096, "max_completion_tokens is too large: 8192. This model supports at most 4096 completion tokens, whereas you provided 8192."),
 			atMost("max_tokens", 4096, "max_tokens is too large: 8192. This model supports at most 4096 completion tokens, whereas you provided 8192."),
 		},
 		first: `{"choices":[{"index":0,"delta":{"role":"assistant","content":"","refusal":null},"logprobs":null,"finish_reason":null}],"usage":null,"obfuscation":"x"}`,

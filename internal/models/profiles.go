@@ -26,8 +26,8 @@ const Generic = "generic"
 
 // profiles are all there are, in the order of the documentation.
 var profiles = []Profile{
-	{Name: "openai", Hosts: []string{"api.openai.com"}, Why: "the protocol's own"},
-	{Name: "azure", Hosts: []string{".openai.azure.com", ".services.ai.azure.com", ".cognitiveservices.azure.com"}, Why: "as openai"},
+	{Name: "openai", Hosts: []string{"api.openai.com"}, Quirks: Quirks{MaxTokensField: "max_completion_tokens"}, Why: "the older name is refused by some models"},
+	{Name: "azure", Hosts: []string{".openai.azure.com", ".services.ai.azure.com", ".cognitiveservices.azure.com"}, Why: "older deployments know the older name only"},
 	{Name: "anthropic", Hosts: []string{"api.anthropic.com"}, Quirks: Quirks{OpaqueFields: "drop"},
 		Why: "refuses blank texts, and fields that it does not know"},
 	{Name: "bedrock", Hosts: []string{".amazonaws.com"}, Quirks: Quirks{NullContent: "omit", OpaqueFields: "drop"},
