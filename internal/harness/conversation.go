@@ -89,9 +89,9 @@ func (c *conversation) replace(messages []llm.Message) {
 // estimate gives the tokens of a message; reasoning is not counted since it is
 // rarely sent back.
 func estimate(m llm.Message) int64 {
-	n := textTokens(m.Content) + 4
+	n := textTokens(m.Content) + int64(len(m.Opaque))/4 + 4
 	for _, call := range m.ToolCalls {
-		n += textTokens(call.Name) + textTokens(call.Arguments) + 8
+		n += textTokens(call.Name) + textTokens(call.Arguments) + int64(len(call.Opaque))/4 + 8
 	}
 	return n
 }

@@ -73,7 +73,7 @@ func (a *assembly) addChoice(c *wireChoice) {
 	a.choices = true
 	ended := a.finish != ""
 	if c.FinishReason != "" {
-		a.finish = string(c.FinishReason)
+		a.finish = c.word()
 	}
 	switch {
 	case c.Delta != nil:

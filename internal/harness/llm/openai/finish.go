@@ -66,6 +66,18 @@ func meaningOf(word string) (finishMeaning, bool) {
 	return finishMeaning{}, false
 }
 
+// word is the finish reason of a choice. Gateways translate what they do not know
+// to "stop"; where the server behind them said something worse, that counts.
+func (c *wireChoice) word() string {
+	outer, _ := meaningOf(string(c.FinishReason))
+	inner, _ := meaningOf(string(c.NativeFinish))
+	good := func(m finishMeaning) bool { return m.reason == llm.FinishStop || m.reason == llm.FinishToolCalls }
+	if good(outer) && inner != (finishMeaning{}) && !good(inner) {
+		return string(c.NativeFinish)
+	}
+	return string(c.FinishReason)
+}
+
 // meaningOf also knows the words that the model's entry has for good ends.
 func (x *exchange) meaningOf(word string) (finishMeaning, bool) {
 	if slices.Contains(x.quirks.GoodEnds, word) {

@@ -6,6 +6,18 @@ import (
 	"github.com/sampan-dev/sampan/internal/harness/llm"
 )
 
+func TestTheWorseWordOfAGateway(t *testing.T) {
+	for words, want := range map[[2]string]string{
+		{"stop", "STOP"}: "stop", {"stop", ""}: "stop", {"stop", "MALFORMED_FUNCTION_CALL"}: "MALFORMED_FUNCTION_CALL",
+		{"stop", "max_tokens"}: "max_tokens", {"tool_calls", "stop"}: "tool_calls", {"length", "abort"}: "length", {"stop", "insert_coin"}: "stop",
+	} {
+		c := wireChoice{FinishReason: flexString(words[0]), NativeFinish: flexString(words[1])}
+		if got := c.word(); got != want {
+			t.Errorf("%q: %s", words, got)
+		}
+	}
+}
+
 func TestFinishReasons(t *testing.T) {
 	for word, want := range map[string]finishMeaning{
 		"stop": {reason: llm.FinishStop}, "STOP": {reason: llm.FinishStop}, "FINISH_REASON_STOP": {reason: llm.FinishStop},

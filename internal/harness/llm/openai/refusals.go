@@ -118,6 +118,9 @@ var refusals = []refusal{
 		`(?:schema|parameters|function_declarations|input_schema).{0,120}(?:invalid|unsupported|not supported|should be non-empty|unknown|not permitted|must be)`), func(s *settings, _ []string) string {
 		return set(&s.quirks.ToolSchemas, ToolSchemasPlain, "plain schemas are sent")
 	}},
+
+	// Nobody knows what it is: the most careful form, once.
+	{"the form of the request", phrase(`\b(?:messages?|roles?|content|tools?|tool_calls?|schema|template|jinja|parameters?|arguments?|json|validation|format|fields?|invalid.request|bad.request|malformed)\b|参数`), learnCarefulForm},
 }
 
 // set changes a quirk, unless it says so already.
@@ -127,6 +130,19 @@ func set(quirk *string, value, what string) string {
 	}
 	*quirk = value
 	return what
+}
+
+// learnCarefulForm is for words that are not known: all that some server is known
+// to refuse is left out.
+func learnCarefulForm(s *settings, _ []string) string {
+	q := &s.quirks
+	q.UserAfterTool, q.ToolCallIDs, q.OpaqueFields = UserAfterToolFold, ToolCallIDsAlnum9, OpaqueFieldsDrop
+	q.NullContent, q.ToolSchemas, q.ToolChoice, q.NoStreamUsage = NullContentText, ToolSchemasPlain, ToolChoiceOmit, true
+	q.OneCallPerMessage, q.ParallelToolCalls, q.Temperature = true, nil, nil
+	if q.ReplayReasoning != ReplayRequired {
+		q.ReplayReasoning = ReplayNever
+	}
+	return "the most careful form is sent"
 }
 
 func learnMaxTokens(s *settings, match []string) string {

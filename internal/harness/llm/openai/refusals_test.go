@@ -63,7 +63,11 @@ func TestRefusalsAreLearnedFrom(t *testing.T) {
 		"tool_choice is not supported":                                                                                  {after: Quirks{ToolChoice: ToolChoiceOmit}},
 		"Unknown field: stream_options":                                                                                 {after: Quirks{NoStreamUsage: true}},
 		"Unsupported value: 'temperature' does not support 0 with this model. Only the default (1) value is supported.": {before: Quirks{Temperature: new(float64)}},
-		"Cannot use tools with stream":                                                                                  {after: Quirks{NoStream: true}},
+		"The messages parameter is illegal (1214)": {after: Quirks{
+			UserAfterTool: UserAfterToolFold, ToolCallIDs: ToolCallIDsAlnum9, OpaqueFields: OpaqueFieldsDrop, NullContent: NullContentText,
+			ToolSchemas: ToolSchemasPlain, ToolChoice: ToolChoiceOmit, NoStreamUsage: true, OneCallPerMessage: true, ReplayReasoning: ReplayNever,
+		}},
+		"Cannot use tools with stream": {after: Quirks{NoStream: true}},
 	} {
 		t.Run(words, func(t *testing.T) {
 			p := &Provider{settings: newSettings(tc.before)}

@@ -82,7 +82,7 @@ func isRefusal(err *llm.Error) bool {
 		return false
 	}
 	switch err.Status {
-	case http.StatusOK, http.StatusBadRequest, http.StatusNotFound, http.StatusUnprocessableEntity,
+	case http.StatusOK, http.StatusBadRequest, http.StatusUnprocessableEntity,
 		http.StatusInternalServerError, http.StatusNotImplemented:
 		return err.Usage == (llm.Usage{})
 	}

@@ -34,10 +34,12 @@ type wireResponse struct {
 }
 
 type wireChoice struct {
-	Index        flexInt         `json:"index"`
-	Message      *wireMessage    `json:"message"`
-	Delta        *wireMessage    `json:"delta"`
-	FinishReason flexString      `json:"finish_reason"`
+	Index        flexInt      `json:"index"`
+	Message      *wireMessage `json:"message"`
+	Delta        *wireMessage `json:"delta"`
+	FinishReason flexString   `json:"finish_reason"`
+	// NativeFinish is the word of the server behind a gateway.
+	NativeFinish flexString      `json:"native_finish_reason"`
 	Error        json.RawMessage `json:"error"`
 	Usage        *wireUsage      `json:"usage"`
 }
