@@ -54,8 +54,8 @@ func (p *Provider) adapt(s *settings, err *llm.Error) {
 		err.Adapted = "what another call has learned is sent"
 		return
 	}
-	for i := range refusals {
-		r := &refusals[i]
+	for i := range adaptions {
+		r := &adaptions[i]
 		m := r.says.FindStringSubmatch(err.Message)
 		if m == nil {
 			continue
