@@ -67,7 +67,8 @@ func TestRefusalsAreLearnedFrom(t *testing.T) {
 			UserAfterTool: UserAfterToolFold, ToolCallIDs: ToolCallIDsAlnum9, OpaqueFields: OpaqueFieldsDrop, NullContent: NullContentText,
 			ToolSchemas: ToolSchemasPlain, ToolChoice: ToolChoiceOmit, NoStreamUsage: true, OneCallPerMessage: true, ReplayReasoning: ReplayNever,
 		}},
-		"Cannot use tools with stream": {after: Quirks{NoStream: true}},
+		"messages.3.content: expected a string, got null (invalid_request_error)": {after: empty},
+		"Cannot use tools with stream":                                            {after: Quirks{NoStream: true}},
 	} {
 		t.Run(words, func(t *testing.T) {
 			p := &Provider{settings: newSettings(tc.before)}

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"maps"
 	"net/http"
+	"regexp"
 
 	"github.com/sampan-dev/sampan/internal/harness/llm"
 )
@@ -54,9 +55,10 @@ func (p *Provider) adapt(s *settings, err *llm.Error) {
 		err.Adapted = "what another call has learned is sent"
 		return
 	}
+	said := errorKind.ReplaceAllString(err.Message, "")
 	for i := range adaptions {
 		r := &adaptions[i]
-		m := r.says.FindStringSubmatch(err.Message)
+		m := r.says.FindStringSubmatch(said)
 		if m == nil {
 			continue
 		}
@@ -72,6 +74,10 @@ func (p *Provider) adapt(s *settings, err *llm.Error) {
 		return
 	}
 }
+
+// errorKind are words such as invalid_request_error, which say nothing of what was
+// refused and look as if they did.
+var errorKind = regexp.MustCompile(`(?i)\binvalid_(?:request|argument|parameter)\w*`)
 
 // isRefusal says that the server did not work on a request since it did not like
 // its form. Servers whose chat template fails answer 500.
