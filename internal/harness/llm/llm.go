@@ -156,6 +156,9 @@ type Error struct {
 	Retryable bool
 	// RetryAfter is what the server asked for; 0 when it did not.
 	RetryAfter time.Duration
+	// ContextWindow is how many tokens the model takes, where a refusal as
+	// ContextLength says so; else 0.
+	ContextWindow int
 	// Status is the HTTP status, 0 when there was none.
 	Status int
 	// Hint is for the model: what it did wrong, where sending the same request

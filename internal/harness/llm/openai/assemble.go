@@ -1,7 +1,6 @@
 package openai
 
 import (
-	"encoding/json"
 	"slices"
 	"strings"
 
@@ -262,39 +261,4 @@ func (a *assembly) beginsNew(call *callInProgress, part *wireCall, args string) 
 	default:
 		return true
 	}
-}
-
-// readWhole reads a response that came in one piece. The error inside a 200, if
-// any, comes back as such.
-func readWhole(body []byte) (*wireResponse, *serverError, error) {
-	var r wireResponse
-	if err := tolerant(json.Unmarshal(body, &r)); err != nil {
-		return nil, nil, err
-	}
-	if said, failed := r.failure(body); failed {
-		return nil, &said, nil
-	}
-	return &r, nil, nil
-}
-
-// failure finds the error in a response or event.
-func (r *wireResponse) failure(body []byte) (serverError, bool) {
-	for i := range r.Choices {
-		if said := parseServerError(r.Choices[i].Error); !said.empty() {
-			return said, true
-		}
-		if r.Choices[i].FinishReason == "error" {
-			return serverError{message: "finish reason error", kind: "server_error"}, true
-		}
-	}
-	hasError := !parseServerErrorEmpty(r.Error) || !parseServerErrorEmpty(r.Detail)
-	if hasError || r.Type == "error" || r.Object == "error" {
-		return parseServerError(body), true
-	}
-	return serverError{}, false
-}
-
-func parseServerErrorEmpty(raw json.RawMessage) bool {
-	said := parseServerError(raw)
-	return said.empty()
 }

@@ -14,7 +14,8 @@ var (
 )
 
 // watch ends a request that takes too long: in all, or since the server last sent
-// a byte. Which of the two it was is the cause of its context.
+// a byte. Which of the two it was is the cause of its context. Before the model's
+// first word, a server that reads a long prompt may be silent for longer.
 type watch struct {
 	ctx    context.Context
 	cancel context.CancelCauseFunc
@@ -23,14 +24,17 @@ type watch struct {
 	mu      sync.Mutex
 	idle    *time.Timer
 	idleFor time.Duration
+	// later is the idle deadline from the first word on.
+	later time.Duration
 }
 
-// newWatch starts the clocks; 0 is no deadline.
-func newWatch(parent context.Context, idle, total time.Duration) *watch {
-	w := &watch{idleFor: idle}
+// newWatch starts the clocks; 0 is no deadline. first is the idle deadline until
+// the model has said something, idle the one from then on.
+func newWatch(parent context.Context, first, idle, total time.Duration) *watch {
+	w := &watch{idleFor: first, later: idle}
 	w.ctx, w.cancel = context.WithCancelCause(parent)
-	if idle > 0 {
-		w.idle = time.AfterFunc(idle, func() { w.cancel(errIdle) })
+	if first > 0 {
+		w.idle = time.AfterFunc(first, func() { w.cancel(errIdle) })
 	}
 	if total > 0 {
 		w.total = time.AfterFunc(total, func() { w.cancel(errTotal) })
@@ -58,6 +62,24 @@ func (w *watch) alive() {
 	if w.idle != nil {
 		w.idle.Reset(w.idleFor)
 	}
+}
+
+// begun notes that the model has said its first word.
+func (w *watch) begun() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.later <= 0 || w.idle == nil {
+		return
+	}
+	w.idleFor = w.later
+	w.idle.Reset(w.idleFor)
+}
+
+// waited is how long the server may be silent at this point.
+func (w *watch) waited() time.Duration {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.idleFor
 }
 
 // atMost shortens the idle deadline for the rest of the response.

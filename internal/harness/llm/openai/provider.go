@@ -22,10 +22,11 @@ import (
 
 // The deadlines that hold when a Config names none.
 const (
-	// DefaultIdleTimeout is long because a server may read a long prompt for a
-	// minute before its first word.
-	DefaultIdleTimeout  = 2 * time.Minute
-	DefaultTotalTimeout = 15 * time.Minute
+	// DefaultFirstByteTimeout is long because a server on a small machine reads a
+	// long prompt for minutes, and is silent until the model's first word.
+	DefaultFirstByteTimeout = 10 * time.Minute
+	DefaultIdleTimeout      = 3 * time.Minute
+	DefaultTotalTimeout     = 30 * time.Minute
 )
 
 // TaskHeader carries Config.TaskName, for gateways that account by task.
@@ -40,9 +41,11 @@ type Config struct {
 	Quirks Quirks
 	// Headers are added to every request. Their values are taken for secrets.
 	Headers map[string]string
-	// IdleTimeout ends a stream on which nothing came for so long, 0 is
-	// DefaultIdleTimeout. It does not apply with Quirks.NoStream.
-	IdleTimeout time.Duration
+	// FirstByteTimeout ends a call on which nothing comes for so long before the
+	// model has said something, 0 is IdleTimeout where that is set, and else
+	// DefaultFirstByteTimeout. IdleTimeout is the same from then on, 0 is
+	// DefaultIdleTimeout. Neither applies with Quirks.NoStream.
+	FirstByteTimeout, IdleTimeout time.Duration
 	// TotalTimeout ends a call that takes so long in all, 0 is DefaultTotalTimeout.
 	TotalTimeout time.Duration
 	// CAFile holds PEM certificates to trust beside the system's.
@@ -95,7 +98,8 @@ func New(cfg Config) (*Provider, error) {
 	hide := newRedactor(key, cfg.Headers)
 	t := &transport{
 		base: base, headers: cfg.header(), hide: hide, now: cfg.Now,
-		idle: orDefault(cfg.IdleTimeout, DefaultIdleTimeout), total: orDefault(cfg.TotalTimeout, DefaultTotalTimeout),
+		firstByte: orDefault(cfg.FirstByteTimeout, orDefault(cfg.IdleTimeout, DefaultFirstByteTimeout)),
+		idle:      orDefault(cfg.IdleTimeout, DefaultIdleTimeout), total: orDefault(cfg.TotalTimeout, DefaultTotalTimeout),
 	}
 	t.buffers.New = func() any { return bufio.NewReaderSize(nil, 16<<10) }
 	if t.now == nil {

@@ -3,6 +3,7 @@ package openai
 import (
 	"math"
 	"net/http"
+	"regexp"
 	"strconv"
 	"strings"
 	"time"
@@ -15,25 +16,141 @@ const maxRetryAfter = 24 * time.Hour
 // retryAfter reads how long the server wants to be left alone: retry-after-ms,
 // or Retry-After as seconds (also fractions) or as an HTTP date. A date counts from
 // the response's own Date, so that a wrong clock on either side does no harm.
-func retryAfter(h http.Header, now time.Time) time.Duration {
+// asked says that one of these was there and could be read.
+func retryAfter(h http.Header, now time.Time) (d time.Duration, asked bool) {
 	if ms, ok := number(h.Get("Retry-After-Ms")); ok {
-		return clampDuration(ms / 1000)
+		return clampDuration(ms / 1000), true
 	}
 	value := strings.TrimSpace(h.Get("Retry-After"))
 	if value == "" {
-		return 0
+		value = strings.TrimSpace(h.Get("X-Ratelimit-Reset-After"))
 	}
-	if seconds, ok := number(value); ok {
+	if value == "" {
+		return 0, false
+	}
+	if at, err := http.ParseTime(value); err == nil {
+		return clampDuration(at.Sub(serverTime(h, now)).Seconds()), true
+	}
+	first, _, _ := strings.Cut(value, ",") // two proxies, each with its own
+	if seconds, ok := number(first); ok {
+		return clampDuration(seconds), true
+	}
+	if d, err := time.ParseDuration(strings.TrimSpace(first)); err == nil {
+		return clampDuration(d.Seconds()), true
+	}
+	return 0, false
+}
+
+// serverTime is what the server takes the time for.
+func serverTime(h http.Header, now time.Time) time.Time {
+	if date, err := http.ParseTime(h.Get("Date")); err == nil {
+		return date
+	}
+	return now
+}
+
+// resets are headers that say when a limit is back at its full, with the header
+// that says how much of it is left.
+var resets = []struct{ reset, remaining string }{
+	{"X-Ratelimit-Reset-Requests", "X-Ratelimit-Remaining-Requests"},
+	{"X-Ratelimit-Reset-Tokens", "X-Ratelimit-Remaining-Tokens"},
+	{"X-Ratelimit-Reset-Requests-Minute", "X-Ratelimit-Remaining-Requests-Minute"},
+	{"X-Ratelimit-Reset-Tokens-Minute", "X-Ratelimit-Remaining-Tokens-Minute"},
+	{"Anthropic-Ratelimit-Requests-Reset", "Anthropic-Ratelimit-Requests-Remaining"},
+	{"Anthropic-Ratelimit-Tokens-Reset", "Anthropic-Ratelimit-Tokens-Remaining"},
+	{"Anthropic-Ratelimit-Input-Tokens-Reset", "Anthropic-Ratelimit-Input-Tokens-Remaining"},
+	{"Anthropic-Ratelimit-Output-Tokens-Reset", "Anthropic-Ratelimit-Output-Tokens-Remaining"},
+	{"X-Ratelimit-Reset", "X-Ratelimit-Remaining"},
+	{"Ratelimit-Reset", "Ratelimit-Remaining"},
+}
+
+// limitReset is when the limits are back that are used up, as their headers say:
+// the latest of them; 0 when there are none.
+func limitReset(h http.Header, now time.Time) time.Duration {
+	var latest time.Duration
+	for _, r := range resets {
+		if left, ok := number(h.Get(r.remaining)); ok && left > 0 {
+			continue
+		}
+		latest = max(latest, resetIn(strings.TrimSpace(h.Get(r.reset)), serverTime(h, now)))
+	}
+	return latest
+}
+
+// resetIn reads a time of day, a duration ("6m0s"), seconds, or a Unix time in
+// seconds or milliseconds.
+func resetIn(value string, now time.Time) time.Duration {
+	if at, err := time.Parse(time.RFC3339, value); err == nil {
+		return clampDuration(at.Sub(now).Seconds())
+	}
+	if at, err := http.ParseTime(value); err == nil {
+		return clampDuration(at.Sub(now).Seconds())
+	}
+	if d, err := time.ParseDuration(value); err == nil {
+		return clampDuration(d.Seconds())
+	}
+	n, ok := number(value)
+	switch {
+	case !ok:
+		return 0
+	case n > 1e11:
+		return clampDuration(n/1000 - float64(now.Unix()))
+	case n > 1e9:
+		return clampDuration(n - float64(now.Unix()))
+	}
+	return clampDuration(n)
+}
+
+// delayOf reads a delay of a body: seconds, "34s", or protobuf's seconds and nanos.
+func delayOf(v any) time.Duration {
+	switch v := v.(type) {
+	case float64:
+		return clampDuration(v)
+	case string:
+		if seconds, ok := number(v); ok {
+			return clampDuration(seconds)
+		}
+		if d, err := time.ParseDuration(strings.TrimSpace(v)); err == nil {
+			return clampDuration(d.Seconds())
+		}
+	case map[string]any:
+		return delayOf(v["seconds"]) + time.Duration(float64(delayOf(v["nanos"]))/1e9)
+	}
+	return 0
+}
+
+var (
+	// saysWhen finds "try again in 1m6.5s", "retry after 20 seconds", "wait 5 minutes".
+	saysWhen = regexp.MustCompile(`(?i)\b(?:try again|retry|wait|available|replenished|resets?)(?: again)?(?: (?:in|after|for|at least|another))*:? ` +
+		`((?:\d+(?:\.\d+)? ?(?:milliseconds?|ms|seconds?|secs?|s|minutes?|mins?|m|hours?|hrs?|h)\b,?(?: and)? ?|` +
+		`\d+(?:\.\d+)?(?:ms|s|m|h))+)`)
+	quantity = regexp.MustCompile(`(?i)(\d+(?:\.\d+)?) ?(ms|milli|s|m|h)`)
+	// clock is "in 02:12:33".
+	clock = regexp.MustCompile(`(?i)\b(?:in|after) (\d{1,2}):(\d{2}):(\d{2})\b`)
+)
+
+// delayInWords is when to come back, as a message says it; 0 when it does not.
+func delayInWords(words string) time.Duration {
+	words = words[:min(len(words), maxLayerText)]
+	if m := clock.FindStringSubmatch(words); m != nil {
+		var seconds float64
+		for _, part := range m[1:] {
+			n, _ := number(part)
+			seconds = seconds*60 + n
+		}
 		return clampDuration(seconds)
 	}
-	at, err := http.ParseTime(value)
-	if err != nil {
+	m := saysWhen.FindStringSubmatch(words)
+	if m == nil {
 		return 0
 	}
-	if date, err := http.ParseTime(h.Get("Date")); err == nil {
-		now = date
+	units := map[string]float64{"ms": 1e-3, "milli": 1e-3, "s": 1, "m": 60, "h": 3600}
+	var seconds float64
+	for _, q := range quantity.FindAllStringSubmatch(m[1], -1) {
+		n, _ := number(q[1])
+		seconds += n * units[strings.ToLower(q[2])]
 	}
-	return clampDuration(at.Sub(now).Seconds())
+	return clampDuration(seconds)
 }
 
 func number(s string) (float64, bool) {

@@ -7,19 +7,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
-)
-
-const (
-	// maxLineBytes caps one line of a stream; a whole file may come in one.
-	maxLineBytes = 8 << 20
-	// maxEventLines caps the lines over which one event is spread.
-	maxEventLines = 256
-	// maxBodyBytes caps a whole response and a whole stream.
-	maxBodyBytes = 64 << 20
+	"strings"
+	"unicode/utf8"
 )
 
 var (
-	errTooLarge  = errors.New("the reply is larger than this client takes")
 	errTruncated = errors.New("the reply ended before its end")
 	errMalformed = errors.New("the reply is not valid JSON")
 )
@@ -27,146 +19,325 @@ var (
 // saidError carries an error that the server sent inside a 200.
 type saidError struct{ serverError }
 
-func (e *saidError) Error() string { return e.message }
+func (e *saidError) Error() string { return "the server sent an error" }
 
-// readStream joins the events of a stream. finished is called once the model has
-// said why it stopped: what is still to come is only usage and the end mark, not
-// worth failing for. The error is a *saidError, one of the above, or the reader's.
-func readStream(body *bufio.Reader, a *assembly, finished func()) error {
-	s := eventReader{r: body}
+// replyReader reads a reply: the events of a stream, or one JSON document, whatever
+// was asked for and whatever its Content-Type says.
+type replyReader struct {
+	events eventReader
+	// begun is called when the model has said something, finished once it has said
+	// why it stopped: what is still to come then is only usage and the end mark, not
+	// worth failing for.
+	begun, finished func()
+	// toUTF8 decodes events that are not UTF-8; nil leaves them.
+	toUTF8 func([]byte) []byte
+	// whole says that a reply came in one piece, which needs no finish reason, or a
+	// document without a reply.
+	whole bool
+}
+
+// read joins all events to a. The error is a *saidError, one of the above, a
+// tooLargeError, or the reader's.
+func (r *replyReader) read(a *assembly) error {
 	for {
-		event, err := s.next()
+		event, err := r.events.next()
 		if err != nil || event == nil {
-			return ended(a, err)
+			return r.ended(a, err)
 		}
-		var r wireResponse
-		if err := tolerant(json.Unmarshal(event, &r)); err != nil {
+		if !utf8.Valid(event) && r.toUTF8 != nil {
+			event = r.toUTF8(event)
+		}
+		if r.events.isError {
+			return &saidError{parseServerError(event)}
+		}
+		if err := r.event(a, event); err != nil {
+			return err
+		}
+	}
+}
+
+// event takes one JSON value: an event, or a list of them.
+func (r *replyReader) event(a *assembly, event []byte) error {
+	if event[0] == '[' {
+		var list []json.RawMessage
+		if err := json.Unmarshal(event, &list); err != nil {
 			return fmt.Errorf("%w: %w", errMalformed, err)
 		}
-		if said, failed := r.failure(event); failed || s.isError {
-			if !failed {
-				said = parseServerError(event)
+		for _, one := range list {
+			if len(one) == 0 || one[0] != '{' {
+				continue
 			}
-			return &saidError{said}
+			if err := r.event(a, one); err != nil {
+				return err
+			}
 		}
-		before := a.finish
-		a.add(&r)
-		if before == "" && a.finish != "" {
-			finished()
-		}
-	}
-}
-
-// ended judges the end of a stream: with the end mark (err nil), at EOF, or by an
-// error of the connection.
-func ended(a *assembly, err error) error {
-	switch {
-	case errors.Is(err, errMalformed), errors.Is(err, errTooLarge):
-		return err
-	case err == nil || a.finish != "":
 		return nil
-	case errors.Is(err, io.EOF):
-		return errTruncated
-	default:
-		return err
 	}
+	var w wireResponse
+	if err := tolerant(json.Unmarshal(event, &w)); err != nil {
+		event = plainJSON(event)
+		w = wireResponse{}
+		if tolerant(json.Unmarshal(event, &w)) != nil {
+			return fmt.Errorf("%w: %w", errMalformed, err)
+		}
+	}
+	if said, failed := w.failure(event); failed {
+		return &saidError{said}
+	}
+	before := a.finish
+	a.add(&w)
+	switch {
+	case len(a.calls) > maxCalls:
+		return moreThan(maxCalls, "tool calls")
+	case a.size() > maxReplyBytes:
+		return moreThan(maxReplyBytes, "of text and arguments")
+	}
+	if r.begun != nil && a.size() > 0 {
+		r.begun()
+		r.begun = nil
+	}
+	for i := range w.Choices {
+		r.whole = r.whole || w.Choices[i].Message != nil && w.Choices[i].Delta == nil
+	}
+	if before == "" && a.finish != "" && r.finished != nil {
+		r.finished()
+	}
+	return nil
 }
 
-// eventReader reads server-sent events of JSON. It takes one event per data line,
-// as all servers send them and some without the blank line between; a data line
-// that is not whole JSON continues on the next, as the format has it.
+// ended judges the end of a reply: with the end mark (err nil), at EOF, or by an
+// error of the connection.
+func (r *replyReader) ended(a *assembly, err error) error {
+	switch {
+	case errors.Is(err, errMalformed), errors.Is(err, errTooLarge), errors.As(err, new(*saidError)):
+		return err
+	case err == nil || a.finish != "" || r.whole && a.choices:
+		return nil
+	case !errors.Is(err, io.EOF):
+		return err
+	case r.events.bare && !a.choices && r.events.stray == "":
+		return nil // a document without a reply
+	case r.events.stray != "":
+		// What stood in for the rest says why there is none.
+		return &saidError{parseServerError([]byte(r.events.stray))}
+	}
+	return errTruncated
+}
+
+// eventReader reads server-sent events of JSON, and JSON that is not dressed as
+// events. It takes one event per JSON value, as all servers send them and some
+// without the blank line between; a value that is not whole goes on in the next
+// data line, as the format has it.
 type eventReader struct {
 	r       *bufio.Reader
 	pending []byte
-	// isError says that the event was named an error.
+	shape   jsonShape
+	// rest is what followed a value on its line.
+	rest []byte
+	// name is that of the event, isError says that it is one of an error.
+	name    string
 	isError bool
-	lines   int
+	// bare says that a value came that was not dressed as an event.
+	bare bool
+	// stray is the first line that is neither.
+	stray string
+	// afterCR says that the last line ended with CR: an LF belongs to it.
+	afterCR bool
+	started bool
+	long    []byte
 	total   int
 }
 
 var (
-	eventData  = []byte("data:")
-	eventName  = []byte("event:")
-	eventError = []byte("error:")
-	eventDone  = []byte("[DONE]")
+	eventDone = []byte("[DONE]")
+	byteOrder = []byte("\xef\xbb\xbf")
+	pings     = []string{"", "ping", "pong", "keep-alive", "keepalive", "keep_alive", "heartbeat", "null", "ok", "processing", "-", ":", ".", "{}"}
 )
 
 // next gives the next event, nil at the end mark, io.EOF at the end of the body.
 // It is valid until the next call.
 func (s *eventReader) next() ([]byte, error) {
-	s.isError, s.pending, s.lines = false, s.pending[:0], 0
+	s.isError, s.name, s.pending = false, "", s.pending[:0]
+	s.shape.reset()
+	dressed := true
 	for {
-		line, err := s.line()
-		if len(line) == 0 && err != nil {
+		var line []byte
+		var err error
+		if len(s.rest) > 0 {
+			line, s.rest = s.rest, nil
+		} else if line, err = s.line(); err != nil && len(line) == 0 {
 			if len(s.pending) > 0 && errors.Is(err, io.EOF) {
-				return nil, errTruncated
+				err = errTruncated
 			}
 			return nil, err
 		}
-		var data []byte
-		switch {
-		case len(line) == 0: // the end of an event
-			if len(s.pending) > 0 {
-				return nil, errMalformed
+		data := line
+		switch goesOn := len(s.pending) > 0 && !dressed; {
+		case len(line) == 0 && len(s.pending) > 0 && dressed:
+			return nil, errMalformed // the end of an event that is none
+		case len(line) == 0 && s.isError:
+			return nil, &saidError{saidWords("an error event without words", "")}
+		case len(line) == 0:
+			s.name = ""
+			continue
+		case goesOn:
+		case len(s.pending) == 0 && isValue(line):
+			dressed, s.bare = false, true
+		default:
+			if data, dressed = s.field(line); !dressed {
+				dressed = true
+				continue
 			}
-			continue
-		case bytes.HasPrefix(line, eventData):
-			data = bytes.TrimSpace(line[len(eventData):])
-		case bytes.HasPrefix(line, eventName):
-			s.isError = bytes.Equal(bytes.TrimSpace(line[len(eventName):]), []byte("error"))
-			continue
-		case bytes.HasPrefix(line, eventError):
-			s.isError, data = true, bytes.TrimSpace(line[len(eventError):])
-		case line[0] == '{': // an error that was not dressed as an event
-			data = line
-		default: // comments (keep-alive), id, retry
-			continue
 		}
-		if bytes.Equal(data, eventDone) {
-			return nil, nil
-		}
-		if event, whole := s.append(data); whole {
-			return event, nil
-		}
-		if s.lines > maxEventLines {
-			return nil, errMalformed
-		}
-		if errors.Is(err, io.EOF) {
-			return nil, errTruncated
+		if event, whole, err := s.take(data); whole || err != nil {
+			return event, err
 		}
 	}
 }
 
-// append adds a data line and says whether the event is whole.
-func (s *eventReader) append(data []byte) ([]byte, bool) {
-	if len(data) == 0 {
-		return nil, false
+// isValue says that a line begins a JSON object, or a list of them.
+func isValue(line []byte) bool {
+	if line[0] == '[' {
+		line = bytes.TrimLeft(line[1:], " \t")
+		return len(line) == 0 || line[0] == '{'
 	}
-	s.lines++
-	if len(s.pending) > 0 {
+	return line[0] == '{'
+}
+
+// field reads a line of an event; ok says that it holds data.
+func (s *eventReader) field(line []byte) (data []byte, ok bool) {
+	name, value, _ := bytes.Cut(line, []byte(":"))
+	value = bytes.TrimSpace(value)
+	switch string(name) {
+	case "data":
+		return value, true
+	case "error":
+		s.isError = true
+		return value, true
+	case "event":
+		s.name = strings.ToLower(string(value[:min(len(value), 64)]))
+		s.isError = s.name == "error"
+	case "", "id", "retry": // a comment (keep-alive), or of no use
+	default:
+		if isDone(line) {
+			return line, true
+		}
+		if s.stray == "" {
+			s.stray = string(line[:min(len(line), maxErrorBytes)])
+		}
+	}
+	return nil, false
+}
+
+func isDone(data []byte) bool {
+	return bytes.EqualFold(bytes.Trim(data, `"`), eventDone) || bytes.EqualFold(data, eventDone[1:5])
+}
+
+// take adds data, and says whether the event is whole.
+func (s *eventReader) take(data []byte) ([]byte, bool, error) {
+	if len(s.pending) == 0 {
+		switch {
+		case isDone(data):
+			return nil, true, nil
+		case len(data) > 0 && (data[0] == '{' || data[0] == '['):
+		case s.isError && len(data) > 0:
+			s.pending = append(s.pending, data...)
+			return s.pending, true, nil
+		case s.isPing(data):
+			return nil, false, nil
+		default:
+			// Words where JSON should be are never the model's.
+			return nil, false, &saidError{parseServerError(data)}
+		}
+	} else {
 		s.pending = append(s.pending, '\n')
 	}
 	s.pending = append(s.pending, data...)
-	// An error may be plain words.
-	return s.pending, s.isError || json.Valid(s.pending)
+	if s.total += len(data); s.total > maxStreamBytes {
+		return nil, false, moreThan(maxStreamBytes, "of data")
+	}
+	if len(s.pending) > maxEventBytes {
+		return nil, false, moreThan(maxEventBytes, "in one event")
+	}
+	end, err := s.shape.next(s.pending)
+	if end == 0 || err != nil {
+		return nil, false, err
+	}
+	if rest := bytes.TrimSpace(s.pending[end:]); len(rest) > 0 {
+		s.rest = bytes.Clone(rest)
+	}
+	return s.pending[:end], true, nil
 }
 
-// line reads a line without its end and spaces around; the error is io.EOF with
-// the last one. It is valid until the next call.
-func (s *eventReader) line() ([]byte, error) {
-	var long []byte
-	for {
-		part, err := s.r.ReadSlice('\n')
-		if s.total += len(part); s.total > maxBodyBytes || len(long)+len(part) > maxLineBytes {
-			return nil, errTooLarge
+func (s *eventReader) isPing(data []byte) bool {
+	if strings.Contains(s.name, "ping") || strings.Contains(s.name, "heartbeat") || strings.Contains(s.name, "alive") {
+		return true
+	}
+	var scalar any
+	if json.Unmarshal(data, &scalar) == nil {
+		if _, words := scalar.(string); !words {
+			return true // null, a number
 		}
-		if errors.Is(err, bufio.ErrBufferFull) {
-			long = append(long, part...)
+	}
+	for _, ping := range pings {
+		if strings.EqualFold(strings.Trim(string(data[:min(len(data), 32)]), ` :"[]`), ping) {
+			return true
+		}
+	}
+	return false
+}
+
+// line reads a line without its end and spaces around; lines end with LF, CR LF or
+// CR. The error is io.EOF with the last one. It is valid until the next call.
+func (s *eventReader) line() ([]byte, error) {
+	s.long = s.long[:0]
+	for {
+		if s.r.Buffered() == 0 {
+			if _, err := s.r.Peek(1); err != nil {
+				return s.tidy(s.long), err
+			}
+		}
+		part, _ := s.r.Peek(s.r.Buffered()) //nolint:errcheck // what is buffered can be had
+		if s.afterCR && part[0] == '\n' {
+			s.afterCR = false
+			s.discard(1)
 			continue
 		}
-		if long != nil {
-			part = append(long, part...)
+		s.afterCR = false
+		end := bytes.IndexByte(part, '\n')
+		if cr := bytes.IndexByte(part[:max(end, 0)], '\r'); end < 0 || cr >= 0 {
+			if end < 0 {
+				cr = bytes.IndexByte(part, '\r')
+			}
+			end, s.afterCR = cr, cr >= 0
 		}
-		return bytes.TrimSpace(part), err
+		if end < 0 {
+			s.long = append(s.long, part...)
+			s.discard(len(part))
+			if len(s.long) > maxEventBytes {
+				return nil, moreThan(maxEventBytes, "in one line")
+			}
+			continue
+		}
+		line := part[:end]
+		s.discard(end + 1)
+		if len(s.long) > 0 {
+			s.long = append(s.long, line...)
+			line = s.long
+		}
+		return s.tidy(line), nil
 	}
+}
+
+// tidy takes spaces off a line, and the byte order mark off the first one.
+func (s *eventReader) tidy(line []byte) []byte {
+	if !s.started {
+		s.started = true
+		line = bytes.TrimPrefix(line, byteOrder)
+	}
+	return bytes.TrimSpace(line)
+}
+
+func (s *eventReader) discard(n int) {
+	s.r.Discard(n) //nolint:errcheck // n bytes are buffered
 }

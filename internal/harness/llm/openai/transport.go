@@ -11,8 +11,11 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptrace"
+	"net/textproto"
 	"sync"
 	"time"
+	"unicode/utf8"
 
 	"github.com/sampan-dev/sampan/internal/harness/llm"
 )
@@ -33,11 +36,19 @@ const (
 type transport struct {
 	base    http.RoundTripper
 	headers http.Header
-	idle    time.Duration
-	total   time.Duration
-	hide    redactor
-	now     func() time.Time
-	buffers sync.Pool
+	// firstByte, idle and total are deadlines; 0 is none.
+	firstByte time.Duration
+	idle      time.Duration
+	total     time.Duration
+	hide      redactor
+	now       func() time.Time
+	buffers   sync.Pool
+}
+
+func (t *transport) buffer(r io.Reader) *bufio.Reader {
+	b := t.buffers.Get().(*bufio.Reader) //nolint:forcetypeassert // New makes no other
+	b.Reset(r)
+	return b
 }
 
 // giveBack keeps a buffer for the next reply, without what it read from.
@@ -54,13 +65,13 @@ func (t *transport) RoundTrip(r *http.Request) (*http.Response, error) {
 	if !ok {
 		return nil, errors.New("request without an exchange in its context")
 	}
-	idle := t.idle
+	first, idle := t.firstByte, t.idle
 	if x.quirks.NoStream {
-		idle = 0 // nothing is sent until all of it is there
+		first, idle = 0, 0 // nothing is sent until all of it is there
 	}
-	w := newWatch(r.Context(), idle, t.total)
+	w := newWatch(r.Context(), first, idle, t.total)
 	defer w.stop()
-	resp, err := t.base.RoundTrip(t.outgoing(w.ctx, r, x))
+	resp, err := t.send(w, r, x)
 	if err != nil {
 		e := t.broken(r.Context(), w, err, false)
 		x.charge(e, nil)
@@ -93,8 +104,11 @@ func (t *transport) CloseIdleConnections() {
 }
 
 // outgoing is the request as it goes over the wire.
-func (t *transport) outgoing(ctx context.Context, r *http.Request, x *exchange) *http.Request {
-	out := r.Clone(ctx)
+func (t *transport) outgoing(w *watch, r *http.Request, x *exchange) *http.Request {
+	// Informational answers are signs of life; a trace also lifts the bound on them.
+	out := r.Clone(httptrace.WithClientTrace(w.ctx, &httptrace.ClientTrace{
+		Got1xxResponse: func(int, textproto.MIMEHeader) error { w.alive(); return nil },
+	}))
 	for name, values := range t.headers {
 		out.Header[name] = values
 	}
@@ -109,30 +123,38 @@ func (t *transport) outgoing(ctx context.Context, r *http.Request, x *exchange) 
 
 // read takes a response to its end and judges it.
 func (t *transport) read(ctx context.Context, x *exchange, w *watch, resp *http.Response) (*result, error) {
-	body := w.body(resp.Body)
+	raw := t.buffer(w.body(resp.Body))
+	defer t.giveBack(raw)
+	body, release, err := unpack(resp.Header, raw)
+	if err != nil {
+		body, release = raw, func() {} // an error's status says enough without its words
+	}
+	defer release()
 	if resp.StatusCode >= http.StatusMultipleChoices {
 		// What cannot be read of an error's body only makes its message shorter.
 		data, _ := io.ReadAll(io.LimitReader(body, maxErrorBytes))
 		if ctx.Err() != nil {
 			return nil, t.broken(ctx, w, ctx.Err(), true)
 		}
-		return nil, errorFromStatus(resp.StatusCode, resp.Header, data, t.now(), t.hide)
+		if decode := toUTF8(resp.Header); decode != nil && !utf8.Valid(data) {
+			data = decode(data)
+		}
+		e := errorFromStatus(resp.StatusCode, resp.Header, data, t.now(), t.hide)
+		if resp.StatusCode < http.StatusBadRequest {
+			e.Message += redirectedTo(resp, t.hide)
+		}
+		return nil, e
 	}
 	a := &assembly{known: x.hasTool}
-	buffered := t.buffers.Get().(*bufio.Reader) //nolint:forcetypeassert // New makes no other
-	buffered.Reset(body)
-	defer t.giveBack(buffered)
-	var err error
-	switch firstByte(buffered) {
-	case '{', '[':
-		err = readBody(buffered, a)
-	case '<':
-		return nil, &llm.Error{
-			Category: llm.ProviderUnsupported, Status: resp.StatusCode,
-			Message: "the server answered with an HTML page; check the base URL",
-		}
+	switch {
+	case err != nil:
+	case firstByte(body) == '<':
+		return nil, t.page(resp, body)
 	default:
-		err = readStream(buffered, a, func() { w.atMost(tailIdle) })
+		reply := replyReader{
+			events: eventReader{r: body}, begun: w.begun, finished: func() { w.atMost(tailIdle) }, toUTF8: toUTF8(resp.Header),
+		}
+		err = reply.read(a)
 	}
 	if err != nil {
 		e := t.unreadable(ctx, w, resp, err)
@@ -141,7 +163,7 @@ func (t *transport) read(ctx context.Context, x *exchange, w *watch, resp *http.
 		}
 		return nil, e
 	}
-	drain(w, buffered)
+	drain(w, raw)
 	r, failed := x.judge(a)
 	if failed != nil {
 		failed.Status = resp.StatusCode
@@ -150,7 +172,24 @@ func (t *transport) read(ctx context.Context, x *exchange, w *watch, resp *http.
 	return r, nil
 }
 
-// firstByte looks at the first byte that is not a space; 0 when there is none.
+// page is the failure of an answer that is a web page, though its status is 200.
+func (t *transport) page(resp *http.Response, body io.Reader) *llm.Error {
+	data, _ := io.ReadAll(io.LimitReader(body, maxErrorBytes)) //nolint:errcheck // only the message gets shorter
+	said := parseServerError(data)
+	e := &llm.Error{Category: llm.ProviderUnsupported, Status: resp.StatusCode}
+	for _, l := range said.layers {
+		// A gateway's page about the server behind it may come with any status.
+		if d, ok := matchPhrase(http.StatusBadGateway, l.text(), false); ok && d.retryable {
+			e.Category, e.Retryable = d.category, true
+		}
+	}
+	e.Message = withWords("the server answered with an HTML page; check the base URL", said, t.hide)
+	return e
+}
+
+// firstByte looks at the first byte that is not a space or part of a byte order
+// mark; 0 when there is none. Servers send spaces to keep a connection while they
+// work.
 func firstByte(r *bufio.Reader) byte {
 	for {
 		b, err := r.ReadByte()
@@ -158,32 +197,12 @@ func firstByte(r *bufio.Reader) byte {
 			return 0
 		}
 		switch b {
-		case ' ', '\t', '\r', '\n':
+		case ' ', '\t', '\r', '\n', byteOrder[0], byteOrder[1], byteOrder[2]:
 			continue
 		}
 		r.UnreadByte() //nolint:errcheck // a byte was just read
 		return b
 	}
-}
-
-// readBody reads a whole response.
-func readBody(r io.Reader, a *assembly) error {
-	data, err := io.ReadAll(io.LimitReader(r, maxBodyBytes+1))
-	if err != nil {
-		return err
-	}
-	if len(data) > maxBodyBytes {
-		return errTooLarge
-	}
-	whole, said, err := readWhole(data)
-	switch {
-	case err != nil:
-		return fmt.Errorf("%w: %w", errMalformed, err)
-	case said != nil:
-		return &saidError{*said}
-	}
-	a.add(whole)
-	return nil
 }
 
 // drain reads what is left of a body, which is nearly always nothing, so that the
@@ -196,12 +215,15 @@ func drain(w *watch, r io.Reader) {
 // unreadable is the failure of a reply that began with status 200.
 func (t *transport) unreadable(ctx context.Context, w *watch, resp *http.Response, err error) *llm.Error {
 	var said *saidError
+	var packed *encodingError
 	switch {
 	case errors.As(err, &said):
 		return errorInBody(said.serverError, resp.Header, t.now(), t.hide)
 	case errors.Is(err, errTooLarge):
 		return &llm.Error{Category: llm.ProviderUnsupported, Status: resp.StatusCode, Err: err,
-			Message: fmt.Sprintf("the reply is larger than %d MiB, or a line of it than %d MiB", maxBodyBytes>>20, maxLineBytes>>20)}
+			Message: err.Error() + ", which is more than this client takes"}
+	case errors.As(err, &packed) && !isConnection(err):
+		return &llm.Error{Category: llm.TruncatedStream, Retryable: true, Status: resp.StatusCode, Err: t.hide.err(err), Message: t.hide.words(err.Error())}
 	case errors.Is(err, errTruncated):
 		return &llm.Error{Category: llm.TruncatedStream, Retryable: true, Status: resp.StatusCode, Err: err,
 			Message: "the reply ended before the model had finished"}
@@ -224,7 +246,7 @@ func (t *transport) broken(ctx context.Context, w *watch, err error, during bool
 		return &llm.Error{Category: llm.Timeout, Message: "the call was stopped: " + ctx.Err().Error(), Err: ctx.Err()}
 	case errors.Is(cause, errIdle):
 		return &llm.Error{Category: llm.Timeout, Retryable: true, Err: cause,
-			Message: fmt.Sprintf("the server sent nothing for %s", t.idle)}
+			Message: fmt.Sprintf("the server sent nothing for %s", w.waited())}
 	case errors.Is(cause, errTotal):
 		return &llm.Error{Category: llm.Timeout, Retryable: true, Err: cause,
 			Message: fmt.Sprintf("the reply was not complete after %s", t.total)}
@@ -253,4 +275,10 @@ func (t *transport) broken(ctx context.Context, w *watch, err error, during bool
 		e.Retryable = notFound.IsTimeout || notFound.IsTemporary || notFound.IsNotFound
 	}
 	return e
+}
+
+// isConnection says that a reader failed since the connection did.
+func isConnection(err error) bool {
+	var failed net.Error
+	return errors.As(err, &failed) || errors.Is(err, context.Canceled) || errors.Is(err, io.ErrUnexpectedEOF)
 }
