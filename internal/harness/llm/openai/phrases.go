@@ -75,7 +75,7 @@ var phrases = []phrase{
 		`insufficient_quota|exceeded_current_quota|exceeded your current quota`, unasked},
 	{llm.RateLimited, "the same words, with a delay", `insufficient_quota|exceeded_current_quota|exceeded your current quota`, always},
 	{llm.QuotaExceeded, "OpenAI, Anthropic, DeepSeek, xAI, Zhipu, OpenRouter, SiliconFlow, MiniMax",
-		`insufficient[ _](user )?(balance|credits?|funds)|balance is (insufficient|too low)|balance not enough|credit balance|no credits?\b|` +
+		`insufficient[ _](user )?(balance|credits?|funds)|balance is (insufficient|too low)|balance not enough|credit balance|` +
 			`out of credits|more credits|available credits|included credits|spending limit|billing[_ ]|payment required|` +
 			`good standing|arrearage|overdue|欠费|余额不足|资源包`, refusals},
 	{llm.QuotaExceeded, "LiteLLM, Copilot, watsonx, Azure, Zhipu, Ollama, Bedrock, DashScope",

@@ -114,7 +114,8 @@ func delayOf(v any) time.Duration {
 			return clampDuration(d.Seconds())
 		}
 	case map[string]any:
-		return delayOf(v["seconds"]) + time.Duration(float64(delayOf(v["nanos"]))/1e9)
+		nanos, _ := v["nanos"].(float64)
+		return clampDuration(delayOf(v["seconds"]).Seconds() + nanos/1e9)
 	}
 	return 0
 }

@@ -190,7 +190,7 @@ func (e *serverError) text(words string, codes []string, from string, depth int)
 	if depth == 0 || len(e.layers) >= maxLayers {
 		return
 	}
-	if strings.HasPrefix(strings.TrimSpace(words), "<") {
+	if isPage.MatchString(words) {
 		words = pageWords(words)
 	}
 	before, inner, after := embedded(words)
@@ -243,6 +243,7 @@ func saysSomething(v any) bool {
 }
 
 var (
+	isPage    = regexp.MustCompile(`(?i)^\s*<(?:!doctype|!--|\?xml|html|head|body|title|center|h1)`)
 	pageTitle = regexp.MustCompile(`(?is)<(?:title|h1|h2)[^>]*>(.*?)</(?:title|h1|h2)>`)
 	pageTag   = regexp.MustCompile(`(?s)<[^>]*>`)
 )
