@@ -65,7 +65,7 @@ func (r *run) act(ctx context.Context, resp *llm.Response) error {
 			if o.end != nil && end == nil {
 				end = o.end
 			}
-			print.add(calls[from+i], o.result.Content)
+			print.add(calls[from+i], o.result.Content, o.took)
 			if err := r.answer(calls[from+i], o); err != nil {
 				return err
 			}
@@ -80,7 +80,7 @@ func (r *run) act(ctx context.Context, resp *llm.Response) error {
 	if end != nil {
 		return end
 	}
-	if err := r.checkLoop(print.sum()); err != nil {
+	if err := r.checkLoop(print.turn()); err != nil {
 		return err
 	}
 	return r.sync("thinking")

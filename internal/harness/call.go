@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"strings"
 	"time"
 
@@ -30,36 +29,67 @@ func (r *run) callModel(ctx context.Context) (*llm.Response, error) {
 		s.category = llm.ProviderUnsupported
 		return nil, s
 	}
-	var failures []failure
-	for _, m := range candidates {
-		if err := r.switchTo(m, failures); err != nil {
+	t := r.newTrial(candidates)
+	for {
+		resp, failures, err := r.tryEach(ctx, t)
+		if resp != nil || err != nil {
+			return resp, err
+		}
+		wait, again := t.nextRound(failures)
+		if !again {
+			return nil, unavailable(failures)
+		}
+		if err := r.pause(ctx, wait, "no model answered"); err != nil {
 			return nil, err
 		}
-		resp, err := r.callCandidate(ctx, m)
+	}
+}
+
+// tryEach asks the candidates of a trial one after the other, and says how each
+// failed if none answered.
+func (r *run) tryEach(ctx context.Context, t *trial) (*llm.Response, []failure, error) {
+	var failures []failure
+	for i, m := range t.candidates {
+		t.alone = len(t.candidates) == 1 || t.rounds == 0 && i == len(t.candidates)-1 && !passing(failures)
+		m = r.pool.learned(m)
+		if err := r.switchTo(m, failures); err != nil {
+			return nil, nil, err
+		}
+		resp, err := r.callCandidate(ctx, m, t)
 		if err == nil {
 			r.pool.answered(m.ID)
-			return resp, nil
+			return resp, nil, nil
 		}
 		var le *llm.Error
 		if s := asStop(err); s.reason == ContextExhausted && len(failures) > 0 {
 			// Too long for a stand-in says nothing of the model it stands in for.
-			le = &llm.Error{Category: llm.ContextLength, Message: s.message}
-			failures = append(failures, failure{m.ID, le})
+			failures = append(failures, failure{m.ID, &llm.Error{Category: llm.ContextLength, Message: s.message}})
 			continue
 		}
 		if !errors.As(err, &le) {
-			return nil, err
+			return nil, nil, err
 		}
 		failures = append(failures, failure{m.ID, le})
 		if le.Category == llm.EmptyResponse {
-			return nil, stopf(EmptyResponse, "%s answered with nothing: %s", m.ID, le.Message)
+			return nil, nil, stopf(EmptyResponse, "%s answered with nothing: %s", m.ID, le.Message)
 		}
 		if !fallsBack(le.Category) {
-			break
+			return nil, nil, unavailable(failures)
 		}
 		r.pool.failed(m.ID)
 	}
-	return nil, unavailable(failures)
+	return nil, failures, nil
+}
+
+// pause waits, and says for what.
+func (r *run) pause(ctx context.Context, wait time.Duration, why string) error {
+	if err := r.sync(fmt.Sprintf("waiting %.1fs: %s", wait.Seconds(), why)); err != nil {
+		return err
+	}
+	if err := sleep(ctx, r.clock, wait); err != nil {
+		return stopFromContext(ctx)
+	}
+	return nil
 }
 
 // unavailable is the end when no candidate answered. The category is that of
@@ -89,32 +119,40 @@ func (r *run) switchTo(m Model, failures []failure) error {
 	return r.append(e)
 }
 
+// maxCuts bounds how often the conversation is cut down for one call.
+const maxCuts = 4
+
 // callCandidate calls one model, cutting the conversation down where it does
 // not fit: by our estimate, or because the server says so.
-func (r *run) callCandidate(ctx context.Context, m Model) (*llm.Response, error) {
+func (r *run) callCandidate(ctx context.Context, m Model, t *trial) (*llm.Response, error) {
 	if err := r.makeRoom(m); err != nil {
 		return nil, err
 	}
-	resp, err := r.attempts(ctx, m)
-	var le *llm.Error
-	if !errors.As(err, &le) || le.Category != llm.ContextLength {
-		return resp, err
+	for cuts := 0; ; cuts++ {
+		resp, err := r.attempts(ctx, m, t)
+		var le *llm.Error
+		if !errors.As(err, &le) || le.Category != llm.ContextLength {
+			return resp, err
+		}
+		if cuts == maxCuts {
+			return nil, stopf(ContextExhausted, "%s refused the conversation as too long, also after it was cut down: %s", m.ID, le.Message)
+		}
+		// The window is smaller than we were told, or the text longer than we think.
+		target := r.conv.tokens() / 2
+		if r.pool.learn(m, le.ContextWindow) {
+			m = r.pool.learned(m)
+			target = min(target, int64(compactTo*float64(m.ContextWindow)))
+		}
+		if err := r.compact(m, target, fmt.Sprintf("%s refused the conversation as too long (%s)", m.ID, le.Message)); err != nil {
+			return nil, err
+		}
 	}
-	// The window is smaller than we were told, or the text longer than we think.
-	if err := r.compact(m, r.conv.tokens()/2, fmt.Sprintf("%s refused the conversation as too long", m.ID)); err != nil {
-		return nil, err
-	}
-	resp, err = r.attempts(ctx, m)
-	if errors.As(err, &le) && le.Category == llm.ContextLength {
-		return nil, stopf(ContextExhausted, "%s refused the conversation as too long, also after it was cut down: %s", m.ID, le.Message)
-	}
-	return resp, err
 }
 
 // attempts sends the request, again after failures that may pass.
-func (r *run) attempts(ctx context.Context, m Model) (*llm.Response, error) {
+func (r *run) attempts(ctx context.Context, m Model, t *trial) (*llm.Response, error) {
 	req := llm.Request{Model: m.Upstream, Messages: r.conv.view(), Tools: r.specs}
-	for attempt := 1; ; attempt++ {
+	for {
 		var err error
 		// Anew each time: a failed attempt may have cost something.
 		if req.MaxOutputTokens, err = r.reserve(m); err != nil {
@@ -145,7 +183,8 @@ func (r *run) attempts(ctx context.Context, m Model) (*llm.Response, error) {
 		if !errors.As(err, &le) {
 			return nil, err
 		}
-		wait, again := r.backoff(attempt, le)
+		wait, again := t.backoff(m.ID, le)
+		attempt := t.attempts[m.ID]
 		err = r.bookFailure(m, r.charged(le.Usage, req.MaxOutputTokens), transcript.Retry{
 			Model: m.ID, Attempt: attempt, Category: le.Category, Message: le.Message, Adapted: le.Adapted,
 			WaitMillis: wait.Milliseconds(), GaveUp: !again, LatencyMillis: took.Milliseconds(),
@@ -163,12 +202,9 @@ func (r *run) attempts(ctx context.Context, m Model) (*llm.Response, error) {
 			return nil, err
 		}
 		req.Messages = r.conv.view()
-		what := fmt.Sprintf("waiting %.1fs for %s (%s), attempt %d of %d failed", wait.Seconds(), m.ID, le.Category, attempt, r.cfg.Retry.Attempts)
-		if err := r.sync(what); err != nil {
+		why := fmt.Sprintf("%s failed (%s, attempt %d), trying for another %s", m.ID, le.Category, attempt, t.left().Round(time.Second))
+		if err := r.pause(ctx, wait, why); err != nil {
 			return nil, err
-		}
-		if err := sleep(ctx, r.clock, wait); err != nil {
-			return nil, stopFromContext(ctx)
 		}
 	}
 }
@@ -196,33 +232,14 @@ func (r *run) charged(u llm.Usage, maxOutput int) llm.Usage {
 	return u
 }
 
-// maxTextCalls attempts are made where the model writes its calls as text: each
-// is a paid one, and a model that does it twice does it again.
-const maxTextCalls = 3
-
-// backoff says how long to wait after a failed attempt, and whether to.
-func (r *run) backoff(attempt int, le *llm.Error) (time.Duration, bool) {
-	if le.Adapted != "" {
-		return 0, true // another request, and each adaption is made once
-	}
-	policy := r.cfg.Retry
-	most := policy.Attempts
-	if le.Category == llm.TextToolCall {
-		most = min(most, maxTextCalls)
-	}
-	if !le.Retryable || attempt >= most || le.RetryAfter > policy.AfterCap {
-		return 0, false
-	}
-	d := min(policy.Base<<min(attempt-1, 16), policy.Cap)
-	// Half of it at random, so that many pods do not come back as one.
-	d = d/2 + rand.N(d/2+1)
-	return max(d, le.RetryAfter), true
-}
-
 // complete makes one attempt. It returns soon after ctx ends even when the
 // provider does not; a panic of the provider is an error.
 func (r *run) complete(ctx context.Context, m Model, req llm.Request) (*llm.Response, error) {
-	callCtx, cancel := withTimeout(ctx, r.clock, r.cfg.CallTimeout, errCallTimeout)
+	limit := r.cfg.CallTimeout
+	if m.CallTimeout > 0 {
+		limit = m.CallTimeout
+	}
+	callCtx, cancel := withTimeout(ctx, r.clock, limit, errCallTimeout)
 	defer cancel()
 	resp, err := await(callCtx, r.clock, func() (*llm.Response, error) { return m.Provider.Complete(callCtx, req) })
 	var p *panicked
@@ -246,7 +263,7 @@ func (r *run) complete(ctx context.Context, m Model, req llm.Request) (*llm.Resp
 		}
 	case errors.Is(context.Cause(callCtx), errCallTimeout):
 		return nil, &llm.Error{
-			Category: llm.Timeout, Message: fmt.Sprintf("no reply within %s", r.cfg.CallTimeout), Retryable: true,
+			Category: llm.Timeout, Message: fmt.Sprintf("no reply within %s", limit), Retryable: true,
 			Usage: r.costOf(err), Err: err,
 		}
 	}

@@ -63,6 +63,8 @@ type Model struct {
 	MaxOutputTokens int
 	// RequestsPerMinute is kept to by waiting; 0 is no limit.
 	RequestsPerMinute int
+	// CallTimeout bounds one attempt; 0 is Config.CallTimeout.
+	CallTimeout time.Duration
 }
 
 // Need is what the run asks of every candidate. Its window is not in it: the
@@ -80,14 +82,19 @@ type Router interface {
 
 // Retry bounds how often a failed model call is sent again.
 type Retry struct {
-	// Attempts in all for one candidate; 0 is 5.
+	// Attempts in all for one candidate; 0 leaves that to Patience where the server is
+	// in trouble, and is 5 or fewer for what it may be paid for each time.
 	Attempts int
+	// Patience is for how long one call is tried again after it first failed, but
+	// never longer than half of what is left of the run's active time; 0 is 15 min.
+	Patience time.Duration
 	// Base is the first wait, doubled each time; 0 is 500 ms.
 	Base time.Duration
 	// Cap bounds a wait of ours; 0 is 30 s.
 	Cap time.Duration
-	// AfterCap bounds a wait that the server asked for; one that is longer
-	// counts as a failure of the candidate. 0 is 60 s.
+	// AfterCap bounds a wait that the server asked for while another candidate can
+	// be asked; one that is longer counts as a failure. Without another one Patience
+	// bounds it. 0 is 60 s.
 	AfterCap time.Duration
 	// CoolDown is how long a failed candidate is passed over, doubled each
 	// time up to ten times; 0 is 1 min.
@@ -115,7 +122,8 @@ type Config struct {
 	// Clock is the wall clock when nil.
 	Clock Clock
 	Retry Retry
-	// CallTimeout bounds one attempt at a model call; 0 is 10 min.
+	// CallTimeout bounds one attempt at a model call where its Model does not; 0 is
+	// 31 min. It is the last resort: providers have deadlines of their own.
 	CallTimeout time.Duration
 	// WrapUp, once closed, asks the run to come to an end: the model is told so
 	// before its next turn, and has a few turns left. It may be nil.
@@ -130,12 +138,12 @@ type Config struct {
 func (c Config) withDefaults() Config {
 	setDefault(&c.Task.Limits.Turns, DefaultTurns)
 	setDefault(&c.Task.Limits.Tool, DefaultToolTimeout)
-	setDefault(&c.Retry.Attempts, 5)
+	setDefault(&c.Retry.Patience, 15*time.Minute)
 	setDefault(&c.Retry.Base, 500*time.Millisecond)
 	setDefault(&c.Retry.Cap, 30*time.Second)
 	setDefault(&c.Retry.AfterCap, time.Minute)
 	setDefault(&c.Retry.CoolDown, time.Minute)
-	setDefault(&c.CallTimeout, 10*time.Minute)
+	setDefault(&c.CallTimeout, 31*time.Minute)
 	if c.Clock == nil {
 		c.Clock = wallClock{}
 	}

@@ -20,6 +20,8 @@ type pool struct {
 	current string
 	// starts are the times of the last minute's requests, by model.
 	starts map[string][]time.Time
+	// windows are those that servers named when they refused a conversation.
+	windows map[string]int
 }
 
 // health of a model in this run.
@@ -32,7 +34,7 @@ type health struct {
 func newPool(router Router, clock Clock, coolDown time.Duration, priced bool) *pool {
 	return &pool{
 		router: router, clock: clock, coolDown: coolDown, priced: priced,
-		health: map[string]*health{}, starts: map[string][]time.Time{},
+		health: map[string]*health{}, starts: map[string][]time.Time{}, windows: map[string]int{},
 	}
 }
 
@@ -73,6 +75,27 @@ func (p *pool) order(all []Model, tokens int64) []Model {
 		}
 	}
 	return append(append(ready, small...), cooling...)
+}
+
+// minWindow is the least that is believed to be a model's window, in tokens.
+const minWindow = 1024
+
+// learn notes the window that a server named, if it is smaller than what was known.
+func (p *pool) learn(m Model, window int) bool {
+	if window < minWindow || m.ContextWindow > 0 && window >= m.ContextWindow {
+		return false
+	}
+	p.windows[m.ID] = window
+	return true
+}
+
+// learned is the model with what its server has said of it.
+func (p *pool) learned(m Model) Model {
+	if w := p.windows[m.ID]; w > 0 && (m.ContextWindow == 0 || w < m.ContextWindow) {
+		m.ContextWindow = w
+		m.MaxOutputTokens = min(m.MaxOutputTokens, w/2)
+	}
+	return m
 }
 
 // failed makes a model cool down, longer each time.

@@ -70,7 +70,7 @@ type replay struct {
 	answered map[string]bool
 	// asked is the last request, until something came back.
 	asked *transcript.Request
-	print fingerprint
+	print *fingerprint
 	// active is the time that earlier processes spent.
 	active time.Duration
 	last   time.Time
@@ -154,9 +154,9 @@ func (re *replay) result(d *transcript.ToolResult) {
 		return
 	}
 	re.answered[d.ID] = true
-	re.print.add(re.calls[d.ID], d.Content)
+	re.print.add(re.calls[d.ID], d.Content, time.Duration(d.DurationMillis)*time.Millisecond)
 	if len(re.answered) == len(re.pending.Message.ToolCalls) {
-		re.loops.add(re.print.sum())
+		re.loops.add(re.print.turn())
 		re.pending = nil
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"time"
 
 	"github.com/sampan-dev/sampan/internal/harness/llm"
 	"github.com/sampan-dev/sampan/internal/models"
@@ -46,6 +47,8 @@ func (r *RegistryRouter) Candidates(_ context.Context, need Need) ([]Model, erro
 			ID: c.Model.ID, Upstream: c.Model.Upstream, Provider: r.connect(c), Pricing: c.Model.Pricing,
 			ContextWindow: c.Model.ContextWindow, MaxOutputTokens: c.Model.MaxOutputTokens,
 			RequestsPerMinute: c.Model.Limits.RequestsPerMinute,
+			// The provider's own deadline comes first, and says more.
+			CallTimeout: time.Duration(c.Model.Timeouts.TotalSeconds)*time.Second + time.Minute,
 		}
 	}
 	return out, nil

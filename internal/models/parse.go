@@ -52,6 +52,8 @@ type providerDocument struct {
 	Profile string        `yaml:"profile,omitempty"`
 	APIKey  *KeySource    `yaml:"apiKey,omitempty"`
 	Script  *ScriptSource `yaml:"script,omitempty"`
+
+	Timeouts Timeouts `yaml:"timeouts,omitempty"`
 }
 
 type modelDocument struct {
@@ -68,6 +70,7 @@ type modelDocument struct {
 	Pricing         *pricingDocument `yaml:"pricing,omitempty"`
 	Quirks          Quirks           `yaml:"quirks,omitempty"`
 	Limits          Limits           `yaml:"limits,omitempty"`
+	Timeouts        Timeouts         `yaml:"timeouts,omitempty"`
 	Disabled        bool             `yaml:"disabled,omitempty"`
 }
 

@@ -12,7 +12,7 @@ import (
 const example = `version: 1
 default: {role: workspace-agent}
 providers:
-  gateway: {type: openai, baseURL: http://litellm.gateway:4000/v1/, apiKey: {secretName: model-keys, key: gateway}}
+  gateway: {type: openai, baseURL: http://litellm.gateway:4000/v1/, apiKey: {secretName: model-keys, key: gateway}, timeouts: {firstByteSeconds: 60, idleSeconds: 30}}
   local:   {type: openai, baseURL: http://localhost:8080/v1, apiKey: {env: MY_KEY}}
   demo:    {type: scripted, script: {configMapName: demo-script, key: script.yaml}}
 models:
@@ -29,6 +29,7 @@ models:
   pricing: {inputPerMTok: "0.66", cachedInputPerMTok: "0.10", outputPerMTok: 1.00}
   quirks: {toolChoice: required, nullContent: empty, maxTokensField: max_tokens, textToolCalls: reject, parallelToolCalls: false}
   limits: {requestsPerMinute: 60}
+  timeouts: {idleSeconds: 20}
 - id: demo
   provider: demo
 `
@@ -50,9 +51,10 @@ func TestParse(t *testing.T) {
 		Version: 1,
 		Default: Selector{Role: "workspace-agent"},
 		Providers: map[string]Provider{
-			"gateway": {Name: "gateway", Type: TypeOpenAI, BaseURL: "http://litellm.gateway:4000/v1", APIKey: &KeySource{SecretName: "model-keys", Key: "gateway"}},
-			"local":   {Name: "local", Type: TypeOpenAI, BaseURL: "http://localhost:8080/v1", APIKey: &KeySource{Env: "MY_KEY"}},
-			"demo":    {Name: "demo", Type: TypeScripted, Script: &ScriptSource{ConfigMapName: "demo-script", Key: "script.yaml"}},
+			"gateway": {Name: "gateway", Type: TypeOpenAI, BaseURL: "http://litellm.gateway:4000/v1", APIKey: &KeySource{SecretName: "model-keys", Key: "gateway"},
+				Timeouts: Timeouts{FirstByteSeconds: 60, IdleSeconds: 30}},
+			"local": {Name: "local", Type: TypeOpenAI, BaseURL: "http://localhost:8080/v1", APIKey: &KeySource{Env: "MY_KEY"}},
+			"demo":  {Name: "demo", Type: TypeScripted, Script: &ScriptSource{ConfigMapName: "demo-script", Key: "script.yaml"}},
 		},
 		Models: []Model{
 			{
@@ -62,9 +64,9 @@ func TestParse(t *testing.T) {
 				Pricing: &Pricing{InputPerMTok: usd("0.66"), CachedInputPerMTok: usd("0.1"), OutputPerMTok: usd("1")},
 				Quirks: Quirks{ToolChoice: "required", NullContent: "empty", MaxTokensField: "max_tokens",
 					TextToolCalls: "reject", ParallelToolCalls: new(false)},
-				Limits: Limits{RequestsPerMinute: 60},
+				Limits: Limits{RequestsPerMinute: 60}, Timeouts: Timeouts{FirstByteSeconds: 60, IdleSeconds: 20, TotalSeconds: 1800},
 			},
-			{ID: "demo", Provider: "demo", Upstream: "demo", ContextWindow: 32768, MaxOutputTokens: 8192, ToolCalls: Good, Pricing: &Pricing{}},
+			{ID: "demo", Provider: "demo", Upstream: "demo", ContextWindow: 32768, MaxOutputTokens: 8192, ToolCalls: Good, Pricing: &Pricing{}, Timeouts: DefaultTimeouts},
 		},
 	}
 	if diff := cmp.Diff(want, mustParse(t, example), byValue); diff != "" {
@@ -77,6 +79,8 @@ func TestParseProblems(t *testing.T) {
 	tests := map[string]struct{ old, new, want string }{
 		"unknown field":           {"  priority: 10", "  prioritty: 10", `line 17:3: unknown field "prioritty"; did you mean priority?`},
 		"unknown provider field":  {"type: openai, baseURL: http://localhost", "type: openai, url: x, baseURL: http://localhost", `line 5:27: unknown field "url"`},
+		"a timeout below zero":    {"timeouts: {idleSeconds: 20}", "timeouts: {idleSeconds: -1}", "models[0].timeouts.idleSeconds: is -1, want 1 to 86400"},
+		"a timeout of a year":     {"firstByteSeconds: 60", "firstByteSeconds: 31536000", "providers.gateway.timeouts.firstByteSeconds: is 31536000"},
 		"wrong type":              {"contextWindow: 32768", "contextWindow: big", "line 11:18: "},
 		"bad YAML":                {"models:", "models: [", "line "},
 		"field twice":             {"  priority: 10", "  priority: 10\n  priority: 11", "line 18:3: "},
@@ -93,10 +97,10 @@ func TestParseProblems(t *testing.T) {
 		"half a secret":           {"secretName: model-keys, ", "", "providers.gateway.apiKey: needs secretName and key"},
 		"two key sources":         {"{env: MY_KEY}", "{env: MY_KEY, secretName: a, key: b}", "providers.local.apiKey: has both"},
 		"no script":               {", script: {configMapName: demo-script, key: script.yaml}", "", "providers.demo.script: is missing"},
-		"no id":                   {"- id: demo", "- roles: []", "line 21:3: models[1].id: is missing"},
-		"bad id":                  {"- id: demo", "- id: 'a b'", `line 21:7: models[1].id: "a b"`},
+		"no id":                   {"- id: demo", "- roles: []", "line 22:3: models[1].id: is missing"},
+		"bad id":                  {"- id: demo", "- id: 'a b'", `line 22:7: models[1].id: "a b"`},
 		"id twice":                {"- id: demo", "- id: qwen2.5-coder-32b", `models[1].id: "qwen2.5-coder-32b" is models[0] already`},
-		"unknown provider":        {"  provider: demo", "  provider: demmo", `line 22:13: models[1].provider: "demmo" is not among the providers; did you mean demo?`},
+		"unknown provider":        {"  provider: demo", "  provider: demmo", `line 23:13: models[1].provider: "demmo" is not among the providers; did you mean demo?`},
 		"level":                   {"toolCalls: Excellent", "toolCalls: Excelent", `line 13:14: models[0].toolCalls: "Excelent" is not allowed; want one of Excellent, Good, Limited, None; did you mean Excellent?`}, //nolint:misspell // on purpose
 		"window":                  {"contextWindow: 32768", "contextWindow: 100", "models[0].contextWindow: is 100 tokens"},
 		"output":                  {"maxOutputTokens: 4096", "maxOutputTokens: 32768", "models[0].maxOutputTokens: is 32768"},

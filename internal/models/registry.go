@@ -5,6 +5,7 @@
 package models
 
 import (
+	"cmp"
 	"strings"
 
 	"github.com/shopspring/decimal"
@@ -71,6 +72,28 @@ type Provider struct {
 	APIKey *KeySource
 	// Script is set for TypeScripted.
 	Script *ScriptSource
+	// Timeouts are for all of its models; those that a model has go before.
+	Timeouts Timeouts
+}
+
+// Timeouts bound one call of a model.
+type Timeouts struct {
+	// FirstByteSeconds is how long nothing may come before the model's first word: a
+	// server reads the prompt in that time.
+	FirstByteSeconds int `yaml:"firstByteSeconds,omitempty"`
+	// IdleSeconds is how long nothing may come from then on.
+	IdleSeconds int `yaml:"idleSeconds,omitempty"`
+	// TotalSeconds bounds the call in all.
+	TotalSeconds int `yaml:"totalSeconds,omitempty"`
+}
+
+// or fills in what is not set.
+func (t Timeouts) or(other Timeouts) Timeouts {
+	return Timeouts{
+		FirstByteSeconds: cmp.Or(t.FirstByteSeconds, other.FirstByteSeconds),
+		IdleSeconds:      cmp.Or(t.IdleSeconds, other.IdleSeconds),
+		TotalSeconds:     cmp.Or(t.TotalSeconds, other.TotalSeconds),
+	}
 }
 
 // KeySource says where an API key is: a Secret's key, or, for local runs, an
@@ -127,6 +150,12 @@ const (
 	DefaultToolCalls = Good
 )
 
+// DefaultTimeouts let a small machine read a long prompt for minutes.
+var DefaultTimeouts = Timeouts{FirstByteSeconds: 600, IdleSeconds: 180, TotalSeconds: 1800}
+
+// maxTimeout bounds each of the timeouts, in seconds.
+const maxTimeout = 24 * 60 * 60
+
 // Model is one entry of the registry.
 type Model struct {
 	// ID is what people and tasks call it.
@@ -150,6 +179,8 @@ type Model struct {
 	Pricing *Pricing
 	Quirks  Quirks
 	Limits  Limits
+	// Timeouts of a call, with the provider's and the defaults filled in.
+	Timeouts Timeouts
 	// Disabled is a tombstone: the entry is there, and off.
 	Disabled bool
 }

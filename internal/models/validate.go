@@ -103,12 +103,13 @@ func (v *validator) registry(doc document) *Registry {
 
 func (v *validator) provider(name string, doc providerDocument) Provider {
 	path := "providers." + name
-	p := Provider{Name: name, Type: doc.Type, BaseURL: strings.TrimRight(doc.BaseURL, "/"), Profile: doc.Profile, APIKey: doc.APIKey, Script: doc.Script}
+	p := Provider{Name: name, Type: doc.Type, BaseURL: strings.TrimRight(doc.BaseURL, "/"), Profile: doc.Profile, APIKey: doc.APIKey, Script: doc.Script, Timeouts: doc.Timeouts}
 	if !label.MatchString(name) {
 		// Not every name can be part of a path, so the list itself is named.
 		v.fail("providers", "the name %s must be lower-case letters, digits and '-', at most 63", quote(name))
 		return p
 	}
+	v.timeouts(path+".timeouts", doc.Timeouts)
 	switch doc.Type {
 	case TypeOpenAI:
 		v.openAI(path, doc)
@@ -222,6 +223,8 @@ func (v *validator) model(path string, doc modelDocument, reg *Registry, provide
 	if m.Limits.RequestsPerMinute < 0 {
 		v.fail(path+".limits.requestsPerMinute", "must not be negative")
 	}
+	v.timeouts(path+".timeouts", doc.Timeouts)
+	m.Timeouts = doc.Timeouts.or(provider.Timeouts).or(DefaultTimeouts)
 	m.Pricing = v.pricing(path+".pricing", doc.Pricing)
 	if m.Pricing == nil && provider.Type == TypeScripted {
 		m.Pricing = &Pricing{} // a script costs nothing
@@ -278,6 +281,17 @@ func jsonBytes(v map[string]any) int {
 		return math.MaxInt
 	}
 	return len(data)
+}
+
+func (v *validator) timeouts(path string, t Timeouts) {
+	for _, f := range []struct {
+		name    string
+		seconds int
+	}{{"firstByteSeconds", t.FirstByteSeconds}, {"idleSeconds", t.IdleSeconds}, {"totalSeconds", t.TotalSeconds}} {
+		if f.seconds < 0 || f.seconds > maxTimeout {
+			v.fail(path+"."+f.name, "is %d, want 1 to %d", f.seconds, maxTimeout)
+		}
+	}
 }
 
 func (v *validator) oneOf(path, got string, want ...string) {

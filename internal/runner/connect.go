@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"time"
 
 	"github.com/sampan-dev/sampan/internal/harness/llm"
 	"github.com/sampan-dev/sampan/internal/harness/llm/openai"
@@ -40,7 +41,10 @@ func (c connector) connect(candidate models.Candidate) (llm.Provider, error) {
 	}
 	return openai.New(openai.Config{
 		BaseURL: p.BaseURL, APIKey: key, Quirks: openai.Quirks(candidate.Quirks()), TaskName: c.taskName,
-		CAFile: c.env("SAMPAN_CA_FILE"),
+		CAFile:           c.env("SAMPAN_CA_FILE"),
+		FirstByteTimeout: time.Duration(candidate.Model.Timeouts.FirstByteSeconds) * time.Second,
+		IdleTimeout:      time.Duration(candidate.Model.Timeouts.IdleSeconds) * time.Second,
+		TotalTimeout:     time.Duration(candidate.Model.Timeouts.TotalSeconds) * time.Second,
 	})
 }
 

@@ -114,8 +114,8 @@ type Retry struct {
 	// Adapted says what is sent otherwise from here on, where the server refused
 	// the form of the request.
 	Adapted string `json:"adapted,omitempty"`
-	// GaveUp is true where no attempt with this model follows: another model
-	// takes over, the conversation is cut down, or the run ends.
+	// GaveUp is true where no attempt with this model follows for now: another
+	// model takes over, the conversation is cut down, or the run ends.
 	GaveUp bool `json:"gaveUp,omitempty"`
 	// Usage and CostUSD are what the failed call cost all the same, estimated
 	// where the server could not say it any more; absent where it cost nothing.

@@ -34,7 +34,11 @@ type decision struct {
 func decide(status int, said *serverError, asked bool) decision {
 	status = said.effectiveStatus(status)
 	for i := len(said.layers) - 1; i >= 0; i-- {
-		if d, ok := matchPhrase(status, said.layers[i].text(), asked); ok {
+		at := status
+		if said.layers[i].quoted && at >= http.StatusInternalServerError {
+			at = http.StatusOK // nobody knows what it was
+		}
+		if d, ok := matchPhrase(at, said.layers[i].text(), asked); ok {
 			if d.category == llm.ContextLength && said.window > 0 {
 				d.window = said.window
 			}

@@ -55,7 +55,7 @@ var phrases = []phrase{
 	{llm.ContextLength, "OpenAI, Azure, DeepSeek, vLLM, OpenRouter, Groq", `maximum context length (?:is|of|:) ?(\d+)`, always},
 	{llm.ContextLength, "Mistral, Fireworks", `too large for model with (\d+)|maximum context length: (\d+)`, always},
 	{llm.ContextLength, "xAI, Moonshot, Copilot", `maximum prompt length is (\d+)|exceeded model token limit: ?(\d+)|` +
-		`token count of \d+ exceeds the limit of (\d+)`, always},
+		`token count of \d+ exceeds the limit of (\d+)|max input tokens: (\d+)`, always},
 	{llm.ContextLength, "Gemini, Vertex", `exceeds the maximum number of tokens(?: allowed)? \(?(\d+)`, always},
 	{llm.ContextLength, "DashScope", `range of input length should be \[\d+, ?(\d+)\]`, always},
 	{llm.ContextLength, "vLLM, SGLang", `maximum model length of (\d+)|model's context length \((\d+) tokens`, always},

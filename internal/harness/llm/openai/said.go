@@ -30,6 +30,9 @@ type layer struct {
 	codes []string
 	// from is the provider that a gateway names.
 	from string
+	// quoted says that a gateway quotes another server: the answer's status is not
+	// that server's.
+	quoted bool
 }
 
 // text is everything to look for phrases in.
@@ -61,6 +64,8 @@ type serverError struct {
 	delay time.Duration
 	// window is the number of tokens that the model takes, as a field says.
 	window int
+	// quotes counts the quotations around what is read.
+	quotes int
 }
 
 func (e *serverError) empty() bool { return len(e.layers) == 0 }
@@ -197,12 +202,14 @@ func (e *serverError) text(words string, codes []string, from string, depth int)
 	if inner != nil {
 		words = strings.TrimRight(strings.TrimSpace(before), " -:=") + " " + strings.TrimSpace(after)
 	}
-	l := layer{words: strings.TrimSpace(words), codes: codes, from: from}
+	l := layer{words: strings.TrimSpace(words), codes: codes, from: from, quoted: e.quotes > 0}
 	if l.words != "" || len(codes) > 0 {
 		e.layers = append(e.layers, l)
 	}
 	if inner != nil {
+		e.quotes++
 		e.value(inner, depth-1)
+		e.quotes--
 	}
 }
 
