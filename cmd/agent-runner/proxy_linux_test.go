@@ -151,7 +151,8 @@ func (w *proxied) run(t *testing.T, url string, env []string, want harness.End) 
 	t.Helper()
 	port := func(s *httptest.Server) string { return s.URL[strings.LastIndexByte(s.URL, ':')+1:] }
 	fill := strings.NewReplacer("PLAIN", port(w.plain), "TLS", port(w.tls))
-	w.p = newRunner(t, "turns: []", "")
+	// Half of the time is waited for a server that nobody can reach.
+	w.p = newRunner(t, "turns: []", "limits: {activeSeconds: 10}")
 	registry := fmt.Sprintf(`{version: 1, default: {role: agent}, providers: {here: {type: openai, baseURL: %q, apiKey: {env: CHORE_KEY}}},
 models: [{id: m, provider: here, roles: [agent]}]}`, fill.Replace(url))
 	if err := os.WriteFile(filepath.Join(w.p.dir, "registry.yaml"), []byte(registry), 0o600); err != nil {

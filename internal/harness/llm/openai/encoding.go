@@ -79,8 +79,8 @@ type unpacked struct {
 
 func (u *unpacked) Read(p []byte) (int, error) {
 	n, err := u.r.Read(p)
-	if u.total += n; u.total > maxStreamBytes {
-		return 0, moreThan(maxStreamBytes, "in it when unpacked")
+	if u.total += n; u.total > maxUnpackedBytes {
+		return 0, moreThan(maxUnpackedBytes, "in it when unpacked")
 	}
 	if err != nil && err != io.EOF { //nolint:errorlint // a reader's own EOF is bare
 		err = &encodingError{u.name, err}

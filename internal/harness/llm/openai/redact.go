@@ -4,6 +4,9 @@ import (
 	"errors"
 	"regexp"
 	"strings"
+	"unicode"
+
+	"github.com/sampan-dev/sampan/internal/text"
 )
 
 const redacted = "[redacted]"
@@ -11,7 +14,9 @@ const redacted = "[redacted]"
 // tokenLike finds what looks like a credential whoever it belongs to: servers
 // echo keys back partly masked, and proxies add their own. Words of letters alone
 // are left: "the bearer token is missing".
-var tokenLike = regexp.MustCompile(`(?i)\bbearer\s+[^\s"',;]*[0-9_*.\-][^\s"',;]*|\bsk-[A-Za-z0-9_*.\-]{4,}`)
+var tokenLike = regexp.MustCompile(`(?i)\bbearer\s+[^\s"',;]*[0-9_*.\-][^\s"',;]*|\bbasic\s+[a-z0-9+/]{8,}=*|` +
+	`\b(?:sk|gsk|xai|hf|ghp|gho|ghu|pplx|csk|nvapi|ak|fw|r8)[-_][A-Za-z0-9_*.\-]{4,}|\bAIza[A-Za-z0-9_\-]{8,}|\bAKIA[A-Z0-9]{8,}|` +
+	`\beyJ[A-Za-z0-9_\-]{8,}\.[A-Za-z0-9_.\-]+|([?&](?:api[_-]?)?(?:key|token)=)[^&\s"']+`)
 
 // redactor takes secrets out of texts for people. The zero value knows none, and
 // still takes out what looks like one.
@@ -37,10 +42,11 @@ func newRedactor(key string, headers map[string]string) redactor {
 }
 
 func (r redactor) text(s string) string {
+	s = printable(s) // first: a key with something invisible in it is a key
 	for _, secret := range r.secrets {
 		s = strings.ReplaceAll(s, secret, redacted)
 	}
-	return tokenLike.ReplaceAllString(s, redacted)
+	return tokenLike.ReplaceAllString(s, "${1}"+redacted)
 }
 
 // err gives a cause that is safe to print: the error itself, or its redacted text.
@@ -60,9 +66,24 @@ const maxMessage = 600
 // words makes one bounded line of a server's answer.
 func (r redactor) words(s string) string {
 	// Redacted before it is cut: half a key would no longer be found.
-	s = strings.Join(strings.Fields(strings.ToValidUTF8(r.text(s), "\uFFFD")), " ")
+	s = strings.Join(strings.Fields(r.text(s)), " ")
 	if len(s) > maxMessage {
-		s = strings.ToValidUTF8(s[:maxMessage], "") + "…"
+		s = text.Clip(s, maxMessage+len("…"))
 	}
 	return s
+}
+
+// printable takes out what would do something to a terminal, or hide something
+// from who reads it: control characters, and those that change the direction of
+// text or have no width.
+func printable(s string) string {
+	return strings.Map(func(c rune) rune {
+		switch {
+		case unicode.IsSpace(c):
+			return ' '
+		case unicode.Is(unicode.C, c):
+			return -1
+		}
+		return c
+	}, strings.ToValidUTF8(s, "\uFFFD"))
 }

@@ -15,9 +15,10 @@ const (
 	// maxEventBytes caps the JSON of a whole reply, of one event of a stream, and
 	// any line.
 	maxEventBytes = 8 << 20
-	// maxStreamBytes caps the data of a stream, without comments, and what comes
-	// out of a compressed reply.
-	maxStreamBytes = 256 << 20
+	// maxStreamBytes caps the data of a stream, without comments, maxUnpackedBytes
+	// all that comes out of a compressed reply.
+	maxStreamBytes   = 256 << 20
+	maxUnpackedBytes = 64 << 20
 	// maxCalls caps the tool calls, maxChoices the choices of a reply.
 	maxCalls   = 128
 	maxChoices = 16
