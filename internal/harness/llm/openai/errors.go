@@ -1,6 +1,7 @@
 package openai
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"net/http"
@@ -116,9 +117,17 @@ func (r *wireResponse) failure(body []byte) (serverError, bool) {
 	return parseServerError(body), true
 }
 
+// errorFields are parts of the fields by which an error may be told.
+var errorFields = []string{
+	`"message"`, `"msg"`, `"detail"`, `"err`, `"error"`, `"base_resp"`, `"success"`,
+}
+
 // looksLikeError says that an event without choices is an error in one of the
 // forms that have no field "error".
 func looksLikeError(body []byte) bool {
+	if !slices.ContainsFunc(errorFields, func(field string) bool { return bytes.Contains(body, []byte(field)) }) {
+		return false // the event with the usage, mostly
+	}
 	var o map[string]any
 	if json.Unmarshal(body, &o) != nil {
 		return false
