@@ -37,7 +37,7 @@ func (r *run) callModel(ctx context.Context) (*llm.Response, error) {
 		}
 		wait, again := t.nextRound(failures)
 		if !again {
-			return nil, unavailable(failures)
+			return nil, unavailable(t.failed)
 		}
 		if err := r.pause(ctx, wait, "no model answered"); err != nil {
 			return nil, err
@@ -63,18 +63,18 @@ func (r *run) tryEach(ctx context.Context, t *trial) (*llm.Response, []failure, 
 		var le *llm.Error
 		if s := asStop(err); s.reason == ContextExhausted && len(failures) > 0 {
 			// Too long for a stand-in says nothing of the model it stands in for.
-			failures = append(failures, failure{m.ID, &llm.Error{Category: llm.ContextLength, Message: s.message}})
+			failures = append(failures, t.record(m.ID, &llm.Error{Category: llm.ContextLength, Message: s.message}))
 			continue
 		}
 		if !errors.As(err, &le) {
 			return nil, nil, err
 		}
-		failures = append(failures, failure{m.ID, le})
+		failures = append(failures, t.record(m.ID, le))
 		if le.Category == llm.EmptyResponse {
 			return nil, nil, stopf(EmptyResponse, "%s answered with nothing: %s", m.ID, le.Message)
 		}
 		if !fallsBack(le.Category) {
-			return nil, nil, unavailable(failures)
+			return nil, nil, unavailable(t.failed)
 		}
 		r.pool.failed(m.ID)
 	}

@@ -90,7 +90,7 @@ type Retry struct {
 	Patience time.Duration
 	// Base is the first wait, doubled each time; 0 is 500 ms.
 	Base time.Duration
-	// Cap bounds a wait of ours; 0 is 30 s.
+	// Cap bounds a wait of ours; 0 is 15 s.
 	Cap time.Duration
 	// AfterCap bounds a wait that the server asked for while another candidate can
 	// be asked; one that is longer counts as a failure. Without another one Patience
@@ -140,7 +140,7 @@ func (c Config) withDefaults() Config {
 	setDefault(&c.Task.Limits.Tool, DefaultToolTimeout)
 	setDefault(&c.Retry.Patience, 15*time.Minute)
 	setDefault(&c.Retry.Base, 500*time.Millisecond)
-	setDefault(&c.Retry.Cap, 30*time.Second)
+	setDefault(&c.Retry.Cap, 15*time.Second)
 	setDefault(&c.Retry.AfterCap, time.Minute)
 	setDefault(&c.Retry.CoolDown, time.Minute)
 	setDefault(&c.CallTimeout, 31*time.Minute)

@@ -38,6 +38,8 @@ type trial struct {
 	rounds     int
 	// attempts counts the failures by model.
 	attempts map[string]int
+	// failed is how each model failed last, in the order in which they did first.
+	failed []failure
 	// alone says that no other candidate would be asked if this one is given up.
 	alone bool
 }
@@ -51,6 +53,17 @@ func (r *run) newTrial(candidates []Model) *trial {
 		t.patience = min(t.patience, time.Duration(activePart*float64(left)))
 	}
 	return t
+}
+
+// record notes how a model failed.
+func (t *trial) record(id string, le *llm.Error) failure {
+	f := failure{id, le}
+	if i := slices.IndexFunc(t.failed, func(old failure) bool { return old.model == id }); i >= 0 {
+		t.failed[i] = f
+	} else {
+		t.failed = append(t.failed, f)
+	}
+	return f
 }
 
 // left is what is left of the patience.
