@@ -45,6 +45,7 @@ var oddReplies = map[string]string{
 	"no last line end":                 strings.TrimRight(helloWith("data: ", "\n\n"), "\n"),
 	"id, event, retry":                 helloWith("id: 1\nevent: message\nretry: 3000\ndata: ", "\n\n"),
 	"data over several lines":          strings.ReplaceAll(helloWith("data: ", "\n\n"), `"choices":`, "\"choices\":\ndata: "),
+	"data over lines of CR LF":         strings.ReplaceAll(helloWith("data: ", "\r\n\r\n"), `"choices":`, "\"choices\":\r\ndata: "),
 	"done in small letters":            helloWith("data: ", "\n\n") + "data: [done]\n\n",
 	"done in quotes":                   helloWith("data: ", "\n\n") + "data: \"[DONE]\"\n\n",
 	"done without data":                helloWith("data: ", "\n\n") + "[DONE]\n",
