@@ -339,18 +339,3 @@ func OneShot(sb *v1alpha1.Sandbox) bool {
 func Labels(sb *v1alpha1.Sandbox) map[string]string {
 	return map[string]string{LabelManagedBy: ManagedBy, LabelSandbox: sb.Name}
 }
-
-// unreserved drops keys whose prefix belongs to us or to Kubernetes, so that a
-// user's label can never be taken for one that a selector trusts.
-func unreserved(in map[string]string) map[string]string {
-	out := maps.Clone(in)
-	maps.DeleteFunc(out, func(key, _ string) bool {
-		prefix, _, found := strings.Cut(key, "/")
-		return found && (under(prefix, "sampan.dev") || under(prefix, "kubernetes.io") || under(prefix, "k8s.io"))
-	})
-	return out
-}
-
-func under(prefix, domain string) bool {
-	return prefix == domain || strings.HasSuffix(prefix, "."+domain)
-}

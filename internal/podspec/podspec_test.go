@@ -20,8 +20,8 @@ func fullPod() *corev1.Pod {
 		t.Workspace.Git.CredentialsSecretRef.Name = "git-creds"
 		t.Env = []v1alpha1.EnvVar{{Name: "PLAIN", Value: new("a $(HOME) b")}}
 		t.RuntimeClassName = "gvisor"
-		t.Scheduling.Labels = map[string]string{"team": "a", "sampan.dev/sandbox": "other", "x.sampan.dev/y": "1", "app.kubernetes.io/name": "forged", "sidecar.istio.io/inject": "false"}
-		t.Scheduling.Annotations = map[string]string{"note": "a", "container.apparmor.security.beta.kubernetes.io/runner": "unconfined", "k8s.io/x": "1"}
+		t.Scheduling.Labels = map[string]string{"team": "a", "sampan.dev/sandbox": "other", "x.sampan.dev/y": "1", "app.kubernetes.io/managed-by": "forged", "sidecar.istio.io/inject": "false"}
+		t.Scheduling.Annotations = map[string]string{"note": "a", "cluster-autoscaler.kubernetes.io/safe-to-evict": "false", "x.sampan.dev/y": "1"}
 	}).Obj()
 	return podspec.Pod(podspec.Input{
 		Sandbox: sb, PodName: "box", RunnerImage: "runner:1", SandboxImage: "default:1", Registry: "version: 1",
@@ -172,7 +172,7 @@ func TestReservedLabelsAreDropped(t *testing.T) {
 	if diff := cmp.Diff(labels, pod.Labels); diff != "" {
 		t.Errorf("labels, -want +got:\n%s", diff)
 	}
-	if diff := cmp.Diff(map[string]string{"note": "a", "sampan.dev/models": "version: 1", "kubectl.kubernetes.io/default-container": "sandbox"}, pod.Annotations); diff != "" {
+	if diff := cmp.Diff(map[string]string{"note": "a", "cluster-autoscaler.kubernetes.io/safe-to-evict": "false", "sampan.dev/models": "version: 1", "kubectl.kubernetes.io/default-container": "sandbox"}, pod.Annotations); diff != "" {
 		t.Errorf("annotations, -want +got:\n%s", diff)
 	}
 }

@@ -65,6 +65,11 @@ func sandboxResources(given *corev1.ResourceRequirements) corev1.ResourceRequire
 	if given != nil {
 		return *given
 	}
+	return DefaultResources()
+}
+
+// DefaultResources are those of a sandbox container whose template gives none.
+func DefaultResources() corev1.ResourceRequirements {
 	return corev1.ResourceRequirements{
 		Requests: corev1.ResourceList{
 			corev1.ResourceCPU:    resource.MustParse("50m"),
