@@ -61,6 +61,14 @@ const (
 	// ReasonModelNotFound: the registry has no model that fits spec.model. Mend
 	// the registry, or create a task with another model.
 	ReasonModelNotFound = "ModelNotFound"
+	// ReasonPolicyViolation: the task or the Sandbox asks for something that the
+	// administrator's policy does not allow. The message has the field, its value and
+	// the policy's key. Leave it out, or ask for it. It starts by itself when the
+	// policy comes to allow it.
+	ReasonPolicyViolation = "PolicyViolation"
+	// ReasonPolicyInvalid: the administrator's policy is broken and there is no
+	// earlier valid one, so nothing starts. The message has the line; fix it.
+	ReasonPolicyInvalid = "PolicyInvalid"
 	// ReasonPromptNotFound: the ConfigMap or key that promptFrom names does not exist.
 	ReasonPromptNotFound = "PromptNotFound"
 )

@@ -16,6 +16,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
 
 	"github.com/sampan-dev/sampan/api/v1alpha1"
+	"github.com/sampan-dev/sampan/internal/controller/adminpolicy"
 	"github.com/sampan-dev/sampan/internal/controller/outcome"
 	"github.com/sampan-dev/sampan/internal/controller/registry"
 	"github.com/sampan-dev/sampan/internal/text"
@@ -32,6 +33,8 @@ type Reconciler struct {
 	Recorder  events.EventRecorder
 	Clock     clock.PassiveClock
 	Registry  *registry.Store
+	// Policy is what the administrator lets tasks ask for; nil is the default one.
+	Policy *adminpolicy.Store
 	// Workers is how many tasks are reconciled at once.
 	Workers int
 }

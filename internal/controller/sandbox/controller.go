@@ -21,6 +21,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/handler"
 
 	"github.com/sampan-dev/sampan/api/v1alpha1"
+	"github.com/sampan-dev/sampan/internal/controller/adminpolicy"
 	"github.com/sampan-dev/sampan/internal/controller/fair"
 	"github.com/sampan-dev/sampan/internal/controller/outcome"
 	"github.com/sampan-dev/sampan/internal/controller/registry"
@@ -49,7 +50,9 @@ type Reconciler struct {
 	Recorder  events.EventRecorder
 	Clock     clock.PassiveClock
 	Registry  *registry.Store
-	Options   Options
+	// Policy is what the administrator lets Sandboxes ask for; nil is the default one.
+	Policy  *adminpolicy.Store
+	Options Options
 }
 
 // scope is what one reconcile knows.
@@ -102,6 +105,7 @@ func (r *Reconciler) SetupWithManager(mgr ctrl.Manager) error {
 		Owns(&networkingv1.NetworkPolicy{}).
 		Watches(&networkingv1.NetworkPolicy{}, handler.EnqueueRequestsFromMapFunc(r.walled)).
 		Watches(&discoveryv1.EndpointSlice{}, handler.EnqueueRequestsFromMapFunc(r.restricted)).
+		WatchesRawSource(r.Policy.Source(r.sandboxesRefused)).
 		WithOptions(controller.Options{MaxConcurrentReconciles: r.Options.Workers, NewQueue: fair.NewQueue(r.Options.Workers, slim.Large(r.Client, &v1alpha1.Sandbox{}))}).
 		Complete(r)
 }

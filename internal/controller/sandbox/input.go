@@ -19,6 +19,9 @@ import (
 // user has to mend; the error is something to try again.
 func (r *Reconciler) podInput(ctx context.Context, s *scope) (*podspec.Input, *problem, error) {
 	sb := s.sandbox
+	if problem, err := r.checkPolicy(ctx, sb); problem != nil || err != nil {
+		return nil, problem, err
+	}
 	entry, err := r.Registry.Load(ctx, sb.Namespace)
 	if err != nil {
 		return nil, registryProblem(err), retryable(err)
@@ -58,6 +61,9 @@ func (r *Reconciler) podInput(ctx context.Context, s *scope) (*podspec.Input, *p
 		optional(in)
 	}
 	if podspec.Restricted(sb) {
+		if problem, err := policyProblem(r.Policy.Endpoints(ctx, entry.Source, candidates)); problem != nil || err != nil {
+			return nil, problem, err
+		}
 		in.Egress = s.egress(candidates)
 	}
 	if in.Registry, err = entry.Registry.Snapshot(selector, candidates); err != nil {

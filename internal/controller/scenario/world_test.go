@@ -18,6 +18,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/sampan-dev/sampan/api/v1alpha1"
+	"github.com/sampan-dev/sampan/internal/controller/adminpolicy"
 	"github.com/sampan-dev/sampan/internal/controller/agenttask"
 	"github.com/sampan-dev/sampan/internal/controller/registry"
 	"github.com/sampan-dev/sampan/internal/controller/sandbox"
@@ -78,8 +79,9 @@ func (w *world) restart() {
 	w.events = events.NewFakeRecorder(1000)
 	c := w.writes.Client(w.cache.Client(w.operator))
 	store := &registry.Store{Reader: c, OperatorNamespace: w.ns + "-operator", Recorder: w.events}
-	w.tasks = &agenttask.Reconciler{Client: c, APIReader: w.operator, Recorder: w.events, Clock: w.clock, Registry: store}
-	w.sandboxes = &sandbox.Reconciler{Client: c, APIReader: w.operator, Recorder: w.events, Clock: w.clock, Registry: store,
+	policy := &adminpolicy.Store{Reader: c, Namespace: w.ns + "-operator", Recorder: w.events}
+	w.tasks = &agenttask.Reconciler{Client: c, APIReader: w.operator, Recorder: w.events, Clock: w.clock, Registry: store, Policy: policy}
+	w.sandboxes = &sandbox.Reconciler{Client: c, APIReader: w.operator, Recorder: w.events, Clock: w.clock, Registry: store, Policy: policy,
 		Options: sandbox.Options{RunnerImage: "runner:test", SandboxImage: "sandbox:test"}}
 }
 
