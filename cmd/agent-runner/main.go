@@ -13,10 +13,8 @@ import (
 
 	"github.com/sampan-dev/sampan/internal/models"
 	"github.com/sampan-dev/sampan/internal/runner"
+	"github.com/sampan-dev/sampan/internal/version"
 )
-
-// version is set at build time.
-var version = "dev"
 
 // exitUsage is the exit code of a wrong command line, manifest or registry.
 const exitUsage = 2
@@ -47,9 +45,11 @@ func rootCommand(code *int) *cobra.Command {
 	root := group(&cobra.Command{
 		Use:           "agent-runner",
 		Short:         "Run AI agents, in a pod or on a laptop",
+		Version:       version.String(),
 		SilenceUsage:  true,
 		SilenceErrors: true,
 	}, runCommand(code), sandboxCommand(), guardCommand(), modelServerCommand(), modelsCommand(), transcriptCommand(), versionCommand())
+	root.SetVersionTemplate("{{.Version}}\n") // as the command says it
 	root.SetFlagErrorFunc(flagError)
 	return root
 }
@@ -120,6 +120,6 @@ func versionCommand() *cobra.Command {
 		Use:   "version",
 		Short: "Print the version",
 		Args:  noArgs,
-		Run:   func(cmd *cobra.Command, _ []string) { fmt.Fprintln(cmd.OutOrStdout(), version) },
+		Run:   func(cmd *cobra.Command, _ []string) { fmt.Fprintln(cmd.OutOrStdout(), version.String()) },
 	}
 }
