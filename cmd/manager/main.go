@@ -27,27 +27,38 @@ import (
 	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
 
 	"github.com/sampan-dev/sampan/api/v1alpha1"
+	"github.com/sampan-dev/sampan/internal/controller/adminpolicy"
 	"github.com/sampan-dev/sampan/internal/controller/agenttask"
 	"github.com/sampan-dev/sampan/internal/controller/registry"
 	"github.com/sampan-dev/sampan/internal/controller/sandbox"
 	"github.com/sampan-dev/sampan/internal/controller/slim"
 	"github.com/sampan-dev/sampan/internal/podspec"
+	"github.com/sampan-dev/sampan/internal/policy"
+	"github.com/sampan-dev/sampan/internal/version"
 )
 
 // options are the manager's flags.
 type options struct {
 	metricsAddr, probeAddr string
-	leaderElect            bool
-	operatorNamespace      string
-	workers                int
-	qps                    float64
-	sandbox                sandbox.Options
-	userNamespaces         string
-	zap                    zap.Options
+	// metricsCertDir holds tls.crt and tls.key; empty makes a certificate that nobody signed.
+	metricsCertDir string
+	// checkPolicy is a file to check instead of running; version says the version instead.
+	checkPolicy       string
+	version           bool
+	leaderElect       bool
+	operatorNamespace string
+	workers           int
+	qps               float64
+	sandbox           sandbox.Options
+	userNamespaces    string
+	zap               zap.Options
 }
 
 func (o *options) bind(fs *flag.FlagSet) {
-	fs.StringVar(&o.metricsAddr, "metrics-bind-address", ":8080", "Address of the metrics endpoint; 0 turns it off.")
+	fs.StringVar(&o.metricsAddr, "metrics-bind-address", ":8443", "Address of the metrics endpoint, HTTPS for those who may get /metrics; 0 turns it off.")
+	fs.StringVar(&o.metricsCertDir, "metrics-cert-dir", "", "Folder with tls.crt and tls.key for the metrics endpoint. Default: a certificate that is made at start.")
+	fs.StringVar(&o.checkPolicy, "check-policy", "", "Check a file with an administrator's policy, and do nothing else.")
+	fs.BoolVar(&o.version, "version", false, "Print the version, and do nothing else.")
 	fs.StringVar(&o.probeAddr, "health-probe-bind-address", ":8081", "Address of /healthz and /readyz.")
 	fs.BoolVar(&o.leaderElect, "leader-elect", false, "Let only one of several managers be active.")
 	fs.StringVar(&o.operatorNamespace, "operator-namespace", os.Getenv("POD_NAMESPACE"), "Namespace whose registry serves namespaces without one of their own.")
@@ -95,11 +106,34 @@ func main() {
 	var o options
 	o.bind(flag.CommandLine)
 	flag.Parse()
+	switch {
+	case o.version:
+		fmt.Println(version.String())
+		return
+	case o.checkPolicy != "":
+		if err := checkPolicy(o.checkPolicy); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		return
+	}
 	ctrl.SetLogger(zap.New(zap.UseFlagOptions(&o.zap)))
 	if err := run(ctrl.SetupSignalHandler(), &o); err != nil {
 		ctrl.Log.Error(err, "Manager stopped")
 		os.Exit(1)
 	}
+}
+
+// checkPolicy says what is wrong with a policy's document, line by line.
+func checkPolicy(path string) error {
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return err
+	}
+	if _, err := policy.Parse(data); err != nil {
+		return fmt.Errorf("%s:\n%w", path, err)
+	}
+	return nil
 }
 
 // run runs the manager until ctx ends.
@@ -115,15 +149,19 @@ func run(ctx context.Context, o *options) error {
 	recorder := mgr.GetEventRecorder("sampan")
 	cached := slim.Client(mgr.GetClient(), mgr.GetAPIReader())
 	store := &registry.Store{Reader: mgr.GetCache(), Live: mgr.GetAPIReader(), OperatorNamespace: o.operatorNamespace, Recorder: recorder}
+	bounds, err := adminpolicy.Watch(mgr, o.operatorNamespace, recorder)
+	if err != nil {
+		return err
+	}
 	if err := (&agenttask.Reconciler{
 		Client: cached, APIReader: mgr.GetAPIReader(), Recorder: recorder,
-		Clock: clock.RealClock{}, Registry: store, Workers: o.workers,
+		Clock: clock.RealClock{}, Registry: store, Policy: bounds, Workers: o.workers,
 	}).SetupWithManager(ctx, mgr); err != nil {
 		return fmt.Errorf("setting up the agenttask controller: %w", err)
 	}
 	if err := (&sandbox.Reconciler{
 		Client: cached, APIReader: mgr.GetAPIReader(), Recorder: recorder,
-		Clock: clock.RealClock{}, Registry: store, Options: o.sandbox,
+		Clock: clock.RealClock{}, Registry: store, Policy: bounds, Options: o.sandbox,
 	}).SetupWithManager(mgr); err != nil {
 		return fmt.Errorf("setting up the sandbox controller: %w", err)
 	}
@@ -150,11 +188,15 @@ func newManager(o *options) (ctrl.Manager, error) {
 	}
 	config.QPS, config.Burst = float32(o.qps), int(2*o.qps)
 	return ctrl.NewManager(config, ctrl.Options{
-		Scheme:                        scheme,
-		Metrics:                       metricsserver.Options{BindAddress: o.metricsAddr},
+		Scheme: scheme,
+		Metrics: metricsserver.Options{
+			BindAddress: o.metricsAddr, SecureServing: true, CertDir: o.metricsCertDir,
+			FilterProvider: authenticated,
+		},
 		HealthProbeBindAddress:        o.probeAddr,
 		LeaderElection:                o.leaderElect,
 		LeaderElectionID:              "sampan.dev",
+		LeaderElectionNamespace:       o.operatorNamespace,
 		LeaderElectionReleaseOnCancel: true,
 		Cache:                         cacheOptions(),
 	})

@@ -70,13 +70,19 @@ func TestTheManagerRunsWithItsRights(t *testing.T) {
 	t.Setenv("KUBECONFIG", asManager(t, api))
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
-	o := &options{metricsAddr: "0", probeAddr: "0", operatorNamespace: "sampan-system", workers: 2, qps: 100, userNamespaces: "auto"}
+	o := &options{metricsAddr: freeAddress(t), leaderElect: true, probeAddr: "0", operatorNamespace: "sampan-system", workers: 2, qps: 100, userNamespaces: "auto"}
 	o.sandbox.RunnerImage = "runner:test"
 	go func() { ended <- run(ctx, o) }()
 	live(t, api)
+	checkMetrics(t, api, o.metricsAddr)
+	checkPolicyWatch(t, api)
+	holder := checkLeader(t, api)
 	cancel()
 	if err := <-ended; err != nil {
 		t.Errorf("the manager ended with %v", err)
+	}
+	if name := holder(); name != "" {
+		t.Errorf("the lease is still that of %s: the next manager waits for nothing", name)
 	}
 }
 

@@ -1,0 +1,196 @@
+package main
+
+import (
+	"crypto/tls"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	authenticationv1 "k8s.io/api/authentication/v1"
+	coordinationv1 "k8s.io/api/coordination/v1"
+	corev1 "k8s.io/api/core/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/sampan-dev/sampan/api/v1alpha1"
+	"github.com/sampan-dev/sampan/internal/controller/adminpolicy"
+	"github.com/sampan-dev/sampan/internal/testing/cluster"
+	"github.com/sampan-dev/sampan/internal/testing/objects"
+)
+
+// freeAddress is one that nobody listens on now.
+func freeAddress(t *testing.T) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return l.Addr().String()
+}
+
+// token makes a service account and gives a token of it.
+func token(t *testing.T, api *cluster.Cluster, name string) string {
+	t.Helper()
+	sa := &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Name: name, Namespace: "work"}}
+	create(t, api, sa)
+	request := &authenticationv1.TokenRequest{}
+	if err := api.Client.SubResource("token").Create(t.Context(), sa, request); err != nil {
+		t.Fatal(err)
+	}
+	return request.Status.Token
+}
+
+// scrape gives what the metrics endpoint answers to a bearer of a token.
+func scrape(t *testing.T, url, token string) (status int, body string) {
+	t.Helper()
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, url, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if token != "" {
+		req.Header.Set("Authorization", "Bearer "+token)
+	}
+	transport := &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}, DisableKeepAlives: true} //nolint:gosec // the certificate is the server's own
+	resp, err := (&http.Client{Transport: transport, Timeout: 30 * time.Second}).Do(req)
+	if err != nil {
+		return 0, err.Error()
+	}
+	defer func() { _ = resp.Body.Close() }()
+	data, err := io.ReadAll(resp.Body)
+	if err != nil {
+		return 0, err.Error()
+	}
+	return resp.StatusCode, string(data)
+}
+
+// checkMetrics: the endpoint speaks HTTPS, with those whom the API server knows and
+// lets get /metrics.
+func checkMetrics(t *testing.T, api *cluster.Cluster, addr string) {
+	t.Helper()
+	if err := api.Apply(t.Context(), "config/rbac/metrics_reader.yaml"); err != nil {
+		t.Fatal(err)
+	}
+	stranger, reader := token(t, api, "stranger"), token(t, api, "reader")
+	create(t, api, &rbacv1.ClusterRoleBinding{
+		ObjectMeta: metav1.ObjectMeta{Name: "reader"},
+		RoleRef:    rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: "sampan-metrics-reader"},
+		Subjects:   []rbacv1.Subject{{Kind: "ServiceAccount", Name: "reader", Namespace: "work"}},
+	})
+	url := "https://" + addr + "/metrics"
+	await(t, "serving metrics", func() bool { status, _ := scrape(t, url, ""); return status != 0 })
+	for name, c := range map[string]struct {
+		token string
+		want  int
+	}{
+		"nobody":                     {"", http.StatusUnauthorized},
+		"somebody unknown":           {"made-up", http.StatusUnauthorized},
+		"somebody without the right": {stranger, http.StatusForbidden},
+	} {
+		if status, body := scrape(t, url, c.token); status != c.want || strings.Contains(body, "controller_runtime") {
+			t.Errorf("%s gets %d, want %d: %.80s", name, status, c.want, body)
+		}
+	}
+	await(t, "serving who has the right", func() bool {
+		status, body := scrape(t, url, reader)
+		return status == http.StatusOK && strings.Contains(body, "controller_runtime_reconcile_total")
+	})
+	if status, body := scrape(t, "http://"+addr+"/metrics", reader); status == http.StatusOK {
+		t.Errorf("the token goes over plain HTTP, too: %.80s", body)
+	}
+}
+
+// checkLeader: this manager holds the lease, and so no other is active.
+func checkLeader(t *testing.T, api *cluster.Cluster) (holder func() string) {
+	t.Helper()
+	holder = func() string {
+		var lease coordinationv1.Lease
+		err := api.Client.Get(t.Context(), types.NamespacedName{Namespace: "sampan-system", Name: "sampan.dev"}, &lease)
+		if err != nil || lease.Spec.HolderIdentity == nil {
+			return ""
+		}
+		return *lease.Spec.HolderIdentity
+	}
+	if holder() == "" {
+		t.Error("controllers work, and nobody holds the lease")
+	}
+	return holder
+}
+
+// checkPolicyWatch: an edit of the administrator's policy wakes what it refused well
+// before anything looks again by itself, and an edit that is broken is told of.
+func checkPolicyWatch(t *testing.T, api *cluster.Cluster) {
+	t.Helper()
+	bounds := &corev1.ConfigMap{
+		ObjectMeta: metav1.ObjectMeta{Namespace: "sampan-system", Name: adminpolicy.ConfigMapName},
+		Data:       map[string]string{adminpolicy.Key: "version: 1\nimages: []\n"},
+	}
+	create(t, api, bounds)
+	sb := objects.MakeSandbox("refused").Namespace("work").Image("busybox").Obj()
+	key := client.ObjectKeyFromObject(sb)
+	create(t, api, sb)
+	ready := func() *metav1.Condition {
+		var got v1alpha1.Sandbox
+		if err := api.Client.Get(t.Context(), key, &got); err != nil {
+			t.Fatal(err)
+		}
+		if c := meta.FindStatusCondition(got.Status.Conditions, v1alpha1.ConditionReady); c != nil {
+			return c
+		}
+		return &metav1.Condition{}
+	}
+	await(t, "refusing an image", func() bool { return ready().Reason == v1alpha1.ReasonPolicyViolation })
+
+	edit := func(document string) {
+		bounds.Data[adminpolicy.Key] = document
+		if err := api.Client.Update(t.Context(), bounds); err != nil {
+			t.Fatal(err)
+		}
+	}
+	edit("version: 1\nimages: [busybox]\n")
+	await(t, "saying what is wrong with an edit", func() bool {
+		var events corev1.EventList
+		if err := api.Client.List(t.Context(), &events, client.InNamespace("sampan-system")); err != nil {
+			t.Fatal(err)
+		}
+		for _, e := range events.Items {
+			if e.Reason == "PolicyInvalid" && strings.Contains(e.Message, "line 2:10: images[0]") {
+				return true
+			}
+		}
+		return false
+	})
+	refused := ready()
+	edit("version: 1\nimages: [\"**\"]\n")
+	started := time.Now()
+	await(t, "starting what is allowed now", func() bool { return ready().Reason != refused.Reason })
+	if waited := time.Since(started); waited > 10*time.Second {
+		t.Errorf("it took %s, as if nothing had told of the edit", waited)
+	}
+}
+
+func TestCheckPolicy(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "policy.yaml")
+	if err := os.WriteFile(path, []byte("version: 1\nimages: [debian]\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := checkPolicy(path); err == nil || !strings.Contains(err.Error(), "line 2:10: images[0]") {
+		t.Errorf("the error is %v", err)
+	}
+	if err := os.WriteFile(path, []byte("version: 1\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := checkPolicy(path); err != nil {
+		t.Error(err)
+	}
+}
