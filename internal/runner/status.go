@@ -74,8 +74,8 @@ func (b base) progress(p harness.Progress) v1alpha1.TaskProgress {
 		accuracy = v1alpha1.UsageEstimated
 	}
 	out := v1alpha1.TaskProgress{
-		Model: p.Model, Turns: new(b.turns + int32(p.Turns)), ToolCalls: new(b.toolCalls + int32(p.ToolCalls)),
-		FailedToolCalls: new(b.failedToolCalls + int32(p.FailedToolCalls)),
+		Model: p.Model, Turns: new(b.turns + int32(p.Turns)), ToolCalls: new(b.toolCalls + int32(p.ToolCalls)), //nolint:gosec // counted from 0, and bounded by limits.turns
+		FailedToolCalls: new(b.failedToolCalls + int32(p.FailedToolCalls)), //nolint:gosec // as above
 		Activity:        text.Clip(strings.ToValidUTF8(p.Activity, ""), maxActivity),
 		Usage: v1alpha1.TaskUsage{
 			InputTokens: new(b.input + p.Usage.InputTokens), CachedInputTokens: new(b.cached + p.Usage.CachedInputTokens),
@@ -102,7 +102,7 @@ func resultOf(attempt int32, res harness.Result, reason string) v1alpha1.TaskRes
 			s.Outcome = v1alpha1.VerificationPassed
 		}
 		if v.ExitCode != nil {
-			s.ExitCode = new(int32(*v.ExitCode))
+			s.ExitCode = new(int32(*v.ExitCode)) //nolint:gosec // a process has one of 0 to 255
 		}
 		cut = cut || s.Message != v.Message
 		out.Verifications = append(out.Verifications, s)

@@ -136,6 +136,6 @@ func ticksSinceBoot() uint64 {
 	if err := unix.ClockGettime(unix.CLOCK_BOOTTIME, &ts); err != nil {
 		return 0
 	}
-	const perSecond = 100 // USER_HZ, the same on every architecture Go runs on
-	return uint64(ts.Sec)*perSecond + uint64(ts.Nsec)*perSecond/1e9
+	const perSecond = 100                                           // USER_HZ, the same on every architecture Go runs on
+	return uint64(ts.Sec)*perSecond + uint64(ts.Nsec)*perSecond/1e9 //nolint:gosec // the time since boot is not negative
 }

@@ -125,7 +125,7 @@ func copyCPUSet(parent, child string) error {
 		if err != nil {
 			return fmt.Errorf("reading cpuset: %w", err)
 		}
-		if err := os.WriteFile(filepath.Join(child, file), value, 0o644); err != nil {
+		if err := os.WriteFile(filepath.Join(child, file), value, 0o644); err != nil { //nolint:gosec // below our own cgroup
 			return fmt.Errorf("writing cpuset: %w", err)
 		}
 	}
@@ -167,7 +167,7 @@ func (c Cgroup) Members() ([]int, error) {
 		if err != nil || entry.Name() != "cgroup.procs" {
 			return err
 		}
-		content, err := os.ReadFile(path)
+		content, err := os.ReadFile(path) //nolint:gosec // the cgroup file system has no links
 		if err != nil {
 			return nil //nolint:nilerr // gone since it was listed, with its processes
 		}
