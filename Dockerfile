@@ -2,9 +2,14 @@
 # `hack/devcluster/run images` or `make images`, so that building an image needs
 # no Go image and no module download, and takes seconds after a change.
 
+# What the images are based on. `make push` with Docker asks the registry for the
+# digest of this name and builds with that; BASE_IMG gives another. Where buildah
+# builds there need be no registry: the base is made from Debian's signed packages.
+ARG BASE=docker.io/library/debian:bookworm-slim
+
 # What nearly every task of a coding agent needs. It is a stage of its own so that
 # a change of a program does not install these packages again.
-FROM docker.io/library/debian:bookworm-slim AS base
+FROM ${BASE} AS base
 RUN apt-get update \
  && DEBIAN_FRONTEND=noninteractive apt-get install --yes --no-install-recommends \
       bash ca-certificates coreutils git python3 ripgrep \

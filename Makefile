@@ -15,6 +15,9 @@ BIN := $(CURDIR)/bin
 CONTROLLER_GEN := $(BIN)/controller-gen
 CRDBOUNDS := $(BIN)/crdbounds
 GOLANGCI_LINT := $(BIN)/golangci-lint
+VULN := $(BIN)/vuln
+SBOM := $(BIN)/sbom
+LDFLAGS := -X github.com/sampan-dev/sampan/internal/version.linked=$(VERSION)
 KUBECTL ?= kubectl
 CLUSTER_SH := CLUSTER=$(CLUSTER) MANAGER_IMG=$(MANAGER_IMG) SANDBOX_IMG=$(SANDBOX_IMG) hack/cluster.sh
 
@@ -49,9 +52,18 @@ vet: ## Run go vet.
 	cd hack/devcluster && go vet ./...
 
 .PHONY: lint
-lint: $(GOLANGCI_LINT) ## Run golangci-lint, with kube-api-linter on api/.
+lint: $(GOLANGCI_LINT) vuln ## Run golangci-lint, with kube-api-linter on api/, and look for known vulnerabilities.
 	$(GOLANGCI_LINT) run ./...
 	cd hack/devcluster && $(GOLANGCI_LINT) run --config ../../.golangci.yml ./...
+
+.PHONY: vuln
+vuln: $(VULN) ## Look for known vulnerabilities that the programs reach; VULN_FLAGS=-strict fails on those of Go itself, too.
+	go mod download -C hack/tools/vulndb golang.org/x/vulndb
+	$(VULN) $(VULN_FLAGS) "$$(go list -C hack/tools/vulndb -m -f '{{.Dir}}' golang.org/x/vulndb)/data/osv" ./cmd/...
+
+.PHONY: vulndb
+vulndb: ## Take the newest database of vulnerabilities into hack/tools/vulndb.
+	cd hack/tools/vulndb && rm -f go.sum && go mod edit -require="golang.org/x/vulndb@$$(go list -m -f '{{.Version}}' golang.org/x/vulndb@latest)" && go mod download golang.org/x/vulndb
 
 .PHONY: verify
 verify: manifests generate installer ## Check that generated files and go.mod are up to date.
@@ -63,6 +75,8 @@ test: ## Run unit and envtest suites; needs Go, gcc and git.
 	@assets="$$(hack/devcluster/run envtest)"; set -x; \
 	KUBEBUILDER_ASSETS="$$assets" go test -race -timeout 15m $$(go list ./... | grep -v /test/)
 	cd hack/devcluster && go test -race ./...
+	cd hack/tools/vuln && go test ./...
+	cd hack/tools/sbom && go test ./...
 
 .PHONY: test-e2e
 test-e2e: cluster deploy ## Run the end-to-end suite on a cluster that is made for it.
@@ -73,8 +87,15 @@ test-e2e: cluster deploy ## Run the end-to-end suite on a cluster that is made f
 
 .PHONY: build
 build: ## Build manager and agent-runner into bin/.
-	CGO_ENABLED=0 go build -trimpath -o $(BIN)/manager ./cmd/manager
-	CGO_ENABLED=0 go build -trimpath -ldflags "-X main.version=$(VERSION)" -o $(BIN)/agent-runner ./cmd/agent-runner
+	CGO_ENABLED=0 go build -trimpath -ldflags "$(LDFLAGS)" -o $(BIN)/manager ./cmd/manager
+	CGO_ENABLED=0 go build -trimpath -ldflags "$(LDFLAGS)" -o $(BIN)/agent-runner ./cmd/agent-runner
+
+.PHONY: sbom
+sbom: build $(BIN)/cyclonedx-gomod $(SBOM) ## Write what is in the programs, as CycloneDX, to bin/*.cdx.json, and check it.
+	for program in manager agent-runner; do \
+	  CGO_ENABLED=0 GOFLAGS=-trimpath $(BIN)/cyclonedx-gomod app -json -licenses -main cmd/$$program -output $(BIN)/$$program.cdx.json . && \
+	  $(SBOM) $(BIN)/$$program $(BIN)/$$program.cdx.json || exit 1; \
+	done
 
 .PHONY: run
 run: ## Run the manager on this machine against the current kubeconfig.
@@ -82,11 +103,11 @@ run: ## Run the manager on this machine against the current kubeconfig.
 
 .PHONY: images
 images: ## Build the images; with Docker, or with buildah where there is none.
-	hack/devcluster/run images --manager $(MANAGER_IMG) --sandbox $(SANDBOX_IMG)
+	VERSION=$(VERSION) hack/devcluster/run images --manager $(MANAGER_IMG) --sandbox $(SANDBOX_IMG)
 
 .PHONY: push
 push: ## Build the images and push them to the registry in their names.
-	hack/devcluster/run images --push --manager $(MANAGER_IMG) --sandbox $(SANDBOX_IMG)
+	VERSION=$(VERSION) hack/devcluster/run images --push --manager $(MANAGER_IMG) --sandbox $(SANDBOX_IMG)
 
 .PHONY: installer
 installer: ## Write dist/install.yaml, the one-file install.
@@ -153,3 +174,12 @@ $(CRDBOUNDS): hack/tools/go.mod hack/tools/crdbounds/main.go
 
 $(GOLANGCI_LINT): hack/tools/lint/go.mod hack/tools/lint/main.go
 	go build -C hack/tools/lint -o $@ .
+
+$(VULN): hack/tools/vuln/go.mod hack/tools/vuln/main.go
+	go build -C hack/tools/vuln -o $@ .
+
+$(SBOM): hack/tools/sbom/go.mod hack/tools/sbom/main.go
+	go build -C hack/tools/sbom -o $@ .
+
+$(BIN)/cyclonedx-gomod: hack/tools/sbom/go.mod
+	go build -C hack/tools/sbom -o $@ github.com/CycloneDX/cyclonedx-gomod/cmd/cyclonedx-gomod

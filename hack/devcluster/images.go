@@ -72,6 +72,7 @@ func newImagesCommand() *cobra.Command {
 	named := toolFlag(cmd)
 	andLoad := cmd.Flags().Bool("load", false, "put the images into the cluster too")
 	andPush := cmd.Flags().Bool("push", false, "push the images to the registry in their names too")
+	base := cmd.Flags().String("base", os.Getenv("BASE_IMG"), "image that they are based on (default $BASE_IMG, or else the Dockerfile's; by digest with --push and docker)")
 	for i := range targets {
 		target := &targets[i]
 		cmd.Flags().StringVar(&target.Image, target.Name, target.Image, "name of the image of the target "+target.Name)
@@ -85,7 +86,7 @@ func newImagesCommand() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		builder := image.Builder{Repo: a.repo, Tool: tool, Progress: os.Stderr}
+		builder := image.Builder{Repo: a.repo, Tool: tool, Progress: os.Stderr, Base: *base, Pin: *andPush}
 		for _, target := range choose(targets, wanted) {
 			if err := builder.Build(cmd.Context(), target); err != nil {
 				return err

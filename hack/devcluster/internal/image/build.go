@@ -27,6 +27,10 @@ type Builder struct {
 	// Repo is the checkout, and Tool what builds.
 	Repo string
 	Tool Tool
+	// Base is what the images are based on, in place of the Dockerfile's default; Pin
+	// looks up the digest of that default, for images that leave this machine.
+	Base string
+	Pin  bool
 	// Progress receives what the tools print.
 	Progress io.Writer
 }
@@ -37,6 +41,14 @@ func (b Builder) Build(ctx context.Context, target Target) error {
 		return fmt.Errorf("compiling %s: %w", target.Program, err)
 	}
 	args := []string{"build", "--target", target.Name, "--tag", target.Image}
+	base, err := b.base(ctx)
+	if err != nil {
+		return fmt.Errorf("looking up the base image: %w", err)
+	}
+	if base != "" {
+		_, _ = fmt.Fprintf(b.Progress, "Based on %s\n", base)
+		args = append(args, "--build-arg", "BASE="+base, "--label", "org.opencontainers.image.base.name="+base)
+	}
 	if b.Tool == Buildah {
 		if err := host.Ensure(ctx, b.Progress, host.ForImages); err != nil {
 			return err
@@ -57,6 +69,26 @@ func (b Builder) Build(ctx context.Context, target Target) error {
 	}
 	_, _ = fmt.Fprintf(b.Progress, "Built %s\n", target.Image)
 	return nil
+}
+
+// base is what the images are to be based on, by digest; empty is the Dockerfile's
+// default. Buildah's is made here, and has no digest in any registry.
+func (b Builder) base(ctx context.Context) (string, error) {
+	if b.Base != "" || !b.Pin || b.Tool == Buildah {
+		return b.Base, nil
+	}
+	docker := func(args ...string) (string, error) {
+		out, err := output(exec.CommandContext(ctx, string(b.Tool), args...))
+		return strings.TrimSpace(out), err
+	}
+	if _, err := docker("pull", "--quiet", baseName); err != nil {
+		return "", err
+	}
+	found, err := docker("image", "inspect", "--format", "{{index .RepoDigests 0}}", baseName)
+	if err == nil && !strings.Contains(found, "@sha256:") {
+		err = fmt.Errorf("%s has no digest: %q", baseName, found)
+	}
+	return found, err
 }
 
 // Push sends an image to the registry in its name, as who is logged in there.
@@ -91,7 +123,11 @@ func (b Builder) compile(ctx context.Context, program string) error {
 	if err := os.MkdirAll(out, 0o755); err != nil {
 		return err
 	}
-	cmd := exec.CommandContext(ctx, "go", "build", "-buildvcs=false", "-trimpath", "-ldflags", "-s -w",
+	flags := "-s -w"
+	if version := os.Getenv("VERSION"); version != "" {
+		flags += " -X github.com/sampan-dev/sampan/internal/version.linked=" + version
+	}
+	cmd := exec.CommandContext(ctx, "go", "build", "-buildvcs=false", "-trimpath", "-ldflags", flags,
 		"-o", filepath.Join(out, program), "./cmd/"+program)
 	cmd.Dir = b.Repo
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOOS=linux")
