@@ -3,6 +3,7 @@ package policy_test
 import (
 	"errors"
 	"net/netip"
+	"os"
 	"strings"
 	"testing"
 
@@ -152,4 +153,17 @@ func FuzzParse(f *testing.F) {
 			t.Fatalf("the error is %#v", err)
 		}
 	})
+}
+
+// What the documentation shows is a policy.
+func TestTheExampleOfTheDocumentation(t *testing.T) {
+	page, err := os.ReadFile("../../docs/policy.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, example, _ := strings.Cut(string(page), "  policy.yaml: |\n")
+	example, _, found := strings.Cut(example, "```")
+	if p := parse(t, strings.ReplaceAll(example, "\n    ", "\n")[4:]); !found || p.NamespaceRegistries || len(p.Images) != 2 {
+		t.Errorf("the example means %+v", p)
+	}
 }
