@@ -93,7 +93,7 @@ build: ## Build manager and agent-runner into bin/.
 .PHONY: sbom
 sbom: build $(BIN)/cyclonedx-gomod $(SBOM) ## Write what is in the programs, as CycloneDX, to bin/*.cdx.json, and check it.
 	for program in manager agent-runner; do \
-	  CGO_ENABLED=0 GOFLAGS=-trimpath $(BIN)/cyclonedx-gomod app -json -licenses -main cmd/$$program -output $(BIN)/$$program.cdx.json . && \
+	  $(BIN)/cyclonedx-gomod bin -json -std -version $(VERSION) -output $(BIN)/$$program.cdx.json $(BIN)/$$program && \
 	  $(SBOM) $(BIN)/$$program $(BIN)/$$program.cdx.json || exit 1; \
 	done
 
