@@ -127,7 +127,7 @@ func (b Builder) compile(ctx context.Context, program string) error {
 	if version := os.Getenv("VERSION"); version != "" {
 		flags += " -X github.com/sampan-dev/sampan/internal/version.linked=" + version
 	}
-	cmd := exec.CommandContext(ctx, "go", "build", "-buildvcs=false", "-trimpath", "-ldflags", flags,
+	cmd := exec.CommandContext(ctx, "go", "build", "-buildvcs=false", "-trimpath", "-ldflags", flags, //nolint:gosec // VERSION is of who builds
 		"-o", filepath.Join(out, program), "./cmd/"+program)
 	cmd.Dir = b.Repo
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOOS=linux")
