@@ -14,14 +14,19 @@ func (r *Registry) Snapshot(sel Selector, candidates []Candidate) (string, error
 	doc := document{Version: r.Version, Default: r.snapshotDefault(sel, candidates), Providers: map[string]providerDocument{}}
 	for _, c := range candidates {
 		p := c.Provider
-		doc.Providers[p.Name] = providerDocument{Type: p.Type, BaseURL: p.BaseURL, Profile: p.Profile, APIKey: p.APIKey, Script: p.Script}
-		doc.Models = append(doc.Models, c.Model.document())
+		doc.Providers[p.Name] = p.document()
+		doc.Models = append(doc.Models, c.Model.document(p))
 	}
-	out, err := yaml.Marshal(doc)
-	if err != nil {
-		return "", fmt.Errorf("writing the snapshot of a registry: %w", err)
+	var root yaml.Node
+	err := root.Encode(doc)
+	if err == nil {
+		root.Style = yaml.FlowStyle // of all below, too: no byte goes into indentation
+		var out []byte
+		if out, err = yaml.Marshal(&root); err == nil {
+			return string(out), nil
+		}
 	}
-	return string(out), nil
+	return "", fmt.Errorf("writing the snapshot of a registry: %w", err)
 }
 
 // snapshotDefault is the default of a snapshot: what the one task asks for or, for
@@ -40,9 +45,16 @@ func (r *Registry) snapshotDefault(sel Selector, candidates []Candidate) Selecto
 	return sel
 }
 
+// document is a provider's entry.
+func (p Provider) document() providerDocument {
+	return providerDocument{
+		Type: p.Type, BaseURL: p.BaseURL, Profile: p.Profile, APIKey: p.APIKey, Script: p.Script, Timeouts: p.Timeouts,
+	}
+}
+
 // document is a model's entry without what Parse fills in, so that a snapshot takes
 // no more than the document that it is of.
-func (m Model) document() modelDocument {
+func (m Model) document(p Provider) modelDocument {
 	doc := modelDocument{
 		ID: m.ID, Provider: m.Provider, Upstream: m.Upstream, ContextWindow: m.ContextWindow,
 		MaxOutputTokens: m.MaxOutputTokens, ToolCalls: m.ToolCalls, Roles: m.Roles, Scopes: m.Scopes,
@@ -59,6 +71,9 @@ func (m Model) document() modelDocument {
 	}
 	if m.ToolCalls == DefaultToolCalls {
 		doc.ToolCalls = ""
+	}
+	if m.Timeouts != (Timeouts{}).or(p.Timeouts).or(DefaultTimeouts) {
+		doc.Timeouts = m.Timeouts
 	}
 	if p := m.Pricing; p != nil {
 		doc.Pricing = &pricingDocument{InputPerMTok: p.InputPerMTok.String(), OutputPerMTok: p.OutputPerMTok.String()}

@@ -1,6 +1,7 @@
 package models
 
 import (
+	"reflect"
 	"strings"
 	"testing"
 
@@ -90,5 +91,48 @@ func TestASnapshotForWhoeverComes(t *testing.T) {
 	part := mustParse(t, text)
 	if !part.Default.IsZero() || len(part.Models) != 2 {
 		t.Errorf("got\n%s", text)
+	}
+}
+
+// TestNothingIsLeftOutOfASnapshot: a field that an entry has and a snapshot does not
+// would be lost on the way to the pod.
+func TestNothingIsLeftOutOfASnapshot(t *testing.T) {
+	p := Provider{}
+	fill(reflect.ValueOf(&p).Elem())
+	m := Model{}
+	fill(reflect.ValueOf(&m).Elem())
+	for _, doc := range []any{p.document(), m.document(p)} {
+		v := reflect.ValueOf(doc)
+		for i := range v.NumField() {
+			if v.Field(i).IsZero() {
+				t.Errorf("%s.%s is not written", v.Type().Name(), v.Type().Field(i).Name)
+			}
+		}
+	}
+}
+
+// fill sets every field to something.
+func fill(v reflect.Value) {
+	switch v.Kind() {
+	case reflect.String:
+		v.SetString(v.Type().Name() + "x")
+	case reflect.Int, reflect.Int64:
+		v.SetInt(7)
+	case reflect.Bool:
+		v.SetBool(true)
+	case reflect.Float64:
+		v.SetFloat(0.5)
+	case reflect.Pointer:
+		v.Set(reflect.New(v.Type().Elem()))
+		fill(v.Elem())
+	case reflect.Slice:
+		v.Set(reflect.MakeSlice(v.Type(), 1, 1))
+	case reflect.Struct:
+		for i := range v.NumField() {
+			if v.Field(i).CanSet() {
+				fill(v.Field(i))
+			}
+		}
+	default:
 	}
 }

@@ -1,6 +1,7 @@
 package openai
 
 import (
+	"bytes"
 	"fmt"
 	"net/http"
 	"os"
@@ -8,7 +9,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/goccy/go-yaml"
+	"go.yaml.in/yaml/v3"
 
 	"github.com/sampan-dev/sampan/internal/harness/llm"
 )
@@ -32,7 +33,9 @@ func vendorErrors(t *testing.T) []vendorError {
 		t.Fatal(err)
 	}
 	var rows []vendorError
-	if err := yaml.UnmarshalWithOptions(data, &rows, yaml.Strict()); err != nil {
+	decoder := yaml.NewDecoder(bytes.NewReader(data))
+	decoder.KnownFields(true)
+	if err := decoder.Decode(&rows); err != nil {
 		t.Fatal(err)
 	}
 	for i := range rows {
