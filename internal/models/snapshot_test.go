@@ -1,6 +1,7 @@
 package models
 
 import (
+	"fmt"
 	"reflect"
 	"strings"
 	"testing"
@@ -98,9 +99,10 @@ func TestASnapshotForWhoeverComes(t *testing.T) {
 // would be lost on the way to the pod.
 func TestNothingIsLeftOutOfASnapshot(t *testing.T) {
 	p := Provider{}
-	fill(reflect.ValueOf(&p).Elem())
+	n := 0
+	fill(reflect.ValueOf(&p).Elem(), &n)
 	m := Model{}
-	fill(reflect.ValueOf(&m).Elem())
+	fill(reflect.ValueOf(&m).Elem(), &n)
 	for _, doc := range []any{p.document(), m.document(p)} {
 		v := reflect.ValueOf(doc)
 		for i := range v.NumField() {
@@ -111,26 +113,27 @@ func TestNothingIsLeftOutOfASnapshot(t *testing.T) {
 	}
 }
 
-// fill sets every field to something.
-func fill(v reflect.Value) {
+// fill sets every field to something, texts and numbers to one of their own.
+func fill(v reflect.Value, n *int) {
+	*n++
 	switch v.Kind() {
 	case reflect.String:
-		v.SetString(v.Type().Name() + "x")
+		v.SetString(fmt.Sprint("x", *n))
 	case reflect.Int, reflect.Int64:
-		v.SetInt(7)
+		v.SetInt(int64(*n))
 	case reflect.Bool:
 		v.SetBool(true)
 	case reflect.Float64:
 		v.SetFloat(0.5)
 	case reflect.Pointer:
 		v.Set(reflect.New(v.Type().Elem()))
-		fill(v.Elem())
+		fill(v.Elem(), n)
 	case reflect.Slice:
 		v.Set(reflect.MakeSlice(v.Type(), 1, 1))
 	case reflect.Struct:
 		for i := range v.NumField() {
 			if v.Field(i).CanSet() {
-				fill(v.Field(i))
+				fill(v.Field(i), n)
 			}
 		}
 	default:
