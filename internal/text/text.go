@@ -1,5 +1,6 @@
 // Package text gives what is shown to people and models, and kept in statuses, its
-// form: at most so many bytes, one line, the right number of a word.
+// form: nothing that steers a terminal, at most so many bytes, one line, the
+// right number of a word.
 package text
 
 import (
@@ -55,10 +56,11 @@ func HeadTail(s string, limit int, mark func(omitted int) string) string {
 	return s[:head] + mark(tail-head) + s[tail:]
 }
 
-// OneLine joins the lines of a text: kubectl shows the first of an event alone.
+// OneLine joins the lines of a text and makes them visible: kubectl shows the
+// first line of an event alone.
 func OneLine(s string) string {
-	lines := strings.FieldsFunc(s, func(r rune) bool { return r == '\n' || r == '\r' })
-	return strings.Join(lines, "; ")
+	lines := strings.FieldsFunc(s, func(r rune) bool { return strings.ContainsRune("\n\v\f\r\u0085\u2028\u2029", r) })
+	return Inline(strings.ReplaceAll(strings.Join(lines, "; "), "\t", " "))
 }
 
 // Plural gives "1 line", "2 lines".

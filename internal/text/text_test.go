@@ -55,8 +55,14 @@ func TestHeadTail(t *testing.T) {
 }
 
 func TestOneLine(t *testing.T) {
-	if got, want := OneLine("one\r\ntwo\n\nthree\n"), "one; two; three"; got != want {
-		t.Errorf("OneLine gives %q, want %q", got, want)
+	for in, want := range map[string]string{
+		"one\r\ntwo\n\nthree\n":    "one; two; three",
+		"a\u2028b\u0085c\vd\fe\tf": "a; b; c; d; e f",
+		"a \x1b[2J\n\u202eb":       `a \x1b[2J; \u202eb`,
+	} {
+		if got := OneLine(in); got != want {
+			t.Errorf("OneLine gives %q, want %q", got, want)
+		}
 	}
 }
 
