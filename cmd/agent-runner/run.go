@@ -7,6 +7,8 @@ import (
 	"os"
 	"runtime/pprof"
 	"slices"
+	"syscall"
+	"time"
 
 	"github.com/go-logr/logr"
 	"github.com/spf13/cobra"
@@ -15,7 +17,6 @@ import (
 	"github.com/sampan-dev/sampan/internal/harness"
 	"github.com/sampan-dev/sampan/internal/models"
 	"github.com/sampan-dev/sampan/internal/runner"
-	"github.com/sampan-dev/sampan/internal/sandboxd"
 )
 
 type runFlags struct {
@@ -38,8 +39,11 @@ In a pod that the operator made, --in-cluster follows the pod's Sandbox.
 Progress goes to stderr, the result to stdout.
 
 Ctrl-C (SIGINT) asks the model to come to an end: it is told once, before its
-next turn, and has three turns left. A second Ctrl-C, or SIGTERM, stops the
-run at once: what tools started is killed, the transcript is closed in order.
+next turn, and has three turns left. A second Ctrl-C, SIGTERM, SIGQUIT, or
+SIGHUP, as when the terminal is closed, stops the run at once: what tools
+started is killed, the transcript is closed in order, the exit code is 12.
+Under nohup SIGHUP changes nothing. Nor does a reader of the output that goes
+away, as in "| head": the run goes on, and its exit code is that of its end.
 
 A run whose process died goes on with --resume FILE, its transcript, and the
 same task and registry. A run that had ended is not run again: its result is
@@ -47,7 +51,8 @@ printed.
 
 Exit codes:
    0  Completed: the model finished and every verify command passed
-   1  Internal error                 7  LoopDetected
+   1  Internal error, or the result  7  LoopDetected
+      could not be written
    2  wrong usage or input           8  EmptyResponse
    3  VerificationFailed             9  ContextExhausted
    4  MaxTurns                      10  ModelUnavailable
@@ -90,14 +95,15 @@ func runCommand(code *int) *cobra.Command {
 }
 
 func (f *runFlags) run(cmd *cobra.Command, code *int) error {
+	// Tools run as the same user, and the models' keys are in our environment.
+	if err := protect(); err != nil {
+		return err
+	}
+	outliveReaders()
 	if f.inCluster {
 		return runInCluster(cmd.Context(), code)
 	}
 	if err := f.check(); err != nil {
-		return err
-	}
-	// Tools run as the same user, and the models' keys are in our environment.
-	if err := sandboxd.Protect(); err != nil {
 		return err
 	}
 	stopProfile, err := f.profile()
@@ -108,8 +114,8 @@ func (f *runFlags) run(cmd *cobra.Command, code *int) error {
 	p := newProgressPrinter(os.Stderr, f.quiet)
 	wrapUp := make(chan struct{})
 	ctx, stop := onSignals(cmd.Context(), harness.ErrCancelled, func() {
-		p.say("Interrupted: asking the model to come to an end. Press Ctrl-C again to stop at once.")
 		close(wrapUp)
+		go p.say("Interrupted: asking the model to come to an end. Press Ctrl-C again to stop at once.")
 	})
 	defer stop()
 	f.local.Progress, f.local.WrapUp = p.print, wrapUp
@@ -123,9 +129,35 @@ func (f *runFlags) run(cmd *cobra.Command, code *int) error {
 		}
 		return err
 	}
-	p.done(res)
 	*code = res.Reason.ExitCode()
-	return errors.Join(err, printResult(cmd.OutOrStdout(), f.output, res, path))
+	stop() // a signal ends a process that only prints
+	within(farewell, func() { p.done(res) })
+	return errors.Join(err, unread(printResult(cmd.OutOrStdout(), f.output, res, path)))
+}
+
+// farewell is how long the end of a run waits for a terminal that takes no more.
+const farewell = time.Second
+
+// within calls f, and goes on without it where it takes too long.
+func within(d time.Duration, f func()) {
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		f()
+	}()
+	select {
+	case <-done:
+	case <-time.After(d):
+	}
+}
+
+// unread drops the error of an output whose reader went away: it is in nobody's
+// way, and says nothing of the run.
+func unread(err error) error {
+	if errors.Is(err, syscall.EPIPE) {
+		return nil
+	}
+	return err
 }
 
 // profile begins the CPU profile that was asked for.

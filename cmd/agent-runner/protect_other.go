@@ -1,0 +1,8 @@
+//go:build !linux
+
+package main
+
+import "github.com/sampan-dev/sampan/internal/sandboxd"
+
+// protect keeps what this process knows to itself, as far as the system lets it.
+func protect() error { return sandboxd.Protect() }
