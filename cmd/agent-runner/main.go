@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -13,6 +14,7 @@ import (
 
 	"github.com/sampan-dev/sampan/internal/models"
 	"github.com/sampan-dev/sampan/internal/runner"
+	"github.com/sampan-dev/sampan/internal/text"
 	"github.com/sampan-dev/sampan/internal/version"
 )
 
@@ -24,11 +26,17 @@ func main() { os.Exit(execute()) }
 // execute runs the command line and gives the exit code.
 func execute() int {
 	code := 0
-	err := rootCommand(&code).Execute()
+	root := rootCommand(&code)
+	stderr := text.NewWriter(os.Stderr)
+	root.SetErr(stderr)
+	if !forShell(os.Args[1:]) {
+		root.SetOut(text.NewWriter(os.Stdout))
+	}
+	err := root.Execute()
 	if err == nil {
 		return code
 	}
-	fmt.Fprintln(os.Stderr, "agent-runner:", err)
+	fmt.Fprintln(stderr, "agent-runner:", err)
 	var wrongInput *runner.UsageError
 	var wrongLine usageError
 	switch {
@@ -38,6 +46,12 @@ func execute() int {
 		return 1
 	}
 	return code
+}
+
+// forShell reports whether a shell reads the output: completions are our own
+// words, with tabs that have a meaning.
+func forShell(args []string) bool {
+	return len(args) > 0 && slices.Contains([]string{"completion", cobra.ShellCompRequestCmd, cobra.ShellCompNoDescRequestCmd}, args[0])
 }
 
 // rootCommand makes the command tree. A command that ends in its own way sets code.

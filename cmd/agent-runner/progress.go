@@ -4,22 +4,13 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"strings"
 	"sync"
 	"time"
 
 	"golang.org/x/term"
 
 	"github.com/sampan-dev/sampan/internal/harness"
-)
-
-// The colours that are used on a terminal.
-const (
-	dim    = "\x1b[2m"
-	green  = "\x1b[32m"
-	red    = "\x1b[31m"
-	yellow = "\x1b[33m"
-	plain  = "\x1b[0m"
+	"github.com/sampan-dev/sampan/internal/text"
 )
 
 // progressPrinter prints a line for each step of a run: time, turn, tokens,
@@ -57,58 +48,60 @@ func (p *progressPrinter) print(pr harness.Progress) {
 	}
 	p.last = pr.Activity
 	turn := pr.Turns
-	if pr.Activity == "thinking" || strings.HasPrefix(pr.Activity, "waiting") || turn == 0 {
+	if pr.Phase == harness.PhaseThinking || pr.Phase == harness.PhaseWaiting || turn == 0 {
 		turn++ // the call that is under way
 	}
-	activity := pr.Activity
+	activity := text.Inline(pr.Activity)
 	if n := pr.FailedToolCalls - p.failed; n > 0 {
-		activity += fmt.Sprintf(" (%s failed)", count(n, "call"))
+		activity += fmt.Sprintf(" (%s failed)", text.Plural(n, "call"))
 	}
 	p.failed = pr.FailedToolCalls
 	head := fmt.Sprintf("%7s  turn %-3d %7s tokens  $%-8s", elapsed(time.Since(p.start)), turn,
 		short(pr.Usage.InputTokens+pr.Usage.OutputTokens), pr.CostUSD.StringFixed(4))
-	p.line(head, activity)
+	glyph := ""
+	if p.fancy {
+		glyph = glyphOf(pr.Phase) + " "
+	}
+	p.line(head, glyph, activity)
 }
 
 // line prints one line; the caller holds the lock.
-func (p *progressPrinter) line(head, activity string) {
-	glyph := ""
-	if p.fancy {
-		glyph = glyphOf(activity) + " "
-	}
+func (p *progressPrinter) line(head, glyph, activity string) {
 	if room := p.width - len(head) - 2 - len([]rune(glyph)); p.width > 0 && room > 8 {
 		if r := []rune(activity); len(r) > room {
 			activity = string(r[:room-1]) + "…"
 		}
 	}
-	fmt.Fprintf(p.w, "%s  %s%s\n", p.paint(dim, head), glyph, activity)
+	p.put(text.Part{Style: text.Dim, Text: head}, text.Part{Text: "  " + glyph + activity + "\n"})
 }
 
-func glyphOf(activity string) string {
-	kind, _, hasDetail := strings.Cut(activity, ":")
-	switch {
-	case strings.HasPrefix(activity, "waiting"), strings.HasPrefix(activity, "got an empty reply"):
+func glyphOf(phase harness.Phase) string {
+	switch phase {
+	case harness.PhaseWaiting:
 		return "!"
-	case kind == "verifying":
+	case harness.PhaseVerifying:
 		return "?"
-	case hasDetail:
+	case harness.PhaseTool:
 		return "→"
 	}
 	return "·"
 }
 
-func (p *progressPrinter) paint(colour, text string) string {
-	if !p.colour {
-		return text
+// put is the only way to w. That nobody reads it is no fault of the run, which
+// goes on.
+func (p *progressPrinter) put(parts ...text.Part) {
+	w := text.NewWriter(p.w)
+	if p.colour {
+		w = text.NewColourWriter(p.w)
 	}
-	return colour + text + plain
+	_ = w.Print(parts...)
 }
 
 // say prints a line that is not of the run.
-func (p *progressPrinter) say(text string) {
+func (p *progressPrinter) say(words string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	fmt.Fprintln(p.w, p.paint(yellow, text))
+	p.put(text.Part{Style: text.Yellow, Text: words}, text.Part{Text: "\n"})
 }
 
 // done prints how the run ended.
@@ -118,22 +111,15 @@ func (p *progressPrinter) done(res harness.Result) {
 	if p.quiet {
 		return
 	}
-	glyph, colour := "✗ ", red
+	glyph, colour := "✗ ", text.Red
 	if res.Reason == harness.Completed {
-		glyph, colour = "✓ ", green
+		glyph, colour = "✓ ", text.Green
 	}
 	if !p.fancy {
 		glyph = ""
 	}
-	fmt.Fprintf(p.w, "%s after %s, %s and %s\n\n", p.paint(colour, glyph+string(res.Reason)), elapsed(time.Since(p.start)),
-		count(res.Progress.Turns, "turn"), count(res.Progress.ToolCalls, "tool call"))
-}
-
-func count(n int, what string) string {
-	if n == 1 {
-		return "1 " + what
-	}
-	return fmt.Sprintf("%d %ss", n, what)
+	p.put(text.Part{Style: colour, Text: glyph + string(res.Reason)}, text.Part{Text: fmt.Sprintf(" after %s, %s and %s\n\n",
+		elapsed(time.Since(p.start)), text.Plural(res.Progress.Turns, "turn"), text.Plural(res.Progress.ToolCalls, "tool call"))})
 }
 
 // elapsed is short and does not change its width too often.

@@ -15,19 +15,19 @@ import (
 
 // aRun is what a run tells in its course; one step is told twice.
 func aRun() []harness.Progress {
-	at := func(turns, failed int, tokens int64, cost, activity string) harness.Progress {
+	at := func(turns, failed int, tokens int64, cost string, phase harness.Phase, activity string) harness.Progress {
 		return harness.Progress{
 			Turns: turns, FailedToolCalls: failed, Usage: llm.Usage{InputTokens: tokens},
-			CostUSD: decimal.RequireFromString(cost), Activity: activity,
+			CostUSD: decimal.RequireFromString(cost), Phase: phase, Activity: activity,
 		}
 	}
 	return []harness.Progress{
-		at(0, 0, 0, "0", "starting"),
-		at(1, 0, 1234, "0.001234", "bash: go test ./..."),
-		at(1, 0, 1234, "0.001234", "bash: go test ./..."),
-		at(1, 2, 1234, "0.001234", "thinking"),
-		at(1, 2, 1234, "0.001234", "waiting for m (Overloaded)"),
-		at(2, 2, 2_500_000, "1.5", "verifying: tests"),
+		at(0, 0, 0, "0", harness.PhaseStarting, "starting"),
+		at(1, 0, 1234, "0.001234", harness.PhaseTool, "bash: go test ./..."),
+		at(1, 0, 1234, "0.001234", harness.PhaseTool, "bash: go test ./..."),
+		at(1, 2, 1234, "0.001234", harness.PhaseThinking, "thinking"),
+		at(1, 2, 1234, "0.001234", harness.PhaseWaiting, "waiting for m (Overloaded)"),
+		at(2, 2, 2_500_000, "1.5", harness.PhaseVerifying, "verifying: tests"),
 	}
 }
 
@@ -77,7 +77,7 @@ func TestProgressColours(t *testing.T) {
 	p := &progressPrinter{w: &out, start: time.Now(), fancy: true, colour: true}
 	p.print(aRun()[1])
 	p.done(harness.Result{Reason: harness.MaxTurns})
-	if got := out.String(); !strings.HasPrefix(got, dim) || !strings.Contains(got, red+"✗ MaxTurns"+plain) {
+	if got := out.String(); !strings.HasPrefix(got, "\x1b[2m") || !strings.Contains(got, "\x1b[31m✗ MaxTurns\x1b[0m") {
 		t.Errorf("got %q", got)
 	}
 }

@@ -18,6 +18,7 @@ import (
 	"github.com/sampan-dev/sampan/internal/harness/transcript"
 	"github.com/sampan-dev/sampan/internal/models"
 	"github.com/sampan-dev/sampan/internal/runner"
+	"github.com/sampan-dev/sampan/internal/text"
 )
 
 func transcriptCommand() *cobra.Command {
@@ -120,7 +121,7 @@ func verifyRun(w io.Writer, r io.Reader) error {
 	case report.Cut:
 		end = "the last line is cut"
 	case report.Ended != nil:
-		end = "the run ended: " + report.Ended.Reason
+		end = "the run ended: " + text.Inline(report.Ended.Reason)
 	}
 	_, err = fmt.Fprintf(w, "%d events, %d bytes, %s; %s\n", report.Events, report.Bytes, report.Digest, end)
 	return err
@@ -162,7 +163,7 @@ func printStats(w io.Writer, s transcript.Stats) error {
 	if reason == "" {
 		reason = "(the run has not ended)"
 	}
-	fmt.Fprintf(tw, "Task\t%s\nReason\t%s\nModels\t%s\nTurns\t%d\n", s.Task, reason, strings.Join(s.Models, ", "), s.Turns)
+	fmt.Fprintf(tw, "Task\t%s\nReason\t%s\nModels\t%s\nTurns\t%d\n", text.Inline(s.Task), text.Inline(reason), text.Inline(strings.Join(s.Models, ", ")), s.Turns)
 	fmt.Fprintf(tw, "Wall time\t%s\n", elapsed(time.Duration(s.WallSeconds*float64(time.Second))))
 	estimated := ""
 	if s.Usage.Estimated {
@@ -206,7 +207,7 @@ func printStats(w io.Writer, s transcript.Stats) error {
 	}
 	row("model call", failed, s.ModelCalls)
 	for _, t := range s.Tools {
-		row(t.Name, t.Failed, t.Latency)
+		row(text.Inline(t.Name), t.Failed, t.Latency)
 	}
 	if s.Verifications.Count > 0 {
 		row("verification", s.FailedVerifications, s.Verifications)
@@ -217,7 +218,7 @@ func printStats(w io.Writer, s transcript.Stats) error {
 func counts(m map[string]int) string {
 	parts := make([]string, 0, len(m))
 	for _, name := range slices.Sorted(maps.Keys(m)) {
-		parts = append(parts, fmt.Sprintf("%d %s", m[name], name))
+		parts = append(parts, fmt.Sprintf("%d %s", m[name], text.Inline(name)))
 	}
 	return strings.Join(parts, ", ")
 }

@@ -53,7 +53,7 @@ func (r *run) act(ctx context.Context, resp *llm.Response) error {
 		}
 	}
 	r.idleClaims, r.open = 0, calls
-	if err := r.sync(activity(calls[0])); err != nil {
+	if err := r.sync(PhaseTool, activity(calls[0])); err != nil {
 		return err
 	}
 	print := newFingerprint()
@@ -72,7 +72,7 @@ func (r *run) act(ctx context.Context, resp *llm.Response) error {
 		}
 		from = to
 		if from < len(calls) && end == nil {
-			if err := r.sync(activity(calls[from])); err != nil {
+			if err := r.sync(PhaseTool, activity(calls[from])); err != nil {
 				return err
 			}
 		}
@@ -83,7 +83,7 @@ func (r *run) act(ctx context.Context, resp *llm.Response) error {
 	if err := r.checkLoop(print.turn()); err != nil {
 		return err
 	}
-	return r.sync("thinking")
+	return r.sync(PhaseThinking, "thinking")
 }
 
 // batchEnd gives the end of the calls from one on that may run at once.

@@ -83,7 +83,7 @@ func (r *run) tryEach(ctx context.Context, t *trial) (*llm.Response, []failure, 
 
 // pause waits, and says for what.
 func (r *run) pause(ctx context.Context, wait time.Duration, why string) error {
-	if err := r.sync(fmt.Sprintf("waiting %.1fs: %s", wait.Seconds(), why)); err != nil {
+	if err := r.sync(PhaseWaiting, fmt.Sprintf("waiting %.1fs: %s", wait.Seconds(), why)); err != nil {
 		return err
 	}
 	if err := sleep(ctx, r.clock, wait); err != nil {

@@ -121,6 +121,25 @@ type VerificationResult struct {
 	Message string `json:"message,omitempty"`
 }
 
+// Phase is what kind of step a run is in.
+type Phase string
+
+// The phases.
+const (
+	// PhaseStarting: the run begins, or goes on with an earlier process's.
+	PhaseStarting Phase = "Starting"
+	// PhaseCheckout: the workspace is being filled; the harness itself never does that.
+	PhaseCheckout Phase = "Checkout"
+	// PhaseThinking: a model call is under way.
+	PhaseThinking Phase = "Thinking"
+	// PhaseWaiting: a model call failed and is made again after a wait.
+	PhaseWaiting Phase = "Waiting"
+	// PhaseTool: tool calls are under way.
+	PhaseTool Phase = "Tool"
+	// PhaseVerifying: a verification is under way.
+	PhaseVerifying Phase = "Verifying"
+)
+
 // Progress is where a run stands.
 type Progress struct {
 	// Model is the registry id of the model that answered last.
@@ -130,7 +149,10 @@ type Progress struct {
 	FailedToolCalls int             `json:"failedToolCalls"`
 	Usage           llm.Usage       `json:"usage"`
 	CostUSD         decimal.Decimal `json:"costUSD"`
-	// Activity says in a few words what is going on ("bash: go test ./...").
+	// Phase is what kind of step the run is in; empty once it has ended.
+	Phase Phase `json:"phase,omitempty"`
+	// Activity says in a few words what is going on ("bash: go test ./..."),
+	// on one line and safe to be shown. It is for people; Phase is for programs.
 	Activity string    `json:"activity,omitempty"`
 	Time     time.Time `json:"time"`
 	// Transcript counts what is on disk, never less than what this Progress reports.

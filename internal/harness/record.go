@@ -7,6 +7,7 @@ import (
 
 	"github.com/sampan-dev/sampan/internal/harness/llm"
 	"github.com/sampan-dev/sampan/internal/harness/transcript"
+	"github.com/sampan-dev/sampan/internal/text"
 )
 
 // append records an event of the current turn; sync makes it last.
@@ -15,11 +16,11 @@ func (r *run) append(data transcript.Data) error {
 }
 
 // sync puts on disk what was appended and then, not before, reports it.
-func (r *run) sync(activity string) error {
+func (r *run) sync(phase Phase, activity string) error {
 	if err := r.cfg.Transcript.Sync(); err != nil {
 		return unwritten(err)
 	}
-	r.progress.Activity = r.cfg.Transcript.Redact(activity)
+	r.progress.Phase, r.progress.Activity = phase, text.Inline(r.cfg.Transcript.Redact(activity))
 	r.progress.Time = r.clock.Now()
 	r.progress.Transcript = r.summary()
 	r.report.tell(r.progress)
@@ -36,9 +37,9 @@ func (r *run) summary() TranscriptSummary {
 }
 
 // notice tells the model something, as a user message, and records it.
-func (r *run) notice(kind transcript.NoticeKind, text string) error {
-	r.conv.add(llm.Message{Role: llm.RoleUser, Content: text})
-	return r.append(transcript.Notice{Kind: kind, Text: text})
+func (r *run) notice(kind transcript.NoticeKind, words string) error {
+	r.conv.add(llm.Message{Role: llm.RoleUser, Content: words})
+	return r.append(transcript.Notice{Kind: kind, Text: words})
 }
 
 // writeEnd records the terminal event.

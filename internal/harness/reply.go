@@ -73,7 +73,7 @@ func (r *run) nudge(resp *llm.Response) error {
 	if err := r.notice(kind, text); err != nil {
 		return err
 	}
-	return r.sync("got an empty reply")
+	return r.sync(PhaseWaiting, "got an empty reply")
 }
 
 // goOn answers a reply that ended before the model had finished.
@@ -85,7 +85,7 @@ func (r *run) goOn(resp *llm.Response) error {
 	if err := r.notice(kind, text); err != nil {
 		return err
 	}
-	return r.sync("thinking")
+	return r.sync(PhaseThinking, "thinking")
 }
 
 // correct tells the model what it did wrong in a reply that could not be used and

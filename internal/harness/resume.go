@@ -50,7 +50,7 @@ func (r *run) resume(ctx context.Context) error {
 		// since their record would be on disk.
 		r.unheeded = &llm.Response{Message: p.Message, FinishReason: p.FinishReason, Usage: p.Usage, Model: p.ServedBy}
 	}
-	if err := r.sync("resuming"); err != nil {
+	if err := r.sync(PhaseStarting, "resuming"); err != nil {
 		return err
 	}
 	if ctx.Err() != nil {

@@ -144,7 +144,7 @@ func (r *run) begin(ctx context.Context) error {
 	if err := r.append(startedEvent(r.cfg.Task, system, r.specs, ids)); err != nil {
 		return err
 	}
-	if err := r.sync("starting"); err != nil {
+	if err := r.sync(PhaseStarting, "starting"); err != nil {
 		return err
 	}
 	switch {
@@ -224,7 +224,7 @@ func (r *run) react(ctx context.Context, resp *llm.Response) error {
 // the result. It must work whatever state the run is in.
 func (r *run) finish(ctx context.Context, s *stop) Result {
 	s.message = headTail(r.cfg.Transcript.Redact(s.message), maxMessage)
-	r.progress.Activity = ""
+	r.progress.Phase, r.progress.Activity = "", ""
 	r.progress.Time = r.clock.Now()
 	if failed := r.guard(func() error { return r.writeEnd(s) }); failed != nil {
 		// A success that is not on record is none.

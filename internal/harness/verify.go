@@ -38,7 +38,7 @@ func (r *run) conclude(ctx context.Context, resp *llm.Response) error {
 		r.verifications[i] = VerificationResult{Name: v.Name, Message: "Not run."}
 	}
 	for i, v := range checks {
-		if err := r.sync("verifying: " + v.Name); err != nil {
+		if err := r.sync(PhaseVerifying, "verifying: "+v.Name); err != nil {
 			return err
 		}
 		output, err := r.verify(ctx, v, &r.verifications[i])
@@ -84,7 +84,7 @@ func (r *run) refute(v Verification, result VerificationResult, output string) e
 	if err := r.notice(transcript.NoticeVerificationFailed, text); err != nil {
 		return err
 	}
-	return r.sync("thinking")
+	return r.sync(PhaseThinking, "thinking")
 }
 
 func howItEnded(v VerificationResult) string {

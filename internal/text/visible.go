@@ -120,8 +120,20 @@ func escape(b *strings.Builder, r rune) {
 }
 
 // EscapeJSON gives JSON that means the same and in which nothing hides: JSON by
-// itself escapes only the controls of ASCII. It may change data.
+// itself escapes only the controls of ASCII.
 func EscapeJSON(data []byte) []byte {
+	return escapeQuoted(data, func(out []byte, r rune) []byte {
+		high, low := utf16.EncodeRune(r)
+		return fmt.Appendf(out, `\u%04x\u%04x`, high, low)
+	})
+}
+
+// EscapeYAML does so with JSON that is read as YAML, which has no pairs of escapes.
+func EscapeYAML(data []byte) []byte {
+	return escapeQuoted(data, func(out []byte, r rune) []byte { return fmt.Appendf(out, `\U%08x`, r) })
+}
+
+func escapeQuoted(data []byte, wide func([]byte, rune) []byte) []byte {
 	var out []byte
 	done := 0
 	for i := 0; i < len(data); {
@@ -133,8 +145,7 @@ func EscapeJSON(data []byte) []byte {
 		if unicode.In(r, hiding...) {
 			out = append(out, data[done:i]...)
 			if r > 0xffff {
-				high, low := utf16.EncodeRune(r)
-				out = fmt.Appendf(out, `\u%04x\u%04x`, high, low)
+				out = wide(out, r)
 			} else {
 				out = fmt.Appendf(out, `\u%04x`, r)
 			}

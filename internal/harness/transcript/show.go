@@ -96,7 +96,7 @@ func (s *Show) data(data any) error {
 	case *Response:
 		return s.response(d)
 	case *ToolCall:
-		return s.printf("→ %s %s\n", d.Name, s.arguments(d.Arguments))
+		return s.printf("→ %s %s\n", text.Inline(d.Name), s.arguments(d.Arguments))
 	case *ToolResult:
 		mark := "←"
 		if d.IsError {
@@ -106,7 +106,7 @@ func (s *Show) data(data any) error {
 	case *Retry:
 		return s.retry(d)
 	case *Fallback:
-		return s.printf("… %s takes over from %s%s\n", d.To, d.From, inParens(string(d.Category)))
+		return s.printf("… %s takes over from %s%s\n", text.Inline(d.To), text.Inline(d.From), inParens(string(d.Category)))
 	case *Compaction:
 		return s.printf("… compacted the conversation from %d to %d tokens\n", d.TokensBefore, d.TokensAfter)
 	case *Notice:
@@ -125,8 +125,8 @@ func (s *Show) started(d *RunStarted) error {
 		tools[i] = t.Name
 	}
 	slices.Sort(tools)
-	return s.printf("Task    %s\nModels  %s\nTools   %s\nPrompt  %s\n", d.Task, strings.Join(d.Models, ", "),
-		strings.Join(tools, ", "), strings.TrimPrefix(s.text(d.Prompt), "    "))
+	return s.printf("Task    %s\nModels  %s\nTools   %s\nPrompt  %s\n", text.Inline(d.Task), text.Inline(strings.Join(d.Models, ", ")),
+		text.Inline(strings.Join(tools, ", ")), strings.TrimPrefix(s.text(d.Prompt), "    "))
 }
 
 func (s *Show) response(d *Response) error {
@@ -145,7 +145,7 @@ func (s *Show) response(d *Response) error {
 			return err
 		}
 	}
-	return s.printf("  [%s: %d tokens in, %d out, $%s, %s]\n", d.Model, d.Usage.InputTokens, d.Usage.OutputTokens, d.CostUSD, millis(d.LatencyMillis))
+	return s.printf("  [%s: %d tokens in, %d out, $%s, %s]\n", text.Inline(d.Model), d.Usage.InputTokens, d.Usage.OutputTokens, d.CostUSD, millis(d.LatencyMillis))
 }
 
 func (s *Show) retry(d *Retry) error {
@@ -156,7 +156,7 @@ func (s *Show) retry(d *Retry) error {
 	if d.GaveUp {
 		what = "giving up on it"
 	}
-	return s.printf("… %s failed (%s: %s); %s%s\n", d.Model, d.Category, s.line(d.Message), what, s.cost(d))
+	return s.printf("… %s failed (%s: %s); %s%s\n", text.Inline(d.Model), text.Inline(string(d.Category)), s.line(d.Message), what, s.cost(d))
 }
 
 // cost of a failed call, empty where it cost nothing.
@@ -171,11 +171,11 @@ func (s *Show) cost(d *Retry) string {
 	return fmt.Sprintf(" [%s%d tokens in, %d out, $%s]", about, d.Usage.InputTokens, d.Usage.OutputTokens, d.CostUSD)
 }
 
-func inParens(text string) string {
-	if text == "" {
+func inParens(words string) string {
+	if words == "" {
 		return ""
 	}
-	return " (" + text + ")"
+	return " (" + text.Inline(words) + ")"
 }
 
 func (s *Show) verification(d *Verification) error {
@@ -183,7 +183,7 @@ func (s *Show) verification(d *Verification) error {
 	if d.Passed {
 		verdict = "✓ passed "
 	}
-	if err := s.printf("%s verify %s: %s (%s)\n", verdict, d.Name, d.Command, millis(d.DurationMillis)); err != nil {
+	if err := s.printf("%s verify %s: %s (%s)\n", verdict, text.Inline(d.Name), s.line(d.Command), millis(d.DurationMillis)); err != nil {
 		return err
 	}
 	if strings.TrimSpace(d.Output) == "" {
@@ -198,7 +198,7 @@ func (s *Show) ended(d *RunEnded) error {
 		about = "about "
 	}
 	return s.printf("\n■ %s after %s, %s (%d failed), %s%d tokens in, %d out, $%s\n%s\n",
-		d.Reason, text.Plural(d.Turns, "turn"), text.Plural(d.ToolCalls, "tool call"), d.Failed,
+		text.Inline(d.Reason), text.Plural(d.Turns, "turn"), text.Plural(d.ToolCalls, "tool call"), d.Failed,
 		about, d.Usage.InputTokens, d.Usage.OutputTokens, d.CostUSD, s.text(d.Message))
 }
 
@@ -210,8 +210,8 @@ func (s *Show) arguments(raw string) string {
 	}
 	if len(args) == 1 {
 		for _, v := range args {
-			if text, ok := v.(string); ok {
-				return strings.TrimPrefix(s.text(text), "    ")
+			if only, ok := v.(string); ok {
+				return strings.TrimPrefix(s.text(only), "    ")
 			}
 		}
 	}
@@ -219,8 +219,8 @@ func (s *Show) arguments(raw string) string {
 }
 
 // text indents a text and folds its middle where it is long.
-func (s *Show) text(text string) string {
-	lines := strings.Split(strings.TrimRight(text, "\n"), "\n")
+func (s *Show) text(long string) string {
+	lines := strings.Split(strings.TrimRight(text.Visible(long), "\n"), "\n")
 	if over := len(lines) - foldLines; !s.Full && over > 0 {
 		half := foldLines / 2
 		folded := append(slices.Clone(lines[:half]), fmt.Sprintf("… %d lines; --full shows them", over))
@@ -232,23 +232,19 @@ func (s *Show) text(text string) string {
 	return strings.Join(lines, "\n")
 }
 
-// line shortens a long line and makes control characters harmless: what tools
-// print must not steer the terminal.
+// line shortens a long line.
 func (s *Show) line(l string) string {
-	l = strings.Map(func(r rune) rune {
-		if r != '\t' && (r < 0x20 || r == 0x7f || (r >= 0x80 && r < 0xa0)) {
-			return '·'
-		}
-		return r
-	}, l)
+	l = text.Inline(l)
 	if runes := []rune(l); !s.Full && len(runes) > foldWidth {
 		return string(runes[:foldWidth]) + "…"
 	}
 	return l
 }
 
+// printf is the only way to W: what models and tools have said must not steer
+// the reader's terminal.
 func (s *Show) printf(format string, args ...any) error {
-	_, err := fmt.Fprintf(s.W, format, args...)
+	_, err := fmt.Fprintf(text.NewWriter(s.W), format, args...)
 	return err
 }
 

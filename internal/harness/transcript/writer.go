@@ -13,6 +13,8 @@ import (
 	"path/filepath"
 	"sync"
 	"time"
+
+	"github.com/sampan-dev/sampan/internal/text"
 )
 
 // maxBuffered bounds what Append keeps in memory before it writes by itself.
@@ -203,7 +205,7 @@ func (w *Writer) encode(turn int, data Data) error {
 	start := w.buf.Len()
 	w.buf.Write(head[:len(head)-1])
 	w.buf.WriteString(`,"data":`)
-	w.buf.Write(body)
+	w.buf.Write(text.EscapeJSON(body)) // a pod's log is read on terminals
 	w.buf.WriteString(`,"prev":"`)
 	w.buf.WriteString(w.prev)
 	w.buf.WriteString("\"}")
