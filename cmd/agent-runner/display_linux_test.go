@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"unicode"
@@ -79,11 +80,7 @@ func TestHostileTextIsShown(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(p.dir, "registry.yaml"), []byte(registry), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	for i, arg := range p.cmd.Args {
-		if arg == "json" {
-			p.cmd.Args[i] = "text"
-		}
-	}
+	p.cmd.Args[slices.Index(p.cmd.Args, "json")] = "text"
 	out, err := p.cmd.Output()
 	if err != nil {
 		t.Fatalf("%v\n%s", err, p.stderr)
