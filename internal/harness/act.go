@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/sampan-dev/sampan/internal/harness/llm"
+	"github.com/sampan-dev/sampan/internal/harness/tool"
 	"github.com/sampan-dev/sampan/internal/harness/transcript"
 	"github.com/sampan-dev/sampan/internal/text"
 )
@@ -159,8 +160,11 @@ func (r *run) runCall(ctx context.Context, call llm.ToolCall) outcome {
 		o.result = ToolResult{Content: fmt.Sprintf("The tool timed out after %s and was stopped.", limit), IsError: true}
 		o.synthetic = true
 		return o
-	default:
+	case errors.Is(err, tool.ErrExecutorGone):
 		end = stopf(SandboxLost, "The sandbox went away during a %s call: %v", call.Name, err)
+	default:
+		o.result = ToolResult{Content: fmt.Sprintf("The tool %s failed: %v", call.Name, err), IsError: true}
+		return o
 	}
 	cut := unanswered(end)
 	cut.took = o.took

@@ -3,7 +3,6 @@ package harness
 import (
 	"bytes"
 	"context"
-	"errors"
 	"fmt"
 	"io/fs"
 	"slices"
@@ -241,7 +240,7 @@ func notices(t *testing.T, f *fixture) []transcript.NoticeKind {
 	return out
 }
 
-var errGone = errors.New("connection refused")
+var errGone = fmt.Errorf("%w: connection refused", tool.ErrExecutorGone)
 
 func soon() time.Duration { return 900 * time.Millisecond }
 

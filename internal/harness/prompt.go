@@ -59,12 +59,12 @@ func (r *run) projectDocs(ctx context.Context) (string, error) {
 	defer cancel()
 	file, err := await(ctx, r.clock, func() (*tool.File, error) { return r.cfg.Executor.ReadFile(ctx, docsFile, maxDocsFile) })
 	switch {
-	case errors.Is(err, errNoAnswer):
+	case errors.Is(err, errNoAnswer), errors.Is(err, context.DeadlineExceeded):
 		return "", stopf(SandboxLost, "The sandbox did not answer within %s.", docsTimeout)
-	case err != nil && refused(err):
-		return "", nil
-	case err != nil:
+	case errors.Is(err, tool.ErrExecutorGone):
 		return "", stopf(SandboxLost, "The sandbox cannot be reached: %v", err)
+	case err != nil:
+		return "", nil
 	case file == nil:
 		return "", errors.New("the executor gave no file")
 	}

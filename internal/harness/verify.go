@@ -79,9 +79,9 @@ func (r *run) refute(v Verification, result VerificationResult, output string) e
 		return stopf(VerificationFailed, "Verification %q failed, and the model called the task done %d times without another tool call.",
 			v.Name, r.idleClaims)
 	}
-	text := fmt.Sprintf("[harness] The task is not done yet: verification %q failed (%s).\n$ %s\n%s\nMend the cause, then answer again.",
+	words := fmt.Sprintf("[harness] The task is not done yet: verification %q failed (%s).\n$ %s\n%s\nMend the cause, then answer again.",
 		v.Name, howItEnded(result), v.Command, output)
-	if err := r.notice(transcript.NoticeVerificationFailed, text); err != nil {
+	if err := r.notice(transcript.NoticeVerificationFailed, words); err != nil {
 		return err
 	}
 	return r.sync(PhaseThinking, "thinking")
@@ -111,16 +111,17 @@ func (r *run) verify(ctx context.Context, v Verification, result *VerificationRe
 		// What it then said would prove nothing.
 		result.Message = "Not run: the sandbox could not be made safe for it."
 		return "", stopf(SandboxLost, "Verification %q was not run: %v", v.Name, err)
-	case err != nil && !refused(err):
+	case errors.Is(err, tool.ErrExecutorGone):
 		result.Message = "The sandbox went away."
 		return "", stopf(SandboxLost, "The sandbox went away during verification %q: %v", v.Name, err)
 	case err != nil:
-		got = &tool.ExecResult{Stderr: []byte(err.Error())}
+		// The executor is there: another process, or a file less, and it may work.
+		got = &tool.ExecResult{Stderr: []byte("The command could not be run: " + err.Error())}
 	}
 	output := outputText(got, timeout)
 	result.ExitCode = got.ExitCode
 	result.Passed = got.ExitCode != nil && *got.ExitCode == 0 && !got.TimedOut
-	result.Message = r.cfg.Transcript.Redact(text.ClipStart(output, verifyMessage))
+	result.Message = text.ClipStart(r.cfg.Transcript.Redact(output), verifyMessage)
 	err = r.append(transcript.Verification{
 		Name: v.Name, Command: v.Command, TimeoutSeconds: seconds(timeout), Passed: result.Passed, ExitCode: got.ExitCode,
 		TimedOut: got.TimedOut, Output: output, DurationMillis: r.clock.Now().Sub(began).Milliseconds(),
@@ -138,7 +139,8 @@ func (r *run) exec(ctx context.Context, command string, timeout time.Duration) (
 	defer cancel()
 	got, err := await(execCtx, r.clock, func() (*tool.ExecResult, error) {
 		return r.cfg.Executor.Exec(execCtx, tool.ExecRequest{
-			Shell: command, TimeoutSeconds: timeout.Seconds(), MaxOutputBytes: verifyOutput, Isolated: true, Terminal: true,
+			Shell: command, TimeoutSeconds: timeout.Seconds(), MaxOutputBytes: verifyOutput,
+			MergeStderr: true, Terminal: true, Isolated: true,
 		})
 	})
 	if err == nil && got == nil {
@@ -149,19 +151,6 @@ func (r *run) exec(ctx context.Context, command string, timeout time.Duration) (
 		return &tool.ExecResult{TimedOut: true}, nil
 	}
 	return got, err
-}
-
-// refused says that the executor is there and would not do it.
-func refused(err error) bool {
-	for _, known := range []error{
-		tool.ErrInvalid, tool.ErrPermission, tool.ErrNoSpace, tool.ErrNotFound, tool.ErrOutsideWorkspace,
-		tool.ErrIsDirectory, tool.ErrNotRegular, tool.ErrTooLarge, tool.ErrPreconditionFailed,
-	} {
-		if errors.Is(err, known) {
-			return true
-		}
-	}
-	return false
 }
 
 // outputText is what a command printed and how it ended, for model and record.

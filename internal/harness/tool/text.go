@@ -22,7 +22,8 @@ func (r *ExecResult) Output() (out string, stray int) {
 		}
 		parts := [][]byte{s.data}
 		if s.omitted > 0 {
-			parts = [][]byte{s.data[:s.cut], s.data[s.cut:]}
+			cut := min(max(s.cut, 0), int64(len(s.data))) // a server says it
+			parts = [][]byte{s.data[:cut], s.data[cut:]}
 		}
 		for i, p := range parts {
 			if i > 0 {
