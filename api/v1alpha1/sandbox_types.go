@@ -199,13 +199,13 @@ const (
 
 // GitSource is a repository to check out.
 type GitSource struct {
-	// url of the repository: https, http or git. It must not hold a password: see
+	// url of the repository: https or http. It must not hold a password: see
 	// credentialsSecretRef.
 	// +required
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=2048
-	// +kubebuilder:validation:XValidation:rule="self.matches('^(https?|git)://[^/]+/.+$')",message="url must begin with https://, http:// or git:// and name a repository"
-	// +kubebuilder:validation:XValidation:rule="!self.matches('^[a-z]+://[^/]*@')",message="url must not hold credentials; use credentialsSecretRef"
+	// +kubebuilder:validation:XValidation:rule=`self.matches(r'^https?://[^/?#\s\p{C}]+/[^?#\s\p{C}]+$')`,message="url must begin with https:// or http:// and name a repository: no path of a machine, and no ssh, git, file or other transport"
+	// +kubebuilder:validation:XValidation:rule="!self.matches('^[A-Za-z0-9+.-]+://[^/?#]*@')",message="url must not hold credentials; use credentialsSecretRef"
 	URL string `json:"url,omitempty"`
 
 	// ref is a branch, a tag or a full commit id. Default: the repository's HEAD.
@@ -222,10 +222,26 @@ type GitSource struct {
 	Depth int32 `json:"depth,omitempty"`
 
 	// credentialsSecretRef names a Secret of type kubernetes.io/basic-auth in
-	// the same namespace. Only the runner reads it, and it is not left behind.
+	// the same namespace. Only the runner reads it, it is not left behind, and it
+	// is sent to the scheme, host and port of url alone, or to the same host by https.
 	// +optional
 	CredentialsSecretRef SecretReference `json:"credentialsSecretRef,omitzero"`
+
+	// plainHTTP is Allow where the credentials may be sent by http to a host that
+	// is not in the cluster, so that others on the way can read them. Default: Deny.
+	// +optional
+	PlainHTTP PlainHTTP `json:"plainHTTP,omitempty"`
 }
+
+// PlainHTTP says whether credentials may be sent unencrypted.
+// +kubebuilder:validation:Enum=Deny;Allow
+type PlainHTTP string
+
+// The answers to that.
+const (
+	PlainHTTPDeny  PlainHTTP = "Deny"
+	PlainHTTPAllow PlainHTTP = "Allow"
+)
 
 // SecretReference names a Secret of the same namespace.
 type SecretReference struct {

@@ -13,7 +13,7 @@ cd "$(dirname "$0")/../.."
 NS=sampan-demo
 SANDBOX_IMG=${SANDBOX_IMG:-ghcr.io/sampan-dev/sandbox:dev}
 TIMEOUT_SECONDS=${DEMO_TIMEOUT_SECONDS:-960}
-base_url=${MODEL_BASE_URL:-http://model.$NS:4000/v1}
+base_url=${MODEL_BASE_URL:-http://model.$NS.svc:4000/v1}
 model=${MODEL:-scripted}
 key=${MODEL_API_KEY:-}
 if [ -z "${MODEL_BASE_URL:-}" ]; then

@@ -8,27 +8,25 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-
-	"github.com/sampan-dev/sampan/api/v1alpha1"
 )
 
 // checkoutBeside checks a repository out where only the runner is, and copies
 // it into the workspace. What the sandbox container does in the workspace
 // meanwhile, such as laying out hooks or links, git never sees.
-func checkoutBeside(ctx context.Context, src v1alpha1.GitSource, private, workspace, user, password string) error {
-	return checkoutPrivately(ctx, src, private, user, password, func() error { return copyTree(ctx, private, workspace) })
+func checkoutBeside(ctx context.Context, repo repository, private, workspace string) error {
+	return checkoutPrivately(ctx, repo, private, func() error { return copyTree(ctx, private, workspace) })
 }
 
 // checkoutPrivately checks a repository out where only the runner is, lets take
 // have it, and removes it.
-func checkoutPrivately(ctx context.Context, src v1alpha1.GitSource, private, user, password string, take func() error) error {
+func checkoutPrivately(ctx context.Context, repo repository, private string, take func() error) error {
 	if err := os.RemoveAll(private); err != nil {
 		return err
 	}
 	if err := os.MkdirAll(private, 0o700); err != nil {
 		return err
 	}
-	err := checkout(ctx, src, private, user, password)
+	err := checkout(ctx, repo, private)
 	if err == nil {
 		err = take()
 	}

@@ -1,15 +1,17 @@
 package runner
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"io"
+	"net"
+	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -18,6 +20,7 @@ import (
 	"github.com/cenkalti/backoff/v5"
 
 	"github.com/sampan-dev/sampan/api/v1alpha1"
+	"github.com/sampan-dev/sampan/internal/origin"
 	"github.com/sampan-dev/sampan/internal/podspec"
 	"github.com/sampan-dev/sampan/internal/text"
 )
@@ -31,67 +34,133 @@ const (
 	retryTimeout = time.Minute
 )
 
-// maxGitOutput is how much of git's own words goes into an error.
-const maxGitOutput = 1024
+// envGitOrigins tells the credential helper for whom the credentials are.
+const envGitOrigins = "SAMPAN_GIT_ORIGINS"
 
 // gitEnv is the whole environment of git: no key of a model, no configuration
-// of this machine, no prompt, and no transport that runs a program.
-func gitEnv(user, password string) []string {
+// or credentials of this machine, no prompt, and no transport that runs a program.
+func gitEnv(protocols string) []string {
 	env := []string{
-		"PATH=" + os.Getenv("PATH"), "HOME=" + os.Getenv("HOME"), "LC_ALL=C",
+		"PATH=" + os.Getenv("PATH"), "HOME=/nonexistent", "LC_ALL=C",
 		"GIT_CONFIG_NOSYSTEM=1", "GIT_CONFIG_GLOBAL=/dev/null", "GIT_TERMINAL_PROMPT=0",
-		"GIT_ALLOW_PROTOCOL=http:https:git", "GIT_ASKPASS=/bin/false",
+		"GIT_ALLOW_PROTOCOL=" + protocols,
 	}
 	for _, name := range []string{"HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy", "SSL_CERT_FILE"} {
 		if v := os.Getenv(name); v != "" {
 			env = append(env, name+"="+v)
 		}
 	}
-	if password != "" {
-		env = append(env, podspec.EnvGitUsername+"="+user, podspec.EnvGitPassword+"="+password)
-	}
 	return env
 }
 
-// credentialHelper hands git the credentials from its environment: they are in
-// no argument and in no file.
-const credentialHelper = `!f() { test "$1" = get && printf 'username=%s\npassword=%s\n' "$` +
-	podspec.EnvGitUsername + `" "$` + podspec.EnvGitPassword + `"; }; f`
+// credentialHelper hands git the credentials from its environment, for an origin
+// that they are for: they are in no argument and in no file. A server may send
+// git to another host, which then asks for them.
+const credentialHelper = `!f() { test "$1" = get || return 0; p= h=; ` +
+	`while IFS= read -r l && test -n "$l"; do case "$l" in protocol=*) p=${l#*=};; host=*) h=${l#*=};; esac; done; ` +
+	`for o in $` + envGitOrigins + `; do if test "$p://$h" = "$o"; then printf 'username=%s\npassword=%s\n' "$` +
+	podspec.EnvGitUsername + `" "$` + podspec.EnvGitPassword + `"; return 0; fi; done; }; f`
+
+// repository is what to check out, and how.
+type repository struct {
+	v1alpha1.GitSource
+	user, password string
+	// progress is told in a few words how far it is; it may be nil.
+	progress func(string)
+}
 
 // checkout puts a repository into an empty workspace. It must run before any
 // tool does: what lies in the workspace after is not to be trusted with git.
-func checkout(ctx context.Context, src v1alpha1.GitSource, workspace, user, password string) error {
+func checkout(ctx context.Context, repo repository, workspace string) error {
 	ctx, cancel := context.WithTimeout(ctx, cloneTimeout)
 	defer cancel()
-	g := git{dir: workspace, env: gitEnv(user, password)}
-	if password != "" {
-		g.config = []string{"-c", "credential.helper=", "-c", "credential.helper=" + credentialHelper}
+	u, err := parseGitURL(repo.URL)
+	if err != nil {
+		return fmt.Errorf("the URL of the repository %w", err)
 	}
-	err := g.fetch(ctx, src)
+	if repo.progress != nil {
+		repo.progress("checking out " + describe(repo.GitSource))
+	}
+	g := newGit(repo, u, workspace)
+	err = g.fetch(ctx, repo.GitSource)
 	if err == nil {
 		return nil
 	}
 	words := err.Error()
-	if password != "" {
-		words = strings.ReplaceAll(words, password, "[redacted]")
+	if repo.password != "" {
+		words = strings.ReplaceAll(words, repo.password, "[redacted]")
 	}
-	return fmt.Errorf("checking out %s: %s", describe(src), explain(text.OneLine(words)))
+	return fmt.Errorf("checking out %s: %s", describe(repo.GitSource), g.explain(text.OneLine(words)))
 }
 
-// explain adds what git's words for a ref that is not there leave open: it was
-// asked for a name, and so a short commit id or refs/heads/… is not there either.
-func explain(words string) string {
-	if strings.Contains(words, "Remote branch ") && strings.Contains(words, " not found") {
-		words += "; ref is the name of a branch or a tag, without refs/, or a full commit id"
+// newGit makes the git that fetches a repository. What is asked for by https is
+// not taken from anywhere else; a first redirect is followed, as of a repository
+// that was renamed.
+func newGit(repo repository, u *url.URL, workspace string) git {
+	protocols := "http:https"
+	if u.Scheme == "https" {
+		protocols = "https"
+	}
+	g := git{
+		dir: workspace, env: gitEnv(protocols), progress: repo.progress,
+		config: []string{"-c", "http.followRedirects=initial", "-c", "credential.helper="},
+	}
+	if repo.password == "" {
+		return g
+	}
+	g.origins = originsFor(u, repo.PlainHTTP == v1alpha1.PlainHTTPAllow)
+	var spelled []string
+	for _, o := range g.origins {
+		g.config = append(g.config, "-c", "credential."+o.String()+".helper="+credentialHelper)
+		spelled = append(spelled, o.String(), o.Scheme+"://"+net.JoinHostPort(o.Host, o.Port))
+	}
+	g.env = append(g.env, podspec.EnvGitUsername+"="+repo.user, podspec.EnvGitPassword+"="+repo.password,
+		envGitOrigins+"="+strings.Join(spelled, " "))
+	return g
+}
+
+// originsFor says who may be told the credentials of a repository: its host, and
+// by https if others could listen.
+func originsFor(u *url.URL, plain bool) (origins []origin.Origin) {
+	given, ok := origin.Of(u)
+	if !ok {
+		return nil
+	}
+	if plain || given.Confidential() {
+		origins = append(origins, given)
+	}
+	if up, ok := given.Upgraded(); ok {
+		origins = append(origins, up)
+	}
+	return origins
+}
+
+// explain adds what git's words leave open: it was asked for a name, and so a
+// short commit id or refs/heads/… is not there either; and its credentials were
+// not for whoever asked.
+func (g git) explain(words string) string {
+	switch {
+	case missingRef.MatchString(words):
+		return words + "; ref is the name of a branch or a tag, without refs/, or a full commit id"
+	case strings.Contains(words, "not our ref"):
+		return words + "; the server has no commit of that id, or gives none out that no branch or tag leads to"
+	case strings.Contains(words, "could not read Username") && len(g.origins) > 0:
+		return fmt.Sprintf("%s; the credentials are for %s, and were not sent there", words, g.origins[0])
+	case strings.Contains(words, "could not read Username") && g.hasPassword():
+		return words + "; credentials are not sent by http to a host that is outside of the cluster: use https, or set git.plainHTTP: Allow"
 	}
 	return words
 }
 
+func (g git) hasPassword() bool {
+	return slices.ContainsFunc(g.env, func(kv string) bool { return strings.HasPrefix(kv, podspec.EnvGitPassword+"=") })
+}
+
 func describe(src v1alpha1.GitSource) string {
 	if src.Ref == "" {
-		return src.URL
+		return text.Inline(src.URL)
 	}
-	return src.URL + " at " + src.Ref
+	return text.Inline(src.URL + " at " + src.Ref)
 }
 
 // git runs git in one folder.
@@ -99,13 +168,16 @@ type git struct {
 	dir    string
 	env    []string
 	config []string
+	// origins are who may be told the credentials.
+	origins  []origin.Origin
+	progress func(string)
 }
 
 // commitID tells a full commit from the name of a branch or tag.
 var commitID = regexp.MustCompile(`^[0-9a-f]{40}([0-9a-f]{24})?$`)
 
 func (g git) fetch(ctx context.Context, src v1alpha1.GitSource) error {
-	clone := []string{"clone", "--quiet", "--no-recurse-submodules", "--config", "core.hooksPath=/dev/null"}
+	clone := []string{"clone", "--quiet", "--progress", "--no-recurse-submodules", "--config", "core.hooksPath=/dev/null"}
 	if src.Depth > 0 {
 		clone = append(clone, "--depth", strconv.Itoa(int(src.Depth)))
 	}
@@ -113,7 +185,11 @@ func (g git) fetch(ctx context.Context, src v1alpha1.GitSource) error {
 		if src.Ref != "" {
 			clone = append(clone, "--branch", src.Ref)
 		}
-		return errors.Join(g.reach(ctx, append(clone, "--", src.URL, ".")...), g.finish(ctx))
+		err := errors.Join(g.reach(ctx, append(clone, "--", src.URL, ".")...), g.finish(ctx))
+		if err == nil {
+			return g.born(ctx, src)
+		}
+		return g.withRefs(ctx, err, src)
 	}
 	if err := g.run(ctx, "init", "--quiet"); err != nil {
 		return err
@@ -121,7 +197,7 @@ func (g git) fetch(ctx context.Context, src v1alpha1.GitSource) error {
 	if err := g.run(ctx, "remote", "add", "origin", src.URL); err != nil {
 		return err
 	}
-	fetch := []string{"fetch", "--quiet", "--no-recurse-submodules"}
+	fetch := []string{"fetch", "--quiet", "--progress", "--no-recurse-submodules"}
 	if src.Depth > 0 {
 		fetch = append(fetch, "--depth", strconv.Itoa(int(src.Depth)))
 	}
@@ -162,33 +238,28 @@ func (g git) reach(ctx context.Context, args ...string) error {
 	return err
 }
 
-func (g git) run(ctx context.Context, args ...string) error {
+func (g git) run(ctx context.Context, args ...string) error { return g.into(ctx, nil, args...) }
+
+// into runs git with another place for its standard output.
+func (g git) into(ctx context.Context, stdout io.Writer, args ...string) error {
 	cmd := exec.CommandContext(ctx, "git", append(append([]string{"-c", "safe.directory=*", "-c", "advice.detachedHead=false"}, g.config...), args...)...)
 	cmd.Dir, cmd.Env, cmd.WaitDelay = g.dir, g.env, 5*time.Second
 	// git's helpers end with it.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
-	var out bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &tail{buf: &out}, &tail{buf: &out}
+	out := newGitOutput(g.progress)
+	cmd.Stdout, cmd.Stderr = out, out // one writer, which one goroutine feeds
+	if stdout != nil {
+		cmd.Stdout = stdout
+	}
 	err := cmd.Run()
 	if ctx.Err() != nil {
 		return fmt.Errorf("git %s: %w", args[0], context.Cause(ctx))
 	}
 	if err != nil {
-		return fmt.Errorf("git %s: %w: %s", args[0], err, strings.TrimSpace(out.String()))
+		return fmt.Errorf("git %s: %w: %s", args[0], err, out)
 	}
 	return nil
-}
-
-// tail keeps the end of what is written to it.
-type tail struct{ buf *bytes.Buffer }
-
-func (t *tail) Write(p []byte) (int, error) {
-	t.buf.Write(p)
-	if over := t.buf.Len() - maxGitOutput; over > 0 {
-		t.buf.Next(over)
-	}
-	return len(p), nil
 }
 
 // empty reports whether a folder has nothing in it.

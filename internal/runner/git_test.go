@@ -24,6 +24,11 @@ const (
 	testPassword = "p4ss-w0rd$with'odd\"signs"
 )
 
+// withLogin adds what the test server asks for.
+func withLogin(src v1alpha1.GitSource) repository {
+	return repository{GitSource: src, user: testUser, password: testPassword}
+}
+
 // gitOut runs git as a user would and gives what it prints.
 func gitOut(t *testing.T, dir string, args ...string) string {
 	t.Helper()
@@ -100,7 +105,7 @@ func TestCheckout(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			dir := t.TempDir()
-			if err := checkout(t.Context(), tc.src, dir, testUser, testPassword); err != nil {
+			if err := checkout(t.Context(), withLogin(tc.src), dir); err != nil {
 				t.Fatal(err)
 			}
 			if got := gitOut(t, dir, "rev-parse", "HEAD"); got != tc.head {
@@ -153,17 +158,18 @@ func TestCheckoutErrors(t *testing.T) {
 		password string
 		want     string
 	}{
-		"no such branch":     {v1alpha1.GitSource{URL: url + "/repo.git", Ref: "nowhere"}, testPassword, "git clone: exit status 128: fatal: Remote branch nowhere not found in upstream origin; ref is the name of a branch or a tag, without refs/, or a full commit id"},
-		"no such commit":     {v1alpha1.GitSource{URL: url + "/repo.git", Ref: strings.Repeat("0", 39) + "1"}, testPassword, "git fetch: exit status 128: fatal: "},
-		"no such repository": {v1alpha1.GitSource{URL: url + "/other.git"}, testPassword, "not found"},
-		"no password":        {v1alpha1.GitSource{URL: url + "/repo.git"}, "", "could not read Username"},
-		"wrong password":     {v1alpha1.GitSource{URL: url + "/repo.git"}, "wrong", "Authentication failed"},
-		"program transport":  {v1alpha1.GitSource{URL: "ext::sh -c true"}, "", "transport 'ext' not allowed"},
-		"local file":         {v1alpha1.GitSource{URL: "file://" + root + "/repo.git"}, "", "transport 'file' not allowed"},
-		"option as url":      {v1alpha1.GitSource{URL: "--upload-pack=touch /tmp/pwned"}, "", "does not exist"},
+		"no such branch":       {v1alpha1.GitSource{URL: url + "/repo.git", Ref: "nowhere"}, testPassword, "git clone: exit status 128: fatal: Remote branch nowhere not found in upstream origin; there are: main, older, v2; ref is the name of a branch or a tag, without refs/, or a full commit id"},
+		"names that are there": {v1alpha1.GitSource{URL: url + "/repo.git", Ref: "refs/heads/main"}, testPassword, "there are: main, older, v2"},
+		"no such commit":       {v1alpha1.GitSource{URL: url + "/repo.git", Ref: strings.Repeat("0", 39) + "1"}, testPassword, "git fetch: exit status 128: fatal: "},
+		"no such repository":   {v1alpha1.GitSource{URL: url + "/other.git"}, testPassword, "not found"},
+		"no password":          {v1alpha1.GitSource{URL: url + "/repo.git"}, "", "could not read Username"},
+		"wrong password":       {v1alpha1.GitSource{URL: url + "/repo.git"}, "wrong", "Authentication failed"},
+		"program transport":    {v1alpha1.GitSource{URL: "ext::sh -c true"}, "", "names a program that is to fetch it"},
+		"local file":           {v1alpha1.GitSource{URL: "file://" + root + "/repo.git"}, "", "is a path of a machine"},
+		"option as url":        {v1alpha1.GitSource{URL: "--upload-pack=touch /tmp/pwned"}, "", "is a path of a machine"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			err := checkout(t.Context(), tc.src, t.TempDir(), testUser, tc.password)
+			err := checkout(t.Context(), repository{GitSource: tc.src, user: testUser, password: tc.password}, t.TempDir())
 			if err == nil || !strings.Contains(err.Error(), tc.want) {
 				t.Errorf("error is %v, want one with %q", err, tc.want)
 			}
@@ -202,7 +208,7 @@ func TestCheckoutWaitsForServer(t *testing.T) {
 			}))
 			defer srv.Close()
 			dir := t.TempDir()
-			if err := checkout(t.Context(), v1alpha1.GitSource{URL: srv.URL + "/repo.git", Ref: ref}, dir, testUser, testPassword); err != nil {
+			if err := checkout(t.Context(), withLogin(v1alpha1.GitSource{URL: srv.URL + "/repo.git", Ref: ref}), dir); err != nil {
 				t.Fatal(err)
 			}
 			if _, err := os.Stat(filepath.Join(dir, "file")); err != nil {
@@ -249,7 +255,9 @@ func TestCheckoutStops(t *testing.T) {
 	defer close(release)
 	ctx, cancel := context.WithCancelCause(t.Context())
 	done := make(chan error, 1)
-	go func() { done <- checkout(ctx, v1alpha1.GitSource{URL: srv.URL + "/repo.git"}, t.TempDir(), "", "") }()
+	go func() {
+		done <- checkout(ctx, repository{GitSource: v1alpha1.GitSource{URL: srv.URL + "/repo.git"}}, t.TempDir())
+	}()
 	<-asked
 	cancel(errCancelled)
 	select {
@@ -265,7 +273,7 @@ func TestCheckoutStops(t *testing.T) {
 // A key of a model, or any other variable of the runner, is not git's business.
 func TestGitEnvironment(t *testing.T) {
 	t.Setenv("SAMPAN_KEY_GATEWAY", "canary")
-	for _, kv := range gitEnv(testUser, testPassword) {
+	for _, kv := range gitEnv("https") {
 		if strings.Contains(kv, "canary") {
 			t.Errorf("git gets %s", kv)
 		}
@@ -281,7 +289,7 @@ func TestCheckoutBeside(t *testing.T) {
 	state := filepath.Join(t.TempDir(), "checkout")
 
 	workspace := t.TempDir()
-	if err := checkoutBeside(t.Context(), src, state, workspace, testUser, testPassword); err != nil {
+	if err := checkoutBeside(t.Context(), withLogin(src), state, workspace); err != nil {
 		t.Fatal(err)
 	}
 	if got := gitOut(t, workspace, "rev-parse", "HEAD"); got != commits[1] {
@@ -303,7 +311,7 @@ func TestCheckoutBeside(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(hooks, "post-checkout"), []byte("#!/bin/sh\ntouch "+ran), 0o755); err != nil {
 		t.Fatal(err)
 	}
-	err := checkoutBeside(t.Context(), src, state, hostile, testUser, testPassword)
+	err := checkoutBeside(t.Context(), withLogin(src), state, hostile)
 	if err == nil || !strings.Contains(err.Error(), "not empty") {
 		t.Errorf("error is %v, want that the workspace is not empty", err)
 	}

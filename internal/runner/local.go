@@ -222,12 +222,68 @@ func (l Local) prepare(ctx context.Context, at *v1alpha1.AgentTask) error {
 	if err := os.MkdirAll(l.Workspace, 0o755); err != nil {
 		return &UsageError{fmt.Errorf("making the workspace: %w", err)}
 	}
-	src := at.Spec.Sandbox.Template.Workspace.Git
+	repo := repository{
+		GitSource: at.Spec.Sandbox.Template.Workspace.Git,
+		user:      os.Getenv(podspec.EnvGitUsername), password: os.Getenv(podspec.EnvGitPassword),
+	}
 	none, err := empty(l.Workspace)
-	if err != nil || !none || src.URL == "" {
+	if err != nil || !none || repo.URL == "" {
 		return err
 	}
-	return checkout(ctx, src, l.Workspace, os.Getenv(podspec.EnvGitUsername), os.Getenv(podspec.EnvGitPassword))
+	var stop func()
+	repo.progress, stop = relay(l.Progress)
+	defer stop()
+	if err := checkout(ctx, repo, l.Workspace); err != nil {
+		// The next run must not take a part of it for the user's own.
+		return errors.Join(err, emptyOut(l.Workspace))
+	}
+	return nil
+}
+
+// relay tells the progress of a checkout, in a goroutine of its own: git must not
+// wait for a terminal.
+func relay(tell func(harness.Progress)) (progress func(words string), stop func()) {
+	if tell == nil {
+		return nil, func() {}
+	}
+	words, done, gone := make(chan string, 1), make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(gone)
+		for {
+			select {
+			case w := <-words:
+				tell(checkoutProgress(w))
+			case <-done:
+				select {
+				case w := <-words:
+					tell(checkoutProgress(w))
+				default:
+				}
+				return
+			}
+		}
+	}()
+	progress = func(w string) {
+		select {
+		case words <- w:
+		default: // the next one says more
+		}
+	}
+	return progress, func() {
+		close(done)
+		select {
+		case <-gone:
+		case <-time.After(relayWait):
+		}
+	}
+}
+
+// relayWait is how long the last words of a checkout may take to be told.
+const relayWait = 100 * time.Millisecond
+
+// checkoutProgress is where a run stands that does not go yet.
+func checkoutProgress(words string) harness.Progress {
+	return harness.Progress{Phase: harness.PhaseCheckout, Activity: words, Time: time.Now()}
 }
 
 func (l Local) prompt(at *v1alpha1.AgentTask) (string, error) {

@@ -19,6 +19,7 @@ import (
 
 	"github.com/sampan-dev/sampan/api/v1alpha1"
 	"github.com/sampan-dev/sampan/internal/models"
+	"github.com/sampan-dev/sampan/internal/text"
 	"github.com/sampan-dev/sampan/internal/yamldoc"
 )
 
@@ -87,7 +88,31 @@ func validate(at *v1alpha1.AgentTask, data []byte) field.ErrorList {
 	default:
 		errs = append(errs, field.NotSupported(spec.Child("state"), at.Spec.State, []v1alpha1.TaskState{v1alpha1.TaskActive, v1alpha1.TaskSuspended, v1alpha1.TaskCancelled}))
 	}
+	errs = append(errs, validateGit(spec.Child("sandbox", "template", "workspace", "git"), at.Spec.Sandbox.Template.Workspace.Git)...)
 	return append(errs, validateVerify(spec.Child("verify"), at.Spec.Verify)...)
+}
+
+// validateGit never repeats a URL with an @ in it: there may be a password before.
+func validateGit(path *field.Path, src v1alpha1.GitSource) (errs field.ErrorList) {
+	if src == (v1alpha1.GitSource{}) {
+		return nil
+	}
+	if _, err := parseGitURL(src.URL); err != nil {
+		var shown any = text.Clip(text.Inline(src.URL), 200)
+		if strings.Contains(src.URL, "@") {
+			shown = field.OmitValueType{}
+		}
+		errs = append(errs, field.Invalid(path.Child("url"), shown, err.Error()))
+	}
+	if strings.HasPrefix(src.Ref, "-") || text.Inline(src.Ref) != src.Ref {
+		errs = append(errs, field.Invalid(path.Child("ref"), text.Inline(src.Ref), "must be the name of a branch or a tag, or a full commit id"))
+	}
+	switch src.PlainHTTP {
+	case "", v1alpha1.PlainHTTPDeny, v1alpha1.PlainHTTPAllow:
+	default:
+		errs = append(errs, field.NotSupported(path.Child("plainHTTP"), src.PlainHTTP, []v1alpha1.PlainHTTP{v1alpha1.PlainHTTPDeny, v1alpha1.PlainHTTPAllow}))
+	}
+	return errs
 }
 
 // validateWritten checks what the decoded task no longer tells from a field that
@@ -146,18 +171,18 @@ var (
 
 // manifestError says in which line of the file it is that something is wrong.
 func manifestError(path string, data []byte, root *yaml3.Node, err error) error {
-	text := strings.TrimPrefix(err.Error(), "error converting YAML to JSON: ")
-	if m := syntaxLine.FindStringSubmatch(text); m != nil {
-		return fmt.Errorf("%s:%s: %s", path, m[1], strings.TrimPrefix(text, m[0]))
+	words := strings.TrimPrefix(err.Error(), "error converting YAML to JSON: ")
+	if m := syntaxLine.FindStringSubmatch(words); m != nil {
+		return fmt.Errorf("%s:%s: %s", path, m[1], strings.TrimPrefix(words, m[0]))
 	}
 	var mistyped *json.UnmarshalTypeError
 	if errors.As(err, &mistyped) {
 		return fmt.Errorf("%s: %s: got a %s, want %s", place(path, root, mistyped.Field), mistyped.Field, mistyped.Value, mistyped.Type)
 	}
-	if m := unknownField.FindStringSubmatch(text); m != nil {
+	if m := unknownField.FindStringSubmatch(words); m != nil {
 		return fmt.Errorf("%s: there is no field %q here", keyPlace(path, data, m[1]), m[1])
 	}
-	return fmt.Errorf("%s: %s", path, text)
+	return fmt.Errorf("%s: %s", path, words)
 }
 
 // place gives FILE:LINE of a field, or the file alone where it is not found.

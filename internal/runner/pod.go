@@ -173,7 +173,7 @@ func (p *Pod) drive(ctx context.Context, sb *v1alpha1.Sandbox, at *v1alpha1.Agen
 	if usedUp := rep.base.remaining(&task.Limits); usedUp != "" {
 		return failed(harness.BudgetExceeded, fmt.Errorf("limits.%s was used up by earlier attempts", usedUp)), v1alpha1.ReasonBudgetExceeded
 	}
-	fresh, err := p.prepare(ctx, sb)
+	fresh, err := p.prepare(ctx, sb, rep)
 	switch {
 	case ctx.Err() != nil:
 		res := harness.Stopped(ctx)
@@ -275,18 +275,21 @@ func podPrompt(at *v1alpha1.AgentTask, file string) (string, error) {
 // prepare checks out the workspace, once per pod, or once for all pods of a
 // persistent one: after tools have run, git is not trusted there any more. It
 // reports whether no tool can have run yet.
-func (p *Pod) prepare(ctx context.Context, sb *v1alpha1.Sandbox) (fresh bool, err error) {
+func (p *Pod) prepare(ctx context.Context, sb *v1alpha1.Sandbox, rep *reporter) (fresh bool, err error) {
 	if p.prepared {
 		return false, nil
 	}
-	src, private := sb.Spec.Template.Workspace.Git, filepath.Join(podspec.StateDir, "checkout")
-	user, password := os.Getenv(podspec.EnvGitUsername), os.Getenv(podspec.EnvGitPassword)
+	private := filepath.Join(podspec.StateDir, "checkout")
+	repo := repository{
+		GitSource: sb.Spec.Template.Workspace.Git, user: os.Getenv(podspec.EnvGitUsername), password: os.Getenv(podspec.EnvGitPassword),
+		progress: func(words string) { rep.note(checkoutProgress(words)) },
+	}
 	switch {
 	case podspec.Persistent(sb):
 		w := keptWorkspace{dir: podspec.WorkspaceDir, record: podspec.RecordDir, private: private}
-		fresh, err = w.prepare(ctx, src, user, password)
-	case src.URL != "":
-		err = checkoutBeside(ctx, src, private, podspec.WorkspaceDir, user, password)
+		fresh, err = w.prepare(ctx, repo)
+	case repo.URL != "":
+		err = checkoutBeside(ctx, repo, private, podspec.WorkspaceDir)
 		fresh = err == nil
 	default:
 		fresh = true

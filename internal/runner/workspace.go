@@ -1,7 +1,6 @@
 package runner
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -35,7 +34,8 @@ type keptWorkspace struct {
 
 // prepare checks the repository out if that was not done before, perhaps by an
 // earlier pod. It reports whether no tool can have run yet.
-func (w keptWorkspace) prepare(ctx context.Context, src v1alpha1.GitSource, user, password string) (fresh bool, err error) {
+func (w keptWorkspace) prepare(ctx context.Context, repo repository) (fresh bool, err error) {
+	src := repo.GitSource
 	data, err := readBounded(filepath.Join(w.record, checkoutFile))
 	if err == nil {
 		return false, w.check(data, src)
@@ -45,7 +45,7 @@ func (w keptWorkspace) prepare(ctx context.Context, src v1alpha1.GitSource, user
 	}
 	record := checkoutRecord{URL: src.URL, Ref: src.Ref}
 	if src.URL != "" {
-		err = checkoutPrivately(ctx, src, w.private, user, password, func() error {
+		err = checkoutPrivately(ctx, repo, w.private, func() error {
 			record.Commit = headOf(ctx, w.private)
 			if err := emptyOut(w.dir); err != nil {
 				return err
@@ -118,11 +118,11 @@ func emptyOut(dir string) error {
 // headOf is the commit that is checked out; empty in a repository without any.
 func headOf(ctx context.Context, dir string) string {
 	cmd := exec.CommandContext(ctx, "git", "-c", "safe.directory=*", "rev-parse", "--verify", "--quiet", "HEAD")
-	cmd.Dir, cmd.Env = dir, gitEnv("", "")
-	var out bytes.Buffer
-	cmd.Stdout = &tail{buf: &out}
+	cmd.Dir, cmd.Env = dir, gitEnv("none")
+	out := head{max: 128}
+	cmd.Stdout = &out
 	if cmd.Run() != nil {
 		return ""
 	}
-	return strings.TrimSpace(out.String())
+	return strings.TrimSpace(out.buf.String())
 }

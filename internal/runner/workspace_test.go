@@ -25,7 +25,7 @@ func newKept(t *testing.T) kept {
 
 // start prepares it as the runner of a new pod does.
 func (k kept) start(src v1alpha1.GitSource) (bool, error) {
-	return k.prepare(k.t.Context(), src, testUser, testPassword)
+	return k.prepare(k.t.Context(), withLogin(src))
 }
 
 func (k kept) starts(src v1alpha1.GitSource, wantFresh bool) {
