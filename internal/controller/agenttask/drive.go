@@ -3,6 +3,8 @@ package agenttask
 import (
 	"context"
 	"fmt"
+	"regexp"
+	"strings"
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -101,14 +103,40 @@ func (s *scope) takeLastWords() {
 	if words == nil {
 		return
 	}
-	s.task.Status.Result = words.Result
+	s.task.Status.Result = shown(words.Result)
 	if words.Progress.Turns != nil {
 		s.task.Status.Progress = words.Progress
+		s.task.Status.Progress.Activity = ""
 	}
-	if words.Transcript.URI != "" {
+	if ownLog(words.Transcript.URI, s.pod) {
 		s.task.Status.Transcript = words.Transcript
 	}
 }
+
+// shown is a result in characters that are safe to be shown. A container wrote
+// it, and kubelet may have cut it.
+func shown(res v1alpha1.TaskResult) v1alpha1.TaskResult {
+	res.Message = text.Clip(text.Visible(res.Message), maxResultMessage)
+	for i := range res.Verifications {
+		res.Verifications[i].Message = text.ClipStart(text.Visible(res.Verifications[i].Message), maxVerificationMessage)
+	}
+	return res
+}
+
+// Bounds of the API on a result's texts.
+const (
+	maxResultMessage       = 2048
+	maxVerificationMessage = 128
+)
+
+// ownLog reports whether a path of the API is the log of a pod's runner, as the
+// admission policy sampan-runner-status has it.
+func ownLog(uri string, pod *corev1.Pod) bool {
+	query, own := strings.CutPrefix(uri, fmt.Sprintf("/api/v1/namespaces/%s/pods/%s/log", pod.Namespace, pod.Name))
+	return own && runnerLog.MatchString(query)
+}
+
+var runnerLog = regexp.MustCompile(`^(\?container=` + podspec.RunnerContainer + `(&limitBytes=[0-9]{1,19})?)?$`)
 
 // noteStop keeps when a stop was first seen, for the bound on it.
 func (s *scope) noteStop() {
@@ -194,7 +222,7 @@ func (s *scope) archive(v verdict) {
 	st := &s.task.Status
 	a := v1alpha1.AttemptStatus{
 		Number: st.Attempt, PodName: st.PodName, StartTime: st.AttemptStartTime,
-		CompletionTime: new(metav1.NewTime(s.now)), Reason: v.reason, Message: text.Clip(v.message, maxAttemptMessage),
+		CompletionTime: new(metav1.NewTime(s.now)), Reason: v.reason, Message: text.Clip(text.OneLine(v.message), maxAttemptMessage),
 		Turns: turnsOfAttempt(st),
 	}
 	if s.sandbox != nil {

@@ -18,7 +18,7 @@ const maxMessage = 512
 func (s *scope) condition(c metav1.Condition) {
 	c.ObservedGeneration = s.task.Generation
 	c.LastTransitionTime = metav1.NewTime(s.now)
-	if c.Message = text.Clip(c.Message, maxMessage); c.Message == "" {
+	if c.Message = text.Clip(text.OneLine(c.Message), maxMessage); c.Message == "" {
 		c.Message = c.Reason
 	}
 	meta.SetStatusCondition(&s.task.Status.Conditions, c)

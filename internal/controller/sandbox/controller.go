@@ -75,7 +75,7 @@ type scope struct {
 type event struct{ kind, reason, action, note string }
 
 func (s *scope) event(kind, reason, action, format string, args ...any) {
-	s.events = append(s.events, event{kind, reason, action, text.Clip(fmt.Sprintf(format, args...), maxMessage)})
+	s.events = append(s.events, event{kind, reason, action, text.Clip(text.OneLine(fmt.Sprintf(format, args...)), maxMessage)})
 }
 
 // +kubebuilder:rbac:groups=sampan.dev,resources=sandboxes,verbs=get;list;watch;update;patch;delete

@@ -177,7 +177,7 @@ func (f facts) setCondition(sb *v1alpha1.Sandbox, kind string, on, keep bool, st
 	if on {
 		status = metav1.ConditionTrue
 	}
-	message := text.Clip(state.message, maxMessage)
+	message := text.Clip(text.OneLine(state.message), maxMessage)
 	if message == "" {
 		message = state.reason
 	}

@@ -2,6 +2,7 @@ package scenario
 
 import (
 	"encoding/json"
+	"fmt"
 
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
@@ -146,7 +147,7 @@ func (w *world) report(name, reason string) {
 	Expect(task.Status.PodName).NotTo(BeEmpty(), "the runner may not report yet")
 	w.applyStatus(name, map[string]any{
 		"progress":   map[string]any{"turns": 3, "model": "demo"},
-		"transcript": map[string]any{"uri": "/api/v1/namespaces/" + w.ns + "/pods/" + task.Status.PodName + "/log"},
+		"transcript": map[string]any{"uri": logOf(w.ns, task.Status.PodName)},
 		"result":     map[string]any{"attempt": int64(task.Status.Attempt), "reason": reason, "message": "The last words."},
 	})
 	w.settle()
@@ -158,11 +159,16 @@ func (w *world) applyStatus(name string, status map[string]any) {
 	Expect(w.cache.Record(w.ctx)).To(Succeed())
 }
 
+// logOf is the path of a runner's log.
+func logOf(namespace, pod string) string {
+	return "/api/v1/namespaces/" + namespace + "/pods/" + pod + "/log?container=runner&limitBytes=10"
+}
+
 // lastWords is a runner's termination message.
 func lastWords(task *v1alpha1.AgentTask, attempt int32, reason string) string {
 	data, err := json.Marshal(lastwords.Words{
 		TaskUID: string(task.UID), Result: v1alpha1.TaskResult{Attempt: attempt, Reason: reason, Message: "From the last words."},
-		Progress: v1alpha1.TaskProgress{Turns: new(int32(7))}, Transcript: v1alpha1.TranscriptStatus{URI: "/log"},
+		Progress: v1alpha1.TaskProgress{Turns: new(int32(7))}, Transcript: v1alpha1.TranscriptStatus{URI: logOf(task.Namespace, fmt.Sprintf("%s-%d", task.Name, attempt))},
 	})
 	Expect(err).NotTo(HaveOccurred())
 	return string(data)

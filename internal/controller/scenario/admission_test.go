@@ -94,11 +94,7 @@ func runningTask(ctx SpecContext) *v1alpha1.AgentTask {
 
 var _ = Describe("Who writes a task's status", Ordered, func() {
 	var task *v1alpha1.AgentTask
-	report := map[string]any{
-		"progress":   map[string]any{"turns": int64(1)},
-		"transcript": map[string]any{"uri": "/log"},
-		"result":     map[string]any{"attempt": int64(1), "reason": "Completed"},
-	}
+	var report map[string]any
 	apply := func(ctx SpecContext, c client.Client, status map[string]any) error {
 		return c.SubResource("status").Apply(ctx, statusOf(task.Namespace, task.Name, status), client.FieldOwner("agent-runner"), client.ForceOwnership)
 	}
@@ -113,7 +109,30 @@ var _ = Describe("Who writes a task's status", Ordered, func() {
 			return apply(ctx, account(task.Namespace, "sampan-runner", "probe"), map[string]any{"progress": map[string]any{"turns": int64(0)}})
 		}).WithTimeout(20 * time.Second).Should(MatchError(ContainSubstring("sampan-runner-status")))
 	})
-	BeforeEach(func(ctx SpecContext) { task = runningTask(ctx) })
+	BeforeEach(func(ctx SpecContext) {
+		task = runningTask(ctx)
+		report = map[string]any{
+			"progress":   map[string]any{"turns": int64(1)},
+			"transcript": map[string]any{"uri": logOf(task.Namespace, "x-1")},
+			"result":     map[string]any{"attempt": int64(1), "reason": "Completed"},
+		}
+	})
+
+	DescribeTable("points at no log but its own", func(ctx SpecContext, uri string) {
+		report["transcript"] = map[string]any{"uri": strings.ReplaceAll(uri, "NS", task.Namespace)}
+		Expect(apply(ctx, account(task.Namespace, "sampan-runner", "x-1"), report)).To(forbidden("transcript.uri"))
+	},
+		Entry("another pod's", "/api/v1/namespaces/NS/pods/x-2/log?container=runner&limitBytes=10"),
+		Entry("a pod whose name begins with ours", "/api/v1/namespaces/NS/pods/x-10/log?container=runner&limitBytes=10"),
+		Entry("another namespace's", "/api/v1/namespaces/kube-system/pods/x-1/log?container=runner&limitBytes=10"),
+		Entry("the sandbox container's", "/api/v1/namespaces/NS/pods/x-1/log?container=sandbox&limitBytes=10"),
+		Entry("something of the pod", "/api/v1/namespaces/NS/pods/x-1/exec?container=runner"),
+		Entry("a way out", "/api/v1/namespaces/NS/pods/x-1/log/../../../secrets"),
+		Entry("another query", "/api/v1/namespaces/NS/pods/x-1/log?container=runner&limitBytes=10&follow=true"),
+		Entry("a Secret", "/api/v1/namespaces/NS/secrets/model-keys"),
+		Entry("another server", "https://evil.example/api/v1/namespaces/NS/pods/x-1/log?container=runner&limitBytes=10"),
+		Entry("a second line", "/api/v1/namespaces/NS/pods/x-1/log?container=runner&limitBytes=10\n"),
+	)
 
 	It("is its pod's runner", func(ctx SpecContext) {
 		Expect(apply(ctx, account(task.Namespace, "sampan-runner", "x-1"), report)).To(Succeed())

@@ -1,6 +1,8 @@
 package scenario
 
 import (
+	"encoding/json"
+	"strings"
 	"time"
 
 	. "github.com/onsi/ginkgo/v2"
@@ -11,8 +13,10 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/sampan-dev/sampan/api/v1alpha1"
+	"github.com/sampan-dev/sampan/internal/lastwords"
 	"github.com/sampan-dev/sampan/internal/podspec"
 	"github.com/sampan-dev/sampan/internal/testing/objects"
+	"github.com/sampan-dev/sampan/internal/text"
 )
 
 var _ = Describe("A task's life", func() {
@@ -85,7 +89,34 @@ var _ = Describe("A task's life", func() {
 		st := w.task("x").Status
 		Expect(st.Result.Message).To(Equal("From the last words."))
 		Expect(*st.Progress.Turns).To(BeEquivalentTo(7))
-		Expect(st.Transcript.URI).To(Equal("/log"))
+		Expect(st.Transcript.URI).To(Equal(logOf(w.ns, "x-1")))
+	})
+
+	It("shows the last words as what they are, and follows them nowhere", func(ctx SpecContext) {
+		w := newWorld(ctx)
+		w.create(objects.MakeTask("x").Obj())
+		w.settle()
+		w.run("x-1")
+		task := w.task("x")
+		hostile := strings.Repeat("\x1b[2J\u202e\n", 500)
+		data, err := json.Marshal(lastwords.Words{
+			TaskUID: string(task.UID), Progress: v1alpha1.TaskProgress{Turns: new(int32(7)), Activity: hostile},
+			Result: v1alpha1.TaskResult{Attempt: 1, Reason: v1alpha1.ReasonMaxTurns, Message: hostile,
+				Verifications: []v1alpha1.VerificationStatus{{Name: "v", Outcome: v1alpha1.VerificationFailed, Message: hostile}}},
+			Transcript: v1alpha1.TranscriptStatus{URI: logOf("kube-system", "x-1")},
+		})
+		Expect(err).NotTo(HaveOccurred())
+		w.exit("x-1", 4, string(data))
+		Expect(w.stands("x")).To(Equal("False MaxTurns"))
+		st := w.task("x").Status
+		Expect(st.Transcript.URI).To(BeEmpty())
+		all := st.Result.Message + st.Result.Verifications[0].Message + st.Progress.Activity
+		for _, c := range st.Conditions {
+			Expect(c.Message).NotTo(ContainSubstring("\n"))
+			all += c.Message
+		}
+		Expect(all).To(ContainSubstring(`\x1b[2J\u202e`))
+		Expect(text.Visible(all)).To(Equal(all))
 	})
 
 	It("believes no last words of another task, another attempt, or the sandbox container", func(ctx SpecContext) {

@@ -53,6 +53,7 @@ var _ = Describe("The API", func() {
 		Entry("an ephemeral workspace", "{prompt: x, sandbox: {template: {workspace: {persistence: Ephemeral, sizeLimit: 1Gi}}}}"),
 		Entry("a port that is open everywhere", "{prompt: x, sandbox: {template: {network: {egress: Restricted, allow: [{ports: [{port: 443}]}]}}}}"),
 		Entry("a host with all its ports", "{prompt: x, sandbox: {template: {network: {egress: Restricted, allow: [{to: [{ipBlock: {cidr: 192.0.2.7/32}}]}]}}}}"),
+		Entry("credentials by http", "{prompt: x, sandbox: {template: {workspace: {git: {url: 'http://git.example/a', plainHTTP: Allow}}}}}"),
 		Entry("an @ in a git path", "{prompt: x, sandbox: {template: {workspace: {git: {url: 'https://git.example/a/@b.git'}}}}}"),
 	)
 
@@ -132,6 +133,14 @@ var _ = Describe("The API", func() {
 		Entry("an unknown field", "{prompt: x, modell: {name: a}}", "unknown field"),
 		Entry("a password in a git URL", "{prompt: x, sandbox: {template: {workspace: {git: {url: 'https://me:secret@git.example/a'}}}}}", "must not hold credentials"),
 		Entry("a user in a git URL", "{prompt: x, sandbox: {template: {workspace: {git: {url: 'https://token@git.example/a'}}}}}", "must not hold credentials"),
+		Entry("a path as a git URL", "{prompt: x, sandbox: {template: {workspace: {git: {url: /home/me/repo}}}}}", "must begin with https:// or http://"),
+		Entry("a git URL over ssh", "{prompt: x, sandbox: {template: {workspace: {git: {url: 'ssh://git@git.example/a'}}}}}", "no ssh, git, file"),
+		Entry("a short git URL over ssh", "{prompt: x, sandbox: {template: {workspace: {git: {url: 'git@git.example:team/a.git'}}}}}", "no ssh, git, file"),
+		Entry("the git protocol", "{prompt: x, sandbox: {template: {workspace: {git: {url: 'git://git.example/a'}}}}}", "no ssh, git, file"),
+		Entry("a git URL with a query", "{prompt: x, sandbox: {template: {workspace: {git: {url: 'https://git.example/a?token=x'}}}}}", "must begin with"),
+		Entry("a git URL of two lines", `{prompt: x, sandbox: {template: {workspace: {git: {url: "https://git.example/a\nb"}}}}}`, "must begin with"),
+		Entry("a git URL that is written backwards", `{prompt: x, sandbox: {template: {workspace: {git: {url: "https://git.example/a\u202eb"}}}}}`, "must begin with"),
+		Entry("an unknown way to send credentials", "{prompt: x, sandbox: {template: {workspace: {git: {url: 'https://git.example/a', plainHTTP: Maybe}}}}}", "plainHTTP"),
 		Entry("a local git URL", "{prompt: x, sandbox: {template: {workspace: {git: {url: 'file:///etc'}}}}}", "must begin with"),
 		Entry("a git URL that runs a command", "{prompt: x, sandbox: {template: {workspace: {git: {url: 'ext::sh -c id'}}}}}", "must begin with"),
 		Entry("a ref that is an option", "{prompt: x, sandbox: {template: {workspace: {git: {url: 'https://git.example/a', ref: '--upload-pack=id'}}}}}", "must not begin with a dash"),
