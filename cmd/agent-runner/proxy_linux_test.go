@@ -153,7 +153,7 @@ func (w *proxied) run(t *testing.T, url string, env []string, want harness.End) 
 	fill := strings.NewReplacer("PLAIN", port(w.plain), "TLS", port(w.tls))
 	// Half of the time is waited for a server that nobody can reach.
 	w.p = newRunner(t, "turns: []", "limits: {activeSeconds: 10}")
-	registry := fmt.Sprintf(`{version: 1, default: {role: agent}, providers: {here: {type: openai, baseURL: %q, apiKey: {env: CHORE_KEY}}},
+	registry := fmt.Sprintf(`{version: 1, default: {role: agent}, providers: {here: {type: openai, baseURL: %q, insecureHTTP: true, apiKey: {env: CHORE_KEY}}},
 models: [{id: m, provider: here, roles: [agent]}]}`, fill.Replace(url))
 	if err := os.WriteFile(filepath.Join(w.p.dir, "registry.yaml"), []byte(registry), 0o600); err != nil {
 		t.Fatal(err)

@@ -102,7 +102,7 @@ func largest() string {
 	var b strings.Builder
 	b.WriteString("version: 1\nproviders:\n")
 	for i := range maxProviders {
-		fmt.Fprintf(&b, "  p%d: {type: openai, baseURL: \"http://p%d.example/v1\", apiKey: {secretName: keys, key: p%d}}\n", i, i, i)
+		fmt.Fprintf(&b, "  p%d: {type: openai, baseURL: \"https://p%d.example/v1\", apiKey: {secretName: keys, key: p%d}}\n", i, i, i)
 	}
 	b.WriteString("models:\n")
 	for i := range maxModels {

@@ -47,11 +47,14 @@ type document struct {
 }
 
 type providerDocument struct {
-	Type    ProviderType  `yaml:"type,omitempty"`
-	BaseURL string        `yaml:"baseURL,omitempty"`
-	Profile string        `yaml:"profile,omitempty"`
-	APIKey  *KeySource    `yaml:"apiKey,omitempty"`
-	Script  *ScriptSource `yaml:"script,omitempty"`
+	Type    ProviderType `yaml:"type,omitempty"`
+	BaseURL string       `yaml:"baseURL,omitempty"`
+	Profile string       `yaml:"profile,omitempty"`
+	APIKey  *KeySource   `yaml:"apiKey,omitempty"`
+	// InsecureHTTP is said by who knows that nobody listens on the way.
+	InsecureHTTP bool `yaml:"insecureHTTP,omitempty"`
+
+	Script *ScriptSource `yaml:"script,omitempty"`
 
 	Timeouts Timeouts `yaml:"timeouts,omitempty"`
 }

@@ -12,7 +12,7 @@ import (
 const example = `version: 1
 default: {role: workspace-agent}
 providers:
-  gateway: {type: openai, baseURL: http://litellm.gateway:4000/v1/, apiKey: {secretName: model-keys, key: gateway}, timeouts: {firstByteSeconds: 60, idleSeconds: 30}}
+  gateway: {type: openai, baseURL: http://litellm.gateway.svc:4000/v1/, apiKey: {secretName: model-keys, key: gateway}, timeouts: {firstByteSeconds: 60, idleSeconds: 30}}
   local:   {type: openai, baseURL: http://localhost:8080/v1, apiKey: {env: MY_KEY}}
   demo:    {type: scripted, script: {configMapName: demo-script, key: script.yaml}}
 models:
@@ -51,7 +51,7 @@ func TestParse(t *testing.T) {
 		Version: 1,
 		Default: Selector{Role: "workspace-agent"},
 		Providers: map[string]Provider{
-			"gateway": {Name: "gateway", Type: TypeOpenAI, BaseURL: "http://litellm.gateway:4000/v1", APIKey: &KeySource{SecretName: "model-keys", Key: "gateway"},
+			"gateway": {Name: "gateway", Type: TypeOpenAI, BaseURL: "http://litellm.gateway.svc:4000/v1", APIKey: &KeySource{SecretName: "model-keys", Key: "gateway"},
 				Timeouts: Timeouts{FirstByteSeconds: 60, IdleSeconds: 30}},
 			"local": {Name: "local", Type: TypeOpenAI, BaseURL: "http://localhost:8080/v1", APIKey: &KeySource{Env: "MY_KEY"}},
 			"demo":  {Name: "demo", Type: TypeScripted, Script: &ScriptSource{ConfigMapName: "demo-script", Key: "script.yaml"}},
@@ -71,6 +71,25 @@ func TestParse(t *testing.T) {
 	}
 	if diff := cmp.Diff(want, mustParse(t, example), byValue); diff != "" {
 		t.Error(diff)
+	}
+}
+
+// TestKeyByHTTP: where a key may be sent unencrypted.
+func TestKeyByHTTP(t *testing.T) {
+	for _, provider := range []string{
+		"baseURL: https://gateway.example.com/v1, apiKey: {env: MY_KEY}",
+		"baseURL: http://gateway.example.com/v1, apiKey: {env: MY_KEY}, insecureHTTP: true",
+		"baseURL: http://gateway.example.com/v1",
+		"baseURL: http://127.0.0.1:8080/v1, apiKey: {env: MY_KEY}",
+		"baseURL: 'http://[::1]:8080/v1', apiKey: {env: MY_KEY}",
+		"baseURL: http://gateway:4000/v1, apiKey: {env: MY_KEY}",
+		"baseURL: http://gateway.team.svc:4000/v1, apiKey: {env: MY_KEY}",
+		"baseURL: http://gateway.team.svc.cluster.local/v1, apiKey: {env: MY_KEY}",
+	} {
+		reg := mustParse(t, strings.Replace(example, "baseURL: http://localhost:8080/v1, apiKey: {env: MY_KEY}", provider, 1))
+		if got, want := reg.Providers["local"].InsecureHTTP, strings.Contains(provider, "insecureHTTP"); got != want {
+			t.Errorf("%s: InsecureHTTP is %v", provider, got)
+		}
 	}
 }
 
@@ -94,6 +113,14 @@ func TestParseProblems(t *testing.T) {
 		"no URL":                  {"baseURL: http://localhost:8080/v1, ", "", "line 5:12: providers.local.baseURL: is missing"},
 		"not a URL":               {"http://localhost:8080/v1", "localhost:8080", "providers.local.baseURL: "},
 		"credentials in the URL":  {"http://localhost", "http://me:secret@localhost", "providers.local.baseURL: must not hold credentials"},
+		"a URL of one operation":  {"http://localhost:8080/v1", "https://gateway.example.com/v1/chat/completions", `line 5:36: providers.local.baseURL: ends in /chat/completions, which is added to it: write "https://gateway.example.com/v1"`},
+		"the older operation":     {"http://localhost:8080/v1", "http://localhost:8080/v1/completions/", `ends in /completions, which is added to it: write "http://localhost:8080/v1"`},
+		"another operation":       {"http://localhost:8080/v1", "http://localhost:8080/v1/messages", `ends in /messages`},
+		"one that is not served":  {"http://localhost:8080/v1", "http://localhost:8080/v1/responses", `ends in /responses`},
+		"a key by http":           {"http://localhost:8080/v1", "http://gateway.example.com/v1", "line 5:36: providers.local.baseURL: would send the apiKey by http to gateway.example.com, where others on the way can read it: use https"},
+		"a key to an address":     {"http://localhost:8080/v1", "http://10.0.0.7:8080/v1", "would send the apiKey by http to 10.0.0.7"},
+		"a key to two labels":     {"http://litellm.gateway.svc:4000", "http://litellm.gateway:4000", "line 4:36: providers.gateway.baseURL: would send the apiKey by http to litellm.gateway"},
+		"insecureHTTP of none":    {"{type: scripted, ", "{type: scripted, insecureHTTP: true, ", "providers.demo.insecureHTTP: is for type openai only"},
 		"half a secret":           {"secretName: model-keys, ", "", "providers.gateway.apiKey: needs secretName and key"},
 		"two key sources":         {"{env: MY_KEY}", "{env: MY_KEY, secretName: a, key: b}", "providers.local.apiKey: has both"},
 		"no script":               {", script: {configMapName: demo-script, key: script.yaml}", "", "providers.demo.script: is missing"},

@@ -70,6 +70,8 @@ type Provider struct {
 	Profile string
 	// APIKey is nil where no Authorization header is to be sent.
 	APIKey *KeySource
+	// InsecureHTTP lets the key be sent by http to a host that is not near.
+	InsecureHTTP bool
 	// Script is set for TypeScripted.
 	Script *ScriptSource
 	// Timeouts are for all of its models; those that a model has go before.

@@ -48,7 +48,7 @@ func (r *Registry) snapshotDefault(sel Selector, candidates []Candidate) Selecto
 // document is a provider's entry.
 func (p Provider) document() providerDocument {
 	return providerDocument{
-		Type: p.Type, BaseURL: p.BaseURL, Profile: p.Profile, APIKey: p.APIKey, Script: p.Script, Timeouts: p.Timeouts,
+		Type: p.Type, BaseURL: p.BaseURL, Profile: p.Profile, APIKey: p.APIKey, InsecureHTTP: p.InsecureHTTP, Script: p.Script, Timeouts: p.Timeouts,
 	}
 }
 

@@ -14,11 +14,11 @@ import (
 const rich = `version: 1
 default: {role: coder}
 providers:
-  p: {type: openai, baseURL: "http://h/v1?".., apiKey: {secretName: "123", key: "null"}}
+  p: {type: openai, baseURL: "http://h/v1?".., apiKey: {secretName: "123", key: "null"}, insecureHTTP: true}
 `
 
 func TestASnapshotHoldsTheCandidatesAlone(t *testing.T) {
-	docs := map[string]string{"example": example, "fleet": fleet, "odd": strings.NewReplacer(`"http://h/v1?"..`, "http://h/v1").Replace(rich) + `  q: {type: openai, baseURL: "http://other.example/v1"}
+	docs := map[string]string{"example": example, "fleet": fleet, "odd": strings.NewReplacer(`"http://h/v1?"..`, "http://h.example/v1").Replace(rich) + `  q: {type: openai, baseURL: "http://other.example/v1"}
   s: {type: scripted, script: {configMapName: "true", key: "1e3"}}
 models:
 - {id: "1e3", provider: p, upstream: "yes", roles: [coder], priority: -3, quirks: {temperature: 0, parallelToolCalls: false, noStream: true, extraBody: {a: [1, "2", null], "on": {b: "no", "": 0.5}}}}

@@ -14,6 +14,7 @@ import (
 	"github.com/shopspring/decimal"
 	"go.yaml.in/yaml/v3"
 
+	"github.com/sampan-dev/sampan/internal/origin"
 	"github.com/sampan-dev/sampan/internal/text"
 	"github.com/sampan-dev/sampan/internal/yamldoc"
 )
@@ -103,7 +104,7 @@ func (v *validator) registry(doc document) *Registry {
 
 func (v *validator) provider(name string, doc providerDocument) Provider {
 	path := "providers." + name
-	p := Provider{Name: name, Type: doc.Type, BaseURL: strings.TrimRight(doc.BaseURL, "/"), Profile: doc.Profile, APIKey: doc.APIKey, Script: doc.Script, Timeouts: doc.Timeouts}
+	p := Provider{Name: name, Type: doc.Type, BaseURL: strings.TrimRight(doc.BaseURL, "/"), Profile: doc.Profile, APIKey: doc.APIKey, InsecureHTTP: doc.InsecureHTTP, Script: doc.Script, Timeouts: doc.Timeouts}
 	if !label.MatchString(name) {
 		// Not every name can be part of a path, so the list itself is named.
 		v.fail("providers", "the name %s must be lower-case letters, digits and '-', at most 63", quote(name))
@@ -130,19 +131,7 @@ func (v *validator) provider(name string, doc providerDocument) Provider {
 }
 
 func (v *validator) openAI(path string, doc providerDocument) {
-	u, err := url.Parse(doc.BaseURL)
-	switch {
-	case doc.BaseURL == "":
-		v.fail(path+".baseURL", "is missing")
-	case len(doc.BaseURL) > maxTextBytes:
-		v.short(path, map[string]string{"baseURL": doc.BaseURL})
-	case err != nil || (u.Scheme != "http" && u.Scheme != "https") || u.Host == "":
-		v.fail(path+".baseURL", "%s is not an http or https URL", quote(doc.BaseURL))
-	case u.User != nil:
-		v.fail(path+".baseURL", "must not hold credentials; use apiKey")
-	case u.RawQuery != "" || u.Fragment != "":
-		v.fail(path+".baseURL", "must not have a query or a fragment")
-	}
+	v.baseURL(path, doc)
 	if doc.Script != nil {
 		v.fail(path+".script", "is for type scripted only")
 	}
@@ -160,6 +149,42 @@ func (v *validator) openAI(path string, doc providerDocument) {
 	}
 }
 
+// operations are the ends of a URL that the client adds itself, or would not use.
+var operations = []string{"/chat/completions", "/completions", "/responses", "/messages", "/embeddings"}
+
+func (v *validator) baseURL(path string, doc providerDocument) {
+	provider := path
+	path += ".baseURL"
+	u, err := url.Parse(doc.BaseURL)
+	switch {
+	case doc.BaseURL == "":
+		v.fail(path, "is missing")
+		return
+	case len(doc.BaseURL) > maxTextBytes:
+		v.short(provider, map[string]string{"baseURL": doc.BaseURL})
+		return
+	case u != nil && u.User != nil, err != nil && strings.Contains(doc.BaseURL, "@"):
+		v.fail(path, "must not hold credentials; use apiKey")
+		return
+	case err != nil || (u.Scheme != "http" && u.Scheme != "https") || u.Hostname() == "":
+		v.fail(path, "%s is not an http or https URL", quote(doc.BaseURL))
+		return
+	case u.RawQuery != "" || u.Fragment != "":
+		v.fail(path, "must not have a query or a fragment")
+		return
+	}
+	whole := strings.TrimRight(doc.BaseURL, "/")
+	for _, end := range operations {
+		if base, found := strings.CutSuffix(whole, end); found {
+			v.fail(path, "ends in %s, which is added to it: write %s", end, quote(base))
+			return
+		}
+	}
+	if o, _ := origin.Of(u); doc.APIKey != nil && !doc.InsecureHTTP && !o.Confidential() {
+		v.fail(path, "would send the apiKey by http to %s, where others on the way can read it: use https, a name that ends in .svc for a Service, or insecureHTTP: true where nobody can listen", o.Host)
+	}
+}
+
 func (v *validator) scripted(path string, doc providerDocument) {
 	if doc.BaseURL != "" {
 		v.fail(path+".baseURL", "is for type openai only")
@@ -169,6 +194,9 @@ func (v *validator) scripted(path string, doc providerDocument) {
 	}
 	if doc.Profile != "" {
 		v.fail(path+".profile", "is for type openai only")
+	}
+	if doc.InsecureHTTP {
+		v.fail(path+".insecureHTTP", "is for type openai only")
 	}
 	s := doc.Script
 	if s == nil {

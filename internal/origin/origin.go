@@ -57,7 +57,7 @@ func (o Origin) Upgraded() (up Origin, ok bool) {
 func Near(host string) bool {
 	host = strings.ToLower(strings.TrimSuffix(strings.Trim(host, "[]"), "."))
 	if addr, err := netip.ParseAddr(host); err == nil {
-		return addr.Unmap().IsLoopback()
+		return addr.Unmap().IsLoopback() || addr.Unmap().IsUnspecified()
 	}
 	if host == "" || strings.Trim(host, "0123456789") == "" || strings.HasPrefix(host, "0x") {
 		return false // a number is an address, as some read it

@@ -20,6 +20,7 @@ func TestOrigin(t *testing.T) {
 		"http://127.8.9.1/a":                    {"http://127.8.9.1", true, "https://127.8.9.1"},
 		"http://[::1]:80/a":                     {"http://[::1]", true, "https://[::1]"},
 		"http://[::ffff:127.0.0.1]:81/a":        {"http://[::ffff:127.0.0.1]:81", true, ""},
+		"http://0.0.0.0:81/a":                   {"http://0.0.0.0:81", true, ""},
 		"http://git/a":                          {"http://git", true, "https://git"},
 		"http://git.team.svc:8080/a":            {"http://git.team.svc:8080", true, ""},
 		"http://git.team.svc.cluster.local/a":   {"http://git.team.svc.cluster.local", true, "https://git.team.svc.cluster.local"},

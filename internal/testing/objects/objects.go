@@ -100,7 +100,7 @@ func (b *Sandbox) Git(url string) *Sandbox { b.sandbox.Spec.Template.Workspace.G
 const RegistryDocument = `version: 1
 default: {name: demo}
 providers:
-  gateway: {type: openai, baseURL: http://gateway.example/v1, apiKey: {secretName: model-keys, key: gateway}}
+  gateway: {type: openai, baseURL: https://gateway.example/v1, apiKey: {secretName: model-keys, key: gateway}}
 models:
 - {id: demo, provider: gateway}
 `
