@@ -56,7 +56,7 @@ func copyTree(ctx context.Context, from, to string) error {
 		return copyEntry(root, rel, path, d)
 	})
 	if err != nil {
-		return errors.Join(fmt.Errorf("copying the checkout: %w", err), clear(root, from))
+		return errors.Join(fmt.Errorf("copying the checkout: %w", err), removeNamed(root, from))
 	}
 	return nil
 }
@@ -96,9 +96,9 @@ func copyFile(root *os.Root, rel, path string, mode fs.FileMode) error {
 	return errors.Join(err, out.Close())
 }
 
-// clear removes from the workspace whatever has its name in a folder: what a
+// removeNamed removes from the workspace whatever has its name in a folder: what a
 // failed copy of that has put there.
-func clear(root *os.Root, from string) error {
+func removeNamed(root *os.Root, from string) error {
 	entries, err := os.ReadDir(from)
 	for _, e := range entries {
 		err = errors.Join(err, root.RemoveAll(e.Name()))

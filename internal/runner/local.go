@@ -6,8 +6,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"slices"
-	"strings"
 	"time"
 
 	"github.com/sampan-dev/sampan/api/v1alpha1"
@@ -87,8 +85,8 @@ func (l Local) config(ctx context.Context, at *v1alpha1.AgentTask) (*harness.Con
 	if _, err := reg.Route(selectorOf(at), need); err != nil {
 		return nil, nil, &UsageError{fmt.Errorf("%s: %w", l.RegistryFile, err)}
 	}
-	values, variables := secrets(reg, os.Getenv)
-	exec, err := l.executor(ctx, at, variables)
+	env := takeSecrets(reg)
+	exec, err := l.executor(ctx, at, env)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -96,11 +94,11 @@ func (l Local) config(ctx context.Context, at *v1alpha1.AgentTask) (*harness.Con
 	if err != nil {
 		return nil, nil, &UsageError{errors.Join(err, exec.Close())}
 	}
-	w, events, err := l.transcript(task, transcript.Options{Secrets: values})
+	w, events, err := l.transcript(task, transcript.Options{Secrets: env.values()})
 	if err != nil {
 		return nil, nil, errors.Join(err, exec.Close())
 	}
-	conn := connector{taskName: at.Name, env: os.Getenv, scriptFile: localScript(l.RegistryFile)}
+	conn := connector{taskName: at.Name, env: env.get, scriptFile: localScript(l.RegistryFile)}
 	cfg := &harness.Config{
 		Task: task, Tools: tools, Executor: exec, Transcript: w, Progress: l.Progress,
 		WrapUp: l.WrapUp, Resume: events,
@@ -116,9 +114,9 @@ type closingExecutor interface {
 }
 
 // executor is where tools work: a folder of this machine, or a sandbox server.
-func (l Local) executor(ctx context.Context, at *v1alpha1.AgentTask, hidden []string) (closingExecutor, error) {
+func (l Local) executor(ctx context.Context, at *v1alpha1.AgentTask, env environment) (closingExecutor, error) {
 	if l.SandboxSocket == "" {
-		return l.engine(ctx, at, without(os.Environ(), hidden))
+		return l.engine(ctx, at, env)
 	}
 	c := client.New(l.SandboxSocket)
 	ready, cancel := context.WithTimeout(ctx, socketTimeout)
@@ -147,15 +145,15 @@ func (r released) Close() error {
 }
 
 // engine makes the workspace ready and opens it.
-func (l Local) engine(ctx context.Context, at *v1alpha1.AgentTask, env []string) (closingExecutor, error) {
+func (l Local) engine(ctx context.Context, at *v1alpha1.AgentTask, env environment) (closingExecutor, error) {
 	g, err := startGuard(l.Program)
 	if err != nil {
 		return nil, err
 	}
-	err = l.prepare(ctx, at)
+	err = l.prepare(ctx, at, env)
 	var e *engine.Engine
 	if err == nil {
-		e, err = engine.New(l.Workspace, engine.Options{Env: append(env, g.mark()...)})
+		e, err = engine.New(l.Workspace, engine.Options{Env: append(os.Environ(), g.mark()...)})
 	}
 	if err != nil {
 		return nil, errors.Join(err, g.Close())
@@ -218,13 +216,13 @@ func sameTask(w *transcript.Writer, events []transcript.Event, task harness.Task
 
 // prepare checks out the task's repository where the workspace is empty, as a
 // pod would. A workspace with something in it is the user's and is left alone.
-func (l Local) prepare(ctx context.Context, at *v1alpha1.AgentTask) error {
+func (l Local) prepare(ctx context.Context, at *v1alpha1.AgentTask, env environment) error {
 	if err := os.MkdirAll(l.Workspace, 0o755); err != nil {
 		return &UsageError{fmt.Errorf("making the workspace: %w", err)}
 	}
 	repo := repository{
 		GitSource: at.Spec.Sandbox.Template.Workspace.Git,
-		user:      os.Getenv(podspec.EnvGitUsername), password: os.Getenv(podspec.EnvGitPassword),
+		user:      env.get(podspec.EnvGitUsername), password: env.get(podspec.EnvGitPassword),
 	}
 	none, err := empty(l.Workspace)
 	if err != nil || !none || repo.URL == "" {
@@ -307,12 +305,4 @@ func toolSet(exec tool.Executor, task harness.Task) (harness.Tools, error) {
 		return nil, fmt.Errorf("spec.tools.allowed: %w", err)
 	}
 	return set, nil
-}
-
-// without drops variables from an environment: what tools run must not see keys.
-func without(env, names []string) []string {
-	return slices.DeleteFunc(slices.Clone(env), func(kv string) bool {
-		name, _, _ := strings.Cut(kv, "=")
-		return slices.Contains(names, name) || name == podspec.EnvGitPassword
-	})
 }

@@ -7,7 +7,6 @@ import (
 	"io"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"time"
 
@@ -37,7 +36,7 @@ type Pod struct {
 	api                           *api
 	exec                          *client.Client
 	registry                      *models.Registry
-	secrets                       []string
+	env                           environment
 	// log is where every task's transcript goes, as kubectl logs shows it.
 	log counted
 	// prepared: the workspace was checked out, and tools may have run since.
@@ -71,10 +70,7 @@ func NewPod() (*Pod, error) {
 		return nil, err
 	}
 	p.registry = reg
-	p.secrets, _ = secrets(reg, os.Getenv)
-	if pw := os.Getenv(podspec.EnvGitPassword); pw != "" {
-		p.secrets = append(p.secrets, pw)
-	}
+	p.env = takeSecrets(reg)
 	if p.api, err = newAPI(p.namespace); err != nil {
 		return nil, err
 	}
@@ -190,7 +186,7 @@ func (p *Pod) drive(ctx context.Context, sb *v1alpha1.Sandbox, at *v1alpha1.Agen
 	if err != nil {
 		return failed(harness.Internal, errors.Join(err, w.Close())), v1alpha1.ReasonInternal
 	}
-	conn := connector{taskName: at.Name, env: os.Getenv, scriptFile: func(m models.Provider) string {
+	conn := connector{taskName: at.Name, env: p.env.get, scriptFile: func(m models.Provider) string {
 		return filepath.Join(podspec.InputDir, podspec.ScriptFile(m.Name))
 	}}
 	res := harness.Run(ctx, harness.Config{
@@ -213,9 +209,9 @@ func (p *Pod) drive(ctx context.Context, sb *v1alpha1.Sandbox, at *v1alpha1.Agen
 // given as a Secret.
 func (p *Pod) secretsOf(at *v1alpha1.AgentTask, task harness.Task) []string {
 	if at.Spec.PromptFrom.SecretKeyRef.Name == "" {
-		return p.secrets
+		return p.env.values()
 	}
-	return append(slices.Clone(p.secrets), task.Prompt)
+	return append(p.env.values(), task.Prompt)
 }
 
 // reasonOf names the end in the status. Who stopped a run decides what its
@@ -281,7 +277,7 @@ func (p *Pod) prepare(ctx context.Context, sb *v1alpha1.Sandbox, rep *reporter) 
 	}
 	private := filepath.Join(podspec.StateDir, "checkout")
 	repo := repository{
-		GitSource: sb.Spec.Template.Workspace.Git, user: os.Getenv(podspec.EnvGitUsername), password: os.Getenv(podspec.EnvGitPassword),
+		GitSource: sb.Spec.Template.Workspace.Git, user: os.Getenv(podspec.EnvGitUsername), password: p.env.get(podspec.EnvGitPassword),
 		progress: func(words string) { rep.note(checkoutProgress(words)) },
 	}
 	switch {

@@ -112,7 +112,7 @@ func emptyOut(dir string) error {
 		return err
 	}
 	defer root.Close() //nolint:errcheck // a folder
-	return clear(root, dir)
+	return removeNamed(root, dir)
 }
 
 // headOf is the commit that is checked out; empty in a repository without any.

@@ -1,0 +1,49 @@
+package runner
+
+import (
+	"maps"
+	"os"
+	"slices"
+
+	"github.com/sampan-dev/sampan/internal/models"
+	"github.com/sampan-dev/sampan/internal/podspec"
+)
+
+// environment is that of this process, with its secrets taken out of it: /proc
+// shows what a process was started with, and children inherit what is in it.
+type environment struct{ secrets map[string]string }
+
+// takeSecrets reads the keys of a registry's models and git's password, and
+// removes them from the environment.
+func takeSecrets(reg *models.Registry) environment {
+	_, names := secrets(reg, os.Getenv)
+	e := environment{secrets: map[string]string{}}
+	for _, name := range append(names, podspec.EnvGitPassword) {
+		if value, set := os.LookupEnv(name); set {
+			e.secrets[name] = value
+			_ = os.Unsetenv(name) // fails for a bad name only, which cannot be set
+		}
+	}
+	// Where the system does not let us, the process is still protected.
+	_ = wipeEnviron(slices.Collect(maps.Keys(e.secrets)))
+	return e
+}
+
+// get reads a variable, also one that was taken.
+func (e environment) get(name string) string {
+	if value, taken := e.secrets[name]; taken {
+		return value
+	}
+	return os.Getenv(name)
+}
+
+// values are the secrets, which must never be written down.
+func (e environment) values() []string {
+	var out []string
+	for _, v := range e.secrets {
+		if v != "" {
+			out = append(out, v)
+		}
+	}
+	return out
+}
