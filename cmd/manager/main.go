@@ -5,10 +5,12 @@ import (
 	"context"
 	"flag"
 	"fmt"
+	"io"
 	"net/netip"
 	"os"
 	"strings"
 
+	"github.com/go-logr/logr"
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
 	networkingv1 "k8s.io/api/networking/v1"
@@ -34,6 +36,7 @@ import (
 	"github.com/sampan-dev/sampan/internal/controller/slim"
 	"github.com/sampan-dev/sampan/internal/podspec"
 	"github.com/sampan-dev/sampan/internal/policy"
+	"github.com/sampan-dev/sampan/internal/text"
 	"github.com/sampan-dev/sampan/internal/version"
 )
 
@@ -112,12 +115,12 @@ func main() {
 		return
 	case o.checkPolicy != "":
 		if err := checkPolicy(o.checkPolicy); err != nil {
-			fmt.Fprintln(os.Stderr, err)
+			fmt.Fprintln(text.NewWriter(os.Stderr), err)
 			os.Exit(1)
 		}
 		return
 	}
-	ctrl.SetLogger(zap.New(zap.UseFlagOptions(&o.zap)))
+	ctrl.SetLogger(logger(os.Stderr, &o.zap))
 	if err := run(ctrl.SetupSignalHandler(), &o); err != nil {
 		ctrl.Log.Error(err, "Manager stopped")
 		os.Exit(1)
@@ -134,6 +137,12 @@ func checkPolicy(path string) error {
 		return fmt.Errorf("%s:\n%w", path, err)
 	}
 	return nil
+}
+
+// logger logs what objects, registries and containers say in characters that are
+// safe to be shown.
+func logger(w io.Writer, o *zap.Options) logr.Logger {
+	return zap.New(zap.UseFlagOptions(o), zap.WriteTo(text.NewLogWriter(w)))
 }
 
 // run runs the manager until ctx ends.

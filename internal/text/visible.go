@@ -183,8 +183,8 @@ type Part struct {
 // unwelcome as anything else. A character must not be cut by two writes.
 type Writer struct {
 	w io.Writer
-	// colours shows styles.
-	colours bool
+	// colours shows styles, log keeps JSON what it is.
+	colours, log bool
 }
 
 // NewWriter gives a Writer that shows no styles.
@@ -193,9 +193,16 @@ func NewWriter(w io.Writer) *Writer { return &Writer{w: w} }
 // NewColourWriter gives one that does.
 func NewColourWriter(w io.Writer) *Writer { return &Writer{w: w, colours: true} }
 
+// NewLogWriter gives one for lines of JSON, or of text.
+func NewLogWriter(w io.Writer) *Writer { return &Writer{w: w, log: true} }
+
 // Write implements io.Writer.
 func (w *Writer) Write(p []byte) (int, error) {
-	if _, err := io.WriteString(w.w, Visible(string(p))); err != nil {
+	shown := p
+	if w.log {
+		shown = EscapeJSON(p)
+	}
+	if _, err := io.WriteString(w.w, Visible(string(shown))); err != nil {
 		return 0, err
 	}
 	return len(p), nil
