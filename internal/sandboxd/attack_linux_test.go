@@ -150,13 +150,13 @@ func TestStrangerWithoutNamespaces(t *testing.T) {
 func hiddenLeader() {
 	go func() {
 		runtime.LockOSThread()
-		for { //nolint:revive // until it is killed
-			unix.Select(0, nil, nil, nil, &unix.Timeval{Usec: 1000}) //nolint:errcheck // only a pause
+		for {
+			_, _ = unix.Select(0, nil, nil, nil, &unix.Timeval{Usec: 1000})
 		}
 	}()
 	runtime.LockOSThread() // the main goroutine of a program starts on its first thread
 	_, _ = os.Create("hidden")
-	unix.RawSyscall(unix.SYS_EXIT, 0, 0, 0)
+	_, _, _ = unix.RawSyscall(unix.SYS_EXIT, 0, 0, 0)
 }
 
 // stubborn leaves behind what is in no session, descends from nobody and carries

@@ -22,6 +22,8 @@ type processBound struct {
 	perUser uint64
 }
 
+const maxThreads = 1 << 22 // PID_MAX_LIMIT of the kernel
+
 // maxProcessesDefault is the usual limit of a pod on managed clusters.
 const maxProcessesDefault = 4096
 
@@ -42,7 +44,7 @@ func defaultMaxProcesses() int {
 func newProcessBound(maxProcesses int) processBound {
 	b := processBound{max: maxProcesses + countProcesses()}
 	if os.Getuid() != 0 && (os.Getpid() != 1 || ownUserNamespace()) {
-		b.perUser = uint64(threadsOfAll() + maxProcesses)
+		b.perUser = uint64(min(max(threadsOfAll()+maxProcesses, 1), maxThreads))
 	}
 	return b
 }

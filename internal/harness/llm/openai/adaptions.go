@@ -1,7 +1,6 @@
 package openai
 
 import (
-	"regexp"
 	"strconv"
 	"strings"
 )
@@ -11,7 +10,7 @@ type adaption struct {
 	// name says what was refused; each is answered once.
 	name string
 	// says finds it in the server's words.
-	says *regexp.Regexp
+	says pattern
 	// learn changes the settings and says what is sent from here on; it is empty
 	// where there is nothing left to change.
 	learn func(s *settings, match []string) string
@@ -21,11 +20,11 @@ type adaption struct {
 const refused = `(?:unsupported|not supported|n't support|not support|not allowed|not permitted|extra|unknown|unrecognized|unrecognised|unexpected|additional|invalid|forbidden|not valid|not accepted|does not accept|no such field|cannot find field|incompatible)`
 
 // near finds a name with such words before or behind it.
-func near(name string) *regexp.Regexp {
-	return regexp.MustCompile(`(?is)` + refused + `.{0,160}?` + name + `|` + name + `.{0,160}?` + refused)
+func near(name string) pattern {
+	return compile(`(?is)` + refused + `.{0,160}?` + name + `|` + name + `.{0,160}?` + refused)
 }
 
-func spelling(words string) *regexp.Regexp { return regexp.MustCompile(`(?is)` + words) }
+func spelling(words string) pattern { return compile(`(?is)` + words) }
 
 // adaptions is what is known of the words of OpenAI, Azure, Anthropic, Bedrock,
 // Gemini, Mistral, DeepSeek, xAI, Moonshot, Groq, Cerebras, OpenRouter, LiteLLM,

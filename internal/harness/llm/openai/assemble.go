@@ -111,7 +111,7 @@ const minRepeat = 16
 // repeats says that a delta is all of the reply once more: one that comes after
 // the end, or a long one with it.
 func (a *assembly) repeats(m *wireMessage, ended, last bool) bool {
-	if !ended && !(last && len(m.Content.text) >= minRepeat) {
+	if !ended && (!last || len(m.Content.text) < minRepeat) {
 		return false
 	}
 	if m.Content.text != "" && m.Content.text != a.content.String() {

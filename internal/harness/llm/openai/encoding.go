@@ -82,7 +82,7 @@ func (u *unpacked) Read(p []byte) (int, error) {
 	if u.total += n; u.total > maxUnpackedBytes {
 		return 0, moreThan(maxUnpackedBytes, "in it when unpacked")
 	}
-	if err != nil && err != io.EOF { //nolint:errorlint // a reader's own EOF is bare
+	if err != nil && err != io.EOF {
 		err = &encodingError{u.name, err}
 	}
 	return n, err
@@ -108,7 +108,7 @@ func encodingOf(body *bufio.Reader) string {
 
 // looksPlain says that what has come is text.
 func looksPlain(body *bufio.Reader) bool {
-	start, _ := body.Peek(min(body.Buffered(), 16)) //nolint:errcheck // what is buffered can be had
+	start, _ := body.Peek(min(body.Buffered(), 16))
 	return len(start) > 0 && !slices.ContainsFunc(start, func(b byte) bool {
 		return b > '~' || b < ' ' && b != '\n' && b != '\r' && b != '\t'
 	})

@@ -2,7 +2,6 @@ package openai
 
 import (
 	"cmp"
-	"regexp"
 	"slices"
 	"strings"
 )
@@ -31,7 +30,7 @@ type foundCalls struct {
 type dialect struct {
 	name string
 	// open is what a call begins with. Its group, if any, is the tool's name.
-	open *regexp.Regexp
+	open pattern
 	// read reads what follows: the calls, and how many bytes they take. No call
 	// means that it was no markup after all.
 	read func(l *lookup, rest, name string) ([]textCall, int)
@@ -50,35 +49,35 @@ const (
 var dialects = []dialect{
 	// Hermes, Qwen, MiniMax-M1, Hunyuan, Granite, Phi-4, Nemotron, Jamba, InternLM,
 	// Cohere, Apertus, LongCat, Llama 3: a mark and JSON that says it all.
-	{"JSON in a tag", regexp.MustCompile(`(?i)<` + bar + `?(?:tool_?calls?|tool_?call_start|function_?calls?|tools?|tool_use|tool_code|[a-z]+[_:]tool_call|` +
+	{"JSON in a tag", compile(`(?i)<` + bar + `?(?:tool_?calls?|tool_?call_start|function_?calls?|tools?|tool_use|tool_code|[a-z]+[_:]tool_call|` +
 		`python_tag|plugin|action_start|START_ACTION|tools_prefix|functions?)` + bar + `?>\s*`), readJSONCalls, false},
-	{"JSON behind a word", regexp.MustCompile(`\[(?:TOOL_CALLS?|TOOL_REQUEST|FUNCTION_CALLS?|tool_calls?|function_call)\]\s*|(?m:^)functools\s*|(?m:^)(?:Action|Tool call|Function call):\s*`), readJSONCalls, false},
+	{"JSON behind a word", compile(`\[(?:TOOL_CALLS?|TOOL_REQUEST|FUNCTION_CALLS?|tool_calls?|function_call)\]\s*|(?m:^)functools\s*|(?m:^)(?:Action|Tool call|Function call):\s*`), readJSONCalls, false},
 	// Qwen3-Coder, Seed-OSS, MiMo, Nemotron 3, Llama 3.1, Functionary 3.1.
-	{"function=", regexp.MustCompile(`<(?:function|tool|tool_call|invoke)=["']?` + toolName + `["']?\s*(?:>|$)`), readParameters, true},
+	{"function=", compile(`<(?:function|tool|tool_call|invoke)=["']?` + toolName + `["']?\s*(?:>|$)`), readParameters, true},
 	// Claude, MiniMax-M2, Step-3, DeepSeek V3.2 (DSML).
-	{"invoke name=", regexp.MustCompile(`<(?:[a-z]+:|` + bar + `DSML` + bar + `)?(?:invoke|function|function_call|tool|tool_call|tool_use|call)\s+name\s*=\s*["']?` + toolName + `["']?[^<>]*(?:>|$)`), readParameters, true},
-	{"a tag with the name", regexp.MustCompile(`<(?:tool_use|tool_call|function_call|tool|invoke)>\s*<(?:tool_)?name>\s*` + toolName + `\s*</(?:tool_)?name>`), readParameters, true},
-	{"tool_name", regexp.MustCompile(`<tool_name>\s*` + toolName + `\s*</tool_name>`), readParameters, true},
+	{"invoke name=", compile(`<(?:[a-z]+:|` + bar + `DSML` + bar + `)?(?:invoke|function|function_call|tool|tool_call|tool_use|call)\s+name\s*=\s*["']?` + toolName + `["']?[^<>]*(?:>|$)`), readParameters, true},
+	{"a tag with the name", compile(`<(?:tool_use|tool_call|function_call|tool|invoke)>\s*<(?:tool_)?name>\s*` + toolName + `\s*</(?:tool_)?name>`), readParameters, true},
+	{"tool_name", compile(`<tool_name>\s*` + toolName + `\s*</tool_name>`), readParameters, true},
 	// GLM.
-	{"arg_key", regexp.MustCompile(`<tool_call>\s*` + toolName), readKeysAndValues, true},
+	{"arg_key", compile(`<tool_call>\s*` + toolName), readKeysAndValues, true},
 	// Kimi.
-	{"tool_call_begin", regexp.MustCompile(`<\|tool_call_begin\|>\s*` + toolName + `(?::\d+)?\s*(?:<\|tool_call_argument_begin\|>|$|\b)`), readJSONArguments, true},
+	{"tool_call_begin", compile(`<\|tool_call_begin\|>\s*` + toolName + `(?::\d+)?\s*(?:<\|tool_call_argument_begin\|>|$|\b)`), readJSONArguments, true},
 	// DeepSeek V2 to V3.1.
-	{"tool▁call▁begin", regexp.MustCompile(`<` + bar + `tool` + low + `call` + low + `begin` + bar + `>\s*(?:function\s*<` + bar + `tool` + low + `sep` + bar + `>)?\s*` + toolName + `\s*(?:<` + bar + `tool` + low + `sep` + bar + `>)?`), readJSONArguments, true},
+	{"tool▁call▁begin", compile(`<` + bar + `tool` + low + `call` + low + `begin` + bar + `>\s*(?:function\s*<` + bar + `tool` + low + `sep` + bar + `>)?\s*` + toolName + `\s*(?:<` + bar + `tool` + low + `sep` + bar + `>)?`), readJSONArguments, true},
 	// Mistral.
-	{"[TOOL_CALLS]", regexp.MustCompile(`\[TOOL_CALLS\]\s*` + toolName + `\s*(?:\[CALL_ID\]\s*[\w-]*)?\s*(?:\[ARGS\])?`), readJSONArguments, true},
+	{"[TOOL_CALLS]", compile(`\[TOOL_CALLS\]\s*` + toolName + `\s*(?:\[CALL_ID\]\s*[\w-]*)?\s*(?:\[ARGS\])?`), readJSONArguments, true},
 	// gpt-oss, also with its special tokens gone.
-	{"harmony", regexp.MustCompile(`\bto=(?:functions\.|tools?\.)?([A-Za-z0-9_.-]+)\s*(?:<\|channel\|>\s*\w+\s*)?(?:<\|constrain\|>)?\s*(?:json|code)?\s*(?:<\|message\|>)?`), readJSONArguments, false},
+	{"harmony", compile(`\bto=(?:functions\.|tools?\.)?([A-Za-z0-9_.-]+)\s*(?:<\|channel\|>\s*\w+\s*)?(?:<\|constrain\|>)?\s*(?:json|code)?\s*(?:<\|message\|>)?`), readJSONArguments, false},
 	// Functionary 2 and 3.
-	{"recipient", regexp.MustCompile(`<\|recipient\|>\s*` + toolName + `\s*(?:<\|content\|>)?`), readJSONArguments, true},
-	{">>>", regexp.MustCompile(`(?m:^)>>>\s*` + toolName + `\n`), readJSONArguments, false},
+	{"recipient", compile(`<\|recipient\|>\s*` + toolName + `\s*(?:<\|content\|>)?`), readJSONArguments, true},
+	{">>>", compile(`(?m:^)>>>\s*` + toolName + `\n`), readJSONArguments, false},
 	// Gemma.
-	{"call:", regexp.MustCompile(`<` + bar + `?(?:start_function_call|tool_call)>\s*call:\s*` + toolName), readBraces, true},
+	{"call:", compile(`<` + bar + `?(?:start_function_call|tool_call)>\s*call:\s*` + toolName), readBraces, true},
 	// Llama 4, Olmo 3, LFM2, Gemini: calls as Python has them, in a mark or fence.
-	{"pythonic", regexp.MustCompile("(?:<" + bar + "?(?:tool_call_start|tool_calls?|function_calls?|python_tag|python_start)" + bar + "?>|(?m:^)```(?:tool_code|tool_call|tool_calls)[ \t]*\n)\\s*"), readPythonCalls, false},
+	{"pythonic", compile("(?:<" + bar + "?(?:tool_call_start|tool_calls?|function_calls?|python_tag|python_start)" + bar + "?>|(?m:^)```(?:tool_code|tool_call|tool_calls)[ \t]*\n)\\s*"), readPythonCalls, false},
 	// ReAct.
-	{"Action Input", regexp.MustCompile(`(?m:^)[ \t*]*Action\**:\**[ \t]*` + toolName + `[ \t]*\r?\n+[ \t*]*Action Input\**:\**[ \t]*`), readJSONArguments, false},
-	{"JSON in a fence", regexp.MustCompile("(?m:^)[ \t]*```(?:tool_code|tool_call|tool_calls|tool_use|function_call)[ \t]*\n\\s*"), readJSONCalls, false},
+	{"Action Input", compile(`(?m:^)[ \t*]*Action\**:\**[ \t]*` + toolName + `[ \t]*\r?\n+[ \t*]*Action Input\**:\**[ \t]*`), readJSONArguments, false},
+	{"JSON in a fence", compile("(?m:^)[ \t]*```(?:tool_code|tool_call|tool_calls|tool_use|function_call)[ \t]*\n\\s*"), readJSONCalls, false},
 }
 
 // maxTextCalls bounds the calls taken from one text.
@@ -160,7 +159,7 @@ func shown(text string, start, end int) bool {
 }
 
 // marks are what may stand around calls and says nothing.
-var marks = regexp.MustCompile(`(?i)<` + bar + `?/?` + bar + `?(?:[a-z]+:|DSML` + bar + `)?(?:tool_?calls?|function_?calls?|tools?|tool_use|functions?|invoke|parameter|param|arguments?|` +
+var marks = compile(`(?i)<` + bar + `?/?` + bar + `?(?:[a-z]+:|DSML` + bar + `)?(?:tool_?calls?|function_?calls?|tools?|tool_use|functions?|invoke|parameter|param|arguments?|` +
 	`arg_key|arg_value|tool_code|longcat_tool_call|call|return|end|end_function_call|start_function_call|action_end|action_start|plugin|END_ACTION|START_ACTION|tools_suffix|tools_prefix|` +
 	`eom_id|eot_id|im_end|endoftext|python_tag|python_end|python_start|tool_call_(?:end|start|begin)|tool_calls_section_(?:begin|end)|` +
 	`tool` + low + `calls?` + low + `(?:begin|end)|tool` + low + `sep|end` + low + `of` + low + `sentence)` + bar + `?>` +
@@ -208,10 +207,10 @@ func (l *lookup) findTags(text string) []foundCalls {
 	return found
 }
 
-var nameTag = regexp.MustCompile(`(?m:^)[ \t]*<([A-Za-z0-9_.-]+)>`)
+var nameTag = compile(`(?m:^)[ \t]*<([A-Za-z0-9_.-]+)>`)
 
 // unmarkedStart is where JSON may begin that is a call without any markup.
-var unmarkedStart = regexp.MustCompile("(?m:^)[ \t]*(?:```(?:json|JSON|python|xml)?[ \t]*\n\\s*)?([\\[{])")
+var unmarkedStart = compile("(?m:^)[ \t]*(?:```(?:json|JSON|python|xml)?[ \t]*\n\\s*)?([\\[{])")
 
 // findUnmarked finds a call without markup, with which the text must end: JSON
 // with name and arguments, or a list of calls as Python has them, alone, behind

@@ -2,7 +2,6 @@ package openai
 
 import (
 	"encoding/json"
-	"regexp"
 	"strconv"
 	"strings"
 
@@ -10,7 +9,7 @@ import (
 )
 
 // pythonCall is what a call as Python has it begins with.
-var pythonCall = regexp.MustCompile(`^(?:print\(\s*)?(?:await\s+)?` + toolName + `(?:\.call)?\(`)
+var pythonCall = compile(`^(?:print\(\s*)?(?:await\s+)?` + toolName + `(?:\.call)?\(`)
 
 // readPythonCalls reads calls such as [bash(command="ls"), list()], alone or one
 // on a line.
@@ -46,7 +45,7 @@ func readPythonCalls(l *lookup, rest, _ string) ([]textCall, int) {
 	return calls, at
 }
 
-var keyword = regexp.MustCompile(`^\s*([A-Za-z_]\w*)\s*=\s*`)
+var keyword = compile(`^\s*([A-Za-z_]\w*)\s*=\s*`)
 
 // pythonArguments reads up to the closing parenthesis. whole is false where that
 // is missing, or a value cannot be read.

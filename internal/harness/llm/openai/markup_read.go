@@ -2,14 +2,13 @@ package openai
 
 import (
 	"encoding/json"
-	"regexp"
 	"strings"
 
 	"github.com/sampan-dev/sampan/internal/harness/jsontext"
 )
 
 // leadIn is what may stand between markup and the JSON behind it.
-var leadIn = regexp.MustCompile("^\\s*(?:```(?:json|JSON)?\\s*)?")
+var leadIn = compile("^\\s*(?:```(?:json|JSON)?\\s*)?")
 
 // readJSONCalls reads JSON that says name and arguments, once or more.
 func readJSONCalls(l *lookup, rest, _ string) ([]textCall, int) {
@@ -48,7 +47,7 @@ func (l *lookup) readJSON(text string, marked bool) ([]textCall, int) {
 }
 
 // between is what separates calls that follow each other.
-var between = regexp.MustCompile(`^[\s;,]*`)
+var between = compile(`^[\s;,]*`)
 
 // jsonValue gives the object or list that a text begins with, and its length. A
 // value that is cut, or no JSON also after a repair, is not whole.
@@ -132,8 +131,8 @@ func (l *lookup) callOf(v map[string]any, marked bool) (textCall, bool) {
 }
 
 var (
-	nameInCut      = regexp.MustCompile(`"(?:name|tool_name|tool|function_name|recipient_name|function|action)"\s*:\s*"([^"]+)"`)
-	argumentsInCut = regexp.MustCompile(`"(?:arguments|parameters|args|input|tool_input|action_input|params)"\s*:`)
+	nameInCut      = compile(`"(?:name|tool_name|tool|function_name|recipient_name|function|action)"\s*:\s*"([^"]+)"`)
+	argumentsInCut = compile(`"(?:arguments|parameters|args|input|tool_input|action_input|params)"\s*:`)
 )
 
 // cutCall recognises a call that breaks off, or that is no JSON.
@@ -173,11 +172,11 @@ func readJSONArguments(_ *lookup, rest, name string) ([]textCall, int) {
 }
 
 var (
-	parameterOpen = regexp.MustCompile(`^\s*<(?:[a-z]+:|` + bar + `DSML` + bar + `)?(?:parameter|param|argument|arg)(=|\s+name\s*=\s*)["']?([\w.-]+)["']?[^<>]*>`)
-	parameterEnd  = regexp.MustCompile(`</(?:[a-z]+:|` + bar + `DSML` + bar + `)?(?:parameter|param|argument|arg)>`)
-	parameterNext = regexp.MustCompile(`\n\s*<(?:parameter|param)=|</(?:function|invoke|tool_call)>`)
-	functionEnd   = regexp.MustCompile(`^\s*</(?:[a-z]+:|` + bar + `DSML` + bar + `)?(?:function|invoke|function_call|tool|tool_use|tool_call|call)>`)
-	argumentsOpen = regexp.MustCompile(`^\s*<(arguments|parameters|args|input|tool_input)>\s*`)
+	parameterOpen = compile(`^\s*<(?:[a-z]+:|` + bar + `DSML` + bar + `)?(?:parameter|param|argument|arg)(=|\s+name\s*=\s*)["']?([\w.-]+)["']?[^<>]*>`)
+	parameterEnd  = compile(`</(?:[a-z]+:|` + bar + `DSML` + bar + `)?(?:parameter|param|argument|arg)>`)
+	parameterNext = compile(`\n\s*<(?:parameter|param)=|</(?:function|invoke|tool_call)>`)
+	functionEnd   = compile(`^\s*</(?:[a-z]+:|` + bar + `DSML` + bar + `)?(?:function|invoke|function_call|tool|tool_use|tool_call|call)>`)
+	argumentsOpen = compile(`^\s*<(arguments|parameters|args|input|tool_input)>\s*`)
 )
 
 // readParameters reads arguments that have a tag each, or that are JSON.
@@ -243,9 +242,9 @@ func (l *lookup) typed(tool, parameter, text string) any {
 }
 
 var (
-	argPair = regexp.MustCompile(`(?s)^\s*<arg_key>\s*([\w.-]+)\s*</arg_key>\s*<arg_value>(.*?)(</arg_value>|$)`)
-	argKey  = regexp.MustCompile(`^\s*<arg_key>`)
-	callEnd = regexp.MustCompile(`^\s*</tool_call>`)
+	argPair = compile(`(?s)^\s*<arg_key>\s*([\w.-]+)\s*</arg_key>\s*<arg_value>(.*?)(</arg_value>|$)`)
+	argKey  = compile(`^\s*<arg_key>`)
+	callEnd = compile(`^\s*</tool_call>`)
 )
 
 // readKeysAndValues reads arguments as GLM has them, or, as others write them
@@ -279,7 +278,7 @@ func readKeysAndValues(l *lookup, rest, name string) ([]textCall, int) {
 	return nil, 0
 }
 
-var child = regexp.MustCompile(`^\s*<([A-Za-z_][\w.-]*)>`)
+var child = compile(`^\s*<([A-Za-z_][\w.-]*)>`)
 
 // readChildren reads arguments whose tags are the parameters' names. ok is false
 // where a tag is none of them.

@@ -2,7 +2,6 @@ package openai
 
 import (
 	"errors"
-	"regexp"
 	"strings"
 	"unicode"
 
@@ -14,7 +13,7 @@ const redacted = "[redacted]"
 // tokenLike finds what looks like a credential whoever it belongs to: servers
 // echo keys back partly masked, and proxies add their own. Words of letters alone
 // are left: "the bearer token is missing".
-var tokenLike = regexp.MustCompile(`(?i)\bbearer\s+[^\s"',;]*[0-9_*.\-][^\s"',;]*|\bbasic\s+[a-z0-9+/]{8,}=*|` +
+var tokenLike = compile(`(?i)\bbearer\s+[^\s"',;]*[0-9_*.\-][^\s"',;]*|\bbasic\s+[a-z0-9+/]{8,}=*|` +
 	`\b(?:sk|gsk|xai|hf|ghp|gho|ghu|pplx|csk|nvapi|ak|fw|r8)[-_][A-Za-z0-9_*.\-]{4,}|\bAIza[A-Za-z0-9_\-]{8,}|\bAKIA[A-Z0-9]{8,}|` +
 	`\beyJ[A-Za-z0-9_\-]{8,}\.[A-Za-z0-9_.\-]+|([?&](?:api[_-]?)?(?:key|token)=)[^&\s"']+`)
 

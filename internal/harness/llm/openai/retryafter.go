@@ -3,7 +3,6 @@ package openai
 import (
 	"math"
 	"net/http"
-	"regexp"
 	"strconv"
 	"strings"
 	"time"
@@ -122,12 +121,12 @@ func delayOf(v any) time.Duration {
 
 var (
 	// saysWhen finds "try again in 1m6.5s", "retry after 20 seconds", "wait 5 minutes".
-	saysWhen = regexp.MustCompile(`(?i)\b(?:try again|retry|wait|available|replenished|resets?)(?: again)?(?: (?:in|after|for|at least|another))*:? ` +
+	saysWhen = compile(`(?i)\b(?:try again|retry|wait|available|replenished|resets?)(?: again)?(?: (?:in|after|for|at least|another))*:? ` +
 		`((?:\d+(?:\.\d+)? ?(?:milliseconds?|ms|seconds?|secs?|s|minutes?|mins?|m|hours?|hrs?|h)\b,?(?: and)? ?|` +
 		`\d+(?:\.\d+)?(?:ms|s|m|h))+)`)
-	quantity = regexp.MustCompile(`(?i)(\d+(?:\.\d+)?) ?(ms|milli|s|m|h)`)
+	quantity = compile(`(?i)(\d+(?:\.\d+)?) ?(ms|milli|s|m|h)`)
 	// clock is "in 02:12:33".
-	clock = regexp.MustCompile(`(?i)\b(?:in|after) (\d{1,2}):(\d{2}):(\d{2})\b`)
+	clock = compile(`(?i)\b(?:in|after) (\d{1,2}):(\d{2}):(\d{2})\b`)
 )
 
 // delayInWords is when to come back, as a message says it; 0 when it does not.

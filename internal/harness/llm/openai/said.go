@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"html"
 	"net/http"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -141,9 +140,7 @@ func (e *serverError) object(o map[string]any, depth int) {
 	}
 	var codes []string
 	for _, field := range codeFields {
-		for _, code := range texts(o[field]) {
-			codes = append(codes, code)
-		}
+		codes = append(codes, texts(o[field])...)
 	}
 	if own := asText(o["error"]); own != "" {
 		if words == "" {
@@ -250,9 +247,9 @@ func saysSomething(v any) bool {
 }
 
 var (
-	isPage    = regexp.MustCompile(`(?i)^\s*<(?:!doctype|!--|\?xml|html|head|body|title|center|h1)`)
-	pageTitle = regexp.MustCompile(`(?is)<(?:title|h1|h2)[^>]*>(.*?)</(?:title|h1|h2)>`)
-	pageTag   = regexp.MustCompile(`(?s)<[^>]*>`)
+	isPage    = compile(`(?i)^\s*<(?:!doctype|!--|\?xml|html|head|body|title|center|h1)`)
+	pageTitle = compile(`(?is)<(?:title|h1|h2)[^>]*>(.*?)</(?:title|h1|h2)>`)
+	pageTag   = compile(`(?s)<[^>]*>`)
 )
 
 // pageWords is what an HTML page says in its title and headings.

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"maps"
 	"net/http"
-	"regexp"
 
 	"github.com/sampan-dev/sampan/internal/harness/llm"
 )
@@ -77,7 +76,7 @@ func (p *Provider) adapt(s *settings, err *llm.Error) {
 
 // errorKind are words such as invalid_request_error, which say nothing of what was
 // refused and look as if they did.
-var errorKind = regexp.MustCompile(`(?i)\binvalid_(?:request|argument|parameter)\w*`)
+var errorKind = compile(`(?i)\binvalid_(?:request|argument|parameter)\w*`)
 
 // isRefusal says that the server did not work on a request since it did not like
 // its form. Servers whose chat template fails answer 500.

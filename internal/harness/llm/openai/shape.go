@@ -81,9 +81,10 @@ func (s *jsonShape) next(data []byte) (int, error) {
 		case s.escaped:
 			s.escaped = false
 		case s.inString:
-			if c == '\\' {
+			switch c {
+			case '\\':
 				s.escaped = true
-			} else if c == '"' {
+			case '"':
 				s.inString, s.to = false, s.at
 			}
 		case c == '"':

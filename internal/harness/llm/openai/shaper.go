@@ -4,7 +4,6 @@ import (
 	"crypto/sha256"
 	"encoding/json"
 	"math/big"
-	"regexp"
 	"strings"
 
 	"github.com/sampan-dev/sampan/internal/harness/llm"
@@ -241,7 +240,7 @@ func emptyContent(q Quirks) any {
 	}
 }
 
-var alnum9 = regexp.MustCompile(`^[A-Za-z0-9]{9}$`)
+var alnum9 = compile(`^[A-Za-z0-9]{9}$`)
 
 // id is the form in which an id of the conversation is sent: as it is to the
 // server that gave it, else in the form that every server takes. The same id
@@ -258,7 +257,7 @@ func (s *shaper) id(id string, foreign bool) string {
 // maxName is the length of a tool's name that every server takes.
 const maxName = 64
 
-var notInName = regexp.MustCompile(`[^A-Za-z0-9_-]+`)
+var notInName = compile(`[^A-Za-z0-9_-]+`)
 
 // sendableName makes a name fit to be sent back, also one that the model made up
 // and that no server would take.

@@ -297,7 +297,7 @@ func (s *eventReader) line() ([]byte, error) {
 				return s.tidy(s.long), err
 			}
 		}
-		part, _ := s.r.Peek(s.r.Buffered()) //nolint:errcheck // what is buffered can be had
+		part, _ := s.r.Peek(s.r.Buffered())
 		if s.afterCR && part[0] == '\n' {
 			s.afterCR = false
 			s.discard(1)

@@ -1,7 +1,6 @@
 package openai
 
 import (
-	"regexp"
 	"strings"
 )
 
@@ -132,7 +131,7 @@ func unwrapAnswer(text string, marks []struct{ open, end string }) (string, bool
 	return text, false
 }
 
-var fence = regexp.MustCompile("(?m)^[ \t]{0,3}(```+|~~~+)")
+var fence = compile("(?m)^[ \t]{0,3}(```+|~~~+)")
 
 // inCode says that a place in a text is inside of Markdown code: a fenced block, a
 // span between backticks, an indented block or a quotation. What stands there is

@@ -174,7 +174,7 @@ func (t *transport) read(ctx context.Context, x *exchange, w *watch, resp *http.
 
 // page is the failure of an answer that is a web page, though its status is 200.
 func (t *transport) page(resp *http.Response, body io.Reader) *llm.Error {
-	data, _ := io.ReadAll(io.LimitReader(body, maxErrorBytes)) //nolint:errcheck // only the message gets shorter
+	data, _ := io.ReadAll(io.LimitReader(body, maxErrorBytes))
 	said := parseServerError(data)
 	e := &llm.Error{Category: llm.ProviderUnsupported, Status: resp.StatusCode}
 	for _, l := range said.layers {

@@ -82,7 +82,7 @@ func appendUnit(out []byte, unit rune) []byte {
 	if !utf16.IsSurrogate(unit) {
 		return utf8.AppendRune(out, unit)
 	}
-	return append(out, 0xE0|byte(unit>>12), 0x80|byte(unit>>6)&0xBF, 0x80|byte(unit)&0xBF)
+	return append(out, 0xE0|byte(unit>>12&0x0F), 0x80|byte(unit>>6&0x3F), 0x80|byte(unit&0x3F))
 }
 
 // wholeSigns joins what unquote has kept apart: two surrogates become the sign
