@@ -16,6 +16,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/sampan-dev/sampan/api/v1alpha1"
+	"github.com/sampan-dev/sampan/internal/controller/adminpolicy"
 	"github.com/sampan-dev/sampan/internal/controller/registry"
 	"github.com/sampan-dev/sampan/internal/testing/cluster"
 )
@@ -111,6 +112,13 @@ func (c *crowd) prepare(ctx context.Context) error {
 		if err := c.namespace(ctx, ns, honestRegistry); err != nil {
 			return err
 		}
+	}
+	generous := &corev1.ConfigMap{
+		ObjectMeta: metav1.ObjectMeta{Name: adminpolicy.ConfigMapName, Namespace: operatorNamespace},
+		Data:       map[string]string{adminpolicy.Key: everything},
+	}
+	if err := c.api.Client.Create(ctx, generous); err != nil {
+		return err
 	}
 	for _, file := range []string{"service_account", "role", "role_binding", "runner_role"} {
 		if err := c.api.Apply(ctx, "config/rbac/"+file+".yaml"); err != nil {

@@ -105,3 +105,8 @@ default: {role: agent}
 providers: {gateway: {type: openai, baseURL: "http://gateway.example/v1"}}
 models: [{id: good, provider: gateway, roles: [agent]}]
 `
+
+// everything is a policy that lets the largest template through.
+const everything = `version: 1
+scheduling: {labels: ["**"], annotations: ["**"], tolerations: ["**"]}
+`
