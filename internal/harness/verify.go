@@ -164,6 +164,8 @@ func outputText(got *tool.ExecResult, timeout time.Duration) string {
 		parts = append(parts, fmt.Sprintf("[timed out after %s]", timeout))
 	case got.OOMKilled:
 		parts = append(parts, "[killed: out of memory]")
+	case got.ProcessLimit:
+		parts = append(parts, "[killed: too many processes]")
 	case got.Signal != "":
 		parts = append(parts, "[ended by "+got.Signal+"]")
 	}

@@ -87,27 +87,33 @@ type pricingDocument struct {
 // Parse reads and validates a registry document. Its time and memory are bounded
 // by the document's size, whatever is in it. Every error is an *InvalidError.
 func Parse(data []byte) (*Registry, error) {
+	reg, _, err := parse(data)
+	return reg, err
+}
+
+// parse also gives the validator, for what else is asked of a valid registry.
+func parse(data []byte) (*Registry, *validator, error) {
 	root, err := yamldoc.Parse(data, yamldoc.Limits{Bytes: MaxDocumentBytes, Depth: yamldoc.MaxDepth, Nodes: maxNodes})
 	var p *yamldoc.Problem
 	switch {
 	case errors.As(err, &p):
-		return nil, invalid(*p)
+		return nil, nil, invalid(*p)
 	case err != nil:
-		return nil, invalid(Problem{Message: err.Error()})
+		return nil, nil, invalid(Problem{Message: err.Error()})
 	case root == nil:
-		return nil, invalid(Problem{Message: "the document is empty"})
+		return nil, nil, invalid(Problem{Message: "the document is empty"})
 	}
 	var doc document
 	if problems := yamldoc.Decode(root, &doc, DidYouMean); len(problems) > 0 {
-		return nil, &InvalidError{Problems: problems}
+		return nil, nil, &InvalidError{Problems: problems}
 	}
 	v := &validator{root: root}
 	reg := v.registry(doc)
 	v.hiddenSecrets(data, reg)
 	if problems := v.problems.List(); len(problems) > 0 {
-		return nil, &InvalidError{Problems: problems}
+		return nil, nil, &InvalidError{Problems: problems}
 	}
-	return reg, nil
+	return reg, v, nil
 }
 
 func invalid(p Problem) error { return &InvalidError{Problems: []Problem{p}} }

@@ -1,9 +1,9 @@
 package models
 
 import (
+	"maps"
 	"regexp"
 	"slices"
-	"sort"
 )
 
 // Admission cannot read YAML, and must know of which Secrets a registry makes use.
@@ -27,15 +27,12 @@ func plainSecrets(text []byte) []string {
 	return out
 }
 
+func sortedNames(providers map[string]Provider) []string { return slices.Sorted(maps.Keys(providers)) }
+
 // hiddenSecrets reports providers whose Secret admission did not see.
 func (v *validator) hiddenSecrets(text []byte, reg *Registry) {
 	plain := plainSecrets(text)
-	names := make([]string, 0, len(reg.Providers))
-	for name := range reg.Providers {
-		names = append(names, name)
-	}
-	sort.Strings(names)
-	for _, name := range names {
+	for _, name := range sortedNames(reg.Providers) {
 		if k := reg.Providers[name].APIKey; k != nil && k.SecretName != "" && !slices.Contains(plain, k.SecretName) {
 			v.fail("providers."+name+".apiKey.secretName", "is not written plainly; write secretName: %s on one line, as admission has to find it there", k.SecretName)
 		}

@@ -209,12 +209,14 @@ func keyPlace(path string, data []byte, key string) string {
 
 // LoadRegistry reads a registry document. Errors say where they are, as
 // FILE:LINE:COLUMN, one a line.
-func LoadRegistry(path string) (*models.Registry, error) {
+func LoadRegistry(path string) (*models.Registry, error) { return loadRegistry(path, models.Parse) }
+
+func loadRegistry(path string, parse func([]byte) (*models.Registry, error)) (*models.Registry, error) {
 	data, err := readBounded(path)
 	if err != nil {
 		return nil, err
 	}
-	reg, err := models.Parse(data)
+	reg, err := parse(data)
 	var bad *models.InvalidError
 	switch {
 	case err == nil:

@@ -65,7 +65,7 @@ func NewPod() (*Pod, error) {
 	if s := os.Getenv(podspec.EnvScopes); s != "" {
 		p.scopes = strings.Split(s, ",")
 	}
-	reg, err := LoadRegistry(filepath.Join(podspec.InputDir, podspec.RegistryFile))
+	reg, err := loadRegistry(filepath.Join(podspec.InputDir, podspec.RegistryFile), models.ParseInCluster)
 	if err != nil {
 		return nil, err
 	}
@@ -312,11 +312,11 @@ const emptyTimeout = 30 * time.Second
 // begins with nothing but the server. A runner that cannot do so ends, and its pod
 // with it.
 func (p *Pod) empty(ctx context.Context) error {
+	if !p.exec.Answered() {
+		return nil // then no tool has run: the task ended while the sandbox was still starting
+	}
 	ctx, cancel := context.WithTimeout(ctx, emptyTimeout)
 	defer cancel()
-	if err := p.exec.WaitReady(ctx); err != nil {
-		return err
-	}
 	if err := p.exec.StopAll(ctx); err != nil {
 		return fmt.Errorf("ending what the task has left running: %w", err)
 	}

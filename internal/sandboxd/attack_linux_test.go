@@ -30,6 +30,7 @@ var attacks = map[string]func(){
 	"stubborn":      stubborn,
 	"limits":        lowerLimits,
 	"setsid bomb":   setsidBomb,
+	"threads":       manyThreads,
 }
 
 // user is nobody else's, so that a limit of its processes is of the test's only.
@@ -237,6 +238,40 @@ func TestPlantedProgram(t *testing.T) {
 	}
 }
 
+// TestPlantedShell: nor is a shell that was there before the server, in a workspace
+// that an earlier task has left.
+func TestPlantedShell(t *testing.T) {
+	bin := t.TempDir()
+	for _, name := range []string{"bash", "sh"} {
+		if err := os.WriteFile(filepath.Join(bin, name), []byte("#!/bin/true\n"), 0o755); err != nil { //nolint:gosec // it has to be a program
+			t.Fatal(err)
+		}
+	}
+	p := startProcess(t, nil, "PATH="+bin+":"+os.Getenv("PATH"), "TMPDIR="+bin)
+	if res := p.isolated(t, "exit 7"); res.ExitCode == nil || *res.ExitCode != 7 {
+		t.Errorf("the planted shell ran: %+v", res)
+	}
+}
+
+// manyThreads is one process that counts for many.
+func manyThreads() {
+	for range 400 {
+		go func() {
+			runtime.LockOSThread()
+			_, _ = unix.Select(0, nil, nil, nil, &unix.Timeval{Sec: 100})
+		}()
+	}
+	_, _ = unix.Select(0, nil, nil, nil, &unix.Timeval{Sec: 100})
+}
+
+// TestThreads: threads take the same places as processes.
+func TestThreads(t *testing.T) {
+	p := pid1(t)
+	if res := p.attack(t, "threads", 30); !res.ProcessLimit {
+		t.Errorf("400 threads, 300 allowed: %+v", res)
+	}
+}
+
 // TestQueuedRequests: what is behind a slow request on a connection is not done
 // when something had to be alone meanwhile.
 func TestQueuedRequests(t *testing.T) {
@@ -292,11 +327,16 @@ func TestRefusedMeanwhile(t *testing.T) {
 	if _, err := p.WriteFile(t.Context(), "x", []byte("x"), tool.WriteOptions{}); err == nil || !strings.Contains(err.Error(), tool.ErrIsolated.Error()) {
 		t.Errorf("a file beside it: %v", err)
 	}
+	stopped := make(chan error, 1)
+	go func() { stopped <- p.StopAll(t.Context()) }()
 	if err := os.WriteFile(filepath.Join(p.workspace, "go"), nil, 0o644); err != nil {
 		t.Fatal(err)
 	}
 	if err := <-done; err != nil {
 		t.Error(err)
+	}
+	if err := <-stopped; err != nil {
+		t.Errorf("StopAll beside it, which has to wait: %v", err)
 	}
 }
 
@@ -337,6 +377,9 @@ func TestForkBomb(t *testing.T) {
 				t.Fatal(err)
 			}
 			t.Logf("ended after %v: %d killed, at the limit: %v", time.Since(began), res.LeftoverKilled, res.ProcessLimit)
+			if name == "in one session" && !res.ProcessLimit && !res.TimedOut {
+				t.Errorf("it was not told that there were too many processes: %+v", res)
+			}
 			p.wantAlone(t)
 		})
 	}

@@ -155,7 +155,7 @@ func writeJSON(w http.ResponseWriter, status int, v any) {
 
 func writeError(w http.ResponseWriter, r *http.Request, err error) {
 	code, status := wire.CodeOf(err)
-	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
+	if code == wire.CodeInternal && (errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded)) {
 		code, status = wire.CodeCancelled, http.StatusRequestTimeout
 	}
 	writeCode(w, r, code, status, err.Error())

@@ -58,7 +58,7 @@ func parse(cm *corev1.ConfigMap) (*models.Registry, error) {
 	if !ok {
 		return nil, &models.InvalidError{Problems: []models.Problem{{Message: "there is no key " + Key + "; put the registry under it"}}}
 	}
-	return models.Parse([]byte(document))
+	return models.ParseInCluster([]byte(document))
 }
 
 // size is about what is kept of it: the document, and several times as much of

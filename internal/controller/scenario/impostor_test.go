@@ -140,9 +140,16 @@ var _ = Describe("Who makes a pod of ours", Ordered, func() {
 		Expect(c.Create(ctx, obj)).To(refused("sampan-owners", text))
 		obj.SetOwnerReferences(nil)
 		Expect(c.Create(ctx, obj)).To(Succeed())
-		before := obj.DeepCopyObject().(client.Object)
-		obj.SetOwnerReferences(ownedBy(owner, kind))
-		Expect(c.Patch(ctx, obj, client.MergeFrom(before))).To(refused("sampan-owners", text))
+		// Nor with an owner of that UID and another kind first, which nobody minds.
+		for _, first := range [][]metav1.OwnerReference{nil, disguised(ownedBy(owner, kind))} {
+			before := obj.DeepCopyObject().(client.Object)
+			obj.SetOwnerReferences(first)
+			Expect(c.Patch(ctx, obj, client.MergeFrom(before))).To(Succeed())
+			before = obj.DeepCopyObject().(client.Object)
+			obj.SetOwnerReferences(ownedBy(owner, kind))
+			Expect(c.Patch(ctx, obj, client.MergeFrom(before))).To(refused("sampan-owners", text))
+			obj.SetOwnerReferences(first)
+		}
 	},
 		Entry("a claim", func() client.Object { return podspec.WorkspaceClaim(objects.MakeSandbox("other").Obj()) }, "Sandbox"),
 		Entry("a policy", func() client.Object {
@@ -158,3 +165,11 @@ var _ = Describe("Who makes a pod of ours", Ordered, func() {
 		Eventually(func() error { return as("jane", "").Create(ctx, pod, client.DryRunAll) }).WithTimeout(patience).Should(Succeed())
 	})
 })
+
+// disguised are the owners under a kind that is not ours.
+func disguised(owners []metav1.OwnerReference) []metav1.OwnerReference {
+	for i := range owners {
+		owners[i].APIVersion, owners[i].Kind = "example.com/v1", "Widget"
+	}
+	return owners
+}

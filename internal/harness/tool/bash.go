@@ -105,6 +105,9 @@ func (s *Set) showExec(res *ExecResult, timeout time.Duration, p *bashParams) st
 	if res.OOMKilled {
 		note("the kernel ended a process because memory ran out: use less at once, for instance fewer jobs in parallel")
 	}
+	if res.ProcessLimit {
+		note("there were too many processes, and all were ended: start fewer at once")
+	}
 	if res.OmittedStdoutBytes+res.OmittedStderrBytes > 0 && res.FullOutputPath != "" && how != "" {
 		note("read %s%s", res.FullOutputPath, how)
 	}

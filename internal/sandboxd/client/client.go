@@ -131,6 +131,13 @@ func (c *Client) keep() error {
 	return nil
 }
 
+// Answered says whether the server has answered WaitReady.
+func (c *Client) Answered() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.pinned
+}
+
 // WaitReady waits until the server answers, and from then on keeps to it.
 // Another protocol version is ErrProtocolMismatch at once.
 func (c *Client) WaitReady(ctx context.Context) error {

@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -36,9 +37,9 @@ type Options struct {
 	// open before it is killed (default 250 ms), and how long a command that
 	// timed out has after SIGTERM.
 	Grace time.Duration
-	// MaxProcesses is how many processes commands may have in the container, where
-	// the engine is its first process; beyond it all commands are killed (default 4096,
-	// and three quarters of the cgroup's pids.max where that is less).
+	// MaxProcesses is how many processes and threads commands may have in the container,
+	// where the engine is its first process; beyond it all commands are killed (default
+	// 8192, and three quarters of the cgroup's pids.max where that is less).
 	MaxProcesses int
 	// Alone is called when a request has become the only one, with its context,
 	// before what ran beside it is waited for; nil does nothing.
@@ -129,7 +130,7 @@ func New(workspace string, opts Options) (*Engine, error) {
 		e.aliases = []string{abs}
 	}
 	e.env = baseEnv(opts.Env)
-	if e.shell, err = findShell(e.env); err != nil {
+	if e.shell, err = findShell(setEnv(slices.Clone(e.env), "PATH="+e.trustedPath())); err != nil {
 		return nil, errors.Join(err, root.Close())
 	}
 	e.spill = newSpillDir(root, opts.SpillBytes, opts.SpillTotalBytes)

@@ -16,7 +16,7 @@ import (
 // the node with that user, so it serves only where the user is this container's
 // own. So they are counted as well, ten times a second.
 type processBound struct {
-	// max is the number in /proc at which all commands are killed.
+	// max is the number of processes, in a container of threads, at which all commands are killed.
 	max int
 	// perUser is the RLIMIT_NPROC of commands; 0 leaves it as it is.
 	perUser uint64
@@ -24,8 +24,9 @@ type processBound struct {
 
 const maxThreads = 1 << 22 // PID_MAX_LIMIT of the kernel
 
-// maxProcessesDefault is the usual limit of a pod on managed clusters.
-const maxProcessesDefault = 4096
+// maxProcessesDefault leaves room for a build with many jobs and for virtual
+// machines with hundreds of threads.
+const maxProcessesDefault = 8192
 
 // defaultMaxProcesses stays below the cgroup's limit: the server needs threads of its own.
 func defaultMaxProcesses() int {
@@ -82,8 +83,19 @@ func (t *tracker) endFlood() {
 	}
 }
 
-// countProcesses counts what /proc shows.
+// countProcesses counts the threads of a container, of which we are the first
+// process, else the processes that /proc shows: a machine may have very many.
 func countProcesses() (n int) {
+	if os.Getpid() == 1 {
+		table, err := processTable()
+		if err != nil {
+			return 0
+		}
+		for _, p := range table {
+			n += p.threads
+		}
+		return n
+	}
 	dir, err := os.Open("/proc")
 	if err != nil {
 		return 0

@@ -14,6 +14,8 @@ type gate struct {
 	// inside are the requests that were let in, and how to end each.
 	inside map[*visit]struct{}
 	closed bool
+	// opened is closed when a closed gate opens again.
+	opened chan struct{}
 	// empty is closed when the last request leaves a closed gate.
 	empty chan struct{}
 }
@@ -51,11 +53,16 @@ func (g *gate) left(v *visit) {
 
 // close shuts the gate for all others, ends the contexts of those inside, and
 // says so by calling ended. It returns when they have left, or fails when ctx ends
-// before; the gate is then open again. A second one gets tool.ErrIsolated.
+// before; the gate is then open again. While another is alone it waits for that.
 func (g *gate) close(ctx context.Context, ended func()) (reopen func(), err error) {
-	empty, err := g.shut()
-	if err != nil {
-		return nil, err
+	empty, busy := g.shut()
+	for busy != nil {
+		select {
+		case <-busy:
+			empty, busy = g.shut()
+		case <-ctx.Done():
+			return nil, fmt.Errorf("waiting for another request that is alone: %w", ctx.Err())
+		}
 	}
 	ended()
 	select {
@@ -67,13 +74,14 @@ func (g *gate) close(ctx context.Context, ended func()) (reopen func(), err erro
 	}
 }
 
-func (g *gate) shut() (empty <-chan struct{}, err error) {
+// shut closes the gate, or says when it opens where another has closed it.
+func (g *gate) shut() (empty, busy <-chan struct{}) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if g.closed {
-		return nil, tool.ErrIsolated
+		return nil, g.opened
 	}
-	g.closed, g.empty = true, make(chan struct{})
+	g.closed, g.empty, g.opened = true, make(chan struct{}), make(chan struct{})
 	if len(g.inside) == 0 {
 		close(g.empty)
 	}
@@ -87,4 +95,5 @@ func (g *gate) reopen() {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.closed = false
+	close(g.opened)
 }

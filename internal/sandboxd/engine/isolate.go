@@ -60,8 +60,6 @@ func (e *Engine) isolated(ctx context.Context, id string, req tool.ExecRequest) 
 	switch {
 	case ctx.Err() != nil:
 		return nil, ctx.Err()
-	case errors.Is(err, tool.ErrIsolated):
-		return nil, err
 	case err != nil:
 		return nil, fmt.Errorf("%w: %w", tool.ErrNotIsolated, err)
 	}

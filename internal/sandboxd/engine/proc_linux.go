@@ -12,6 +12,7 @@ import (
 // process is one line of the process table.
 type process struct {
 	pid, ppid, session int
+	threads            int
 	zombie             bool
 	// start is in clock ticks since boot; with the pid it names a process for good.
 	start uint64
@@ -60,9 +61,10 @@ func parseStat(pid int, data []byte) (process, bool) {
 		return process{}, false
 	}
 	// A process whose first thread has ended shows as a zombie while others of its threads run.
-	threads := string(f[17])
-	p := process{pid: pid, zombie: f[0][0] == 'X' || f[0][0] == 'Z' && (threads == "0" || threads == "1")}
-	var errs [3]error
+	p := process{pid: pid}
+	var errs [4]error
+	p.threads, errs[3] = strconv.Atoi(string(f[17]))
+	p.zombie = f[0][0] == 'X' || f[0][0] == 'Z' && p.threads <= 1
 	p.ppid, errs[0] = strconv.Atoi(string(f[1]))
 	p.session, errs[1] = strconv.Atoi(string(f[3]))
 	p.start, errs[2] = strconv.ParseUint(string(f[19]), 10, 64)

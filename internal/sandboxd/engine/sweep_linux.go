@@ -58,8 +58,7 @@ func (t *tracker) sweep(c *command) (int, error) {
 
 // overwhelm ends what forks faster than it is killed one by one.
 func (t *tracker) overwhelm(ctx context.Context, c *command, killed map[process]bool) {
-	if os.Getpid() == 1 && len(t.others(c)) == 0 {
-		_ = unix.Kill(-1, unix.SIGKILL) // all but us at one instant
+	if os.Getpid() == 1 && t.killAlone(c) {
 		return
 	}
 	if c.pid > 0 {
@@ -72,6 +71,17 @@ func (t *tracker) overwhelm(ctx context.Context, c *command, killed map[process]
 			return
 		}
 	}
+}
+
+// killAlone kills all of the container but us at one instant, unless another
+// command runs there.
+func (t *tracker) killAlone(c *command) bool {
+	t.spawn.Lock() // none may start in between
+	defer t.spawn.Unlock()
+	if len(t.others(c)) > 0 {
+		return false
+	}
+	return unix.Kill(-1, unix.SIGKILL) == nil
 }
 
 // sweepAll kills what ended commands have left. As PID 1, that is everything else
