@@ -69,7 +69,7 @@ func (o *options) bind(fs *flag.FlagSet) {
 	fs.Float64Var(&o.qps, "kube-api-qps", 200, "Bound on requests to the API server, per second.")
 	fs.StringVar(&o.sandbox.RunnerImage, "runner-image", "", "Image of the runner container. Required.")
 	fs.StringVar(&o.sandbox.SandboxImage, "sandbox-image", "", "Image of the sandbox container where a Sandbox names none. Default: the runner image.")
-	fs.StringVar(&o.userNamespaces, "user-namespaces", string(sandbox.UserNamespacesOff), "Run pods in user namespaces (hostUsers: false): off; on, which needs support on every node; or auto, while every node says that it has it.")
+	fs.StringVar(&o.userNamespaces, "user-namespaces", string(sandbox.UserNamespacesAuto), "Run pods in user namespaces (hostUsers: false): off; on, which needs support on every node; or auto, for pods without a claim or a runtime class, while every node says that it has it.")
 	fs.Func("dns-cidrs", "CIDRs, divided by commas, of resolvers that a Restricted Sandbox may ask besides those in kube-system and in 169.254.0.0/16. May be repeated.", o.addDNS)
 	o.zap.BindFlags(fs)
 }

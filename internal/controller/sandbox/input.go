@@ -35,7 +35,7 @@ func (r *Reconciler) podInput(ctx context.Context, s *scope) (*podspec.Input, *p
 		RunnerImage: r.Options.RunnerImage, SandboxImage: r.Options.SandboxImage,
 		Scopes: scopes,
 	}
-	if in.UserNamespaces, err = r.Options.UserNamespaces.For(ctx, sb.Spec.Template.RuntimeClassName); err != nil {
+	if in.UserNamespaces, err = r.Options.UserNamespaces.For(ctx, sb.Spec.Template.RuntimeClassName, podspec.Persistent(sb)); err != nil {
 		return nil, nil, err
 	}
 	var candidates []models.Candidate

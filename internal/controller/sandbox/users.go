@@ -35,10 +35,10 @@ const (
 var idmappedKernel = version.MustParseGeneric("6.3")
 
 // UserNamespaces decides it. A pod that asks for a user namespace where its node
-// cannot give one never starts, and nothing says beforehand that the node can: a
-// node reports what its runtime knows and which kernel it has, but not whether
-// the file system under kubelet's folder takes part. So Auto is a choice, and not
-// the default.
+// cannot give one never starts. A node reports what its runtime knows and which
+// kernel it has, which is enough where kubelet's folder is on a local disk; of the
+// file system behind a claim (NFS cannot) nothing is known, so pods with one are
+// left out by Auto.
 type UserNamespaces struct {
 	Mode UserNamespaceMode
 	// Nodes are read past the cache, page by page.
@@ -50,14 +50,15 @@ type UserNamespaces struct {
 	able    bool
 }
 
-// For reports whether the pod of a runtime class, empty for the default, gets one.
-func (u *UserNamespaces) For(ctx context.Context, runtimeClass string) (bool, error) {
+// For reports whether the pod of a runtime class, empty for the default, gets one;
+// claims says that it mounts a PersistentVolumeClaim.
+func (u *UserNamespaces) For(ctx context.Context, runtimeClass string, claims bool) (bool, error) {
 	switch {
 	case u == nil || u.Mode == UserNamespacesOff:
 		return false, nil
 	case u.Mode == UserNamespacesOn:
 		return true, nil
-	case runtimeClass != "": // nothing is known of its handler, and it is a wall of its own
+	case claims, runtimeClass != "": // nothing is known of its handler, and it is a wall of its own
 		return false, nil
 	}
 	u.mu.Lock()

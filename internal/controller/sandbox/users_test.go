@@ -44,9 +44,13 @@ func TestUserNamespaces(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			u := &UserNamespaces{Mode: tc.mode, Nodes: fake.NewClientBuilder().WithObjects(tc.nodes...).Build(), Clock: clocktesting.NewFakePassiveClock(time.Unix(1, 0))}
-			got, err := u.For(t.Context(), tc.class)
+			got, err := u.For(t.Context(), tc.class, false)
 			if err != nil || got != tc.want {
 				t.Errorf("got %t (%v), want %t", got, err, tc.want)
+			}
+			got, err = u.For(t.Context(), tc.class, true)
+			if want := tc.mode == UserNamespacesOn; err != nil || got != want {
+				t.Errorf("with a claim got %t (%v), want %t", got, err, want)
 			}
 		})
 	}
@@ -59,7 +63,7 @@ func TestNodesAreAskedNowAndThen(t *testing.T) {
 	u := &UserNamespaces{Mode: UserNamespacesAuto, Nodes: c, Clock: clock}
 	ask := func(want bool) {
 		t.Helper()
-		if got, err := u.For(t.Context(), ""); err != nil || got != want {
+		if got, err := u.For(t.Context(), "", false); err != nil || got != want {
 			t.Errorf("got %t (%v), want %t", got, err, want)
 		}
 	}
