@@ -2,6 +2,7 @@ package terminal
 
 import (
 	"bytes"
+	"slices"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -21,6 +22,8 @@ type row struct {
 	split bool
 	// wiped says that something was written over, or made blank.
 	wiped bool
+	// marks is the length of the marks that were joined to cells.
+	marks int
 }
 
 func (r *row) clear() { *r = row{text: r.text[:0]} }
@@ -34,7 +37,9 @@ func (r *row) len() int {
 }
 
 // long says that the row is too long to be held.
-func (r *row) long() bool { return len(r.text) > maxRowBytes || len(r.cells) > maxRowBytes/8 }
+func (r *row) long() bool {
+	return len(r.text) > maxRowBytes || len(r.cells) > maxCells || r.marks > maxRowBytes/4
+}
 
 // append puts ASCII at the end.
 func (r *row) append(p []byte) {
@@ -126,6 +131,7 @@ func (r *row) join(x int, mark []byte) {
 	}
 	if x >= 0 && len(r.cells[x]) < 64 {
 		r.cells[x] += string(mark)
+		r.marks += len(mark)
 	}
 }
 
@@ -136,7 +142,16 @@ func (r *row) cut(x int) {
 	}
 	r.toCells()
 	r.breakWide(x)
-	r.cells = r.cells[:x]
+	r.keep(r.cells[:x])
+}
+
+// keep makes the row of those cells, which are some of its own. It does not hold
+// on to the memory of a row that was much longer.
+func (r *row) keep(cells []string) {
+	clear(r.cells[len(cells):])
+	if r.cells = cells; cap(cells) > 2*maxCells && len(cells) <= maxCells {
+		r.cells = slices.Clone(cells)
+	}
 }
 
 // blank makes n cells from x on blank.
@@ -160,17 +175,18 @@ func (r *row) remove(x, n int) {
 		r.breakWide(x)
 		end := min(x+n, len(r.cells))
 		r.breakWide(end)
-		r.cells = append(r.cells[:x], r.cells[end:]...)
+		r.keep(append(r.cells[:x], r.cells[end:]...))
 	}
 }
+
+var blanks = slices.Repeat([]string{" "}, maxColumn)
 
 // insert puts n blanks before x.
 func (r *row) insert(x, n int) {
 	if n = min(n, maxColumn); x < r.len() {
 		r.toCells()
 		r.breakWide(x)
-		blanks := strings.Split(strings.Repeat(" ", n), "")
-		r.cells = append(r.cells[:x], append(blanks, r.cells[x:]...)...)
+		r.cells = slices.Insert(r.cells, x, blanks[:n]...)
 	}
 }
 

@@ -14,6 +14,8 @@ const (
 	maxRows = 256
 	// maxRowBytes is the longest row that is held: more of it is given out.
 	maxRowBytes = 64 << 10
+	// maxCells is the same for a row of cells, which take more memory.
+	maxCells = maxRowBytes / 8
 	// maxColumn is how far right of a row's end a program can go.
 	maxColumn = 512
 )

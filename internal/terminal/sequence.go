@@ -153,6 +153,12 @@ func (s *Screen) apply(final byte, params string) {
 		s.moveTo(s.saveY, s.saveX)
 	default:
 		s.erase(final, number(first, 0), n)
+		// Also without a character a row becomes longer, or of cells, or another
+		// one is at the cursor.
+		if s.row().long() {
+			s.giveLong()
+		}
+		s.x = min(s.x, s.row().len()+maxColumn)
 	}
 }
 
