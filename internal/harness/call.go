@@ -51,6 +51,7 @@ func (r *run) tryEach(ctx context.Context, t *trial) (*llm.Response, []failure, 
 	var failures []failure
 	for i, m := range t.candidates {
 		t.alone = len(t.candidates) == 1 || t.rounds == 0 && i == len(t.candidates)-1 && !passing(failures)
+		t.follows = i < len(t.candidates)-1
 		m = r.pool.learned(m)
 		if err := r.switchTo(m, failures); err != nil {
 			return nil, nil, err
@@ -76,7 +77,7 @@ func (r *run) tryEach(ctx context.Context, t *trial) (*llm.Response, []failure, 
 		if !fallsBack(le.Category) {
 			return nil, nil, unavailable(t.failed)
 		}
-		r.pool.failed(m.ID)
+		r.pool.failed(m.ID, t.spent[m.ID])
 	}
 	return nil, failures, nil
 }
@@ -174,7 +175,7 @@ func (r *run) attempts(ctx context.Context, m Model, t *trial) (*llm.Response, e
 			return nil, unwritten(err)
 		}
 		began := r.clock.Now()
-		resp, err := r.complete(ctx, m, req)
+		resp, err := r.complete(ctx, m, req, r.attemptLimit(m, t))
 		took := r.clock.Now().Sub(began)
 		if err == nil {
 			return resp, r.accept(m, resp, took)
@@ -183,7 +184,7 @@ func (r *run) attempts(ctx context.Context, m Model, t *trial) (*llm.Response, e
 		if !errors.As(err, &le) {
 			return nil, err
 		}
-		wait, again := t.backoff(m.ID, le)
+		wait, again := t.backoff(m.ID, le, took)
 		attempt := t.attempts[m.ID]
 		err = r.bookFailure(m, r.charged(le.Usage, req.MaxOutputTokens), transcript.Retry{
 			Model: m.ID, Attempt: attempt, Category: le.Category, Message: le.Message, Adapted: le.Adapted,
@@ -232,13 +233,9 @@ func (r *run) charged(u llm.Usage, maxOutput int) llm.Usage {
 	return u
 }
 
-// complete makes one attempt. It returns soon after ctx ends even when the
-// provider does not; a panic of the provider is an error.
-func (r *run) complete(ctx context.Context, m Model, req llm.Request) (*llm.Response, error) {
-	limit := r.cfg.CallTimeout
-	if m.CallTimeout > 0 {
-		limit = m.CallTimeout
-	}
+// complete makes one attempt within a limit. It returns soon after ctx ends even
+// when the provider does not; a panic of the provider is an error.
+func (r *run) complete(ctx context.Context, m Model, req llm.Request, limit time.Duration) (*llm.Response, error) {
 	callCtx, cancel := withTimeout(ctx, r.clock, limit, errCallTimeout)
 	defer cancel()
 	resp, err := await(callCtx, r.clock, func() (*llm.Response, error) { return m.Provider.Complete(callCtx, req) })

@@ -22,6 +22,9 @@ const (
 	// activePart is the part of the run's remaining time that one call may be
 	// waited for.
 	activePart = 0.5
+	// slowFailure is how long the failed attempts of one candidate take before the
+	// next one is asked, and the least that an attempt is given.
+	slowFailure = time.Minute
 )
 
 // trial is all that is done to get one reply: attempts with one model after the
@@ -36,23 +39,47 @@ type trial struct {
 	// candidates are those that may still answer, rounds how often all were asked.
 	candidates []Model
 	rounds     int
-	// attempts counts the failures by model.
+	// attempts counts the failures by model, spent is how long they took.
 	attempts map[string]int
+	spent    map[string]time.Duration
 	// failed is how each model failed last, in the order in which they did first.
 	failed []failure
 	// alone says that no other candidate would be asked if this one is given up.
 	alone bool
+	// follows says that another one is asked in this round if this one fails.
+	follows bool
 }
 
 func (r *run) newTrial(candidates []Model) *trial {
 	t := &trial{
-		policy: r.cfg.Retry, clock: r.clock, candidates: candidates, attempts: map[string]int{}, patience: r.cfg.Retry.Patience,
+		policy: r.cfg.Retry, clock: r.clock, candidates: candidates, patience: r.cfg.Retry.Patience,
+		attempts: map[string]int{}, spent: map[string]time.Duration{},
 	}
-	if active := r.cfg.Task.Limits.Active; active > 0 {
-		left := active - r.clock.Now().Sub(r.began)
-		t.patience = min(t.patience, time.Duration(activePart*float64(left)))
+	if half, limited := r.halfOfTime(); limited {
+		t.patience = min(t.patience, half)
 	}
 	return t
+}
+
+// halfOfTime is the part of the run's remaining time that may be waited, if that
+// is limited.
+func (r *run) halfOfTime() (time.Duration, bool) {
+	active := r.cfg.Task.Limits.Active
+	left := active - r.clock.Now().Sub(r.began)
+	return time.Duration(activePart * float64(left)), active > 0
+}
+
+// attemptLimit is how long one attempt may take. Where another model can be asked
+// it leaves time for that one; the end of the run bounds all attempts anyhow.
+func (r *run) attemptLimit(m Model, t *trial) time.Duration {
+	limit := r.cfg.CallTimeout
+	if m.CallTimeout > 0 {
+		limit = m.CallTimeout
+	}
+	if half, limited := r.halfOfTime(); limited && t.follows {
+		limit = min(limit, max(half, slowFailure))
+	}
+	return limit
 }
 
 // record notes how a model failed.
@@ -74,9 +101,10 @@ func (t *trial) left() time.Duration {
 	return max(t.patience-t.clock.Now().Sub(t.failedAt), 0)
 }
 
-// backoff counts a failed attempt, and says how long to wait before the next one
-// with the same model, and whether to make it.
-func (t *trial) backoff(id string, le *llm.Error) (time.Duration, bool) {
+// backoff counts a failed attempt and the time that it took, and says how long to
+// wait before the next one with the same model, and whether to make it.
+func (t *trial) backoff(id string, le *llm.Error, took time.Duration) (time.Duration, bool) {
+	t.spent[id] += took
 	if le.Adapted != "" {
 		return 0, true // another request, and each adaption is made once
 	}
@@ -89,10 +117,17 @@ func (t *trial) backoff(id string, le *llm.Error) (time.Duration, bool) {
 		return 0, false
 	}
 	wait := max(t.pause(n), le.RetryAfter)
-	if !t.alone && (n >= maxAttempts || le.RetryAfter > t.policy.AfterCap || t.rounds > 0) {
+	if !t.alone && t.moveOn(id, le) {
 		return 0, false // the next one is sooner there
 	}
 	return t.within(wait, le)
+}
+
+// moveOn says that the next candidate is to be asked. One that hangs has taken
+// minutes with its first attempt, and would take as many again.
+func (t *trial) moveOn(id string, le *llm.Error) bool {
+	return t.rounds > 0 || le.Category == llm.Timeout || le.RetryAfter > t.policy.AfterCap ||
+		t.attempts[id] >= maxAttempts || t.spent[id] >= slowFailure
 }
 
 // within says whether there is patience for a wait.

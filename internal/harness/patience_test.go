@@ -144,6 +144,63 @@ func TestFallbackGoesBeforePatience(t *testing.T) {
 	})
 }
 
+// A model that hangs does not keep its stand-in from being asked, nor take most of
+// the run by being asked again.
+func TestHangingModelFallsBack(t *testing.T) {
+	hung := func(d time.Duration, le llm.Error) reply {
+		return func(ctx context.Context, _ llm.Request) (*llm.Response, error) {
+			select {
+			case <-time.After(d):
+				e := le
+				return nil, &e
+			case <-ctx.Done():
+				return nil, &llm.Error{Category: llm.Network, Err: ctx.Err()}
+			}
+		}
+	}
+	timeout := llm.Error{Category: llm.Timeout, Retryable: true, Usage: llm.Usage{InputTokens: 100, Estimated: true}}
+	for name, tc := range map[string]struct {
+		primary reply
+		active  time.Duration
+		turns   int
+		calls   int           // of the primary
+		takes   time.Duration // the whole run, to two seconds
+	}{
+		"no first byte":         {hung(10*time.Minute, timeout), 30 * time.Minute, 1, 1, 10 * time.Minute},
+		"in a short run":        {hung(10*time.Minute, timeout), 10 * time.Minute, 1, 1, 5 * time.Minute},
+		"in a very short run":   {hung(10*time.Minute, timeout), 90 * time.Second, 1, 1, time.Minute},
+		"a short deadline":      {hung(5*time.Second, timeout), time.Hour, 1, 1, 5 * time.Second},
+		"without a limit":       {hung(10*time.Minute, timeout), 0, 1, 1, 10 * time.Minute},
+		"slowly broken":         {hung(40*time.Second, llm.Error{Category: llm.Overloaded, Status: 502, Retryable: true}), 30 * time.Minute, 1, 2, 80 * time.Second},
+		"again after some time": {hung(10*time.Minute, timeout), time.Hour, 9, 1, 18 * time.Minute},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				var steps []reply
+				for i := range tc.turns - 1 {
+					steps = append(steps, calls(call("", "write", string(rune('a'+i)))))
+				}
+				one, two := script(tc.primary), script(append(steps, says("done"))...)
+				f := newFixture(one)
+				f.Task.Limits.Active = tc.active
+				f.Models = FixedRouter{model("one", one), model("two", two)}
+				f.tools.run = func(context.Context, llm.ToolCall) (ToolResult, error) {
+					pass(time.Minute)
+					return ToolResult{Content: "ok"}, nil
+				}
+				began := time.Now()
+				res := f.run(t, t.Context())
+				if took := time.Since(began); res.Reason != Completed || res.Progress.Model != "two" || took < tc.takes || took > tc.takes+2*time.Second {
+					t.Errorf("%s by %s after %s: %s", res.Reason, res.Progress.Model, took, res.Message)
+				}
+				if n := len(one.sent()); n != tc.calls {
+					t.Errorf("%d calls of the one that hangs, want %d", n, tc.calls)
+				}
+			})
+		})
+	}
+}
+
 // The window that a server names is kept to from then on.
 func TestWindowIsLearned(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

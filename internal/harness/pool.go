@@ -98,8 +98,9 @@ func (p *pool) learned(m Model) Model {
 	return m
 }
 
-// failed makes a model cool down, longer each time.
-func (p *pool) failed(id string) {
+// failed makes a model cool down, longer each time, and for as long as it took
+// to fail: one that hangs must not take most of the run.
+func (p *pool) failed(id string, took time.Duration) {
 	h := p.health[id]
 	if h == nil {
 		h = &health{}
@@ -107,7 +108,7 @@ func (p *pool) failed(id string) {
 	}
 	h.failures++
 	d := p.coolDown << min(h.failures-1, 4)
-	h.until = p.clock.Now().Add(min(d, 10*p.coolDown))
+	h.until = p.clock.Now().Add(max(min(d, 10*p.coolDown), took))
 }
 
 // answered forgets a model's failures.
