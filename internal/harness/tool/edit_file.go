@@ -33,7 +33,8 @@ func editFile(ctx context.Context, s *Set, p *editFileParams) (Result, error) {
 	if err != nil {
 		return Result{}, err
 	}
-	if known := s.known(f.Path); known != "" && known != f.Digest {
+	known := s.known(f.Path)
+	if known.digest != "" && known.digest != f.Digest {
 		return failed("%s has changed since you last read it. Nothing was done.%s", f.Path, s.tip("Read it again with read_file, then repeat the edit on what is there now.", "read_file")), nil
 	}
 	format, binary := textfile.Detect(f.Data)
@@ -57,7 +58,7 @@ func editFile(ctx context.Context, s *Set, p *editFileParams) (Result, error) {
 	if err != nil {
 		return Result{}, err
 	}
-	s.remember(info.Path, info.Digest)
+	s.remember(info.Path, info.Digest, known.whole)
 	out := old[:e.from] + e.middle + old[e.to:]
 	var b strings.Builder
 	fmt.Fprintf(&b, "Edited %s at line %d. It reads now:\n%s", info.Path, e.line, around(out, e.line, countLines(p.NewText)))

@@ -171,16 +171,77 @@ func TestStaleWrite(t *testing.T) {
 		t.Errorf("got %q", got)
 	}
 	large := strings.Repeat("a line of the file\n", 500)
-	for name, data := range map[string]string{"large": large, "wide": strings.Repeat("x", 5000), "binary": "a\x00b"} {
+	for name, data := range map[string]string{"large": large, "wide": strings.Repeat("x", 5000)} {
 		b.put(name, data, 0o644)
 		b.bad("write_file", m{"path": name, "content": "x"}, "you have not read it", "read_file")
 		b.holds(name, data)
 	}
-	b.ok("read_file", m{"path": "large", "limit": 1})
-	b.ok("write_file", m{"path": "large", "content": "x"})
 	b.put("empty", "", 0o644)
 	if got := b.ok("write_file", m{"path": "empty", "content": "x"}); got != "Replaced empty: 1 line, 1 byte." {
 		t.Errorf("got %q", got)
+	}
+}
+
+// A file is replaced only when all of it has been shown, in whatever parts.
+func TestWriteOverPartlyRead(t *testing.T) {
+	large := strings.Repeat("a line of the file\n", 500)
+	for name, tc := range map[string]struct {
+		data   string
+		before func(b *bench)
+		want   string // of the refusal, none if it is replaced
+	}{
+		"one line":        {large, func(b *bench) { b.ok("read_file", m{"path": "f", "limit": 1}) }, "you have not read all of it"},
+		"beyond its end":  {large, func(b *bench) { b.bad("read_file", m{"path": "f", "offset": 900}) }, "you have not read all of it"},
+		"all but the top": {large, func(b *bench) { b.ok("read_file", m{"path": "f", "offset": 2}) }, "you have not read all of it"},
+		"with a gap": {large, func(b *bench) {
+			b.ok("read_file", m{"path": "f", "limit": 249})
+			b.ok("read_file", m{"path": "f", "offset": 251})
+		}, "you have not read all of it"},
+		"in parts, the last one first": {large, func(b *bench) {
+			b.ok("read_file", m{"path": "f", "offset": 251})
+			b.ok("read_file", m{"path": "f", "limit": 250})
+		}, ""},
+		"parts of two versions": {large, func(b *bench) {
+			b.ok("read_file", m{"path": "f", "limit": 250})
+			b.ok("bash", m{"command": "echo more >> f"})
+			b.ok("read_file", m{"path": "f", "offset": 251})
+		}, "you have not read all of it"},
+		"edited unread": {large + "end\n", func(b *bench) { b.ok("edit_file", m{"path": "f", "old_text": "end", "new_text": "END"}) }, "you have not read all of it"},
+		"read and edited": {large + "end\n", func(b *bench) {
+			b.ok("read_file", m{"path": "f"})
+			b.ok("edit_file", m{"path": "f", "old_text": "end", "new_text": "END"})
+		}, ""},
+		"a long line cut": {strings.Repeat("x", 2500), func(b *bench) { b.ok("read_file", m{"path": "f"}) }, "you have not read all of it"},
+		"a long line in parts": {strings.Repeat("y", 2000) + "\n" + strings.Repeat("z", 1500), func(b *bench) {
+			b.ok("read_file", m{"path": "f"})
+			for _, line := range []int{1, 2} {
+				for column := 1; column < 2000; column += 100 {
+					b.call("read_file", m{"path": "f", "offset": line, "column": column})
+				}
+			}
+		}, ""},
+		"binary": {"a\x00b", func(b *bench) { b.bad("read_file", m{"path": "f"}, "is binary") }, "nor can it be shown"},
+		"text that became binary": {"text\n", func(b *bench) {
+			b.ok("read_file", m{"path": "f"})
+			b.ok("bash", m{"command": `printf 'a\000b' > f`})
+		}, "nor can it be shown"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			limit := 20_000
+			if strings.HasPrefix(name, "a long line") {
+				limit = 1000
+			}
+			b := newBench(t, tool.Options{MaxOutputBytes: limit})
+			b.put("f", tc.data, 0o644)
+			tc.before(b)
+			if tc.want == "" {
+				b.ok("write_file", m{"path": "f", "content": "x"})
+				b.holds("f", "x")
+				return
+			}
+			b.bad("write_file", m{"path": "f", "content": "x"}, tc.want, "Nothing was done")
+			b.ok("bash", m{"command": "test $(wc -c < f) -gt 1"})
+		})
 	}
 }
 

@@ -41,10 +41,12 @@ func readFile(ctx context.Context, s *Set, p *readFileParams) (Result, error) {
 	if err != nil {
 		return Result{}, err
 	}
-	s.remember(lines.Path, lines.Digest)
-	switch {
-	case lines.Binary:
+	if lines.Binary {
 		return failed("%s is binary (%d bytes), it cannot be shown.%s", lines.Path, lines.Size, s.tip("Look at it with bash, for instance with od -c.", "bash")), nil
+	}
+	start := place{from, max(p.Column, 1)}
+	s.rememberLines(lines, start, 0)
+	switch {
 	case lines.Size == 0:
 		return Result{Content: "[" + lines.Path + " is empty]"}, nil
 	case from > lines.TotalLines:
@@ -52,13 +54,14 @@ func readFile(ctx context.Context, s *Set, p *readFileParams) (Result, error) {
 	case p.Column > 1 && len(lines.Lines) > 0 && lines.Lines[0].Text == "":
 		return failed("%s: line %d ends before column %d.", lines.Path, from, p.Column), nil
 	}
-	return Result{Content: showLines(lines, from, p.Column, room)}, nil
+	content, shown := showLines(lines, from, p.Column, room)
+	s.rememberLines(lines, start, shown)
+	return Result{Content: content}, nil
 }
 
-// showLines numbers the lines that fit and says how to go on.
-func showLines(l *Lines, from, column, room int) string {
+// showLines numbers the lines that fit, says how to go on, and counts them.
+func showLines(l *Lines, from, column, room int) (content string, shown int) {
 	var b strings.Builder
-	shown := 0
 	for _, line := range l.Lines {
 		text := line.Text
 		if shown == 0 && column > 1 {
@@ -83,7 +86,7 @@ func showLines(l *Lines, from, column, room int) string {
 	}
 	noteLineEnds(l, last, note)
 	noteCharacters(l, from, b.String(), note)
-	return b.String()
+	return b.String(), shown
 }
 
 func noteLineEnds(l *Lines, last int, note func(string, ...any)) {

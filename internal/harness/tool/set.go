@@ -63,8 +63,8 @@ type Set struct {
 	tools []Tool
 
 	mu sync.Mutex
-	// seen is the digest of each file as the model knows it.
-	seen map[string]string
+	// seen is each file as the model knows it.
+	seen map[string]view
 
 	jobs jobs
 }
@@ -95,7 +95,7 @@ func NewSet(exec Executor, allowed []string, opts Options) (*Set, error) {
 	if opts.MaxBackground <= 0 {
 		opts.MaxBackground = defaultBackground
 	}
-	s := &Set{exec: exec, opts: opts, seen: map[string]string{}}
+	s := &Set{exec: exec, opts: opts, seen: map[string]view{}}
 	s.jobs.init()
 	for _, name := range allowed {
 		if !slices.Contains(Names(), name) {
@@ -180,20 +180,6 @@ func (s *Set) unknown(name string) Result {
 
 // Close ends what runs in the background and waits until it is dead or ctx ends.
 func (s *Set) Close(ctx context.Context) error { return s.jobs.close(ctx) }
-
-// remember notes the digest of a file as the model knows it now.
-func (s *Set) remember(path, digest string) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.seen[path] = digest
-}
-
-// known is the digest of a file as the model knows it, empty if it does not.
-func (s *Set) known(path string) string {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.seen[path]
-}
 
 func failed(format string, args ...any) Result {
 	return Result{Content: fmt.Sprintf(format, args...), IsError: true}

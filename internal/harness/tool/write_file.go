@@ -34,7 +34,7 @@ func writeFile(ctx context.Context, s *Set, p *writeFileParams) (Result, error) 
 	if err != nil {
 		return Result{}, err
 	}
-	s.remember(info.Path, info.Digest)
+	s.remember(info.Path, info.Digest, true)
 	return Result{Content: written("Created", info, p.Content, nil)}, nil
 }
 
@@ -56,17 +56,25 @@ func replaceFile(ctx context.Context, s *Set, p *writeFileParams) (Result, error
 		return Result{}, err
 	}
 	known := s.known(lines.Path)
-	if known != "" && known != lines.Digest {
+	switch {
+	case lines.Binary && (!known.whole || known.digest != lines.Digest):
+		return failed("%s is there (%s) and you have not read it, nor can it be shown. Nothing was done.%s", lines.Path, sizeOf(lines),
+			s.tip("If it is to be replaced, remove it first with bash.", "bash")), nil
+	case known.digest != "" && known.digest != lines.Digest:
 		return failed("%s has changed since you last read or wrote it. Nothing was done.%s", lines.Path, s.tip("Read it again with read_file, then write what is to be there now.", "read_file")), nil
 	}
 	var notes []string
-	if known == "" && lines.Size > 0 {
+	if !known.whole && lines.Size > 0 {
+		it, missing := "it", "it"
+		if known.digest != "" {
+			it, missing = "all of it", "the rest of it"
+		}
 		held, whole := heldLines(lines)
 		if !whole {
-			return failed("%s is there (%s) and you have not read it. Nothing was done.%s%s", lines.Path, sizeOf(lines),
-				s.tip("Read it with read_file before you replace it.", "read_file"), s.tip("To change a part of it use edit_file.", "edit_file")), nil
+			return failed("%s is there (%s) and you have not read %s. Nothing was done.%s%s", lines.Path, sizeOf(lines), it,
+				s.tip("Read "+missing+" with read_file before you replace it.", "read_file"), s.tip("To change a part of it use edit_file.", "edit_file")), nil
 		}
-		notes = append(notes, "you had not read it; it held:\n"+held)
+		notes = append(notes, "you had not read "+it+"; it held:\n"+held)
 	}
 	data := []byte(p.Content)
 	if lines.Size <= maxEditBytes && !lines.Binary {
@@ -82,13 +90,13 @@ func replaceFile(ctx context.Context, s *Set, p *writeFileParams) (Result, error
 	if err != nil {
 		return Result{}, err
 	}
-	s.remember(info.Path, info.Digest)
+	s.remember(info.Path, info.Digest, true)
 	return Result{Content: written("Replaced", info, p.Content, notes)}, nil
 }
 
 // heldLines shows a whole small file.
 func heldLines(l *Lines) (string, bool) {
-	if l.Binary || len(l.Lines) < l.TotalLines {
+	if len(l.Lines) < l.TotalLines {
 		return "", false
 	}
 	var b strings.Builder
