@@ -14,12 +14,22 @@ const (
 	// loopNotice repetitions bring a notice, loopStop of them the end.
 	loopNotice = 3
 	loopStop   = 6
+	// slowNotice and slowStop are the same where a round takes as long as waiting.
+	slowNotice = 10
+	slowStop   = 20
 	// maxPeriod is the longest circle that is seen: A, B, C, A, B, C, …
 	maxPeriod = 3
-	// waiting is what the tools of one round take at least where the model waits for
-	// something: for CI, a rollout, a training. That is no loop, however often.
+	// waiting is what the tools of one round take at least where the model may be
+	// waiting for something, or runs a test over and over.
 	waiting = time.Second
+	// patient is what they take where it does wait: for CI, a rollout, a training.
+	// That is no loop, however often.
+	patient = 5 * time.Second
 )
+
+const slowText = "[harness] You made the same calls many times and got the same results. If you are waiting for something, " +
+	"wait longer between two looks, with sleep 30 for instance. If not, repeating them will not change anything: try " +
+	"something different, or, if you cannot go on, say what is in the way."
 
 const loopText = "[harness] You are going around in circles: you made the same calls several times and got the same " +
 	"results. Repeating them will not change anything. Try something different, or, if you cannot go on, " +
@@ -57,30 +67,31 @@ type loopDetector struct {
 	warned bool
 }
 
-// add takes a turn and gives how often the circle that it closes was gone
-// round: 1 for a turn that repeats nothing.
-func (d *loopDetector) add(turn loopTurn) int {
+// add takes a turn and gives how often the circle that it closes was gone round: 1
+// for a turn that repeats nothing. Quick are rounds without any waiting, all those
+// that were not waited for patiently.
+func (d *loopDetector) add(turn loopTurn) (quick, all int) {
 	d.recent = append(d.recent, turn)
-	if keep := maxPeriod * (loopStop + 1); len(d.recent) > keep {
+	if keep := maxPeriod * (slowStop + 1); len(d.recent) > keep {
 		d.recent = append(d.recent[:0], d.recent[1:]...)
 	}
-	rounds := 1
 	for period := 1; period <= maxPeriod; period++ {
-		rounds = max(rounds, d.rounds(period))
+		quick = max(quick, d.rounds(period, waiting))
+		all = max(all, d.rounds(period, patient))
 	}
-	return rounds
+	return quick, all
 }
 
 // rounds counts how often the last period turns came right before themselves,
-// without any waiting in between.
-func (d *loopDetector) rounds(period int) int {
+// without a round in between that took that long.
+func (d *loopDetector) rounds(period int, long time.Duration) int {
 	same, n := 0, len(d.recent)
 	for i := n - 1; i-period >= 0 && d.recent[i].sum == d.recent[i-period].sum; i-- {
 		var took time.Duration
 		for _, turn := range d.recent[i-period+1 : i+1] {
 			took += turn.took
 		}
-		if took >= waiting {
+		if took >= long {
 			break
 		}
 		same++
@@ -90,14 +101,17 @@ func (d *loopDetector) rounds(period int) int {
 
 // checkLoop warns the model about a loop, and ends the run when it goes on.
 func (r *run) checkLoop(turn loopTurn) error {
-	rounds := r.loops.add(turn)
+	quick, all := r.loops.add(turn)
 	switch {
-	case rounds < loopNotice:
+	case quick >= loopStop || all >= slowStop:
+		return stopf(LoopDetected, "The model made the same calls with the same results %d times in a row.", all)
+	case quick < loopNotice && all < slowNotice:
 		r.loops.warned = false
-	case rounds >= loopStop:
-		return stopf(LoopDetected, "The model made the same calls with the same results %d times in a row.", rounds)
 	case !r.loops.warned:
 		r.loops.warned = true
+		if quick < loopNotice {
+			return r.notice(transcript.NoticeLoop, slowText)
+		}
 		return r.notice(transcript.NoticeLoop, loopText)
 	}
 	return nil

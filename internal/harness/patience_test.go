@@ -246,18 +246,26 @@ func TestPollingIsNoLoop(t *testing.T) {
 	for name, tc := range map[string]struct {
 		takes []time.Duration
 		want  End
+		// turns until the end, and until the notice if there is one.
+		turns, notice int
 	}{
-		"sleep 2":                         {[]time.Duration{2 * time.Second}, Completed},
-		"a wait, then a quick look":       {[]time.Duration{5 * time.Second, time.Millisecond}, Completed},
-		"at once":                         {[]time.Duration{0}, LoopDetected},
-		"quickly":                         {[]time.Duration{150 * time.Millisecond}, LoopDetected},
-		"a circle of two, both are quick": {[]time.Duration{0, 20 * time.Millisecond}, LoopDetected},
+		"sleep 30":                        {[]time.Duration{30 * time.Second}, Completed, 120, 0},
+		"sleep 5":                         {[]time.Duration{5 * time.Second}, Completed, 120, 0},
+		"a wait, then a quick look":       {[]time.Duration{5 * time.Second, time.Millisecond}, Completed, 120, 0},
+		"a test that takes its time":      {[]time.Duration{2 * time.Second}, LoopDetected, slowStop, slowNotice},
+		"the same in a circle":            {[]time.Duration{2 * time.Second, 0, time.Second}, LoopDetected, 3 * slowStop, 3 * slowNotice},
+		"at once":                         {[]time.Duration{0}, LoopDetected, loopStop, loopNotice},
+		"quickly":                         {[]time.Duration{150 * time.Millisecond}, LoopDetected, loopStop, loopNotice},
+		"a circle of two, both are quick": {[]time.Duration{0, 20 * time.Millisecond}, LoopDetected, 2 * loopStop, 2 * loopNotice},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				turn := 0
+				turn, notice := 0, 0
 				f := newFixture(script(func(ctx context.Context, req llm.Request) (*llm.Response, error) {
-					if turn == 30 {
+					if last := req.Messages[len(req.Messages)-1]; notice == 0 && strings.HasPrefix(last.Content, "[harness]") {
+						notice = turn
+					}
+					if turn == 120 {
 						return says("it passed")(ctx, req)
 					}
 					return calls(call("", "write", string(rune('a'+turn%len(tc.takes)))))(ctx, req)
@@ -267,8 +275,9 @@ func TestPollingIsNoLoop(t *testing.T) {
 					turn++
 					return ToolResult{Content: "pending"}, nil
 				}
-				if res := f.run(t, t.Context()); res.Reason != tc.want {
-					t.Errorf("ended %s after %d turns, want %s", res.Reason, turn, tc.want)
+				f.Task.Limits.Turns = 200
+				if res := f.run(t, t.Context()); res.Reason != tc.want || turn != tc.turns || notice != tc.notice {
+					t.Errorf("ended %s after %d turns and a notice after %d, want %s, %d, %d", res.Reason, turn, notice, tc.want, tc.turns, tc.notice)
 				}
 			})
 		})
