@@ -16,7 +16,7 @@ const (
 	loopStop   = 6
 	// slowNotice and slowStop are the same where a round takes as long as waiting.
 	slowNotice = 10
-	slowStop   = 20
+	slowStop   = 50
 	// maxPeriod is the longest circle that is seen: A, B, C, A, B, C, …
 	maxPeriod = 3
 	// waiting is what the tools of one round take at least where the model may be

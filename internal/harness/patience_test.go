@@ -249,9 +249,9 @@ func TestPollingIsNoLoop(t *testing.T) {
 		// turns until the end, and until the notice if there is one.
 		turns, notice int
 	}{
-		"sleep 30":                        {[]time.Duration{30 * time.Second}, Completed, 120, 0},
-		"sleep 5":                         {[]time.Duration{5 * time.Second}, Completed, 120, 0},
-		"a wait, then a quick look":       {[]time.Duration{5 * time.Second, time.Millisecond}, Completed, 120, 0},
+		"sleep 30":                        {[]time.Duration{30 * time.Second}, Completed, 200, 0},
+		"sleep 5":                         {[]time.Duration{5 * time.Second}, Completed, 200, 0},
+		"a wait, then a quick look":       {[]time.Duration{5 * time.Second, time.Millisecond}, Completed, 200, 0},
 		"a test that takes its time":      {[]time.Duration{2 * time.Second}, LoopDetected, slowStop, slowNotice},
 		"the same in a circle":            {[]time.Duration{2 * time.Second, 0, time.Second}, LoopDetected, 3 * slowStop, 3 * slowNotice},
 		"at once":                         {[]time.Duration{0}, LoopDetected, loopStop, loopNotice},
@@ -265,7 +265,7 @@ func TestPollingIsNoLoop(t *testing.T) {
 					if last := req.Messages[len(req.Messages)-1]; notice == 0 && strings.HasPrefix(last.Content, "[harness]") {
 						notice = turn
 					}
-					if turn == 120 {
+					if turn == 200 {
 						return says("it passed")(ctx, req)
 					}
 					return calls(call("", "write", string(rune('a'+turn%len(tc.takes)))))(ctx, req)
@@ -275,7 +275,7 @@ func TestPollingIsNoLoop(t *testing.T) {
 					turn++
 					return ToolResult{Content: "pending"}, nil
 				}
-				f.Task.Limits.Turns = 200
+				f.Task.Limits.Turns = 300
 				if res := f.run(t, t.Context()); res.Reason != tc.want || turn != tc.turns || notice != tc.notice {
 					t.Errorf("ended %s after %d turns and a notice after %d, want %s, %d, %d", res.Reason, turn, notice, tc.want, tc.turns, tc.notice)
 				}

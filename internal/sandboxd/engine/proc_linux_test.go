@@ -43,12 +43,15 @@ func TestParseStat(t *testing.T) {
 		"parentheses": "5 (a) S 1 1 1)" + tail,
 	} {
 		got, ok := parseStat(5, []byte(stat))
-		if want := (process{pid: 5, ppid: 10, session: 30, start: 4711}); !ok || got != want {
+		if want := (process{pid: 5, ppid: 10, session: 30, threads: 1, start: 4711}); !ok || got != want {
 			t.Errorf("%s: %+v, %v, want %+v", name, got, ok, want)
 		}
 	}
 	if p, ok := parseStat(5, []byte("5 (x) Z 1 1 1 0 -1 0 0 0 0 0 0 0 0 0 20 0 1 0 9 0\n")); !ok || !p.zombie {
 		t.Errorf("a zombie: %+v, %v", p, ok)
+	}
+	if p, ok := parseStat(5, []byte("5 (x) Z 1 1 1 0 -1 0 0 0 0 0 0 0 0 0 20 0 2 0 9 0\n")); !ok || p.zombie {
+		t.Errorf("one whose first thread has ended: %+v, %v", p, ok)
 	}
 	for _, bad := range []string{"", "5", "5 (x", "5 (x) S", "5 (x) S a b c d e f g h i j k l m n o p q r s t"} {
 		if p, ok := parseStat(5, []byte(bad)); ok {
