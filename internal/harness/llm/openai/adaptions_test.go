@@ -81,6 +81,25 @@ func TestRefusalsAreLearnedFrom(t *testing.T) {
 	}
 }
 
+// A chat template that fails makes a 500 of it, in words of its own.
+func TestTemplatesRefuseWith500(t *testing.T) {
+	for words, learned := range map[string]string{
+		"Unexpected role 'user' after role 'tool'":                      "a message of the user after a tool's result",
+		"System role not supported":                                     "a system prompt",
+		"This model only supports single tool-calls at once!":           "several calls in one message",
+		"tool call ids should be alphanumeric strings with length 9!":   "the ids of tool calls",
+		"Value is not callable: null at row 1 (jinja template)":         "the chat template",
+		"jinja2.exceptions.UndefinedError: 'dict' has no attribute 'x'": "the chat template",
+		"TemplateError: cannot apply a filter":                          "the chat template",
+	} {
+		p := &Provider{settings: newSettings(Quirks{})}
+		err := &llm.Error{Category: llm.Overloaded, Status: 500, Message: words}
+		if p.adapt(p.settings, err); !strings.HasPrefix(err.Adapted, learned) {
+			t.Errorf("%s: %q", words, err.Adapted)
+		}
+	}
+}
+
 func TestLimitsAreLearned(t *testing.T) {
 	for words, want := range map[string]int{
 		"max_tokens is too large: 8192. This model supports at most 4096 completion tokens, whereas you provided 8192.": 4096,
@@ -103,14 +122,21 @@ func TestLimitsAreLearned(t *testing.T) {
 func TestNothingToLearn(t *testing.T) {
 	const words = "Unexpected role 'user' after role 'tool'"
 	for name, err := range map[string]*llm.Error{
-		"a wrong key":      {Category: llm.CredentialConfig, Status: 401, Message: words},
-		"too many":         {Category: llm.RateLimited, Status: 429, Message: words},
-		"too long":         {Category: llm.ContextLength, Status: 400, Message: words},
-		"no status":        {Category: llm.Overloaded, Message: words},
-		"half a reply":     {Category: llm.Overloaded, Status: 200, Message: words, Usage: llm.Usage{InputTokens: 1}},
-		"other words":      {Category: llm.ProviderUnsupported, Status: 404, Message: "The model `x` does not exist"},
-		"an overload":      {Category: llm.Overloaded, Status: 500, Message: "Internal server error"},
-		"opaque, not sent": {Category: llm.ProviderUnsupported, Status: 400, Message: "extra_content: Extra inputs are not permitted"},
+		"a wrong key":  {Category: llm.CredentialConfig, Status: 401, Message: words},
+		"too many":     {Category: llm.RateLimited, Status: 429, Message: words},
+		"too long":     {Category: llm.ContextLength, Status: 400, Message: words},
+		"no status":    {Category: llm.Overloaded, Message: words},
+		"half a reply": {Category: llm.Overloaded, Status: 200, Message: words, Usage: llm.Usage{InputTokens: 1}},
+		"other words":  {Category: llm.ProviderUnsupported, Status: 404, Message: "The model `x` does not exist"},
+		"an overload":  {Category: llm.Overloaded, Status: 500, Message: "Internal server error"},
+		"a failure that passes": {Category: llm.Overloaded, Status: 500, Message: "The server had an error processing your request. Sorry about that! " +
+			"You can retry your request, or contact us through our help center. Please include the request ID req_1 in your message."},
+		"an overload as 400":   {Category: llm.Overloaded, Status: 400, Message: "overloaded: content and tools are queued, temperature is not supported"},
+		"inside a 200":         {Category: llm.ProviderUnsupported, Status: 200, Message: "the messages could not be read"},
+		"what a model wrote":   {Category: llm.ModelQuality, Status: 500, Message: `error parsing tool call: raw='{"content": null, "temperature": 1, "file": "chat_template.jinja' err=invalid character`},
+		"what Groq says of it": {Category: llm.ModelQuality, Status: 400, Message: "Failed to call a function. Please adjust your prompt. See 'failed_generation' for more details. (tool_use_failed)"},
+		"a field in a failure": {Category: llm.Overloaded, Status: 500, Message: "message content is null: invalid max_tokens"},
+		"opaque, not sent":     {Category: llm.ProviderUnsupported, Status: 400, Message: "extra_content: Extra inputs are not permitted"},
 	} {
 		p := &Provider{settings: newSettings(Quirks{})}
 		if p.adapt(p.settings, err); err.Adapted != "" || cmp.Diff(Quirks{}, p.settings.quirks) != "" {

@@ -58,7 +58,7 @@ func (p *Provider) adapt(s *settings, err *llm.Error) {
 	for i := range adaptions {
 		r := &adaptions[i]
 		m := r.says.FindStringSubmatch(said)
-		if m == nil {
+		if m == nil || !r.in.has(err) {
 			continue
 		}
 		next := &settings{quirks: s.quirks, maxTokens: s.maxTokens, done: maps.Clone(s.done), opaque: s.messages.opaque.Load()}
@@ -78,8 +78,8 @@ func (p *Provider) adapt(s *settings, err *llm.Error) {
 // refused and look as if they did.
 var errorKind = compile(`(?i)\binvalid_(?:request|argument|parameter)\w*`)
 
-// isRefusal says that the server did not work on a request since it did not like
-// its form. Servers whose chat template fails answer 500.
+// isRefusal says that the server may not have worked on a request since it did not
+// like its form. Servers whose chat template fails answer 500.
 func isRefusal(err *llm.Error) bool {
 	switch err.Category {
 	case llm.ProviderUnsupported, llm.ToolCallShapeMismatch, llm.Overloaded, llm.ModelQuality:
@@ -92,4 +92,20 @@ func isRefusal(err *llm.Error) bool {
 		return err.Usage == (llm.Usage{})
 	}
 	return false
+}
+
+// has says whether the words of a failure count. What is learned stays for the
+// whole run, so a failure that passes by itself must not teach anything.
+func (b believed) has(err *llm.Error) bool {
+	refused := err.Category == llm.ProviderUnsupported || err.Category == llm.ToolCallShapeMismatch
+	switch b {
+	case inFailures:
+		return true
+	case inTrouble:
+		return err.Category != llm.ModelQuality
+	case inBadRequests:
+		return refused && (err.Status == http.StatusBadRequest || err.Status == http.StatusUnprocessableEntity)
+	case inRefusals:
+	}
+	return refused
 }
