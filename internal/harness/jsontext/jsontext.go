@@ -2,16 +2,35 @@
 package jsontext
 
 import (
+	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/kaptinlin/jsonrepair"
 )
 
+const (
+	// MaxRepairBytes and MaxRepairDepth bound what is repaired: the repair takes
+	// time by the square of the length, and a stack that overflows ends the process.
+	MaxRepairBytes = 128 << 10
+	MaxRepairDepth = 64
+	// maxBrackets bounds the depth whatever the quotes mean, about which broken
+	// JSON can deceive us.
+	maxBrackets = 8 << 10
+)
+
 // Repair makes JSON of what is nearly JSON: single quotes, trailing commas,
 // Python's words, a missing bracket. It guesses; whoever must not run half of
-// something looks at the text first. It gives an error where the library panics:
-// it is fed whatever a model may write.
+// something looks at the text first. It gives an error for a text that is too long
+// or nested too deeply, and where the library panics: it is fed whatever a model
+// may write.
 func Repair(text string) (fixed string, err error) {
+	if len(text) > MaxRepairBytes {
+		return "", fmt.Errorf("repairing JSON: it has %d bytes, more than %d", len(text), MaxRepairBytes)
+	}
+	if TooDeep(text) {
+		return "", errors.New("repairing JSON: it is nested too deeply")
+	}
 	defer func() {
 		if v := recover(); v != nil {
 			err = fmt.Errorf("repairing JSON: %v", v)
@@ -33,4 +52,44 @@ func EndsInString(text string) bool {
 		}
 	}
 	return in
+}
+
+// TooDeep says that a text is nested more deeply than Repair takes.
+func TooDeep(text string) bool {
+	if _, most := nesting(text, `"`); most > MaxRepairDepth {
+		return true
+	}
+	if _, most := nesting(text, `"'`); most > MaxRepairDepth {
+		return true
+	}
+	return strings.Count(text, "{")+strings.Count(text, "[") > maxBrackets
+}
+
+// Open gives how many brackets are open at the end of a text.
+func Open(text string) int {
+	depth, _ := nesting(text, `"`)
+	return depth
+}
+
+// nesting gives how many brackets are open at the end of a text, and at most. Any
+// of quotes begins a string.
+func nesting(text, quotes string) (depth, most int) {
+	var in byte // the quote of the string that we are in
+	for i := 0; i < len(text); i++ {
+		switch c := text[i]; {
+		case in != 0 && c == '\\':
+			i++
+		case in == c:
+			in = 0
+		case in != 0:
+		case strings.IndexByte(quotes, c) >= 0:
+			in = c
+		case c == '{' || c == '[':
+			depth++
+			most = max(most, depth)
+		case c == '}' || c == ']':
+			depth--
+		}
+	}
+	return depth, most
 }

@@ -7,13 +7,6 @@ import (
 	"github.com/sampan-dev/sampan/internal/harness/jsontext"
 )
 
-// maxRepairBytes and maxRepairDepth keep the repair, which is recursive and copies
-// its input, away from what no model means as arguments.
-const (
-	maxRepairBytes = 128 << 10
-	maxRepairDepth = 64
-)
-
 // isObject says whether text is one valid JSON object.
 func isObject(text string) bool {
 	return strings.HasPrefix(strings.TrimLeft(text, " \t\r\n"), "{") && json.Valid([]byte(text))
@@ -32,7 +25,7 @@ func normalizeArguments(text string, repair bool) (args string, mended bool) {
 	if json.Valid([]byte(trimmed)) {
 		return unquoted(trimmed)
 	}
-	if !repair || len(trimmed) > maxRepairBytes || cutShort(trimmed) {
+	if !repair || cutShort(trimmed) {
 		return text, false
 	}
 	fixed, err := jsontext.Repair(trimmed)
@@ -59,31 +52,10 @@ func unquoted(text string) (string, bool) {
 
 // cutShort says that closing the text would make up or lose a part of a value: it
 // ends inside a string (half a file's content), after a colon, or in the middle of
-// a bare word or number. It also holds back what is nested too deeply.
+// a bare word or number.
 func cutShort(text string) bool {
 	if jsontext.EndsInString(text) {
 		return true
 	}
-	depth, most := nesting(text)
-	return most > maxRepairDepth || depth > 0 && !strings.ContainsRune(`"}],{[`, rune(text[len(text)-1]))
-}
-
-// nesting gives how many brackets are open at the end of a text, and at most.
-func nesting(text string) (depth, most int) {
-	inString := false
-	for i := 0; i < len(text); i++ {
-		switch c := text[i]; {
-		case inString && c == '\\':
-			i++
-		case c == '"':
-			inString = !inString
-		case inString:
-		case c == '{' || c == '[':
-			depth++
-			most = max(most, depth)
-		case c == '}' || c == ']':
-			depth--
-		}
-	}
-	return depth, most
+	return jsontext.Open(text) > 0 && !strings.ContainsRune(`"}],{[`, rune(text[len(text)-1]))
 }

@@ -3,10 +3,12 @@ package openai
 import (
 	"strings"
 	"testing"
+
+	"github.com/sampan-dev/sampan/internal/harness/jsontext"
 )
 
 func TestNormalizeArguments(t *testing.T) {
-	deep := strings.Repeat("[", maxRepairDepth+1)
+	deep := strings.Repeat("[", jsontext.MaxRepairDepth+1)
 	for name, tc := range map[string]struct {
 		in, want string
 		mended   bool
@@ -30,7 +32,7 @@ func TestNormalizeArguments(t *testing.T) {
 		"cut in a word":        {`{"a":tr`, `{"a":tr`, false},
 		"cut after a colon":    {`{"a":`, `{"a":`, false},
 		"too deep":             {deep, deep, false},
-		"too large to look at": {"{" + strings.Repeat(" ", maxRepairBytes) + ",}", "{" + strings.Repeat(" ", maxRepairBytes) + ",}", false},
+		"too large to look at": {"{" + strings.Repeat(" ", jsontext.MaxRepairBytes) + ",}", "{" + strings.Repeat(" ", jsontext.MaxRepairBytes) + ",}", false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			got, mended := normalizeArguments(tc.in, true)

@@ -2,8 +2,11 @@ package openai
 
 import (
 	"cmp"
+	"errors"
 	"slices"
 	"strings"
+
+	"github.com/sampan-dev/sampan/internal/harness/jsontext"
 )
 
 // A server whose tool parser does not fit its model, or has none, gives a call in
@@ -94,6 +97,16 @@ type lookup struct {
 	kind func(tool, parameter string) string
 	// sole is the only parameter that a tool needs; empty where it is not one.
 	sole func(tool string) string
+	// repaired counts the bytes that were given to the repair.
+	repaired int
+}
+
+// repair mends JSON, within what one reply may cost: a text may hold many values.
+func (l *lookup) repair(text string) (string, error) {
+	if l.repaired += len(text); l.repaired > jsontext.MaxRepairBytes {
+		return "", errors.New("too much to repair")
+	}
+	return jsontext.Repair(text)
 }
 
 // findCalls gives the calls in a text, in order, without overlap.

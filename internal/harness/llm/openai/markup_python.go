@@ -4,8 +4,6 @@ import (
 	"encoding/json"
 	"strconv"
 	"strings"
-
-	"github.com/sampan-dev/sampan/internal/harness/jsontext"
 )
 
 // pythonCall is what a call as Python has it begins with.
@@ -67,7 +65,7 @@ func (l *lookup) pythonArguments(tool, text string) (args string, n int, whole b
 			if m := keyword.FindStringSubmatch(item); m != nil {
 				key, item = m[1], item[len(m[0]):]
 			}
-			value, ok := pythonValue(strings.TrimSpace(item))
+			value, ok := l.pythonValue(strings.TrimSpace(item))
 			if key == "" || !ok {
 				whole = false
 			} else {
@@ -124,7 +122,7 @@ func pythonStringEnd(text string, i int) int {
 }
 
 // pythonValue reads a literal.
-func pythonValue(text string) (any, bool) {
+func (l *lookup) pythonValue(text string) (any, bool) {
 	switch text {
 	case "True":
 		return true, true
@@ -145,11 +143,14 @@ func pythonValue(text string) (any, bool) {
 		}
 		return pythonString(text, raw)
 	}
-	fixed, err := jsontext.Repair(text)
+	var v any
+	if json.Unmarshal([]byte(text), &v) == nil {
+		return v, true
+	}
+	fixed, err := l.repair(text)
 	if err != nil {
 		return nil, false
 	}
-	var v any
 	if json.Unmarshal([]byte(fixed), &v) != nil {
 		return nil, false
 	}
@@ -203,7 +204,7 @@ func pythonString(text string, raw bool) (any, bool) {
 var gemmaQuotes = []string{"<escape>", `<|"|>`}
 
 // readBraces reads {command:<escape>ls<escape>}: Gemma's form of arguments.
-func readBraces(_ *lookup, rest, name string) ([]textCall, int) {
+func readBraces(l *lookup, rest, name string) ([]textCall, int) {
 	if !strings.HasPrefix(rest, "{") {
 		return nil, 0
 	}
@@ -211,7 +212,7 @@ func readBraces(_ *lookup, rest, name string) ([]textCall, int) {
 	if !whole {
 		return []textCall{{name: name}}, n
 	}
-	fixed, err := jsontext.Repair(text)
+	fixed, err := l.repair(text)
 	var args map[string]any
 	if err != nil || json.Unmarshal([]byte(fixed), &args) != nil {
 		return []textCall{{name: name}}, n

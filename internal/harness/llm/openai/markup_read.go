@@ -3,8 +3,6 @@ package openai
 import (
 	"encoding/json"
 	"strings"
-
-	"github.com/sampan-dev/sampan/internal/harness/jsontext"
 )
 
 // leadIn is what may stand between markup and the JSON behind it.
@@ -26,7 +24,7 @@ func (l *lookup) readJSON(text string, marked bool) ([]textCall, int) {
 	var calls []textCall
 	end := 0
 	for at := 0; at < len(text) && len(calls) < maxTextCalls; {
-		value, n, whole := jsonValue(text[at:])
+		value, n, whole := l.jsonValue(text[at:])
 		if n == 0 {
 			break
 		}
@@ -51,7 +49,7 @@ var between = compile(`^[\s;,]*`)
 
 // jsonValue gives the object or list that a text begins with, and its length. A
 // value that is cut, or no JSON also after a repair, is not whole.
-func jsonValue(text string) (value any, n int, whole bool) {
+func (l *lookup) jsonValue(text string) (value any, n int, whole bool) {
 	if text == "" || text[0] != '{' && text[0] != '[' {
 		return nil, 0, false
 	}
@@ -60,7 +58,7 @@ func jsonValue(text string) (value any, n int, whole bool) {
 		if json.Unmarshal([]byte(text[:n]), &value) == nil {
 			return value, n, true
 		}
-		if fixed, err := jsontext.Repair(text[:n]); err == nil && json.Unmarshal([]byte(fixed), &value) == nil {
+		if fixed, err := l.repair(text[:n]); err == nil && json.Unmarshal([]byte(fixed), &value) == nil {
 			return value, n, true
 		}
 	}
@@ -154,9 +152,9 @@ func object(args map[string]any) string {
 }
 
 // readJSONArguments reads the arguments of a tool that is named already.
-func readJSONArguments(_ *lookup, rest, name string) ([]textCall, int) {
+func readJSONArguments(l *lookup, rest, name string) ([]textCall, int) {
 	at := len(leadIn.FindString(rest))
-	value, n, whole := jsonValue(rest[at:])
+	value, n, whole := l.jsonValue(rest[at:])
 	if n == 0 {
 		return nil, 0
 	}

@@ -8,6 +8,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
 
+	"github.com/sampan-dev/sampan/internal/harness/jsontext"
 	"github.com/sampan-dev/sampan/internal/harness/llm"
 )
 
@@ -251,4 +252,26 @@ func FuzzMarkup(f *testing.F) {
 			}
 		}
 	})
+}
+
+// One text holds at most so much that is repaired, whatever the markup.
+func TestRepairsInTextAreBounded(t *testing.T) {
+	broken := `{"name":"bash","arguments":{"command":"` + strings.Repeat("x", 40<<10) + `",}}`
+	x := &exchange{req: hello()}
+	l := x.lookup()
+	for n := 1; n <= 4; n++ {
+		if _, _, whole := l.jsonValue(broken); whole != (n <= 3) {
+			t.Errorf("value %d: whole %v", n, whole)
+		}
+	}
+	deep := strings.Repeat("[", jsontext.MaxRepairDepth+1) + "," + strings.Repeat("]", jsontext.MaxRepairDepth+1)
+	if _, _, whole := x.lookup().jsonValue(deep); whole {
+		t.Error("a deep value was repaired")
+	}
+	if _, ok := x.lookup().pythonValue(deep); ok {
+		t.Error("a deep literal was repaired")
+	}
+	if calls, _ := readBraces(x.lookup(), `{command:`+deep+`}`, "bash"); len(calls) != 1 || calls[0].whole {
+		t.Errorf("deep braces: %+v", calls)
+	}
 }

@@ -10,7 +10,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/kaptinlin/jsonrepair"
+	"github.com/sampan-dev/sampan/internal/harness/jsontext"
 )
 
 const (
@@ -230,7 +230,7 @@ func embedded(words string) (before string, value any, after string) {
 		}
 		if strings.HasPrefix(words[at:], "{'") {
 			end := strings.LastIndexByte(words, '}')
-			fixed, err := jsonrepair.Repair(words[at : max(end, at)+1])
+			fixed, err := jsontext.Repair(words[at : max(end, at)+1])
 			if err == nil && json.Unmarshal([]byte(fixed), &v) == nil && saysSomething(v) {
 				return words[:at], v, words[max(end, at)+1:]
 			}
