@@ -177,6 +177,9 @@ var (
 	argumentsOpen = compile(`^\s*<(arguments|parameters|args|input|tool_input)>\s*`)
 )
 
+// maxParameters bounds the parameters of one call that have a tag each.
+const maxParameters = 64
+
 // readParameters reads arguments that have a tag each, or that are JSON.
 func readParameters(l *lookup, rest, name string) ([]textCall, int) {
 	if m := argumentsOpen.FindStringSubmatch(rest); m != nil {
@@ -189,17 +192,30 @@ func readParameters(l *lookup, rest, name string) ([]textCall, int) {
 	if calls, n := readJSONArguments(l, rest, name); n > 0 {
 		return calls, n + len(functionEnd.FindString(rest[n:]))
 	}
+	return l.readTagged(rest, name)
+}
+
+func (l *lookup) readTagged(rest, name string) ([]textCall, int) {
 	args := map[string]any{}
-	at, closed := 0, true
-	for closed {
+	at, closed, ends := 0, true, true
+	for n := 0; closed; n++ {
 		m := parameterOpen.FindStringSubmatchIndex(rest[at:])
 		if m == nil {
+			break
+		}
+		if n == maxParameters {
+			at, closed = len(rest), false
 			break
 		}
 		key, assigned := rest[at+m[4]:at+m[5]], rest[at+m[2]:at+m[3]] == "="
 		begin := at + m[1]
 		value := rest[begin:]
-		if end := parameterEnd.FindStringIndex(value); end != nil {
+		var end []int
+		if ends { // what is not found once is not in the rest
+			end = parameterEnd.FindStringIndex(value)
+			ends = end != nil
+		}
+		if ends {
 			value, at = value[:end[0]], begin+end[1]
 		} else if next := parameterNext.FindStringIndex(value); next != nil {
 			value, at = value[:next[0]], begin+next[0]

@@ -275,3 +275,16 @@ func TestRepairsInTextAreBounded(t *testing.T) {
 		t.Errorf("deep braces: %+v", calls)
 	}
 }
+
+func TestParametersAreBounded(t *testing.T) {
+	x := &exchange{req: hello()}
+	for n, whole := range map[int]bool{maxParameters: true, maxParameters + 1: false, 50000: false} {
+		for name, end := range map[string]string{"closed": "</parameter>", "not closed": ""} {
+			text := strings.Repeat("\n<parameter=command>ls"+end, n) + "\n</function>"
+			calls, _ := readParameters(x.lookup(), text, "bash")
+			if len(calls) != 1 || calls[0].whole != whole {
+				t.Errorf("%d, %s: %+v", n, name, calls)
+			}
+		}
+	}
+}
