@@ -17,7 +17,12 @@ type assembly struct {
 	calls     []*callInProgress
 	opaque    opaqueFields
 	finish    string
-	usage     *llm.Usage
+	// over says that the end came behind all that was said; endsPieces that it may
+	// stand on every piece, as some gateways send it; goesOn that something came
+	// behind it.
+	over, endsPieces, goesOn bool
+
+	usage *llm.Usage
 	// choices says that any choice came at all.
 	choices bool
 	// deltas says that some of it came as deltas: a message is then the whole again.
@@ -70,23 +75,26 @@ func (a *assembly) add(r *wireResponse) {
 
 func (a *assembly) addChoice(c *wireChoice) {
 	a.choices = true
-	ended := a.finish != ""
-	if c.FinishReason != "" {
-		a.finish = c.word()
+	ended, began, word := a.finish != "", a.size() > 0, c.word()
+	if word != "" {
+		a.finish = word
 	}
 	switch {
 	case c.Delta != nil:
-		if m := c.Delta; !a.repeats(m, ended, c.FinishReason != "") {
+		if m := c.Delta; !a.repeats(m, ended, word != "") {
 			a.deltas = a.deltas || m.says()
+			a.goesOn = a.goesOn || ended && m.says()
 			a.addMessage(m, false)
 		}
+		a.endsPieces = a.endsPieces || word != "" && c.Delta.says() && (ended || !began)
 	case c.Message != nil:
-		if m := c.Message; a.restates(m, c.FinishReason != "") {
+		if m := c.Message; a.restates(m, word != "") {
 			a.replaceBy(m)
 		} else {
 			a.addMessage(m, true)
 		}
 	}
+	a.over = a.finish != "" && a.size() > 0 && !a.endsPieces && !a.goesOn
 }
 
 // says tells whether there is anything in a message or delta.
@@ -109,10 +117,14 @@ func (m *wireMessage) thought() string {
 const minRepeat = 16
 
 // repeats says that a delta is all of the reply once more: one that comes after
-// the end, or a long one with it.
+// the end, or a long one with it. ended says that an end came before, last that one
+// comes with it.
 func (a *assembly) repeats(m *wireMessage, ended, last bool) bool {
-	if !ended && (!last || len(m.Content.text) < minRepeat) {
-		return false
+	long := len(m.Content.text) >= minRepeat
+	switch {
+	case len(m.ToolCalls) > 0 && ended, a.over:
+	case a.endsPieces && last, !long, !ended && !last:
+		return false // a piece that equals the one before it
 	}
 	if m.Content.text != "" && m.Content.text != a.content.String() {
 		return false

@@ -15,6 +15,10 @@ func TestRepetitionsInStreams(t *testing.T) {
 	closing := func(fields, reason string) string {
 		return `{"object":"chat.completion","choices":[{"index":0,"finish_reason":"` + reason + `","message":{"role":"assistant",` + fields + `}}]}`
 	}
+	piece := func(text, reason string) string {
+		return `{"choices":[{"index":0,"delta":{"content":"` + text + `"},"finish_reason":"` + reason + `"}]}`
+	}
+	called := `{"choices":[{"index":0,"delta":{"content":"",` + part + `},"finish_reason":"tool_calls"}]}`
 	one := []llm.ToolCall{call("a", "bash", ls)}
 	for name, tc := range map[string]struct {
 		events []string
@@ -35,10 +39,17 @@ func TestRepetitionsInStreams(t *testing.T) {
 		"calls as a delta behind the end":    {[]string{delta(part), finish("tool_calls"), delta(part)}, "", one},
 		"as a delta with the end": {[]string{delta(`"content":"All of it "`), delta(`"content":"is done."`),
 			`{"choices":[{"index":0,"delta":{"content":"All of it is done."},"finish_reason":"stop"}]}`}, "All of it is done.", nil},
-		"messages that grow":   {[]string{closing(`"content":"All"`, ""), closing(`"content":"All done"`, ""), closing(`"content":"All done."`, "stop")}, "All done.", nil},
-		"messages as pieces":   {[]string{closing(`"content":"All "`, ""), closing(`"content":"done."`, ""), closing(`"content":""`, "stop")}, "All done.", nil},
-		"words that do repeat": {[]string{delta(`"content":"ha"`), delta(`"content":"ha"`), finish("stop")}, "haha", nil},
-		"text behind the end":  {[]string{delta(`"content":"All "`), finish("stop"), delta(`"content":"done."`)}, "All done.", nil},
+		"messages that grow":             {[]string{closing(`"content":"All"`, ""), closing(`"content":"All done"`, ""), closing(`"content":"All done."`, "stop")}, "All done.", nil},
+		"messages as pieces":             {[]string{closing(`"content":"All "`, ""), closing(`"content":"done."`, ""), closing(`"content":""`, "stop")}, "All done.", nil},
+		"words that do repeat":           {[]string{delta(`"content":"ha"`), delta(`"content":"ha"`), finish("stop")}, "haha", nil},
+		"null with every piece":          {[]string{piece("2", "null"), piece("2", "null"), piece("", "stop")}, "22", nil},
+		"None with every piece":          {[]string{piece("", "None"), piece("2", "None"), piece("2", "None"), piece("", "stop")}, "22", nil},
+		"the end with every piece":       {[]string{piece("", "stop"), piece("2", "stop"), piece("2", "stop"), piece("", "stop")}, "22", nil},
+		"the end with every word":        {[]string{piece("2", "stop"), piece("", "stop"), piece("2", "stop")}, "22", nil},
+		"the end with every line":        {[]string{piece("----------------", "stop"), piece("----------------", "stop")}, "--------------------------------", nil},
+		"behind an end with text":        {[]string{piece("All of it is done.", "stop"), delta(`"content":"All of it is done."`)}, "All of it is done.", nil},
+		"calls twice, each with the end": {[]string{called, called}, "", one},
+		"text behind the end":            {[]string{delta(`"content":"All "`), finish("stop"), delta(`"content":"done."`)}, "All done.", nil},
 	} {
 		t.Run(name, func(t *testing.T) {
 			got := complete(t, serve(t, says(events(tc.events...)), Config{}), hello())

@@ -214,6 +214,54 @@ func TestEndsWithoutEndMark(t *testing.T) {
 	}
 }
 
+// A word for the end that comes with every piece says nothing of the end.
+func TestEndsThatAreNone(t *testing.T) {
+	piece := func(text, word string) string {
+		return `data: {"choices":[{"index":0,"delta":{"content":"` + text + `"},"finish_reason":"` + word + `"}]}` + "\n\n"
+	}
+	for name, said := range map[string]string{
+		"null": piece("x", "null"), "none": piece("x", "none") + piece("y", "none"), "stop": piece("x", "stop") + piece("y", "stop"),
+	} {
+		p := serve(t, func(w http.ResponseWriter, r *http.Request) {
+			readAll(r)
+			send(w, said)
+			flush(w)
+			panic(http.ErrAbortHandler)
+		}, Config{})
+		if e := failure(t, p, hello()); !e.Retryable || e.Usage.InputTokens == 0 {
+			t.Errorf("%s: %+v", name, e)
+		}
+	}
+}
+
+// No pause is short where the end comes with every piece.
+func TestPausesBehindPieces(t *testing.T) {
+	event := func(text, word string) []byte {
+		return []byte(`{"choices":[{"index":0,"delta":{"content":"` + text + `"},"finish_reason":"` + word + `"}]}`)
+	}
+	for name, tc := range map[string]struct {
+		events   [][]byte
+		finished bool
+	}{
+		"behind all":       {[][]byte{event("x", ""), event("", "stop")}, true},
+		"with the last":    {[][]byte{event("x", ""), event("y", "stop")}, true},
+		"with every piece": {[][]byte{event("", "stop"), event("x", "stop"), event("", "stop")}, false},
+		"null":             {[][]byte{event("x", "null"), event("", "null")}, false},
+	} {
+		finished := false
+		r := replyReader{finished: func() { finished = true }}
+		a := &assembly{known: func(string) bool { return false }}
+		for _, e := range tc.events {
+			if err := r.event(a, e); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if finished != tc.finished {
+			t.Errorf("%s: finished %v", name, finished)
+		}
+	}
+}
+
 func TestCAFile(t *testing.T) {
 	server := httptest.NewTLSServer(says(message(`"content":"x"`, "stop")))
 	server.Config.ErrorLog = nil

@@ -34,7 +34,7 @@ var finishMeanings = meanings(map[finishMeaning]string{
 	{category: llm.Overloaded}: "insufficient_system_resource network_error server_error internal_error engine_error overloaded " +
 		"error system_error upstream_error resource_exhausted preempted",
 	{category: llm.Timeout}:         "timeout time_limit deadline_exceeded",
-	{category: llm.TruncatedStream}: "abort aborted cancel cancelled canceled user_cancel interrupted not_finished other unknown unspecified null none",
+	{category: llm.TruncatedStream}: "abort aborted cancel cancelled canceled user_cancel interrupted not_finished other unknown",
 	{category: llm.ModelQuality}: "malformed_function_call unexpected_tool_call too_many_tool_calls malformed_response invalid_tool_call " +
 		"repetition repetition_truncation missing_thought_signature",
 })
@@ -49,33 +49,50 @@ func meanings(words map[finishMeaning]string) map[string]finishMeaning {
 	return out
 }
 
+// noWord are words for none. Servers send them with every piece until the last.
+var noWord = []string{"", "null", "none", "nil", "undefined", "unspecified", "finish_reason_unspecified"}
+
+// plainWord is a word for the end in the form in which words are compared; empty
+// for one that says nothing.
+func plainWord(word string) string {
+	word = strings.ToLower(strings.TrimSpace(word))
+	if slices.Contains(noWord, word) {
+		return ""
+	}
+	return strings.ReplaceAll(strings.TrimPrefix(word, "finish_reason_"), " ", "_")
+}
+
 // meaningOf looks a word up: "STOP", "FINISH_REASON_STOP" and, as gateways put two
 // into one, "function_call_filter: MALFORMED_FUNCTION_CALL".
 func meaningOf(word string) (finishMeaning, bool) {
-	word = strings.ToLower(strings.TrimSpace(word))
 	outer, inner, nested := strings.Cut(word, ":")
 	if !nested {
 		inner = outer
 	}
 	for _, w := range []string{inner, outer} {
-		w = strings.ReplaceAll(strings.TrimPrefix(strings.TrimSpace(w), "finish_reason_"), " ", "_")
-		if m, ok := finishMeanings[w]; ok {
+		if m, ok := finishMeanings[plainWord(w)]; ok {
 			return m, true
 		}
 	}
 	return finishMeaning{}, false
 }
 
-// word is the finish reason of a choice. Gateways translate what they do not know
-// to "stop"; where the server behind them said something worse, that counts.
+// word is the finish reason of a choice, empty where it has none. Gateways
+// translate what they do not know to "stop"; where the server behind them said
+// something worse, that counts. That it said nothing clear is not worse.
 func (c *wireChoice) word() string {
-	outer, _ := meaningOf(string(c.FinishReason))
+	word := string(c.FinishReason)
+	if plainWord(word) == "" {
+		return ""
+	}
+	outer, _ := meaningOf(word)
 	inner, _ := meaningOf(string(c.NativeFinish))
 	good := func(m finishMeaning) bool { return m.reason == llm.FinishStop || m.reason == llm.FinishToolCalls }
-	if good(outer) && inner != (finishMeaning{}) && !good(inner) {
+	vague := plainWord(string(c.NativeFinish)) == "other" || plainWord(string(c.NativeFinish)) == "unknown"
+	if good(outer) && inner != (finishMeaning{}) && !good(inner) && !vague {
 		return string(c.NativeFinish)
 	}
-	return string(c.FinishReason)
+	return word
 }
 
 // meaningOf also knows the words that the model's entry has for good ends.

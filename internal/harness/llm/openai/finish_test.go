@@ -10,6 +10,8 @@ func TestTheWorseWordOfAGateway(t *testing.T) {
 	for words, want := range map[[2]string]string{
 		{"stop", "STOP"}: "stop", {"stop", ""}: "stop", {"stop", "MALFORMED_FUNCTION_CALL"}: "MALFORMED_FUNCTION_CALL",
 		{"stop", "max_tokens"}: "max_tokens", {"tool_calls", "stop"}: "tool_calls", {"length", "abort"}: "length", {"stop", "insert_coin"}: "stop",
+		{"stop", "FINISH_REASON_UNSPECIFIED"}: "stop", {"stop", "OTHER"}: "stop", {"tool_calls", "none"}: "tool_calls", {"stop", "SAFETY"}: "SAFETY",
+		{"stop", "network_error"}: "network_error", {"stop", "abort"}: "abort", {"None", ""}: "", {"null", ""}: "", {"FINISH_REASON_UNSPECIFIED", ""}: "",
 	} {
 		c := wireChoice{FinishReason: flexString(words[0]), NativeFinish: flexString(words[1])}
 		if got := c.word(); got != want {
@@ -63,6 +65,8 @@ func TestEndsOfReplies(t *testing.T) {
 		"text, an unknown word":       {fields: text, word: "insert_coin", category: llm.TruncatedStream},
 		"text, a word that is taken":  {fields: text, word: "insert_coin", quirks: Quirks{GoodEnds: []string{"insert_coin"}}, finish: llm.FinishStop},
 		"text, no word, and taken":    {fields: text, quirks: Quirks{GoodEnds: []string{""}}, finish: llm.FinishStop},
+		"text, null as a word":        {fields: text, word: "null", category: llm.TruncatedStream},
+		"calls, None as a word":       {fields: calls, word: "None", finish: llm.FinishToolCalls},
 		"text, aborted":               {fields: text, word: "abort", category: llm.TruncatedStream},
 		"text, the window":            {fields: text, word: "model_context_window_exceeded", category: llm.ContextLength},
 		"text, paused":                {fields: text, word: "pause_turn", finish: llm.FinishPaused},

@@ -26,8 +26,8 @@ func (e *saidError) Error() string { return "the server sent an error" }
 type replyReader struct {
 	events eventReader
 	// begun is called when the model has said something, finished once it has said
-	// why it stopped: what is still to come then is only usage and the end mark, not
-	// worth failing for.
+	// why it stopped, behind all else: what is still to come then is only usage and
+	// the end mark, not worth failing for.
 	begun, finished func()
 	// toUTF8 decodes events that are not UTF-8; nil leaves them.
 	toUTF8 func([]byte) []byte
@@ -84,7 +84,7 @@ func (r *replyReader) event(a *assembly, event []byte) error {
 	if said, failed := w.failure(event); failed {
 		return &saidError{said}
 	}
-	before := a.finish
+	before := a.over
 	a.add(&w)
 	switch {
 	case len(a.calls) > maxCalls:
@@ -99,7 +99,7 @@ func (r *replyReader) event(a *assembly, event []byte) error {
 	for i := range w.Choices {
 		r.whole = r.whole || w.Choices[i].Message != nil && w.Choices[i].Delta == nil
 	}
-	if before == "" && a.finish != "" && r.finished != nil {
+	if !before && a.over && r.finished != nil {
 		r.finished()
 	}
 	return nil
@@ -111,7 +111,9 @@ func (r *replyReader) ended(a *assembly, err error) error {
 	switch {
 	case errors.Is(err, errMalformed), errors.Is(err, errTooLarge), errors.As(err, new(*saidError)):
 		return err
-	case err == nil || a.finish != "" || r.whole && a.choices:
+	case err == nil, a.finish != "" && !a.goesOn, r.whole && a.choices:
+		return nil
+	case a.finish != "" && errors.Is(err, io.EOF):
 		return nil
 	case !errors.Is(err, io.EOF):
 		return err
