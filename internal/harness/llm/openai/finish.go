@@ -97,7 +97,8 @@ func (c *wireChoice) word() string {
 
 // meaningOf also knows the words that the model's entry has for good ends.
 func (x *exchange) meaningOf(word string) (finishMeaning, bool) {
-	if slices.Contains(x.quirks.GoodEnds, word) {
+	same := func(good string) bool { return plainWord(good) == plainWord(word) }
+	if slices.ContainsFunc(x.quirks.GoodEnds, same) {
 		return finishMeaning{reason: llm.FinishStop}, true
 	}
 	return meaningOf(word)
@@ -123,10 +124,11 @@ func (x *exchange) judgeEnd(r *result, word string) *llm.Error {
 		return nil
 	case word == "":
 		return &llm.Error{Category: llm.TruncatedStream, Retryable: true,
-			Message: "the reply ended without a finish reason, so that it may be half a reply"}
+			Message: "the reply ended without a finish reason, so that it may be half a reply; if this server never sends one, " +
+				`set goodEnds: [""] for the model`}
 	case !known:
 		return &llm.Error{Category: llm.TruncatedStream, Retryable: true,
-			Message: fmt.Sprintf("the reply ended with finish reason %q, which is not known to be a good end", text.Clip(word, 64))}
+			Message: fmt.Sprintf("the reply ended with finish reason %q, which is not known to be a good end; if it is one, add it to the model's goodEnds", text.Clip(word, 64))}
 	}
 	e := &llm.Error{Category: meaning.category, Retryable: meaning.category != llm.ContextLength,
 		Message: fmt.Sprintf("the reply broke off: finish reason %q", text.Clip(word, 64))}

@@ -1,6 +1,7 @@
 package openai
 
 import (
+	"strings"
 	"testing"
 
 	"github.com/sampan-dev/sampan/internal/harness/llm"
@@ -64,6 +65,7 @@ func TestEndsOfReplies(t *testing.T) {
 		"text, no word":               {fields: text, category: llm.TruncatedStream},
 		"text, an unknown word":       {fields: text, word: "insert_coin", category: llm.TruncatedStream},
 		"text, a word that is taken":  {fields: text, word: "insert_coin", quirks: Quirks{GoodEnds: []string{"insert_coin"}}, finish: llm.FinishStop},
+		"text, another spelling":      {fields: text, word: "FINISH_REASON_INSERT_COIN", quirks: Quirks{GoodEnds: []string{"Insert_Coin"}}, finish: llm.FinishStop},
 		"text, no word, and taken":    {fields: text, quirks: Quirks{GoodEnds: []string{""}}, finish: llm.FinishStop},
 		"text, null as a word":        {fields: text, word: "null", category: llm.TruncatedStream},
 		"calls, None as a word":       {fields: calls, word: "None", finish: llm.FinishToolCalls},
@@ -91,5 +93,56 @@ func TestEndsOfReplies(t *testing.T) {
 				t.Errorf("%+v", e)
 			}
 		})
+	}
+}
+
+// The ends of whole documents, and of streams that close without the end mark, by
+// what the model's entry has for good ends.
+func TestRepliesWithoutAnEnd(t *testing.T) {
+	stream := "data: " + delta(`"content":"All "`) + "\n\ndata: " + delta(`"content":"done."`) + "\n\n"
+	for name, tc := range map[string]struct {
+		body  string
+		good  []string
+		words string
+	}{
+		"a stream":           {stream, nil, "ended before"},
+		"a stream, taken":    {stream, []string{""}, ""},
+		"a stream, cut":      {stream + `data: {"choices":[{"delta":{"con`, []string{""}, "ended before"},
+		"a document":         {`{"choices":[{"message":{"content":"All done."}}]}`, nil, `goodEnds: [""]`},
+		"a document, taken":  {`{"choices":[{"message":{"content":"All done."}}]}`, []string{""}, ""},
+		"a word":             {message(`"content":"All done."`, "insert_coin"), nil, "goodEnds"},
+		"a word, taken":      {message(`"content":"All done."`, "Insert Coin"), []string{"insert_coin"}, ""},
+		"nothing, but taken": {"data: {}\n\n", []string{""}, "ended before"},
+	} {
+		p := serve(t, says(tc.body), Config{Quirks: Quirks{GoodEnds: tc.good}})
+		if tc.words == "" {
+			if got := complete(t, p, hello()); got.Message.Content != "All done." {
+				t.Errorf("%s: %q", name, got.Message.Content)
+			}
+		} else if e := failure(t, p, hello()); !strings.Contains(e.Message, tc.words) || e.Category != llm.TruncatedStream {
+			t.Errorf("%s: %+v", name, e)
+		}
+	}
+}
+
+// What a server says behind a good end is its own mark, and behind none an error.
+func TestMarksBehindTheEnd(t *testing.T) {
+	for name, tc := range map[string]struct {
+		end, mark string
+		fails     bool
+	}{
+		"in brackets":       {"stop", "[END]", false},
+		"words":             {"stop", "end of stream", false},
+		"half a reply":      {"null", "[END]", true},
+		"an unknown end":    {"insert_coin", "[ERROR]", true},
+		"an error":          {"stop", `{"error":{"message":"boom"}}`, true},
+		"a ping, then DONE": {"stop", "[PING]", false},
+	} {
+		p := serve(t, says(events(delta(`"content":"x"`), finish(tc.end), tc.mark)), Config{})
+		if !tc.fails {
+			complete(t, p, hello())
+		} else if e := failure(t, p, hello()); e.Category == "" {
+			t.Errorf("%s: %+v", name, e)
+		}
 	}
 }

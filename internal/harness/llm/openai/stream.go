@@ -17,7 +17,11 @@ var (
 )
 
 // saidError carries an error that the server sent inside a 200.
-type saidError struct{ serverError }
+type saidError struct {
+	serverError
+	// stray says that these are words where JSON should be, not marked as an error.
+	stray bool
+}
 
 func (e *saidError) Error() string { return "the server sent an error" }
 
@@ -31,9 +35,11 @@ type replyReader struct {
 	begun, finished func()
 	// toUTF8 decodes events that are not UTF-8; nil leaves them.
 	toUTF8 func([]byte) []byte
-	// whole says that a reply came in one piece, which needs no finish reason, or a
-	// document without a reply.
+	// whole says that a reply came in one piece: it is all there at the end of the
+	// body, whether or not it can be used.
 	whole bool
+	// endsWell says whether a reply with such a finish reason is all there.
+	endsWell func(word string) bool
 }
 
 // read joins all events to a. The error is a *saidError, one of the above, a
@@ -48,7 +54,7 @@ func (r *replyReader) read(a *assembly) error {
 			event = r.toUTF8(event)
 		}
 		if r.events.isError {
-			return &saidError{parseServerError(event)}
+			return &saidError{serverError: parseServerError(event)}
 		}
 		if err := r.event(a, event); err != nil {
 			return err
@@ -82,7 +88,7 @@ func (r *replyReader) event(a *assembly, event []byte) error {
 		}
 	}
 	if said, failed := w.failure(event); failed {
-		return &saidError{said}
+		return &saidError{serverError: said}
 	}
 	before := a.over
 	a.add(&w)
@@ -108,12 +114,15 @@ func (r *replyReader) event(a *assembly, event []byte) error {
 // ended judges the end of a reply: with the end mark (err nil), at EOF, or by an
 // error of the connection.
 func (r *replyReader) ended(a *assembly, err error) error {
+	var said *saidError
 	switch {
+	case errors.As(err, &said) && said.stray && a.over && r.finishedBy(a):
+		return nil // an end mark of the server's own
 	case errors.Is(err, errMalformed), errors.Is(err, errTooLarge), errors.As(err, new(*saidError)):
 		return err
 	case err == nil, a.finish != "" && !a.goesOn, r.whole && a.choices:
 		return nil
-	case a.finish != "" && errors.Is(err, io.EOF):
+	case errors.Is(err, io.EOF) && a.choices && r.events.stray == "" && (a.finish != "" || r.finishedBy(a)):
 		return nil
 	case !errors.Is(err, io.EOF):
 		return err
@@ -121,10 +130,14 @@ func (r *replyReader) ended(a *assembly, err error) error {
 		return nil // a document without a reply
 	case r.events.stray != "":
 		// What stood in for the rest says why there is none.
-		return &saidError{parseServerError([]byte(r.events.stray))}
+		return &saidError{serverError: parseServerError([]byte(r.events.stray))}
 	}
 	return errTruncated
 }
+
+// finishedBy says that the word for the end, or that there is none, makes the reply
+// whole.
+func (r *replyReader) finishedBy(a *assembly) bool { return r.endsWell != nil && r.endsWell(a.finish) }
 
 // eventReader reads server-sent events of JSON, and JSON that is not dressed as
 // events. It takes one event per JSON value, as all servers send them and some
@@ -178,7 +191,7 @@ func (s *eventReader) next() ([]byte, error) {
 		case len(line) == 0 && len(s.pending) > 0 && dressed:
 			return nil, errMalformed // the end of an event that is none
 		case len(line) == 0 && s.isError:
-			return nil, &saidError{saidWords("an error event without words", "")}
+			return nil, &saidError{serverError: saidWords("an error event without words", "")}
 		case len(line) == 0:
 			s.name = ""
 			continue
@@ -235,13 +248,18 @@ func isDone(data []byte) bool {
 	return bytes.EqualFold(bytes.Trim(data, `"`), eventDone) || bytes.EqualFold(data, eventDone[1:5])
 }
 
+// isOwnMark says that data is a word in brackets, such as [END], which is no JSON.
+func isOwnMark(data []byte) bool { return len(data) < 64 && ownMark.MatchString(string(data)) }
+
+var ownMark = compile(`^\[[A-Za-z_][A-Za-z_ -]*\]$`)
+
 // take adds data, and says whether the event is whole.
 func (s *eventReader) take(data []byte) ([]byte, bool, error) {
 	if len(s.pending) == 0 {
 		switch {
 		case isDone(data):
 			return nil, true, nil
-		case len(data) > 0 && (data[0] == '{' || data[0] == '['):
+		case len(data) > 0 && (data[0] == '{' || data[0] == '[') && !isOwnMark(data):
 		case s.isError && len(data) > 0:
 			s.pending = append(s.pending, data...)
 			return s.pending, true, nil
@@ -249,7 +267,7 @@ func (s *eventReader) take(data []byte) ([]byte, bool, error) {
 			return nil, false, nil
 		default:
 			// Words where JSON should be are never the model's.
-			return nil, false, &saidError{parseServerError(data)}
+			return nil, false, &saidError{serverError: parseServerError(data), stray: true}
 		}
 	} else {
 		s.pending = append(s.pending, '\n')

@@ -153,6 +153,7 @@ func (t *transport) read(ctx context.Context, x *exchange, w *watch, resp *http.
 	default:
 		reply := replyReader{
 			events: eventReader{r: body}, begun: w.begun, finished: func() { w.atMost(tailIdle) }, toUTF8: toUTF8(resp.Header),
+			endsWell: x.endsWell,
 		}
 		err = reply.read(a)
 	}
