@@ -16,10 +16,14 @@ func isObject(text string) bool {
 // where that can be done without guessing at what it left out. Anything else comes
 // back as it is, to become an error observation. mended says that the text was
 // changed by more than filling in "{}" for nothing. repair is false where the
-// output limit cut the reply: what is left of a call must not run.
+// output limit cut the reply: what is left of a call must not run, and nothing at
+// all may be left of it.
 func normalizeArguments(text string, repair bool) (args string, mended bool) {
 	trimmed := strings.TrimSpace(text)
-	if trimmed == "" || trimmed == "null" {
+	switch {
+	case trimmed == "" && !repair:
+		return "", false
+	case trimmed == "", trimmed == "null":
 		return "{}", false
 	}
 	if json.Valid([]byte(trimmed)) {

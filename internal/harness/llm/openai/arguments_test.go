@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"github.com/sampan-dev/sampan/internal/harness/jsontext"
+	"github.com/sampan-dev/sampan/internal/harness/llm"
 )
 
 func TestNormalizeArguments(t *testing.T) {
@@ -40,5 +41,31 @@ func TestNormalizeArguments(t *testing.T) {
 				t.Errorf("got %q, %v, want %q, %v", got, mended, tc.want, tc.mended)
 			}
 		})
+	}
+}
+
+// Where a reply was cut, nothing may be what is left of arguments.
+func TestNothingLeftOfArguments(t *testing.T) {
+	for text, want := range map[string]string{"": "", " ": "", "null": "{}", `{"a":1`: `{"a":1`} {
+		if got, mended := normalizeArguments(text, false); got != want || mended {
+			t.Errorf("%q: %q, %v", text, got, mended)
+		}
+	}
+	cut := delta(`"tool_calls":[{"index":0,"id":"a","function":{"name":"list","arguments":""}}]`)
+	got := complete(t, serve(t, says(events(cut, finish("length"))), Config{}), hello())
+	if got.FinishReason != llm.FinishLength || got.Message.ToolCalls[0].Arguments != "" {
+		t.Errorf("cut by the limit: %+v", got)
+	}
+	if e := failure(t, serve(t, says(events(cut, finish("insert_coin"))), Config{}), hello()); e.Category != llm.TruncatedStream {
+		t.Errorf("an unknown end: %+v", e)
+	}
+	got = complete(t, serve(t, says(events(cut, finish("tool_calls"))), Config{}), hello())
+	if got.Message.ToolCalls[0].Arguments != "{}" {
+		t.Errorf("a good end: %+v", got)
+	}
+	got = complete(t, serve(t, says(message(`"content":"<tool_call>{\"name\":\"list\",\"arguments\":\"\"}</tool_call>"`, "stop")),
+		Config{Quirks: Quirks{TextToolCalls: TextToolCallsSalvage}}), hello())
+	if len(got.Message.ToolCalls) != 1 || got.Message.ToolCalls[0].Arguments != "{}" {
+		t.Errorf("as text: %+v", got)
 	}
 }

@@ -117,6 +117,9 @@ func (l *lookup) callOf(v map[string]any, marked bool) (textCall, bool) {
 		case map[string]any:
 			return textCall{name, object(args), true}, true
 		case string:
+			if strings.TrimSpace(args) == "" {
+				return textCall{name, "{}", true}, true
+			}
 			normal, _ := normalizeArguments(args, false)
 			var v map[string]any
 			if json.Unmarshal([]byte(normal), &v) == nil {
