@@ -90,6 +90,7 @@ func TestTemplatesRefuseWith500(t *testing.T) {
 		"tool call ids should be alphanumeric strings with length 9!":   "the ids of tool calls",
 		"Value is not callable: null at row 1 (jinja template)":         "the chat template",
 		"jinja2.exceptions.UndefinedError: 'dict' has no attribute 'x'": "the chat template",
+		"Failed to parse messages: Missing 'content', it is null":       "a message without text",
 		"TemplateError: cannot apply a filter":                          "the chat template",
 	} {
 		p := &Provider{settings: newSettings(Quirks{})}

@@ -107,5 +107,9 @@ func (b believed) has(err *llm.Error) bool {
 		return refused && (err.Status == http.StatusBadRequest || err.Status == http.StatusUnprocessableEntity)
 	case inRefusals:
 	}
-	return refused
+	return refused || err.Category == llm.Overloaded && refusesForm.MatchString(err.Message)
 }
+
+// refusesForm are words with which servers that answer 500 say that the request is
+// at fault.
+var refusesForm = compile(`(?i)failed to parse (?:the )?(?:messages|tools|tool_choice|request|body)\b`)
