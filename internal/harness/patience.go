@@ -16,6 +16,9 @@ const (
 	// maxAttempts are made for failures that are not the server's outage, and of each
 	// candidate before the next one is asked.
 	maxAttempts = 5
+	// maxAdaptions bound the requests of one trial that are sent in another form. One
+	// more that is refused counts as a failure.
+	maxAdaptions = 10
 	// paidPatience is for how long failures are tried again, at least, of which the
 	// server may have billed each; then maxAttempts bound them.
 	paidPatience = time.Minute
@@ -44,6 +47,8 @@ type trial struct {
 	spent    map[string]time.Duration
 	// failed is how each model failed last, in the order in which they did first.
 	failed []failure
+	// adaptions counts the requests that were refused and changed.
+	adaptions int
 	// alone says that no other candidate would be asked if this one is given up.
 	alone bool
 	// follows says that another one is asked in this round if this one fails.
@@ -105,8 +110,9 @@ func (t *trial) left() time.Duration {
 // wait before the next one with the same model, and whether to make it.
 func (t *trial) backoff(id string, le *llm.Error, took time.Duration) (time.Duration, bool) {
 	t.spent[id] += took
-	if le.Adapted != "" {
-		return 0, true // another request, and each adaption is made once
+	if le.Adapted != "" && t.adaptions < maxAdaptions {
+		t.adaptions++
+		return 0, true // another request
 	}
 	if t.failedAt.IsZero() {
 		t.failedAt = t.clock.Now()

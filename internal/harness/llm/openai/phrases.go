@@ -40,10 +40,10 @@ var phrases = []phrase{
 		`request too large for .*limit:? (\d+)`, always},
 	{llm.QuotaExceeded, "Gemini, OpenRouter, Bedrock, Cloudflare: used up for today",
 		`per ?day(per|-)|free-models-per-day|daily free allocation|tokens per day, please wait|` +
-			`(daily|weekly|monthly|hourly) (usage |token |request )?(limit|quota)`, always},
+			`(daily|weekly|monthly) (usage |token |request )?(limit|quota)`, always},
 	{llm.RateLimited, "Bedrock, Gemini, Azure, Cerebras, LiteLLM: a limit of tokens or requests in a time",
 		`per[-_ ]?(second|minute|hour)|please wait before trying again|token rate limit|tokens? per min|requests? per min|` +
-			`\b(rpm|tpm|rpd|tpd)\b|requests per day|per-min\b`, always},
+			`\b(rpm|tpm|rpd|tpd)\b|requests per day|per-min\b|hourly (usage |token |request )?(limit|quota)`, always},
 	{llm.ToolCallShapeMismatch, "OpenAI: an id of a call that is too long",
 		`tool_calls?(\[\d+\])?\.id\b.*too long|tool_call_id.*too long`, invalid},
 	{llm.ProviderUnsupported, "OpenAI, Anthropic, DashScope: the reply was allowed to be longer than the model can",
