@@ -10,9 +10,10 @@ import (
 )
 
 const (
-	// MaxRepairBytes and MaxRepairDepth bound what is repaired: the repair takes
-	// time by the square of the length, and a stack that overflows ends the process.
+	// MaxRepairBytes bounds what is repaired: that takes time by the square of the
+	// length.
 	MaxRepairBytes = 128 << 10
+	// MaxRepairDepth bounds its nesting: a stack that overflows ends the process.
 	MaxRepairDepth = 64
 	// maxBrackets bounds the depth whatever the quotes mean, about which broken
 	// JSON can deceive us.
