@@ -243,7 +243,7 @@ func TestPlantedProgram(t *testing.T) {
 func TestPlantedShell(t *testing.T) {
 	bin := t.TempDir()
 	for _, name := range []string{"bash", "sh"} {
-		if err := os.WriteFile(filepath.Join(bin, name), []byte("#!/bin/true\n"), 0o755); err != nil { //nolint:gosec // it has to be a program
+		if err := os.WriteFile(filepath.Join(bin, name), []byte("#!/bin/true\n"), 0o755); err != nil {
 			t.Fatal(err)
 		}
 	}
