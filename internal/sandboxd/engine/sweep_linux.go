@@ -115,23 +115,8 @@ func (t *tracker) killAll() (alive int, err error) {
 	t.spawn.Lock()
 	defer t.spawn.Unlock()
 	_ = unix.Kill(-1, unix.SIGKILL)
-	table, err := processTable()
-	if err != nil {
-		return 0, err
-	}
-	v, err := t.view(table)
-	if err != nil {
-		return 0, err
-	}
-	for _, p := range table {
-		switch {
-		case p.zombie:
-			v.reapOrphan(p)
-		case p.pid != v.self.pid:
-			alive++
-		}
-	}
-	return alive, nil
+	_, others, err := t.look()
+	return len(others), err
 }
 
 // sweepOnce takes one look, sends a signal to all of c that is alive, and counts
@@ -139,25 +124,36 @@ func (t *tracker) killAll() (alive int, err error) {
 func (t *tracker) sweepOnce(c *command, met map[process]bool, sig unix.Signal) (alive int, err error) {
 	t.spawn.Lock()
 	defer t.spawn.Unlock()
-	table, err := processTable()
-	if err != nil {
-		return 0, err
+	v, others, err := t.look()
+	for _, p := range others {
+		if v.belongs(p, c) {
+			alive++
+			signal(p, sig)
+			met[p.identity()] = true
+		}
 	}
-	v, err := t.view(table)
+	return alive, err
+}
+
+// look takes one look at the process table and gives the processes that live, but
+// for this one. Orphans that have ended are reaped: t.spawn must be held for writing.
+func (t *tracker) look() (v *view, others []process, err error) {
+	table, err := processTable()
+	if err == nil {
+		v, err = t.view(table)
+	}
 	if err != nil {
-		return 0, err
+		return nil, nil, err
 	}
 	for _, p := range table {
 		switch {
 		case p.zombie:
 			v.reapOrphan(p)
-		case v.belongs(p, c):
-			alive++
-			signal(p, sig)
-			met[process{pid: p.pid, start: p.start}] = true
+		case p.pid != v.self.pid:
+			others = append(others, p)
 		}
 	}
-	return alive, nil
+	return v, others, nil
 }
 
 // pause waits, each time for twice as long, up to a limit.

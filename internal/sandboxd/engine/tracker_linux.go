@@ -268,19 +268,7 @@ func (t *tracker) reapZombies() {
 	}
 	t.spawn.Lock()
 	defer t.spawn.Unlock()
-	table, err := processTable()
-	if err != nil {
-		return
-	}
-	v, err := t.view(table)
-	if err != nil {
-		return
-	}
-	for _, p := range table {
-		if p.zombie {
-			v.reapOrphan(p)
-		}
-	}
+	_, _, _ = t.look() // the next look may be luckier
 }
 
 // preferForOOM makes the kernel choose a command before the server when the
