@@ -31,7 +31,7 @@ import (
 	"github.com/sampan-dev/sampan/api/v1alpha1"
 	"github.com/sampan-dev/sampan/internal/controller/adminpolicy"
 	"github.com/sampan-dev/sampan/internal/controller/agenttask"
-	"github.com/sampan-dev/sampan/internal/controller/registry"
+	"github.com/sampan-dev/sampan/internal/controller/modelregistry"
 	"github.com/sampan-dev/sampan/internal/controller/sandbox"
 	"github.com/sampan-dev/sampan/internal/controller/slim"
 	"github.com/sampan-dev/sampan/internal/podspec"
@@ -157,7 +157,7 @@ func run(ctx context.Context, o *options) error {
 	o.sandbox.UserNamespaces.Nodes = mgr.GetAPIReader()
 	recorder := mgr.GetEventRecorder("sampan")
 	cached := slim.Client(mgr.GetClient(), mgr.GetAPIReader())
-	store := &registry.Store{Reader: mgr.GetCache(), Live: mgr.GetAPIReader(), OperatorNamespace: o.operatorNamespace, Recorder: recorder}
+	store := &modelregistry.Store{Reader: mgr.GetCache(), Live: mgr.GetAPIReader(), OperatorNamespace: o.operatorNamespace, Recorder: recorder}
 	bounds, err := adminpolicy.Watch(mgr, o.operatorNamespace, recorder)
 	if err != nil {
 		return err
@@ -225,7 +225,7 @@ func cacheOptions() cache.Options {
 			&corev1.PersistentVolumeClaim{}: {Label: ours},
 			&rbacv1.RoleBinding{}:           {Label: ours},
 			&networkingv1.NetworkPolicy{}:   {Label: ours},
-			&corev1.ConfigMap{}:             {Field: named(registry.ConfigMapName)},
+			&corev1.ConfigMap{}:             {Field: named(modelregistry.ConfigMapName)},
 			&corev1.Service{}:               apiServer,
 			&discoveryv1.EndpointSlice{}:    apiServer,
 		},

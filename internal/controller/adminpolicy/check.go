@@ -11,7 +11,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/sampan-dev/sampan/api/v1alpha1"
-	"github.com/sampan-dev/sampan/internal/controller/registry"
+	"github.com/sampan-dev/sampan/internal/controller/modelregistry"
 	"github.com/sampan-dev/sampan/internal/models"
 	"github.com/sampan-dev/sampan/internal/policy"
 	"github.com/sampan-dev/sampan/internal/text"
@@ -33,18 +33,18 @@ func (s *Store) Registry(ctx context.Context, reader client.Reader, namespace st
 		return nil, nil
 	}
 	var cm corev1.ConfigMap
-	err := reader.Get(ctx, types.NamespacedName{Namespace: namespace, Name: registry.ConfigMapName}, &cm)
+	err := reader.Get(ctx, types.NamespacedName{Namespace: namespace, Name: modelregistry.ConfigMapName}, &cm)
 	if apierrors.IsNotFound(err) {
 		return nil, nil
 	}
 	if err != nil {
-		return nil, fmt.Errorf("reading ConfigMap %s/%s: %w", namespace, registry.ConfigMapName, err)
+		return nil, fmt.Errorf("reading ConfigMap %s/%s: %w", namespace, modelregistry.ConfigMapName, err)
 	}
 	return s.check(ctx, func(p *policy.Policy) []policy.Violation {
 		if p.NamespaceRegistries {
 			return nil
 		}
-		return []policy.Violation{{Path: "ConfigMap " + registry.ConfigMapName, Value: "a model registry of the namespace's own",
+		return []policy.Violation{{Path: "ConfigMap " + modelregistry.ConfigMapName, Value: "a model registry of the namespace's own",
 			Key: "namespaceRegistries", Rule: "is false: delete it to use the operator's"}}
 	})
 }

@@ -13,7 +13,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/sampan-dev/sampan/api/v1alpha1"
-	"github.com/sampan-dev/sampan/internal/controller/registry"
+	"github.com/sampan-dev/sampan/internal/controller/modelregistry"
 	"github.com/sampan-dev/sampan/internal/models"
 )
 
@@ -96,7 +96,7 @@ func (r *Reconciler) checkModel(ctx context.Context, s *scope) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	scopes, err := registry.Scopes(ctx, r, s.task.Namespace)
+	scopes, err := modelregistry.Scopes(ctx, r, s.task.Namespace)
 	if err != nil {
 		return false, err
 	}
@@ -138,7 +138,7 @@ func registryReason(err error) string {
 	switch {
 	case errors.As(err, &invalid):
 		return v1alpha1.ReasonRegistryInvalid
-	case errors.Is(err, registry.ErrNotFound):
+	case errors.Is(err, modelregistry.ErrNotFound):
 		return v1alpha1.ReasonRegistryNotFound
 	}
 	return ""

@@ -17,8 +17,8 @@ import (
 
 	"github.com/sampan-dev/sampan/api/v1alpha1"
 	"github.com/sampan-dev/sampan/internal/controller/adminpolicy"
-	"github.com/sampan-dev/sampan/internal/controller/outcome"
-	"github.com/sampan-dev/sampan/internal/controller/registry"
+	"github.com/sampan-dev/sampan/internal/controller/kit"
+	"github.com/sampan-dev/sampan/internal/controller/modelregistry"
 	"github.com/sampan-dev/sampan/internal/text"
 )
 
@@ -32,7 +32,7 @@ type Reconciler struct {
 	APIReader client.Reader
 	Recorder  events.EventRecorder
 	Clock     clock.PassiveClock
-	Registry  *registry.Store
+	Registry  *modelregistry.Store
 	// Policy is what the administrator lets tasks ask for; nil is the default one.
 	Policy *adminpolicy.Store
 	// Workers is how many tasks are reconciled at once.
@@ -152,7 +152,7 @@ func optimistic(before client.Object) client.Patch {
 // settle ends a reconcile.
 func settle(s *scope, err error) (ctrl.Result, error) {
 	if err != nil {
-		return outcome.Of(err)
+		return kit.ResultFor(err)
 	}
 	return ctrl.Result{RequeueAfter: s.requeue}, nil
 }

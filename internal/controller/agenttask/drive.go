@@ -14,7 +14,7 @@ import (
 	logf "sigs.k8s.io/controller-runtime/pkg/log"
 
 	"github.com/sampan-dev/sampan/api/v1alpha1"
-	"github.com/sampan-dev/sampan/internal/controller/remains"
+	"github.com/sampan-dev/sampan/internal/controller/kit"
 	"github.com/sampan-dev/sampan/internal/podspec"
 	"github.com/sampan-dev/sampan/internal/text"
 )
@@ -65,7 +65,7 @@ func (r *Reconciler) drive(ctx context.Context, s *scope) error {
 // way, and whether that goes by itself.
 func (r *Reconciler) obstructed(ctx context.Context, s *scope, sb *v1alpha1.Sandbox, v *verdict) error {
 	s.requeueWithin(inputInterval) // no watch need tell when it goes
-	waiting, err := remains.Of(ctx, r.APIReader, "Sandbox", sb)
+	waiting, err := kit.BlockingOwner(ctx, r.APIReader, "Sandbox", sb)
 	switch {
 	case err != nil:
 		return err

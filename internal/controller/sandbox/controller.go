@@ -23,8 +23,8 @@ import (
 	"github.com/sampan-dev/sampan/api/v1alpha1"
 	"github.com/sampan-dev/sampan/internal/controller/adminpolicy"
 	"github.com/sampan-dev/sampan/internal/controller/fair"
-	"github.com/sampan-dev/sampan/internal/controller/outcome"
-	"github.com/sampan-dev/sampan/internal/controller/registry"
+	"github.com/sampan-dev/sampan/internal/controller/kit"
+	"github.com/sampan-dev/sampan/internal/controller/modelregistry"
 	"github.com/sampan-dev/sampan/internal/controller/slim"
 	"github.com/sampan-dev/sampan/internal/podspec"
 	"github.com/sampan-dev/sampan/internal/text"
@@ -49,7 +49,7 @@ type Reconciler struct {
 	APIReader client.Reader
 	Recorder  events.EventRecorder
 	Clock     clock.PassiveClock
-	Registry  *registry.Store
+	Registry  *modelregistry.Store
 	// Policy is what the administrator lets Sandboxes ask for; nil is the default one.
 	Policy  *adminpolicy.Store
 	Options Options
@@ -125,12 +125,12 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 	}
 	if controllerutil.AddFinalizer(sb, podspec.SandboxFinalizer) {
 		if err := r.Patch(ctx, sb, client.MergeFromWithOptions(s.before, client.MergeFromWithOptimisticLock{})); err != nil {
-			return outcome.Of(err)
+			return kit.ResultFor(err)
 		}
 		s.before = sb.DeepCopy()
 	}
 	if err := r.reconcilePod(ctx, s); err != nil {
-		return outcome.Of(err)
+		return kit.ResultFor(err)
 	}
 	if s.facts.obstructed() {
 		s.requeue = obstacleInterval // no watch need tell when what is in the way goes
@@ -146,7 +146,7 @@ func (r *Reconciler) writeStatus(ctx context.Context, s *scope) (ctrl.Result, er
 	if !equality.Semantic.DeepEqual(s.before.Status, s.sandbox.Status) {
 		patch := client.MergeFromWithOptions(s.before, client.MergeFromWithOptimisticLock{})
 		if err := r.Status().Patch(ctx, s.sandbox, patch); err != nil {
-			return outcome.Of(err)
+			return kit.ResultFor(err)
 		}
 	}
 	for _, e := range s.events {

@@ -13,7 +13,7 @@ import (
 	logf "sigs.k8s.io/controller-runtime/pkg/log"
 
 	"github.com/sampan-dev/sampan/api/v1alpha1"
-	"github.com/sampan-dev/sampan/internal/controller/remains"
+	"github.com/sampan-dev/sampan/internal/controller/kit"
 	"github.com/sampan-dev/sampan/internal/podspec"
 )
 
@@ -55,7 +55,7 @@ func (r *Reconciler) ensureShared(ctx context.Context, s *scope, want client.Obj
 // inTheWay records an object that is not the Sandbox's, and whether it goes by itself.
 func (r *Reconciler) inTheWay(ctx context.Context, s *scope, obj client.Object) error {
 	kind := r.kind(obj)
-	waiting, err := remains.Of(ctx, r.APIReader, kind, obj)
+	waiting, err := kit.BlockingOwner(ctx, r.APIReader, kind, obj)
 	switch {
 	case err != nil:
 		return err

@@ -12,7 +12,7 @@ import (
 	logf "sigs.k8s.io/controller-runtime/pkg/log"
 
 	"github.com/sampan-dev/sampan/api/v1alpha1"
-	"github.com/sampan-dev/sampan/internal/controller/outcome"
+	"github.com/sampan-dev/sampan/internal/controller/kit"
 	"github.com/sampan-dev/sampan/internal/podspec"
 )
 
@@ -76,5 +76,5 @@ func (r *Reconciler) expire(ctx context.Context, s *scope) (ctrl.Result, error) 
 	if err == nil {
 		logf.FromContext(ctx).Info("Deleted Sandbox after its TTL")
 	}
-	return outcome.Of(err)
+	return kit.ResultFor(err)
 }

@@ -10,7 +10,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/sampan-dev/sampan/api/v1alpha1"
-	"github.com/sampan-dev/sampan/internal/controller/registry"
+	"github.com/sampan-dev/sampan/internal/controller/modelregistry"
 	"github.com/sampan-dev/sampan/internal/models"
 	"github.com/sampan-dev/sampan/internal/podspec"
 )
@@ -26,7 +26,7 @@ func (r *Reconciler) podInput(ctx context.Context, s *scope) (*podspec.Input, *p
 	if err != nil {
 		return nil, registryProblem(err), retryable(err)
 	}
-	scopes, err := registry.Scopes(ctx, r, sb.Namespace)
+	scopes, err := modelregistry.Scopes(ctx, r, sb.Namespace)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -49,15 +49,15 @@ func (r *Reconciler) podInput(ctx context.Context, s *scope) (*podspec.Input, *p
 			return nil, &problem{v1alpha1.ReasonNameConflict, fmt.Sprintf(
 				"spec.template is not that of AgentTask %s, which this Sandbox says to belong to; delete the Sandbox", task.Name)}, nil
 		}
-		selector = registry.Selector(task)
+		selector = modelregistry.Selector(task)
 		if candidates, err = entry.Route(task, scopes); err != nil {
 			return nil, &problem{v1alpha1.ReasonModelNotFound, err.Error()}, nil
 		}
 		in.Prompt = task.Spec.PromptFrom
-		in.ModelKeys, in.Scripts = registry.Inputs(candidates)
+		in.ModelKeys, in.Scripts = modelregistry.Inputs(candidates)
 	} else {
 		candidates = entry.All(scopes)
-		in.ModelKeys, in.Scripts = registry.Inputs(candidates)
+		in.ModelKeys, in.Scripts = modelregistry.Inputs(candidates)
 		optional(in)
 	}
 	if podspec.Restricted(sb) {
@@ -111,7 +111,7 @@ func registryProblem(err error) *problem {
 	switch {
 	case errors.As(err, &invalid):
 		return &problem{v1alpha1.ReasonRegistryInvalid, err.Error()}
-	case errors.Is(err, registry.ErrNotFound):
+	case errors.Is(err, modelregistry.ErrNotFound):
 		return &problem{v1alpha1.ReasonRegistryNotFound, err.Error()}
 	}
 	return nil

@@ -17,7 +17,7 @@ import (
 	logf "sigs.k8s.io/controller-runtime/pkg/log"
 
 	"github.com/sampan-dev/sampan/api/v1alpha1"
-	"github.com/sampan-dev/sampan/internal/controller/outcome"
+	"github.com/sampan-dev/sampan/internal/controller/kit"
 	"github.com/sampan-dev/sampan/internal/podspec"
 )
 
@@ -303,5 +303,5 @@ func (r *Reconciler) finalize(ctx context.Context, s *scope) (ctrl.Result, error
 		return ctrl.Result{RequeueAfter: podGoneInterval}, r.deletePod(ctx, pod)
 	}
 	controllerutil.RemoveFinalizer(s.sandbox, podspec.SandboxFinalizer)
-	return outcome.Of(r.Patch(ctx, s.sandbox, client.MergeFromWithOptions(s.before, client.MergeFromWithOptimisticLock{})))
+	return kit.ResultFor(r.Patch(ctx, s.sandbox, client.MergeFromWithOptions(s.before, client.MergeFromWithOptimisticLock{})))
 }

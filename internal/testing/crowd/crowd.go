@@ -17,7 +17,7 @@ import (
 
 	"github.com/sampan-dev/sampan/api/v1alpha1"
 	"github.com/sampan-dev/sampan/internal/controller/adminpolicy"
-	"github.com/sampan-dev/sampan/internal/controller/registry"
+	"github.com/sampan-dev/sampan/internal/controller/modelregistry"
 	"github.com/sampan-dev/sampan/internal/testing/cluster"
 )
 
@@ -136,7 +136,7 @@ func (c *crowd) namespace(ctx context.Context, name, document string) error {
 }
 
 func registryOf(namespace, document string) *corev1.ConfigMap {
-	return &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: registry.ConfigMapName, Namespace: namespace}, Data: map[string]string{registry.Key: document}}
+	return &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: modelregistry.ConfigMapName, Namespace: namespace}, Data: map[string]string{modelregistry.Key: document}}
 }
 
 // phase measures honest tasks while do is under way, and at least Samples of them.

@@ -6,7 +6,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/sampan-dev/sampan/api/v1alpha1"
-	"github.com/sampan-dev/sampan/internal/controller/registry"
+	"github.com/sampan-dev/sampan/internal/controller/modelregistry"
 )
 
 // Task builds an AgentTask.
@@ -108,7 +108,7 @@ models:
 // MakeRegistry gives a registry ConfigMap.
 func MakeRegistry(namespace, document string) *corev1.ConfigMap {
 	return &corev1.ConfigMap{
-		ObjectMeta: metav1.ObjectMeta{Name: registry.ConfigMapName, Namespace: namespace},
-		Data:       map[string]string{registry.Key: document},
+		ObjectMeta: metav1.ObjectMeta{Name: modelregistry.ConfigMapName, Namespace: namespace},
+		Data:       map[string]string{modelregistry.Key: document},
 	}
 }

@@ -1,0 +1,29 @@
+// Package kit is what the controllers share: what becomes of an error, of what is in
+// the way, and how a status is written.
+package kit
+
+import (
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+)
+
+// afterConflict is when to look again at what somebody else has just written.
+const afterConflict = 10 * time.Millisecond
+
+// ResultFor turns an error into a result. A conflict or a vanished object means that the
+// cache was behind: the watch brings what is new, and it is no fault worth a log
+// line. In a namespace that is being deleted nothing can be made, and what is
+// reconciled is about to be deleted, too. Anything else is an error.
+func ResultFor(err error) (ctrl.Result, error) {
+	switch {
+	case apierrors.IsConflict(err):
+		return ctrl.Result{RequeueAfter: afterConflict}, nil
+	case apierrors.HasStatusCause(err, corev1.NamespaceTerminatingCause):
+		return ctrl.Result{}, nil
+	}
+	return ctrl.Result{}, client.IgnoreNotFound(err)
+}

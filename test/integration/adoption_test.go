@@ -1,0 +1,146 @@
+package integration
+
+import (
+	"time"
+
+	. "github.com/onsi/ginkgo/v2"
+	. "github.com/onsi/gomega"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/meta"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/sampan-dev/sampan/api/v1alpha1"
+	"github.com/sampan-dev/sampan/internal/podspec"
+	"github.com/sampan-dev/sampan/internal/testing/objects"
+)
+
+// forge lays out a pod that says to be a Sandbox's, as whoever may create pods can
+// where the policies are not installed. It takes its time to end.
+func (w *world) forge(sandbox, name string) {
+	GinkgoHelper()
+	pod := plainPod(w.ns, name)
+	pod.Labels = podspec.Labels(w.sandbox(sandbox))
+	pod.OwnerReferences = ownedBy(w.sandbox(sandbox), "Sandbox")
+	pod.Spec.Containers = append(pod.Spec.Containers, corev1.Container{Name: "sandbox", Image: "theirs:1"})
+	pod.Spec.NodeName = lostNode
+	w.create(pod)
+}
+
+var _ = Describe("A pod that says to be a Sandbox's", func() {
+	It("is deleted where the next one is due, and the Sandbox gets its own", func(ctx SpecContext) {
+		w := newWorld(ctx)
+		w.create(objects.MakeSandbox("bench").Obj())
+		w.settle()
+		w.run("bench")
+		w.forge("bench", "bench-r1")
+		w.eventLog()
+		w.delete(w.pod("bench"), client.GracePeriodSeconds(0))
+		w.settle()
+		Expect(w.ready("bench")).To(Equal("False PodPending"))
+		Expect(meta.FindStatusCondition(w.sandbox("bench").Status.Conditions, v1alpha1.ConditionReady).Message).To(Equal(
+			"Waiting for Pod bench-r1 to be removed: it says to belong to this Sandbox, and its metadata.annotations is not what the operator gives its pod"))
+		Expect(w.eventLog()).To(ContainSubstring("Warning PodNotOurs Deleted Pod bench-r1, which somebody else made"))
+		Expect(w.sandbox("bench").Status.PodUID).To(BeEmpty())
+
+		w.create(objects.MakeTask("x").In("bench").Obj())
+		w.delete(w.pod("bench-r1"), client.GracePeriodSeconds(0))
+		w.settle()
+		w.run("bench-r1")
+		pod := w.pod("bench-r1")
+		Expect(pod.Spec.Containers[0].Image).To(Equal("runner:test"))
+		Expect(w.sandbox("bench").Status.PodUID).To(Equal(string(pod.UID)))
+		Expect(w.task("x").Status.PodUID).To(Equal(string(pod.UID)))
+	})
+
+	It("is nobody's once the recorded one has gone", func(ctx SpecContext) {
+		w := newWorld(ctx)
+		w.create(objects.MakeSandbox("bench").Obj(), objects.MakeTask("x").Attempts(1).Obj())
+		w.settle()
+		w.run("bench")
+		w.run("x-1")
+		for _, name := range []string{"bench", "x-1"} {
+			w.delete(w.pod(name), client.GracePeriodSeconds(0))
+			w.forge(name, name)
+		}
+		w.podStatus("x-1", func(st *corev1.PodStatus) {
+			st.Phase = corev1.PodSucceeded
+			w.terminate(st, podspec.RunnerContainer, 0, "Completed", lastWords(w.task("x"), 1, v1alpha1.ReasonCompleted))
+		})
+		w.settle()
+		Expect(w.stands("x")).To(Equal("False PodLost"), "its last words are no runner's")
+		Expect(w.task("x").Status.Result).To(BeZero())
+		Expect(w.sandbox("bench").Status.PodName).To(Equal("bench-r1"))
+		Expect(w.sandbox("bench").Status.PodUID).To(Equal(string(w.pod("bench-r1").UID)))
+	})
+
+	It("is deleted with a Sandbox that wants no pod, and is not taken for one meanwhile", func(ctx SpecContext) {
+		w := newWorld(ctx)
+		w.create(objects.MakeSandbox("bench").With(func(sb *v1alpha1.Sandbox) { sb.Spec.State = v1alpha1.SandboxSuspended }).Obj())
+		w.settle()
+		w.forge("bench", "bench")
+		w.settle()
+		Expect(w.pod("bench").DeletionTimestamp).NotTo(BeNil())
+		Expect(w.sandbox("bench").Status.PodUID).To(BeEmpty())
+	})
+
+	// forget plays an operator that ended before it had recorded the pod it made.
+	forget := func(w *world) {
+		sb := w.sandbox("bench")
+		before := sb.DeepCopy()
+		sb.Status.PodName, sb.Status.PodUID = "", ""
+		Expect(w.live.Status().Patch(w.ctx, sb, client.MergeFrom(before))).To(Succeed())
+	}
+
+	It("is ours where it is what we have made", func(ctx SpecContext) {
+		w := newWorld(ctx)
+		w.create(objects.MakeSandbox("bench").With(restricted).With(persistent).Obj())
+		w.settle()
+		w.run("bench")
+		uid := w.pod("bench").UID
+		forget(w)
+		w.settle()
+		Expect(w.sandbox("bench").Status.PodUID).To(Equal(string(uid)))
+		Expect(w.ready("bench")).To(Equal("True Ready"))
+		Expect(w.made["v1.Pod"]).To(Equal([]string{"bench"}))
+		Expect(w.eventLog()).NotTo(ContainSubstring("PodNotOurs"))
+	})
+
+	It("is made again where it is not what we would make now", func(ctx SpecContext) {
+		w := newWorld(ctx)
+		w.create(objects.MakeSandbox("bench").Obj())
+		w.settle()
+		uid := w.pod("bench").UID
+		forget(w)
+		w.sandboxes.Options.RunnerImage = "runner:later"
+		w.settle()
+		Expect(w.pod("bench").UID).NotTo(Equal(uid))
+		Expect(w.sandbox("bench").Status.PodUID).To(Equal(string(w.pod("bench").UID)))
+		Expect(w.made["v1.Pod"]).To(Equal([]string{"bench", "bench"}))
+	})
+})
+
+var _ = Describe("A Sandbox that says to be a task's", func() {
+	It("is not, with another template", func(ctx SpecContext) {
+		w := newWorld(ctx)
+		task := objects.MakeTask("x").With(func(t *v1alpha1.AgentTask) { t.Spec.State = v1alpha1.TaskSuspended }).Obj()
+		w.create(task)
+		forged := objects.MakeSandbox("x-1").Image("theirs:1").With(func(sb *v1alpha1.Sandbox) {
+			sb.OwnerReferences = ownedBy(task, "AgentTask")
+			sb.Spec.TaskRef = v1alpha1.TaskReference{Name: "x", UID: string(task.UID), Attempt: 1}
+		}).Obj()
+		w.create(forged)
+		w.settle()
+		Expect(w.ready("x-1")).To(Equal("False NameConflict"), "it would get the task's prompt")
+		w.change(task, func() { task.Spec.State = v1alpha1.TaskActive })
+		w.settle()
+		Expect(w.stands("x")).To(Equal("Unknown NameConflict"))
+		Expect(meta.FindStatusCondition(w.task("x").Status.Conditions, v1alpha1.ConditionSucceeded).Message).To(ContainSubstring("does not belong to this task"))
+		Expect(w.podList()).To(BeEmpty())
+		w.delete(forged)
+		w.pass(10 * time.Second)
+		w.run("x-1")
+		Expect(w.stands("x")).To(Equal("Unknown Running"))
+		Expect(w.pod("x-1").Spec.Containers[1].Image).To(Equal("sandbox:test"))
+	})
+})

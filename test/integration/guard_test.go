@@ -1,0 +1,109 @@
+package integration
+
+import (
+	"context"
+	"path/filepath"
+
+	. "github.com/onsi/ginkgo/v2"
+	. "github.com/onsi/gomega"
+
+	admissionv1 "k8s.io/api/admissionregistration/v1"
+	corev1 "k8s.io/api/core/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/sampan-dev/sampan/internal/testing/cluster"
+	"github.com/sampan-dev/sampan/internal/testing/objects"
+)
+
+// guarded is the label of namespaces in which the admission policies hold: in the
+// others an administrator plays everybody.
+const guarded = "test.sampan/guarded"
+
+// guard installs what `make deploy` does, save the manager, with policies that hold
+// in some namespaces only.
+func guard(ctx context.Context) {
+	GinkgoHelper()
+	for _, path := range []string{"manager/namespace.yaml", "rbac/service_account.yaml", "rbac/role.yaml", "rbac/role_binding.yaml", "rbac/runner_role.yaml"} {
+		Expect(api.Apply(ctx, "config/"+path)).To(Succeed())
+	}
+	files, err := filepath.Glob(filepath.Join(cluster.Root(), "config", "admission", "*.yaml"))
+	Expect(err).NotTo(HaveOccurred())
+	for _, path := range files {
+		objs, err := cluster.Load(path)
+		Expect(err).NotTo(HaveOccurred())
+		for _, obj := range objs {
+			switch obj.GetKind() {
+			case "ValidatingAdmissionPolicy":
+				Expect(api.Client.Create(ctx, obj)).To(Succeed())
+			case "ValidatingAdmissionPolicyBinding":
+				var binding admissionv1.ValidatingAdmissionPolicyBinding
+				Expect(runtime.DefaultUnstructuredConverter.FromUnstructured(obj.Object, &binding)).To(Succeed())
+				binding.Spec.MatchResources = &admissionv1.MatchResources{NamespaceSelector: &metav1.LabelSelector{MatchLabels: map[string]string{guarded: "true"}}}
+				Expect(api.Client.Create(ctx, &binding)).To(Succeed())
+			}
+		}
+	}
+}
+
+// guardedNamespace makes a namespace in which the policies hold.
+func guardedNamespace(ctx SpecContext) string {
+	GinkgoHelper()
+	ns := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{GenerateName: "guarded-", Labels: map[string]string{guarded: "true"}}}
+	Expect(api.Client.Create(ctx, ns)).To(Succeed())
+	return ns.Name
+}
+
+// awaitPolicy waits until a policy refuses what it should: it takes a moment to hold.
+func awaitPolicy(name string, try func() error) {
+	GinkgoHelper()
+	Eventually(try).WithTimeout(patience).Should(MatchError(ContainSubstring("'" + name + "'")))
+}
+
+// grant lets a user do something in a namespace, or everywhere if that is empty.
+func grant(ctx SpecContext, user, namespace string, rules ...rbacv1.PolicyRule) {
+	GinkgoHelper()
+	subjects := []rbacv1.Subject{{Kind: rbacv1.UserKind, APIGroup: rbacv1.GroupName, Name: user}}
+	if namespace == "" {
+		role := &rbacv1.ClusterRole{ObjectMeta: metav1.ObjectMeta{GenerateName: "granted-"}, Rules: rules}
+		Expect(api.Client.Create(ctx, role)).To(Succeed())
+		Expect(api.Client.Create(ctx, &rbacv1.ClusterRoleBinding{ObjectMeta: metav1.ObjectMeta{GenerateName: "granted-"},
+			RoleRef: rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: role.Name}, Subjects: subjects})).To(Succeed())
+		return
+	}
+	role := &rbacv1.Role{ObjectMeta: metav1.ObjectMeta{GenerateName: "granted-", Namespace: namespace}, Rules: rules}
+	Expect(api.Client.Create(ctx, role)).To(Succeed())
+	Expect(api.Client.Create(ctx, &rbacv1.RoleBinding{ObjectMeta: metav1.ObjectMeta{GenerateName: "granted-", Namespace: namespace},
+		RoleRef: rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "Role", Name: role.Name}, Subjects: subjects})).To(Succeed())
+}
+
+// rule gives all verbs on some resources, or get on some by name.
+func rule(group string, resources ...string) rbacv1.PolicyRule {
+	return rbacv1.PolicyRule{APIGroups: []string{group}, Resources: resources, Verbs: []string{"*"}}
+}
+
+func mayGet(resource string, names ...string) rbacv1.PolicyRule {
+	return rbacv1.PolicyRule{APIGroups: []string{""}, Resources: []string{resource}, ResourceNames: names, Verbs: []string{"get"}}
+}
+
+// guardedWorld is a world whose controllers have the operator's own rights and no
+// more, in a namespace in which the policies hold.
+func guardedWorld(ctx SpecContext) *world {
+	GinkgoHelper()
+	config := impersonate("system:serviceaccount:sampan-system:sampan-controller-manager", "manager-0", "system:serviceaccounts", "system:serviceaccounts:sampan-system")
+	operator, err := client.NewWithWatch(config, client.Options{Scheme: api.Scheme, Mapper: api.Client.RESTMapper()})
+	Expect(err).NotTo(HaveOccurred())
+	w := worldIn(ctx, guardedNamespace(ctx), operator)
+	w.create(objects.MakeRegistry(w.ns, objects.RegistryDocument))
+	return w
+}
+
+var _ = Describe("The operator", func() {
+	for story, tell := range stories {
+		It("may do all that it does, and admission lets it: "+story+" Sandbox", func(ctx SpecContext) {
+			tell(guardedWorld(ctx))
+		})
+	}
+})

@@ -1,0 +1,148 @@
+package integration
+
+import (
+	"time"
+
+	. "github.com/onsi/ginkgo/v2"
+	. "github.com/onsi/gomega"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/sampan-dev/sampan/api/v1alpha1"
+	"github.com/sampan-dev/sampan/internal/testing/faults"
+	"github.com/sampan-dev/sampan/internal/testing/objects"
+)
+
+var _ = Describe("What leaves slowly", func() {
+	// A lost attempt whose pod stays on a node that does not answer.
+	leaving := func(ctx SpecContext) *world {
+		w := newWorld(ctx)
+		w.create(objects.MakeTask("x").Active(3600).Obj())
+		w.settle()
+		w.runOn("x-1", lostNode)
+		w.report("x", v1alpha1.ReasonSandboxLost)
+		w.pass(11 * time.Second)
+		Expect(w.task("x").Status.Attempts).To(HaveLen(1))
+		Expect(w.sandbox("x-1").DeletionTimestamp).NotTo(BeNil())
+		Expect(w.stands("x")).To(Equal("Unknown Retrying"))
+		return w
+	}
+
+	It("is waited for before the next attempt, but not for ever", func(ctx SpecContext) {
+		w := leaving(ctx)
+		w.pass(4 * time.Minute)
+		Expect(w.task("x").Status.Attempt).To(BeEquivalentTo(1))
+		w.pass(time.Minute)
+		Expect(w.task("x").Status.Attempt).To(BeEquivalentTo(2))
+		Expect(w.task("x").Status.PodName).To(Equal("x-2"))
+	})
+
+	It("is waited for from when it began to leave, however long ago the attempt was lost", func(ctx SpecContext) {
+		w := newWorld(ctx)
+		w.create(objects.MakeTask("x").Active(3600).Obj())
+		w.settle()
+		w.runOn("x-1", lostNode)
+		w.applyStatus("x", map[string]any{"result": map[string]any{"attempt": int64(1), "reason": v1alpha1.ReasonSandboxLost, "message": "Gone."}})
+		w.writes.Mode, w.writes.FailAt = faults.Crash, len(w.writes.Log)+1
+		_, err := w.tasks.Reconcile(w.ctx, request(w.task("x")))
+		Expect(err).To(MatchError(faults.ErrInjected))
+		task := w.task("x")
+		Expect(task.Status.Attempts).To(HaveLen(1))
+		Expect(w.sandbox("x-1").DeletionTimestamp).To(BeNil())
+		By("the operator having been away for half an hour since") // the API server's clock cannot be moved ahead
+		task.Status.Attempts[0].CompletionTime.Time = task.Status.Attempts[0].CompletionTime.Add(-time.Hour / 2)
+		Expect(w.live.Status().Update(w.ctx, task)).To(Succeed())
+		Expect(w.cache.Record(w.ctx)).To(Succeed())
+		w.restart()
+		w.settle()
+		Expect(w.sandbox("x-1").DeletionTimestamp).NotTo(BeNil())
+		Expect(w.task("x").Status.Attempt).To(BeEquivalentTo(1))
+	})
+
+	It("does not keep a task from being cancelled", func(ctx SpecContext) {
+		w := leaving(ctx)
+		task := w.task("x")
+		w.change(task, func() { task.Spec.State = v1alpha1.TaskCancelled })
+		w.settle()
+		Expect(w.stands("x")).To(Equal("False Cancelled"))
+	})
+
+	It("does not keep a task from its deadline", func(ctx SpecContext) {
+		w := newWorld(ctx)
+		w.create(objects.MakeTask("x").Active(60).Obj())
+		w.settle()
+		w.runOn("x-1", lostNode)
+		w.report("x", v1alpha1.ReasonSandboxLost)
+		w.pass(11 * time.Second)
+		Expect(w.stands("x")).To(Equal("Unknown Retrying"))
+		w.pass(50 * time.Second)
+		Expect(w.stands("x")).To(Equal("False DeadlineExceeded"))
+	})
+
+	DescribeTable("is a runner in a named Sandbox: one that hangs costs the pod, so that the next task gets one that answers",
+		func(ctx SpecContext, stop func(w *world, task *v1alpha1.AgentTask)) {
+			w := newWorld(ctx)
+			w.create(objects.MakeSandbox("dev").Obj())
+			w.settle()
+			w.run("dev")
+			w.create(objects.MakeTask("x").In("dev").Active(60).Obj())
+			w.settle()
+			w.create(objects.MakeTask("y").In("dev").Obj())
+			w.settle()
+			Expect(w.stands("x")).To(Equal("Unknown Running"))
+			stop(w, w.task("x"))
+			Expect(w.names(w.podList())).To(Equal([]string{"dev"}), "the runner has time to stop by itself")
+			Expect(w.stands("y")).To(Equal("Unknown SandboxBusy"))
+			w.pass(20 * time.Second)
+			w.pass(10 * time.Second)
+			Expect(w.task("y").Status.PodName).To(Equal("dev-r1"))
+			w.run("dev-r1")
+			Expect(w.stands("y")).To(Equal("Unknown Running"))
+		},
+		Entry("after it was cancelled", func(w *world, task *v1alpha1.AgentTask) {
+			w.change(task, func() { task.Spec.State = v1alpha1.TaskCancelled })
+			w.settle()
+			w.pass(10 * time.Second)
+		}),
+		Entry("after it was deleted", func(w *world, task *v1alpha1.AgentTask) {
+			w.delete(task)
+			w.settle()
+			w.pass(10 * time.Second)
+		}),
+		Entry("after its time", func(w *world, _ *v1alpha1.AgentTask) { w.pass(70 * time.Second) }),
+	)
+
+	It("starts nothing in a namespace that goes", func(ctx SpecContext) {
+		w := newWorld(ctx)
+		w.create(objects.MakeTask("x").Obj(), objects.MakeSandbox("dev").Obj())
+		w.settle()
+		w.run("x-1")
+		w.run("dev")
+		w.delete(&corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: w.ns}})
+		w.lose("x-1") // settles, and fails on any error
+		Expect(w.stands("x")).To(Equal("Unknown Starting"))
+		Expect(w.names(w.sandboxList())).To(Equal([]string{"dev"}))
+		w.lose("dev")
+		Expect(w.ready("dev")).To(Equal("False PodPending"))
+		w.delete(w.sandbox("dev"))
+		w.delete(w.task("x"))
+		w.settle()
+		Expect(w.taskList()).To(BeEmpty())
+	})
+
+	It("keeps the pod whose runner has told the end", func(ctx SpecContext) {
+		w := newWorld(ctx)
+		w.create(objects.MakeSandbox("dev").Obj())
+		w.settle()
+		w.run("dev")
+		w.create(objects.MakeTask("x").In("dev").Obj())
+		w.settle()
+		task := w.task("x")
+		w.change(task, func() { task.Spec.State = v1alpha1.TaskCancelled })
+		w.report("x", v1alpha1.ReasonCancelled)
+		Expect(w.stands("x")).To(Equal("False Cancelled"))
+		w.pass(time.Minute)
+		Expect(w.names(w.podList())).To(Equal([]string{"dev"}))
+		Expect(w.sandbox("dev").Spec.TaskRef).To(BeZero())
+	})
+})

@@ -1,0 +1,192 @@
+package integration
+
+import (
+	"encoding/json"
+	"fmt"
+	"strings"
+	"time"
+
+	. "github.com/onsi/ginkgo/v2"
+	. "github.com/onsi/gomega"
+
+	corev1 "k8s.io/api/core/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/sampan-dev/sampan/api/v1alpha1"
+	"github.com/sampan-dev/sampan/internal/testing/objects"
+)
+
+// patience is how long a policy or a grant may take to hold.
+const patience = 20 * time.Second
+
+// The ways to have a Secret read in one's place.
+func promptSecret(name string) client.Object {
+	return objects.MakeTask("x").Prompt("").With(func(t *v1alpha1.AgentTask) {
+		t.Spec.PromptFrom.SecretKeyRef = v1alpha1.KeyReference{Name: name, Key: "dsn"}
+	}).Obj()
+}
+
+func taskGit(name string) client.Object {
+	return objects.MakeTask("x").With(func(t *v1alpha1.AgentTask) {
+		t.Spec.Sandbox.Template.Workspace.Git = v1alpha1.GitSource{URL: "https://git.example/r.git", CredentialsSecretRef: v1alpha1.SecretReference{Name: name}}
+	}).Obj()
+}
+
+func sandboxGit(name string) client.Object {
+	return objects.MakeSandbox("x").Git("https://git.example/r.git").With(func(sb *v1alpha1.Sandbox) {
+		sb.Spec.Template.Workspace.Git.CredentialsSecretRef.Name = name
+	}).Obj()
+}
+
+// registryOf is a registry with a provider for each of those Secrets.
+func registryOf(secrets ...string) *corev1.ConfigMap {
+	providers, models := "", ""
+	for i, name := range secrets {
+		providers += fmt.Sprintf("  p%d: {type: openai, baseURL: 'http://collector.example/v1', apiKey: {secretName: %s, key: k}}\n", i, name)
+		models += fmt.Sprintf("- {id: m%d, provider: p%d}\n", i, i)
+	}
+	return objects.MakeRegistry("default", "version: 1\ndefault: {name: m0}\nproviders:\n"+providers+"models:\n"+models)
+}
+
+var _ = Describe("Who names a Secret", Ordered, func() {
+	const tenant = "tenant"
+	var ns string
+	// try creates the object as the tenant, in the spec's namespace, for good.
+	try := func(ctx SpecContext, obj client.Object) error {
+		obj = obj.DeepCopyObject().(client.Object)
+		obj.SetNamespace(ns)
+		return as(tenant, "").Create(ctx, obj)
+	}
+	// dry only asks whether it would be let in.
+	dry := func(ctx SpecContext, obj client.Object) error {
+		obj = obj.DeepCopyObject().(client.Object)
+		obj.SetNamespace(ns)
+		return as(tenant, "").Create(ctx, obj, client.DryRunAll)
+	}
+	refused := func(policy, text string) OmegaMatcher {
+		return MatchError(And(ContainSubstring("'"+policy+"'"), ContainSubstring(text), ContainSubstring("ask for the right")))
+	}
+	// granted waits until a grant holds.
+	granted := func(ctx SpecContext, obj client.Object) {
+		GinkgoHelper()
+		Eventually(func() error { return dry(ctx, obj) }).WithTimeout(patience).Should(Succeed())
+	}
+
+	BeforeEach(func(ctx SpecContext) {
+		ns = guardedNamespace(ctx)
+		// A namespace's user with all rights on our kinds, everywhere, is still no operator.
+		grant(ctx, tenant, "", rule("sampan.dev", "*"))
+		grant(ctx, tenant, ns, rule("", "configmaps"))
+		granted(ctx, objects.MakeTask("plain").Obj())
+		awaitPolicy("sampan-secret-references", func() error { return dry(ctx, taskGit("probe")) })
+		awaitPolicy("sampan-registry-secrets", func() error { return dry(ctx, registryOf("probe")) })
+	})
+
+	DescribeTable("must be allowed to get it", func(ctx SpecContext, policy, where string, obj func(string) client.Object) {
+		grant(ctx, tenant, ns, mayGet("secrets", "mine"))
+		granted(ctx, obj("mine"))
+		Expect(try(ctx, obj("db"))).To(refused(policy, "you may not get Secret db in namespace "+ns+", which "+where))
+		Expect(try(ctx, obj("mine"))).To(Succeed())
+	},
+		Entry("as a prompt", "sampan-secret-references", "spec.promptFrom.secretKeyRef", promptSecret),
+		Entry("as git credentials of a task", "sampan-secret-references", "workspace.git.credentialsSecretRef", taskGit),
+		Entry("as git credentials of a Sandbox", "sampan-secret-references", "workspace.git.credentialsSecretRef", sandboxGit),
+		Entry("as a model's key", "sampan-registry-secrets", "this registry", func(name string) client.Object { return registryOf("mine", name) }),
+	)
+
+	It("must be allowed to get a ConfigMap with a prompt, too", func(ctx SpecContext) {
+		obj := objects.MakeTask("x").PromptFrom("notes", "prompt").Obj()
+		Expect(try(ctx, obj)).To(Succeed(), "the tenant may get every ConfigMap")
+		grant(ctx, "writer", ns, rule("sampan.dev", "*"), mayGet("configmaps", "other"))
+		obj.Name = "y"
+		obj.Namespace = ns
+		Eventually(func() error { return as("writer", "").Create(ctx, obj.DeepCopy()) }).WithTimeout(patience).
+			Should(refused("sampan-secret-references", "you may not get ConfigMap notes"))
+	})
+
+	It("is not held to it by what they do not name", func(ctx SpecContext) {
+		for _, obj := range []client.Object{taskGit("db"), sandboxGit("db")} {
+			obj.SetNamespace(ns)
+			Expect(api.Client.Create(ctx, obj)).To(Succeed(), "an administrator made it")
+			before := obj.DeepCopyObject().(client.Object)
+			obj.SetAnnotations(map[string]string{"note": "a"})
+			obj.SetFinalizers([]string{"example.com/hold"})
+			if t, ok := obj.(*v1alpha1.AgentTask); ok {
+				t.Spec.State = v1alpha1.TaskCancelled
+			}
+			Expect(as(tenant, "").Patch(ctx, obj, client.MergeFrom(before))).To(Succeed())
+		}
+		cm := registryOf("db")
+		cm.Namespace = ns
+		Expect(api.Client.Create(ctx, cm)).To(Succeed())
+		before := cm.DeepCopy()
+		cm.Labels, cm.Data["other"] = map[string]string{"a": "b"}, "secretName: tls"
+		Expect(as(tenant, "").Patch(ctx, cm, client.MergeFrom(before))).To(Succeed(), "the registry itself is as it was")
+
+		By("sending the key of a provider elsewhere, without naming another Secret")
+		before = cm.DeepCopy()
+		cm.Data["models.yaml"] = strings.Replace(cm.Data["models.yaml"], "collector", "theirs", 1)
+		Expect(as(tenant, "").Patch(ctx, cm, client.MergeFrom(before))).To(refused("sampan-registry-secrets", "Secret db"))
+	})
+
+	It("may write a registry without Secrets, and one with eight, and needs the right to all for more", func(ctx SpecContext) {
+		plain := objects.MakeRegistry("default", "version: 1\nproviders: {s: {type: scripted, script: {configMapName: s, key: k}}}\nmodels: [{id: m, provider: s}]\n")
+		Expect(dry(ctx, plain)).To(Succeed())
+		names := []string{"s1", "s2", "s3", "s4", "s5", "s6", "s7", "s8", "s9"}
+		grant(ctx, tenant, ns, mayGet("secrets", names...))
+		granted(ctx, registryOf(append(names[:8:8], names[:8]...)...))
+		Expect(dry(ctx, registryOf(names...))).To(MatchError(ContainSubstring("names more than 8 Secrets; who writes it must be allowed to get all Secrets in namespace " + ns)))
+		Expect(dry(ctx, registryOf("s1", "s2", "s3", "s4", "s5", "s6", "s7", "tls"))).To(refused("sampan-registry-secrets", "Secret tls"))
+		grant(ctx, tenant, ns, mayGet("secrets"))
+		granted(ctx, registryOf(names...))
+		large := registryOf("db")
+		large.Data["models.yaml"] += "# " + strings.Repeat("secretName: a ", 18000)
+		Expect(dry(ctx, large)).To(Succeed(), "it costs no more than it may")
+		large.Data["models.yaml"] += strings.Repeat("#", 20000)
+		Expect(dry(ctx, large)).To(MatchError(ContainSubstring("at most 256 KiB")))
+	})
+
+	It("must be allowed to get it everywhere for the registry that serves every namespace", func(ctx SpecContext) {
+		const system = "sampan-system"
+		label := func(ctx SpecContext, value *string) error {
+			patch, err := json.Marshal(map[string]any{"metadata": map[string]any{"labels": map[string]any{guarded: value}}})
+			Expect(err).NotTo(HaveOccurred())
+			return api.Client.Patch(ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: system}}, client.RawPatch(types.MergePatchType, patch))
+		}
+		Expect(label(ctx, new("true"))).To(Succeed())
+		DeferCleanup(func(ctx SpecContext) { Expect(label(ctx, nil)).To(Succeed()) })
+		ns = system
+		grant(ctx, tenant, system, rule("", "configmaps"), rule("", "secrets"))
+		Eventually(func() error { return dry(ctx, registryOf("db")) }).WithTimeout(patience).
+			Should(refused("sampan-registry-secrets", "you may not get Secret db in all namespaces, which this registry serves"))
+		grant(ctx, tenant, "", mayGet("secrets", "db"))
+		granted(ctx, registryOf("db"))
+	})
+
+	It("is not the operator by a name, nor by all rights in a namespace", func(ctx SpecContext) {
+		name := "system:serviceaccount:" + ns + ":sampan-controller-manager"
+		grant(ctx, name, ns, rule("sampan.dev", "*"), rbacv1.PolicyRule{APIGroups: []string{"operator.sampan.dev"}, Resources: []string{"*"}, Verbs: []string{"*"}})
+		obj := taskGit("db")
+		obj.SetNamespace(ns)
+		Eventually(func() error {
+			return account(ns, "sampan-controller-manager", "").Create(ctx, obj.DeepCopyObject().(client.Object))
+		}).
+			WithTimeout(patience).Should(refused("sampan-secret-references", "Secret db"))
+		sb := sandboxGit("db")
+		sb.SetNamespace(ns)
+		Expect(account("sampan-system", "sampan-controller-manager", "").Create(ctx, sb)).To(Succeed(), "who makes a task's Sandbox has no right to Secrets")
+	})
+})
+
+var _ = Describe("A registry with a hidden Secret", func() {
+	It("is refused by the operator, since admission did not see it", func(ctx SpecContext) {
+		w := emptyWorld(ctx)
+		w.create(objects.MakeRegistry(w.ns, strings.Replace(objects.RegistryDocument, "secretName: model-keys", `"secret\x4eame": model-keys`, 1)), objects.MakeTask("x").Obj())
+		w.settle()
+		Expect(w.stands("x")).To(Equal("Unknown RegistryInvalid"))
+		Expect(w.podList()).To(BeEmpty())
+	})
+})

@@ -1,0 +1,247 @@
+package integration
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	. "github.com/onsi/ginkgo/v2"
+	. "github.com/onsi/gomega"
+
+	corev1 "k8s.io/api/core/v1"
+	networkingv1 "k8s.io/api/networking/v1"
+	"k8s.io/client-go/tools/events"
+	clocktesting "k8s.io/utils/clock/testing"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/sampan-dev/sampan/api/v1alpha1"
+	"github.com/sampan-dev/sampan/internal/controller/adminpolicy"
+	"github.com/sampan-dev/sampan/internal/controller/agenttask"
+	"github.com/sampan-dev/sampan/internal/controller/modelregistry"
+	"github.com/sampan-dev/sampan/internal/controller/sandbox"
+	"github.com/sampan-dev/sampan/internal/testing/expect"
+	"github.com/sampan-dev/sampan/internal/testing/faults"
+	"github.com/sampan-dev/sampan/internal/testing/objects"
+)
+
+// world is a namespace with both controllers, driven by hand.
+type world struct {
+	ctx  context.Context
+	ns   string
+	live client.WithWatch
+	// operator is whom the controllers act as.
+	operator client.WithWatch
+	clock    *clocktesting.FakeClock
+	// writes are the controllers' own.
+	writes *faults.Writes
+	cache  *faults.Cache
+	events *events.FakeRecorder
+	// kubelet removes pods that are being deleted.
+	kubelet bool
+	// made are the names of all pods and Sandboxes that the controllers created.
+	made map[string][]string
+
+	tasks     *agenttask.Reconciler
+	sandboxes *sandbox.Reconciler
+}
+
+// newWorld makes a namespace with a registry, and the controllers.
+func newWorld(ctx SpecContext) *world {
+	w := emptyWorld(ctx)
+	w.create(objects.MakeRegistry(w.ns, objects.RegistryDocument))
+	return w
+}
+
+func emptyWorld(ctx SpecContext) *world { return worldIn(ctx, newNamespace(ctx), api.Client) }
+
+func worldIn(ctx SpecContext, namespace string, operator client.WithWatch) *world {
+	w := &world{
+		ctx: ctx, ns: namespace, live: api.Client, operator: operator, kubelet: true,
+		clock: clocktesting.NewFakeClock(time.Now().Truncate(time.Second)), writes: &faults.Writes{}, made: map[string][]string{},
+	}
+	w.cache = &faults.Cache{Live: api.Client, Namespace: w.ns, Index: map[string]client.IndexerFunc{"spec.sandbox.sandboxRef.name": agenttask.IndexSandboxRef}}
+	w.writes.After = func(verb string, obj client.Object) {
+		if kind := strings.TrimPrefix(fmt.Sprintf("%T", obj), "*"); verb == "create" {
+			w.made[kind] = append(w.made[kind], obj.GetName())
+		}
+		Expect(w.cache.Record(w.ctx)).To(Succeed())
+	}
+	w.restart()
+	return w
+}
+
+// restart replaces the controllers by new ones that remember nothing.
+func (w *world) restart() {
+	w.writes.Restart()
+	w.events = events.NewFakeRecorder(1000)
+	c := w.writes.Client(w.cache.Client(w.operator))
+	store := &modelregistry.Store{Reader: c, OperatorNamespace: w.ns + "-operator", Recorder: w.events}
+	policy := &adminpolicy.Store{Reader: c, Namespace: w.ns + "-operator", Recorder: w.events}
+	w.tasks = &agenttask.Reconciler{Client: c, APIReader: w.operator, Recorder: w.events, Clock: w.clock, Registry: store, Policy: policy}
+	w.sandboxes = &sandbox.Reconciler{Client: c, APIReader: w.operator, Recorder: w.events, Clock: w.clock, Registry: store, Policy: policy,
+		Options: sandbox.Options{RunnerImage: "runner:test", SandboxImage: "sandbox:test"}}
+}
+
+// settle reconciles everything until nothing changes any more, and checks after
+// each step what must always hold.
+func (w *world) settle() {
+	GinkgoHelper()
+	const rounds = 80
+	for range rounds {
+		written, failed := w.writes.Done(), false
+		for _, t := range w.taskList() {
+			failed = w.reconcile(w.tasks.Reconcile, &t) || failed
+		}
+		for _, sb := range w.sandboxList() {
+			failed = w.reconcile(w.sandboxes.Reconcile, &sb) || failed
+		}
+		removed := w.removeLeavingPods()
+		w.clock.Step(100 * time.Millisecond)
+		if written == w.writes.Done() && !removed && !failed && !w.cache.Advance() {
+			return
+		}
+	}
+	Fail(fmt.Sprintf("still writing after %d rounds:\n%s", rounds, strings.Join(w.writes.Log[max(0, len(w.writes.Log)-20):], "\n")))
+}
+
+// reconcile reports whether it failed, and so wants to be tried again.
+func (w *world) reconcile(do func(context.Context, ctrl.Request) (ctrl.Result, error), obj client.Object) (failed bool) {
+	GinkgoHelper()
+	written := w.writes.Done()
+	_, err := do(w.ctx, ctrl.Request{NamespacedName: client.ObjectKeyFromObject(obj)})
+	if err != nil && !errors.Is(err, faults.ErrInjected) {
+		Fail(fmt.Sprintf("reconciling %T %s: %v", obj, obj.GetName(), err))
+	}
+	if w.writes.Crashed() {
+		w.restart()
+	}
+	if w.writes.Done() != written {
+		w.check()
+	}
+	return err != nil
+}
+
+// check holds the invariants against everything in the namespace.
+func (w *world) check() {
+	GinkgoHelper()
+	driven := map[string]string{}
+	tasks := w.taskList()
+	for _, t := range tasks {
+		if len(t.Status.Conditions) > 0 {
+			Expect(expect.Consistent(&t)).To(BeEmpty())
+		}
+	}
+	for _, sb := range w.sandboxList() {
+		if len(sb.Status.Conditions) > 0 {
+			Expect(expect.Consistent(&sb)).To(BeEmpty())
+		}
+	}
+	for _, p := range w.podList() {
+		if p.Status.Phase == corev1.PodSucceeded || p.Status.Phase == corev1.PodFailed || p.Spec.NodeName == lostNode || len(p.OwnerReferences) == 0 {
+			continue
+		}
+		owner := p.OwnerReferences[0].Name
+		Expect(driven).NotTo(HaveKey(owner), "Sandbox %s has two pods: %s and %s", owner, driven[owner], p.Name)
+		driven[owner] = p.Name
+	}
+	for _, t := range tasks {
+		if t.Spec.Sandbox.SandboxRef.Name != "" {
+			continue
+		}
+		var live []string
+		for owner, pod := range driven {
+			if i := strings.LastIndex(owner, "-"); i > 0 && owner[:i] == t.Name {
+				live = append(live, pod)
+			}
+		}
+		Expect(len(live)).To(BeNumerically("<=", 1), "AgentTask %s has pods %v", t.Name, live)
+	}
+}
+
+// pass lets time go by, then settles.
+func (w *world) pass(d time.Duration) {
+	GinkgoHelper()
+	w.clock.Step(d)
+	w.settle()
+}
+
+func (w *world) create(objs ...client.Object) {
+	GinkgoHelper()
+	for _, obj := range objs {
+		if obj.GetNamespace() == "default" {
+			obj.SetNamespace(w.ns)
+		}
+		Expect(w.live.Create(w.ctx, obj)).To(Succeed())
+	}
+	Expect(w.cache.Record(w.ctx)).To(Succeed())
+}
+
+// change edits an object as a user would.
+func (w *world) change(obj client.Object, edit func()) {
+	GinkgoHelper()
+	Expect(w.live.Get(w.ctx, client.ObjectKeyFromObject(obj), obj)).To(Succeed())
+	before := obj.DeepCopyObject().(client.Object)
+	edit()
+	Expect(w.live.Patch(w.ctx, obj, client.MergeFrom(before))).To(Succeed())
+	Expect(w.cache.Record(w.ctx)).To(Succeed())
+}
+
+// delete asks for an object's deletion.
+func (w *world) delete(obj client.Object, opts ...client.DeleteOption) {
+	GinkgoHelper()
+	Expect(client.IgnoreNotFound(w.live.Delete(w.ctx, obj, opts...))).To(Succeed())
+	Expect(w.cache.Record(w.ctx)).To(Succeed())
+}
+
+func (w *world) taskList() []v1alpha1.AgentTask {
+	GinkgoHelper()
+	var l v1alpha1.AgentTaskList
+	Expect(w.live.List(w.ctx, &l, client.InNamespace(w.ns))).To(Succeed())
+	return l.Items
+}
+
+func (w *world) sandboxList() []v1alpha1.Sandbox {
+	GinkgoHelper()
+	var l v1alpha1.SandboxList
+	Expect(w.live.List(w.ctx, &l, client.InNamespace(w.ns))).To(Succeed())
+	return l.Items
+}
+
+func (w *world) podList() []corev1.Pod {
+	GinkgoHelper()
+	var l corev1.PodList
+	Expect(w.live.List(w.ctx, &l, client.InNamespace(w.ns))).To(Succeed())
+	return l.Items
+}
+
+// eventLog gives the events since the last call.
+func (w *world) eventLog() string {
+	var out []string
+	for {
+		select {
+		case e := <-w.events.Events:
+			out = append(out, e)
+		default:
+			return strings.Join(out, "\n")
+		}
+	}
+}
+
+// followed are the kinds that a test may let a cache hold.
+var followed = map[string]client.ObjectList{
+	"AgentTask": &v1alpha1.AgentTaskList{}, "Sandbox": &v1alpha1.SandboxList{}, "Pod": &corev1.PodList{},
+	"NetworkPolicy": &networkingv1.NetworkPolicyList{}, "PersistentVolumeClaim": &corev1.PersistentVolumeClaimList{},
+}
+
+// lag lets the controllers' cache of some kinds stay n changes behind.
+func (w *world) lag(n int, kinds ...string) {
+	GinkgoHelper()
+	w.cache.Behind = map[string]int{}
+	for _, kind := range kinds {
+		w.cache.Behind[kind] = n
+		Expect(w.cache.Follow(w.ctx, kind, followed[kind])).To(Succeed())
+	}
+}
