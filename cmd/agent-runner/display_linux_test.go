@@ -19,8 +19,8 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"github.com/sampan-dev/sampan/internal/harness"
-	"github.com/sampan-dev/sampan/internal/harness/transcript"
 	"github.com/sampan-dev/sampan/internal/text"
+	"github.com/sampan-dev/sampan/internal/transcript"
 )
 
 // hostile is a text with one of everything that must not reach a terminal.

@@ -23,7 +23,7 @@ import (
 	"time"
 
 	"github.com/sampan-dev/sampan/internal/harness"
-	"github.com/sampan-dev/sampan/internal/harness/llm/scripted"
+	"github.com/sampan-dev/sampan/internal/llm/scripted"
 )
 
 const (

@@ -15,10 +15,10 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/sampan-dev/sampan/internal/harness"
-	"github.com/sampan-dev/sampan/internal/harness/transcript"
 	"github.com/sampan-dev/sampan/internal/models"
 	"github.com/sampan-dev/sampan/internal/runner"
 	"github.com/sampan-dev/sampan/internal/text"
+	"github.com/sampan-dev/sampan/internal/transcript"
 )
 
 func transcriptCommand() *cobra.Command {

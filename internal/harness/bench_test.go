@@ -9,8 +9,8 @@ import (
 
 	"go.uber.org/goleak"
 
-	"github.com/sampan-dev/sampan/internal/harness/llm"
-	"github.com/sampan-dev/sampan/internal/harness/transcript"
+	"github.com/sampan-dev/sampan/internal/llm"
+	"github.com/sampan-dev/sampan/internal/transcript"
 )
 
 // TestMain: a run leaves no goroutine behind. Those in tests that make one

@@ -7,8 +7,8 @@ import (
 	"strings"
 	"time"
 
-	"github.com/sampan-dev/sampan/internal/harness/llm"
-	"github.com/sampan-dev/sampan/internal/harness/transcript"
+	"github.com/sampan-dev/sampan/internal/llm"
+	"github.com/sampan-dev/sampan/internal/transcript"
 )
 
 // errCallTimeout is the cause when one attempt takes too long.

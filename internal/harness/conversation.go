@@ -3,7 +3,7 @@ package harness
 import (
 	"unicode/utf8"
 
-	"github.com/sampan-dev/sampan/internal/harness/llm"
+	"github.com/sampan-dev/sampan/internal/llm"
 )
 
 // conversation is the messages with a running estimate of their tokens, so

@@ -6,9 +6,9 @@ import (
 	"strings"
 	"time"
 
-	"github.com/sampan-dev/sampan/internal/harness/llm"
-	"github.com/sampan-dev/sampan/internal/harness/llm/openai"
-	"github.com/sampan-dev/sampan/internal/harness/transcript"
+	"github.com/sampan-dev/sampan/internal/llm"
+	"github.com/sampan-dev/sampan/internal/llm/openai"
+	"github.com/sampan-dev/sampan/internal/transcript"
 )
 
 // defects is what is known to arrive from servers that claim the protocol, and

@@ -15,11 +15,11 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
 
-	"github.com/sampan-dev/sampan/internal/harness/llm"
-	"github.com/sampan-dev/sampan/internal/harness/llm/openai"
 	"github.com/sampan-dev/sampan/internal/harness/tool"
-	"github.com/sampan-dev/sampan/internal/harness/transcript"
+	"github.com/sampan-dev/sampan/internal/llm"
+	"github.com/sampan-dev/sampan/internal/llm/openai"
 	"github.com/sampan-dev/sampan/internal/sandboxd/engine"
+	"github.com/sampan-dev/sampan/internal/transcript"
 )
 
 // defect is a way in which a server misbehaves, and what a run makes of it. The

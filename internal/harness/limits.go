@@ -8,9 +8,9 @@ import (
 
 	"github.com/shopspring/decimal"
 
-	"github.com/sampan-dev/sampan/internal/harness/llm"
-	"github.com/sampan-dev/sampan/internal/harness/transcript"
+	"github.com/sampan-dev/sampan/internal/llm"
 	"github.com/sampan-dev/sampan/internal/text"
+	"github.com/sampan-dev/sampan/internal/transcript"
 )
 
 // softFraction of a limit is where the model is told to wrap up.

@@ -6,8 +6,8 @@ import (
 	"io"
 	"time"
 
-	"github.com/sampan-dev/sampan/internal/harness/llm"
-	"github.com/sampan-dev/sampan/internal/harness/transcript"
+	"github.com/sampan-dev/sampan/internal/llm"
+	"github.com/sampan-dev/sampan/internal/transcript"
 )
 
 const (

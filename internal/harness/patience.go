@@ -6,7 +6,7 @@ import (
 	"slices"
 	"time"
 
-	"github.com/sampan-dev/sampan/internal/harness/llm"
+	"github.com/sampan-dev/sampan/internal/llm"
 )
 
 const (

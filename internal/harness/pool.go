@@ -6,7 +6,7 @@ import (
 	"slices"
 	"time"
 
-	"github.com/sampan-dev/sampan/internal/harness/llm"
+	"github.com/sampan-dev/sampan/internal/llm"
 )
 
 // pool chooses among the candidates and remembers which of them failed.

@@ -5,7 +5,7 @@ import (
 	"errors"
 	"testing"
 
-	"github.com/sampan-dev/sampan/internal/harness/llm"
+	"github.com/sampan-dev/sampan/internal/llm"
 )
 
 // A run needs its sandbox before it calls a tool, and before it may succeed.

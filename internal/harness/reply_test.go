@@ -5,8 +5,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/sampan-dev/sampan/internal/harness/llm"
-	"github.com/sampan-dev/sampan/internal/harness/transcript"
+	"github.com/sampan-dev/sampan/internal/llm"
+	"github.com/sampan-dev/sampan/internal/transcript"
 )
 
 // The model is told what was wrong with a reply that could not be used: once for

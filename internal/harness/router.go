@@ -7,7 +7,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/sampan-dev/sampan/internal/harness/llm"
+	"github.com/sampan-dev/sampan/internal/llm"
 	"github.com/sampan-dev/sampan/internal/models"
 )
 

@@ -3,7 +3,7 @@ package models
 import (
 	"github.com/shopspring/decimal"
 
-	"github.com/sampan-dev/sampan/internal/harness/llm"
+	"github.com/sampan-dev/sampan/internal/llm"
 )
 
 // perMillion turns a price per million tokens into one per token: an exact

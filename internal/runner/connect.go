@@ -9,9 +9,9 @@ import (
 	"path/filepath"
 	"time"
 
-	"github.com/sampan-dev/sampan/internal/harness/llm"
-	"github.com/sampan-dev/sampan/internal/harness/llm/openai"
-	"github.com/sampan-dev/sampan/internal/harness/llm/scripted"
+	"github.com/sampan-dev/sampan/internal/llm"
+	"github.com/sampan-dev/sampan/internal/llm/openai"
+	"github.com/sampan-dev/sampan/internal/llm/scripted"
 	"github.com/sampan-dev/sampan/internal/models"
 )
 

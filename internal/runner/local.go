@@ -11,11 +11,11 @@ import (
 	"github.com/sampan-dev/sampan/api/v1alpha1"
 	"github.com/sampan-dev/sampan/internal/harness"
 	"github.com/sampan-dev/sampan/internal/harness/tool"
-	"github.com/sampan-dev/sampan/internal/harness/transcript"
 	"github.com/sampan-dev/sampan/internal/models"
 	"github.com/sampan-dev/sampan/internal/podspec"
 	"github.com/sampan-dev/sampan/internal/sandboxd/client"
 	"github.com/sampan-dev/sampan/internal/sandboxd/engine"
+	"github.com/sampan-dev/sampan/internal/transcript"
 )
 
 // socketTimeout bounds the wait for a sandbox server.

@@ -12,10 +12,10 @@ import (
 
 	"github.com/sampan-dev/sampan/api/v1alpha1"
 	"github.com/sampan-dev/sampan/internal/harness"
-	"github.com/sampan-dev/sampan/internal/harness/transcript"
 	"github.com/sampan-dev/sampan/internal/models"
 	"github.com/sampan-dev/sampan/internal/podspec"
 	"github.com/sampan-dev/sampan/internal/sandboxd/client"
+	"github.com/sampan-dev/sampan/internal/transcript"
 )
 
 // shutdownTimeout bounds the sandbox's farewell; the operator ends it after that.

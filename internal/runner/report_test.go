@@ -19,8 +19,8 @@ import (
 
 	"github.com/sampan-dev/sampan/api/v1alpha1"
 	"github.com/sampan-dev/sampan/internal/harness"
-	"github.com/sampan-dev/sampan/internal/harness/llm"
 	"github.com/sampan-dev/sampan/internal/lastwords"
+	"github.com/sampan-dev/sampan/internal/llm"
 )
 
 // recorder is an API server that keeps what is applied, and fails the first tries.

@@ -10,7 +10,7 @@ import (
 
 	"github.com/sashabaranov/go-openai"
 
-	"github.com/sampan-dev/sampan/internal/harness/llm/scripted"
+	"github.com/sampan-dev/sampan/internal/llm/scripted"
 )
 
 // runFloor is the least that a loop can do: a client, bash -c, and a line on

@@ -16,7 +16,7 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/sampan-dev/sampan/internal/harness/llm/scripted"
+	"github.com/sampan-dev/sampan/internal/llm/scripted"
 )
 
 // kind is a way to run turns.

@@ -10,8 +10,8 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/sampan-dev/sampan/internal/harness/llm"
 	"github.com/sampan-dev/sampan/internal/harness/tool"
+	"github.com/sampan-dev/sampan/internal/llm"
 	"github.com/sampan-dev/sampan/internal/sandboxd/engine"
 )
 

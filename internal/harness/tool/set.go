@@ -10,7 +10,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/sampan-dev/sampan/internal/harness/llm"
+	"github.com/sampan-dev/sampan/internal/llm"
 	"github.com/sampan-dev/sampan/internal/text"
 	"github.com/sampan-dev/sampan/internal/textfile"
 )

@@ -8,8 +8,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/sampan-dev/sampan/internal/harness/llm"
 	"github.com/sampan-dev/sampan/internal/harness/tool"
+	"github.com/sampan-dev/sampan/internal/llm"
 )
 
 // testTools runs the model's own tools on the executor: what they promise of
