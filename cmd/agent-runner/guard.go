@@ -10,7 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/sampan-dev/sampan/internal/sandboxd/engine"
+	"github.com/sampan-dev/sampan/internal/sandbox/engine"
 )
 
 // guardCommand is the process that a run on a laptop has beside it; see

@@ -5,13 +5,13 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/sampan-dev/sampan/internal/sandboxd"
+	"github.com/sampan-dev/sampan/internal/sandbox/server"
 )
 
 // protect keeps what this process knows to itself: no other process of the user
 // may look into it, and it leaves no core.
 func protect() error {
-	if err := sandboxd.Protect(); err != nil {
+	if err := server.Protect(); err != nil {
 		return err
 	}
 	var limit unix.Rlimit

@@ -2,7 +2,7 @@
 
 package main
 
-import "github.com/sampan-dev/sampan/internal/sandboxd"
+import "github.com/sampan-dev/sampan/internal/sandbox/server"
 
 // protect keeps what this process knows to itself, as far as the system lets it.
-func protect() error { return sandboxd.Protect() }
+func protect() error { return server.Protect() }

@@ -10,11 +10,11 @@ import (
 	"github.com/sampan-dev/sampan/internal/harness"
 	"github.com/sampan-dev/sampan/internal/llm/scripted"
 	"github.com/sampan-dev/sampan/internal/runner"
-	"github.com/sampan-dev/sampan/internal/sandboxd"
+	"github.com/sampan-dev/sampan/internal/sandbox/server"
 )
 
 func sandboxCommand() *cobra.Command {
-	var opts sandboxd.Options
+	var opts server.Options
 	cmd := &cobra.Command{
 		Use:   "sandbox",
 		Short: "Serve a workspace to a runner over a unix socket",
@@ -22,10 +22,10 @@ func sandboxCommand() *cobra.Command {
 		Args:  noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			// What it starts runs as the same user.
-			if err := sandboxd.Protect(); err != nil {
+			if err := server.Protect(); err != nil {
 				return err
 			}
-			return sandboxd.Run(cmd.Context(), opts)
+			return server.Run(cmd.Context(), opts)
 		},
 	}
 	cmd.Flags().StringVar(&opts.SocketPath, "socket", "/run/sampan/sandbox.sock", "where to put the socket")

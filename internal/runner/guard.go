@@ -12,7 +12,7 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/sampan-dev/sampan/internal/sandboxd/engine"
+	"github.com/sampan-dev/sampan/internal/sandbox/engine"
 )
 
 // guardLeaves is how long the guard may take to be gone once it was let go.

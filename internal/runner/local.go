@@ -13,8 +13,8 @@ import (
 	"github.com/sampan-dev/sampan/internal/harness/tool"
 	"github.com/sampan-dev/sampan/internal/models"
 	"github.com/sampan-dev/sampan/internal/podspec"
-	"github.com/sampan-dev/sampan/internal/sandboxd/client"
-	"github.com/sampan-dev/sampan/internal/sandboxd/engine"
+	"github.com/sampan-dev/sampan/internal/sandbox/client"
+	"github.com/sampan-dev/sampan/internal/sandbox/engine"
 	"github.com/sampan-dev/sampan/internal/transcript"
 )
 

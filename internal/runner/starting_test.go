@@ -9,7 +9,7 @@ import (
 
 	"github.com/sampan-dev/sampan/internal/harness"
 	"github.com/sampan-dev/sampan/internal/harness/tool"
-	"github.com/sampan-dev/sampan/internal/sandboxd/client"
+	"github.com/sampan-dev/sampan/internal/sandbox/client"
 )
 
 // What needs the sandbox waits until it answers.

@@ -11,7 +11,7 @@ import (
 
 // Executor is the machine that tools work on: the sandbox container over its
 // socket, or a folder of this machine. Both must behave the same; one
-// conformance suite (internal/sandboxd/conformance) runs on both.
+// conformance suite (internal/sandbox/conformance) runs on both.
 //
 // Paths are slash-separated and relative to the workspace, or absolute inside
 // it. A path that leads outside, by "..", by an absolute path or by a symlink,

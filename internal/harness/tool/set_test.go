@@ -15,7 +15,7 @@ import (
 
 	"github.com/sampan-dev/sampan/internal/harness/tool"
 	"github.com/sampan-dev/sampan/internal/llm"
-	"github.com/sampan-dev/sampan/internal/sandboxd/engine"
+	"github.com/sampan-dev/sampan/internal/sandbox/engine"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }

@@ -10,7 +10,7 @@ import (
 	"time"
 
 	"github.com/sampan-dev/sampan/internal/harness/tool"
-	"github.com/sampan-dev/sampan/internal/sandboxd/engine"
+	"github.com/sampan-dev/sampan/internal/sandbox/engine"
 )
 
 // TestGiantOutput: memory stays bounded however much a command writes.

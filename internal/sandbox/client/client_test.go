@@ -12,9 +12,9 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/sampan-dev/sampan/internal/harness/tool"
-	"github.com/sampan-dev/sampan/internal/sandboxd"
-	"github.com/sampan-dev/sampan/internal/sandboxd/client"
-	"github.com/sampan-dev/sampan/internal/sandboxd/conformance"
+	"github.com/sampan-dev/sampan/internal/sandbox/client"
+	"github.com/sampan-dev/sampan/internal/sandbox/conformance"
+	"github.com/sampan-dev/sampan/internal/sandbox/server"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -26,7 +26,7 @@ func serve(t testing.TB) (*client.Client, string) {
 	socket := filepath.Join(t.TempDir(), "s.sock")
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
-	go func() { done <- sandboxd.Run(ctx, sandboxd.Options{SocketPath: socket, Workspace: ws}) }()
+	go func() { done <- server.Run(ctx, server.Options{SocketPath: socket, Workspace: ws}) }()
 	c := client.New(socket)
 	ready, stop := context.WithTimeout(t.Context(), 5*time.Second)
 	defer stop()

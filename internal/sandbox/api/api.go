@@ -1,6 +1,6 @@
-// Package wire is what the sandbox server and its client say to each other:
+// Package api is what the sandbox server and its client say to each other:
 // plain HTTP and JSON under /v1, so that curl is a client, too.
-package wire
+package api
 
 import (
 	"errors"

@@ -1,4 +1,4 @@
-package sandboxd
+package server
 
 import (
 	"errors"
@@ -12,7 +12,7 @@ import (
 	"time"
 
 	"github.com/sampan-dev/sampan/internal/harness/tool"
-	"github.com/sampan-dev/sampan/internal/sandboxd/wire"
+	"github.com/sampan-dev/sampan/internal/sandbox/api"
 )
 
 // filesPrefix begins the URL of a file; the rest is its path, percent-encoded
@@ -39,7 +39,7 @@ func (s *server) files(w http.ResponseWriter, r *http.Request) {
 		}
 	default:
 		w.Header().Set("Allow", "GET, HEAD, PUT, DELETE")
-		writeCode(w, r, wire.CodeRoute, http.StatusMethodNotAllowed, r.Method+": no such method for files")
+		writeCode(w, r, api.CodeRoute, http.StatusMethodNotAllowed, r.Method+": no such method for files")
 	}
 	if err != nil {
 		writeError(w, r, err)
@@ -80,7 +80,7 @@ func (s *server) headFile(w http.ResponseWriter, r *http.Request, p string) erro
 }
 
 func (s *server) putFile(w http.ResponseWriter, r *http.Request, p string) error {
-	opts := tool.WriteOptions{IfMatch: wire.Digest(r.Header.Get("If-Match"))}
+	opts := tool.WriteOptions{IfMatch: api.Digest(r.Header.Get("If-Match"))}
 	switch r.Header.Get("If-None-Match") {
 	case "":
 	case "*":
@@ -88,10 +88,10 @@ func (s *server) putFile(w http.ResponseWriter, r *http.Request, p string) error
 	default:
 		return fmt.Errorf("%w: If-None-Match must be *", tool.ErrInvalid)
 	}
-	if m := r.Header.Get(wire.HeaderMode); m != "" {
+	if m := r.Header.Get(api.HeaderMode); m != "" {
 		n, err := strconv.ParseUint(m, 8, 32)
 		if err != nil || n > 0o777 {
-			return fmt.Errorf("%w: %s %q is not an octal mode up to 777", tool.ErrInvalid, wire.HeaderMode, m)
+			return fmt.Errorf("%w: %s %q is not an octal mode up to 777", tool.ErrInvalid, api.HeaderMode, m)
 		}
 		opts.Mode = fs.FileMode(n)
 	}
@@ -113,12 +113,12 @@ func (s *server) putFile(w http.ResponseWriter, r *http.Request, p string) error
 // describe puts what is known of a file into the header.
 func describe(w http.ResponseWriter, info *tool.FileInfo) {
 	h := w.Header()
-	h.Set(wire.HeaderPath, url.QueryEscape(info.Path))
-	h.Set(wire.HeaderMode, strconv.FormatUint(uint64(info.Mode), 10))
-	h.Set(wire.HeaderModTime, info.ModTime.Format(time.RFC3339Nano))
+	h.Set(api.HeaderPath, url.QueryEscape(info.Path))
+	h.Set(api.HeaderMode, strconv.FormatUint(uint64(info.Mode), 10))
+	h.Set(api.HeaderModTime, info.ModTime.Format(time.RFC3339Nano))
 	h.Set("Last-Modified", info.ModTime.Format(http.TimeFormat))
 	if info.Digest != "" {
-		h.Set("ETag", wire.ETag(info.Digest))
+		h.Set("ETag", api.ETag(info.Digest))
 	}
 }
 

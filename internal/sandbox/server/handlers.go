@@ -1,4 +1,4 @@
-package sandboxd
+package server
 
 import (
 	"context"
@@ -12,13 +12,13 @@ import (
 	"time"
 
 	"github.com/sampan-dev/sampan/internal/harness/tool"
-	"github.com/sampan-dev/sampan/internal/sandboxd/wire"
+	"github.com/sampan-dev/sampan/internal/sandbox/api"
 )
 
 func (s *server) status(w http.ResponseWriter, r *http.Request) {
 	kills, memory := s.engine.Memory()
-	writeJSON(w, http.StatusOK, wire.Status{
-		Protocol:      wire.Protocol,
+	writeJSON(w, http.StatusOK, api.Status{
+		Protocol:      api.Protocol,
 		Workspace:     s.engine.Workspace(),
 		UptimeSeconds: time.Since(s.began).Seconds(),
 		LastActivity:  s.engine.LastActivity().UTC(),
@@ -28,11 +28,11 @@ func (s *server) status(w http.ResponseWriter, r *http.Request) {
 	})
 }
 
-func (s *server) processes() []wire.Process {
+func (s *server) processes() []api.Process {
 	running := s.engine.Running()
-	out := make([]wire.Process, len(running))
+	out := make([]api.Process, len(running))
 	for i, p := range running {
-		out[i] = wire.Process{ID: p.ID, PID: p.PID, Command: p.Command, Started: p.Started}
+		out[i] = api.Process{ID: p.ID, PID: p.PID, Command: p.Command, Started: p.Started}
 	}
 	return out
 }
@@ -65,7 +65,7 @@ func (s *server) exec(w http.ResponseWriter, r *http.Request) {
 		writeError(w, r, err)
 		return
 	}
-	id := r.Header.Get(wire.HeaderExecID)
+	id := r.Header.Get(api.HeaderExecID)
 	if id == "" {
 		id = rand.Text()
 	}
@@ -78,7 +78,7 @@ func (s *server) exec(w http.ResponseWriter, r *http.Request) {
 }
 
 func (s *server) lines(w http.ResponseWriter, r *http.Request) {
-	answer(w, r, func(ctx context.Context, req *wire.LinesRequest) (*tool.Lines, error) {
+	answer(w, r, func(ctx context.Context, req *api.LinesRequest) (*tool.Lines, error) {
 		return s.engine.ReadLines(ctx, req.Path, req.LineRange)
 	})
 }
@@ -154,17 +154,17 @@ func writeJSON(w http.ResponseWriter, status int, v any) {
 }
 
 func writeError(w http.ResponseWriter, r *http.Request, err error) {
-	code, status := wire.CodeOf(err)
-	if code == wire.CodeInternal && (errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded)) {
-		code, status = wire.CodeCancelled, http.StatusRequestTimeout
+	code, status := api.CodeOf(err)
+	if code == api.CodeInternal && (errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded)) {
+		code, status = api.CodeCancelled, http.StatusRequestTimeout
 	}
 	writeCode(w, r, code, status, err.Error())
 }
 
 func writeCode(w http.ResponseWriter, r *http.Request, code string, status int, message string) {
-	w.Header().Set(wire.HeaderError, code)
+	w.Header().Set(api.HeaderError, code)
 	if r.Method == http.MethodHead {
-		w.Header().Set(wire.HeaderMessage, url.QueryEscape(message))
+		w.Header().Set(api.HeaderMessage, url.QueryEscape(message))
 	}
-	writeJSON(w, status, wire.Error{Code: code, Message: message})
+	writeJSON(w, status, api.Error{Code: code, Message: message})
 }

@@ -13,8 +13,8 @@ import (
 	"time"
 
 	"github.com/sampan-dev/sampan/internal/harness/tool"
-	"github.com/sampan-dev/sampan/internal/sandboxd/client"
-	"github.com/sampan-dev/sampan/internal/sandboxd/wire"
+	"github.com/sampan-dev/sampan/internal/sandbox/api"
+	"github.com/sampan-dev/sampan/internal/sandbox/client"
 )
 
 // TestExecCancelOvertakes: the kill of a cancelled command travels on a
@@ -57,10 +57,10 @@ func TestExecCancelOvertakes(t *testing.T) {
 }
 
 func fail(w http.ResponseWriter, err error) {
-	code, status := wire.CodeOf(err)
-	w.Header().Set(wire.HeaderError, code)
+	code, status := api.CodeOf(err)
+	w.Header().Set(api.HeaderError, code)
 	w.WriteHeader(status)
-	_ = json.NewEncoder(w).Encode(wire.Error{Code: code, Message: err.Error()})
+	_ = json.NewEncoder(w).Encode(api.Error{Code: code, Message: err.Error()})
 }
 
 // listen serves h on a unix socket until the test ends.

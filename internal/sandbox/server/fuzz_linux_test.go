@@ -1,4 +1,4 @@
-package sandboxd_test
+package server_test
 
 import (
 	"bytes"
@@ -10,8 +10,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/sampan-dev/sampan/internal/sandboxd"
-	"github.com/sampan-dev/sampan/internal/sandboxd/client"
+	"github.com/sampan-dev/sampan/internal/sandbox/client"
+	"github.com/sampan-dev/sampan/internal/sandbox/server"
 )
 
 // FuzzSocket sends anything at all over the socket, as a client that the server
@@ -32,7 +32,7 @@ func FuzzSocket(f *testing.F) {
 	socket := filepath.Join(f.TempDir(), "s")
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
-	go func() { ended <- sandboxd.Run(ctx, sandboxd.Options{SocketPath: socket, Workspace: f.TempDir()}) }()
+	go func() { ended <- server.Run(ctx, server.Options{SocketPath: socket, Workspace: f.TempDir()}) }()
 	c := client.NewWithSecret(socket, secret)
 	f.Cleanup(func() {
 		_ = c.Close()

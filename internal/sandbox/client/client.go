@@ -20,7 +20,7 @@ import (
 	"time"
 
 	"github.com/sampan-dev/sampan/internal/harness/tool"
-	"github.com/sampan-dev/sampan/internal/sandboxd/wire"
+	"github.com/sampan-dev/sampan/internal/sandbox/api"
 )
 
 // ErrProtocolMismatch says that the server speaks another version: the sandbox
@@ -28,7 +28,7 @@ import (
 var ErrProtocolMismatch = errors.New("the sandbox server speaks another protocol version")
 
 // ErrNotOwner says that the server obeys another client.
-var ErrNotOwner = wire.ErrNotOwner
+var ErrNotOwner = api.ErrNotOwner
 
 const (
 	// idleTimeout is shorter than the server's, so that we never send on a
@@ -160,8 +160,8 @@ func (c *Client) greet(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if st.Protocol != wire.Protocol {
-		return fmt.Errorf("%w: it speaks %d, we speak %d", ErrProtocolMismatch, st.Protocol, wire.Protocol)
+	if st.Protocol != api.Protocol {
+		return fmt.Errorf("%w: it speaks %d, we speak %d", ErrProtocolMismatch, st.Protocol, api.Protocol)
 	}
 	return c.keep()
 }
@@ -185,8 +185,8 @@ func poll(ctx context.Context, done func() bool) bool {
 }
 
 // Status asks the server for its own state.
-func (c *Client) Status(ctx context.Context) (*wire.Status, error) {
-	st := new(wire.Status)
+func (c *Client) Status(ctx context.Context) (*api.Status, error) {
+	st := new(api.Status)
 	return st, c.call(ctx, http.MethodGet, "/v1/status", nil, nil, st)
 }
 
@@ -237,7 +237,7 @@ func (c *Client) Exec(ctx context.Context, req tool.ExecRequest) (*tool.ExecResu
 		defer c.trans.CloseIdleConnections() // the server has ended them
 	}
 	res := new(tool.ExecResult)
-	err = c.call(conn, http.MethodPost, "/v1/exec", http.Header{wire.HeaderExecID: {id}}, body, res)
+	err = c.call(conn, http.MethodPost, "/v1/exec", http.Header{api.HeaderExecID: {id}}, body, res)
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
@@ -274,7 +274,7 @@ func (c *Client) kill(ctx context.Context, id string) {
 
 // ReadLines implements tool.Executor.
 func (c *Client) ReadLines(ctx context.Context, path string, r tool.LineRange) (*tool.Lines, error) {
-	return post[tool.Lines](ctx, c, "/v1/lines", wire.LinesRequest{Path: path, LineRange: r})
+	return post[tool.Lines](ctx, c, "/v1/lines", api.LinesRequest{Path: path, LineRange: r})
 }
 
 // Grep implements tool.Executor.
@@ -335,9 +335,9 @@ func (c *Client) send(ctx context.Context, method, route string, h http.Header, 
 		return resp, nil
 	}
 	defer drain(resp)
-	e := wire.Error{Code: resp.Header.Get(wire.HeaderError)}
+	e := api.Error{Code: resp.Header.Get(api.HeaderError)}
 	if method == http.MethodHead {
-		e.Message, _ = url.QueryUnescape(resp.Header.Get(wire.HeaderMessage))
+		e.Message, _ = url.QueryUnescape(resp.Header.Get(api.HeaderMessage))
 	} else if err := json.NewDecoder(io.LimitReader(resp.Body, 1<<20)).Decode(&e); err != nil {
 		e.Message = "answered " + resp.Status
 	}
@@ -373,17 +373,17 @@ func fileRoute(path string) string { return "/v1/files/" + url.PathEscape(path) 
 func fileInfo(h http.Header) (tool.FileInfo, error) {
 	var info tool.FileInfo
 	var err error
-	if info.Path, err = url.QueryUnescape(h.Get(wire.HeaderPath)); err != nil {
-		return info, fmt.Errorf("reading the answer's %s: %w", wire.HeaderPath, err)
+	if info.Path, err = url.QueryUnescape(h.Get(api.HeaderPath)); err != nil {
+		return info, fmt.Errorf("reading the answer's %s: %w", api.HeaderPath, err)
 	}
-	mode, err := strconv.ParseUint(h.Get(wire.HeaderMode), 10, 32)
+	mode, err := strconv.ParseUint(h.Get(api.HeaderMode), 10, 32)
 	if err != nil {
-		return info, fmt.Errorf("reading the answer's %s: %w", wire.HeaderMode, err)
+		return info, fmt.Errorf("reading the answer's %s: %w", api.HeaderMode, err)
 	}
 	info.Mode = fs.FileMode(mode)
-	if info.ModTime, err = time.Parse(time.RFC3339Nano, h.Get(wire.HeaderModTime)); err != nil {
-		return info, fmt.Errorf("reading the answer's %s: %w", wire.HeaderModTime, err)
+	if info.ModTime, err = time.Parse(time.RFC3339Nano, h.Get(api.HeaderModTime)); err != nil {
+		return info, fmt.Errorf("reading the answer's %s: %w", api.HeaderModTime, err)
 	}
-	info.Digest = wire.Digest(h.Get("ETag"))
+	info.Digest = api.Digest(h.Get("ETag"))
 	return info, nil
 }

@@ -1,6 +1,6 @@
 //go:build !linux
 
-package sandboxd
+package server
 
 // Protect does nothing here: sandboxes are Linux containers.
 func Protect() error { return nil }

@@ -1,4 +1,4 @@
-package sandboxd_test
+package server_test
 
 import (
 	"bytes"
@@ -22,8 +22,8 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/sampan-dev/sampan/internal/harness/tool"
-	"github.com/sampan-dev/sampan/internal/sandboxd"
-	"github.com/sampan-dev/sampan/internal/sandboxd/client"
+	"github.com/sampan-dev/sampan/internal/sandbox/client"
+	"github.com/sampan-dev/sampan/internal/sandbox/server"
 )
 
 // serveEnv makes this test binary a server, as `agent-runner sandbox` is one:
@@ -45,12 +45,12 @@ func TestMain(m *testing.M) {
 		if err := drop(os.Getenv(userEnv)); err != nil {
 			panic(err)
 		}
-		if err := sandboxd.Protect(); err != nil {
+		if err := server.Protect(); err != nil {
 			panic(err)
 		}
-		opts := sandboxd.Options{SocketPath: socket, Workspace: workspace, Log: slog.New(slog.NewTextHandler(os.Stderr, nil))}
+		opts := server.Options{SocketPath: socket, Workspace: workspace, Log: slog.New(slog.NewTextHandler(os.Stderr, nil))}
 		opts.Engine.MaxProcesses = 300
-		if err := sandboxd.Run(context.Background(), opts); err != nil {
+		if err := server.Run(context.Background(), opts); err != nil {
 			println(err.Error())
 			os.Exit(1)
 		}
@@ -267,7 +267,7 @@ func TestServerDies(t *testing.T) {
 	// The next server takes the place of the stale socket.
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
-	go func() { ended <- sandboxd.Run(ctx, sandboxd.Options{SocketPath: p.socket, Workspace: p.workspace}) }()
+	go func() { ended <- server.Run(ctx, server.Options{SocketPath: p.socket, Workspace: p.workspace}) }()
 	next := client.New(p.socket)
 	defer next.Close() //nolint:errcheck // only read
 	patience, stop := context.WithTimeout(t.Context(), 10*time.Second)

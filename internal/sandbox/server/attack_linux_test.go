@@ -1,4 +1,4 @@
-package sandboxd_test
+package server_test
 
 import (
 	"bytes"

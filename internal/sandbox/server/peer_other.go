@@ -1,6 +1,6 @@
 //go:build !linux
 
-package sandboxd
+package server
 
 import "net"
 

@@ -1,4 +1,4 @@
-package sandboxd_test
+package server_test
 
 import (
 	"bytes"
@@ -15,9 +15,9 @@ import (
 	"time"
 
 	"github.com/sampan-dev/sampan/internal/harness/tool"
-	"github.com/sampan-dev/sampan/internal/sandboxd"
-	"github.com/sampan-dev/sampan/internal/sandboxd/client"
-	"github.com/sampan-dev/sampan/internal/sandboxd/wire"
+	"github.com/sampan-dev/sampan/internal/sandbox/api"
+	"github.com/sampan-dev/sampan/internal/sandbox/client"
+	"github.com/sampan-dev/sampan/internal/sandbox/server"
 )
 
 // run serves in this process until the test ends.
@@ -26,7 +26,7 @@ func run(t *testing.T, socket string) *client.Client {
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
 	go func() {
-		ended <- sandboxd.Run(ctx, sandboxd.Options{SocketPath: socket, Workspace: t.TempDir(), MaxFileBytes: 1 << 20})
+		ended <- server.Run(ctx, server.Options{SocketPath: socket, Workspace: t.TempDir(), MaxFileBytes: 1 << 20})
 	}()
 	c := client.NewWithSecret(socket, secret)
 	t.Cleanup(func() {
@@ -53,7 +53,7 @@ func TestSocket(t *testing.T) {
 	if err != nil || st.Mode() != os.ModeSocket|0o600 {
 		t.Errorf("the socket is %v, %v", st.Mode(), err)
 	}
-	err = sandboxd.Run(t.Context(), sandboxd.Options{SocketPath: socket, Workspace: t.TempDir()})
+	err = server.Run(t.Context(), server.Options{SocketPath: socket, Workspace: t.TempDir()})
 	if err == nil || !strings.Contains(err.Error(), "another server is listening") {
 		t.Errorf("a second server: %v", err)
 	}
@@ -61,7 +61,7 @@ func TestSocket(t *testing.T) {
 	if err := os.WriteFile(file, []byte("x"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	err = sandboxd.Run(t.Context(), sandboxd.Options{SocketPath: file, Workspace: t.TempDir()})
+	err = server.Run(t.Context(), server.Options{SocketPath: file, Workspace: t.TempDir()})
 	if err == nil || !strings.Contains(err.Error(), "is no socket") {
 		t.Errorf("a file in the socket's place: %v", err)
 	}
@@ -140,7 +140,7 @@ func TestHTTP(t *testing.T) {
 			if resp.StatusCode != tc.status || !strings.Contains(string(body), tc.want) {
 				t.Errorf("%s %s: %d %s, want %d with %q", tc.method, tc.path, resp.StatusCode, body, tc.status, tc.want)
 			}
-			if tc.status >= 400 && resp.Header.Get(wire.HeaderError) == "" {
+			if tc.status >= 400 && resp.Header.Get(api.HeaderError) == "" {
 				t.Error("no code in the header")
 			}
 		})
@@ -189,7 +189,7 @@ func TestProtocolMismatch(t *testing.T) {
 		t.Fatal(err)
 	}
 	hs := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		_ = json.NewEncoder(w).Encode(wire.Status{Protocol: 99})
+		_ = json.NewEncoder(w).Encode(api.Status{Protocol: 99})
 	})}
 	go func() { _ = hs.Serve(l) }()
 	defer func() { _ = hs.Close() }()

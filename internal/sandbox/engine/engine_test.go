@@ -5,8 +5,8 @@ import (
 
 	"go.uber.org/goleak"
 
-	"github.com/sampan-dev/sampan/internal/sandboxd/conformance"
-	"github.com/sampan-dev/sampan/internal/sandboxd/engine"
+	"github.com/sampan-dev/sampan/internal/sandbox/conformance"
+	"github.com/sampan-dev/sampan/internal/sandbox/engine"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }

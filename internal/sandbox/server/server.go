@@ -1,7 +1,7 @@
-// Package sandboxd is the server in the sandbox container: it runs commands
+// Package server is the server in the sandbox container: it runs commands
 // and reads and writes files for a runner that is trusted, in a container that
 // is not.
-package sandboxd
+package server
 
 import (
 	"context"
@@ -15,12 +15,12 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/sampan-dev/sampan/internal/sandboxd/engine"
-	"github.com/sampan-dev/sampan/internal/sandboxd/wire"
+	"github.com/sampan-dev/sampan/internal/sandbox/api"
+	"github.com/sampan-dev/sampan/internal/sandbox/engine"
 )
 
 // Protocol is the version of the interface that this server speaks.
-const Protocol = wire.Protocol
+const Protocol = api.Protocol
 
 // Options are a server's settings.
 type Options struct {
@@ -191,5 +191,5 @@ func (s *server) contain(w http.ResponseWriter, r *http.Request) {
 }
 
 func (s *server) noRoute(w http.ResponseWriter, r *http.Request) {
-	writeCode(w, r, wire.CodeRoute, http.StatusNotFound, r.Method+" "+r.URL.Path+": no such route")
+	writeCode(w, r, api.CodeRoute, http.StatusNotFound, r.Method+" "+r.URL.Path+": no such route")
 }

@@ -12,7 +12,7 @@ import (
 	"strconv"
 
 	"github.com/sampan-dev/sampan/internal/harness/tool"
-	"github.com/sampan-dev/sampan/internal/sandboxd/wire"
+	"github.com/sampan-dev/sampan/internal/sandbox/api"
 )
 
 // ReadFile implements tool.Executor.
@@ -54,13 +54,13 @@ func (c *Client) WriteFile(ctx context.Context, path string, data []byte, opts t
 	defer cancel()
 	h := http.Header{}
 	if opts.IfMatch != "" {
-		h.Set("If-Match", wire.ETag(opts.IfMatch))
+		h.Set("If-Match", api.ETag(opts.IfMatch))
 	}
 	if opts.IfAbsent {
 		h.Set("If-None-Match", "*")
 	}
 	if opts.Mode != 0 {
-		h.Set(wire.HeaderMode, strconv.FormatUint(uint64(opts.Mode.Perm()), 8))
+		h.Set(api.HeaderMode, strconv.FormatUint(uint64(opts.Mode.Perm()), 8))
 	}
 	resp, err := c.send(ctx, http.MethodPut, fileRoute(path), h, data)
 	if err != nil {

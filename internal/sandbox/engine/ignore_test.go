@@ -7,7 +7,7 @@ import (
 	"testing"
 
 	"github.com/sampan-dev/sampan/internal/harness/tool"
-	"github.com/sampan-dev/sampan/internal/sandboxd/engine"
+	"github.com/sampan-dev/sampan/internal/sandbox/engine"
 )
 
 // TestUserExcludes: git's patterns of the user that commands run as count, from
