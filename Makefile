@@ -154,15 +154,15 @@ bench: bench-harness bench-start bench-tenants ## Run all benchmarks.
 
 .PHONY: bench-harness
 bench-harness: ## Measure the loop and the sandbox server, beside a floor in the same run.
-	go run ./test/bench-harness
+	go run ./test/bench/harness
 
 .PHONY: bench-tenants
 bench-tenants: ## Measure the manager beside 1,000 of the largest tasks and 100 hostile registries; takes some 8 GiB of memory.
-	assets="$$(hack/devcluster/run envtest)"; KUBEBUILDER_ASSETS="$$assets" go run ./test/bench-tenants
+	assets="$$(hack/devcluster/run envtest)"; KUBEBUILDER_ASSETS="$$assets" go run ./test/bench/tenants
 
 .PHONY: bench-start
 bench-start: cluster deploy ## Measure AgentTask create to first model request, beside the floor of a bare pod.
-	KUBECONFIG="$$($(CLUSTER_SH) kubeconfig)" go run ./test/bench-start
+	KUBECONFIG="$$($(CLUSTER_SH) kubeconfig)" go run ./test/bench/start
 
 ##@ Tools
 

@@ -17,7 +17,7 @@ import (
 	"github.com/sampan-dev/sampan/internal/testing/crowd"
 )
 
-// A small run of test/bench-tenants, which measures times too: the largest tasks and
+// A small run of test/bench/tenants, which measures times too: the largest tasks and
 // every kind of hostile registry neither end the manager nor fill its memory, each
 // honest task beside them gets its status, and the large ones get their pods.
 func TestTenantsDoNotEndTheManager(t *testing.T) {
