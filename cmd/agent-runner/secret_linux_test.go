@@ -9,7 +9,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/sampan-dev/sampan/internal/podspec"
+	"github.com/sampan-dev/sampan/internal/podapi"
 )
 
 // nobody is a user whom no process is of but those of the test.
@@ -111,7 +111,7 @@ turns:
 
 // TestPodIsProtected: a runner in a pod is not looked into either.
 func TestPodIsProtected(t *testing.T) {
-	t.Setenv(podspec.EnvPodName, "")
+	t.Setenv(podapi.EnvPodName, "")
 	code := 0
 	cmd := runCommand(&code)
 	cmd.SetContext(t.Context())

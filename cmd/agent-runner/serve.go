@@ -9,6 +9,7 @@ import (
 
 	"github.com/sampan-dev/sampan/internal/harness"
 	"github.com/sampan-dev/sampan/internal/llm/scripted"
+	"github.com/sampan-dev/sampan/internal/podapi"
 	"github.com/sampan-dev/sampan/internal/runner"
 	"github.com/sampan-dev/sampan/internal/sandbox/server"
 )
@@ -28,8 +29,8 @@ func sandboxCommand() *cobra.Command {
 			return server.Run(cmd.Context(), opts)
 		},
 	}
-	cmd.Flags().StringVar(&opts.SocketPath, "socket", "/run/sampan/sandbox.sock", "where to put the socket")
-	cmd.Flags().StringVar(&opts.Workspace, "workspace", "/workspace", "folder to serve")
+	cmd.Flags().StringVar(&opts.SocketPath, "socket", podapi.SocketPath, "where to put the socket")
+	cmd.Flags().StringVar(&opts.Workspace, "workspace", podapi.WorkspaceDir, "folder to serve")
 	return cmd
 }
 

@@ -12,7 +12,7 @@ import (
 
 	"github.com/sampan-dev/sampan/api/v1alpha1"
 	"github.com/sampan-dev/sampan/internal/controller/slim"
-	"github.com/sampan-dev/sampan/internal/podspec"
+	"github.com/sampan-dev/sampan/internal/podapi"
 	"github.com/sampan-dev/sampan/internal/testing/cluster"
 	"github.com/sampan-dev/sampan/internal/testing/crowd"
 )
@@ -51,7 +51,7 @@ func TestTenantsDoNotEndTheManager(t *testing.T) {
 	}
 	for _, pod := range pods.Items {
 		for _, c := range pod.Spec.Containers {
-			if c.Name == podspec.SandboxContainer && len(c.Env) < 64 {
+			if c.Name == podapi.SandboxContainer && len(c.Env) < 64 {
 				t.Errorf("Pod %s has %d variables: it was made from a stub", pod.Name, len(c.Env))
 			}
 		}

@@ -12,13 +12,11 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/sampan-dev/sampan/api/v1alpha1"
+	"github.com/sampan-dev/sampan/internal/podapi"
 )
 
 // annotationRegistry holds the registry document of a pod's runner.
 const annotationRegistry = "sampan.dev/models"
-
-// RegistryFile is where, under InputDir, the runner finds it.
-const RegistryFile = "models.yaml"
 
 // MaxRegistryBytes leaves room in the 256 KiB that Kubernetes allows for all
 // annotations of an object.
@@ -27,12 +25,6 @@ const MaxRegistryBytes = 192 << 10
 // annotationDefaultContainer says whose shell `kubectl exec` opens: who looks
 // around in a pod is not to stand beside the keys.
 const annotationDefaultContainer = "kubectl.kubernetes.io/default-container"
-
-// Names of the two containers.
-const (
-	RunnerContainer  = "runner"
-	SandboxContainer = "sandbox"
-)
 
 // Labels of what the operator makes.
 const (
@@ -47,29 +39,8 @@ const (
 // Sandbox gone knows that nothing of it runs.
 const SandboxFinalizer = "sampan.dev/sandbox"
 
-// Paths in the two containers. The runner and the sandbox see the same
-// workspace and socket; everything under InputDir and StateDir is the runner's alone.
-const (
-	WorkspaceDir = "/workspace"
-	SocketPath   = "/run/sampan/sandbox.sock"
-	// InputDir holds token, ca.crt, namespace, models.yaml, prompt and scripts/<provider>.yaml.
-	InputDir = "/etc/sampan"
-	// StateDir holds the transcript and the runner's temporary files.
-	StateDir = "/var/lib/sampan"
-	homeDir  = "/home/agent"
-)
-
-// Environment variables of the runner.
-const (
-	EnvPodName     = "SAMPAN_POD_NAME"
-	EnvPodUID      = "SAMPAN_POD_UID"
-	EnvNamespace   = "SAMPAN_NAMESPACE"
-	EnvSandboxName = "SAMPAN_SANDBOX_NAME"
-	// EnvScopes are the comma-separated registry scopes of the namespace.
-	EnvScopes      = "SAMPAN_SCOPES"
-	EnvGitUsername = "SAMPAN_GIT_USERNAME"
-	EnvGitPassword = "SAMPAN_GIT_PASSWORD"
-)
+// homeDir is the home of the sandbox container.
+const homeDir = "/home/agent"
 
 // userID is the user and group of both containers; it has no entry in /etc/passwd
 // of most images and owns nothing there.
@@ -157,24 +128,24 @@ func Pod(in Input) *corev1.Pod {
 
 func runner(in Input) corev1.Container {
 	env := []corev1.EnvVar{
-		{Name: EnvPodName, Value: in.PodName},
-		{Name: EnvPodUID, ValueFrom: &corev1.EnvVarSource{FieldRef: field("metadata.uid")}},
-		{Name: EnvNamespace, Value: in.Sandbox.Namespace},
-		{Name: EnvSandboxName, Value: in.Sandbox.Name},
-		{Name: EnvScopes, Value: strings.Join(in.Scopes, ",")},
-		{Name: "HOME", Value: StateDir},
-		{Name: "TMPDIR", Value: StateDir},
+		{Name: podapi.EnvPodName, Value: in.PodName},
+		{Name: podapi.EnvPodUID, ValueFrom: &corev1.EnvVarSource{FieldRef: field("metadata.uid")}},
+		{Name: podapi.EnvNamespace, Value: in.Sandbox.Namespace},
+		{Name: podapi.EnvSandboxName, Value: in.Sandbox.Name},
+		{Name: podapi.EnvScopes, Value: strings.Join(in.Scopes, ",")},
+		{Name: "HOME", Value: podapi.StateDir},
+		{Name: "TMPDIR", Value: podapi.StateDir},
 	}
 	for _, k := range in.ModelKeys {
 		env = append(env, fromSecret(k.Env, k.SecretName, k.Key, k.Optional))
 	}
 	if name := in.Sandbox.Spec.Template.Workspace.Git.CredentialsSecretRef.Name; name != "" {
 		env = append(env,
-			fromSecret(EnvGitUsername, name, corev1.BasicAuthUsernameKey, true),
-			fromSecret(EnvGitPassword, name, corev1.BasicAuthPasswordKey, false))
+			fromSecret(podapi.EnvGitUsername, name, corev1.BasicAuthUsernameKey, true),
+			fromSecret(podapi.EnvGitPassword, name, corev1.BasicAuthPasswordKey, false))
 	}
 	return corev1.Container{
-		Name:            RunnerContainer,
+		Name:            podapi.RunnerContainer,
 		Image:           in.RunnerImage,
 		ImagePullPolicy: corev1.PullIfNotPresent,
 		Command:         []string{"agent-runner", "run", "--in-cluster"},
@@ -192,9 +163,9 @@ func runner(in Input) corev1.Container {
 		SecurityContext:          restricted(),
 		VolumeMounts: []corev1.VolumeMount{
 			workspaceMount(in.Sandbox),
-			{Name: "socket", MountPath: "/run/sampan"},
-			{Name: "state", MountPath: StateDir},
-			{Name: "input", MountPath: InputDir, ReadOnly: true},
+			{Name: "socket", MountPath: podapi.SocketDir},
+			{Name: "state", MountPath: podapi.StateDir},
+			{Name: "input", MountPath: podapi.InputDir, ReadOnly: true},
 		},
 	}
 }
@@ -210,7 +181,7 @@ func sandbox(in Input) corev1.Container {
 		// The volume's own folder belongs to root, which git would otherwise refuse.
 		{Name: "GIT_CONFIG_COUNT", Value: "1"},
 		{Name: "GIT_CONFIG_KEY_0", Value: "safe.directory"},
-		{Name: "GIT_CONFIG_VALUE_0", Value: WorkspaceDir},
+		{Name: "GIT_CONFIG_VALUE_0", Value: podapi.WorkspaceDir},
 	}
 	for _, e := range t.Env {
 		v := corev1.EnvVar{Name: e.Name}
@@ -220,11 +191,11 @@ func sandbox(in Input) corev1.Container {
 		env = append(env, v)
 	}
 	return corev1.Container{
-		Name:            SandboxContainer,
+		Name:            podapi.SandboxContainer,
 		Image:           image,
 		ImagePullPolicy: corev1.PullIfNotPresent,
-		Command:         []string{"agent-runner", "sandbox", "--socket", SocketPath, "--workspace", WorkspaceDir},
-		WorkingDir:      WorkspaceDir,
+		Command:         []string{"agent-runner", "sandbox", "--socket", podapi.SocketPath, "--workspace", podapi.WorkspaceDir},
+		WorkingDir:      podapi.WorkspaceDir,
 		Env:             env,
 		Resources:       withStorage(sandboxResources(t.Resources), sandboxStorage(in.Sandbox)),
 		// Tools can write that file, so nothing is decided by what is in it.
@@ -233,7 +204,7 @@ func sandbox(in Input) corev1.Container {
 		SecurityContext:          restricted(),
 		VolumeMounts: []corev1.VolumeMount{
 			workspaceMount(in.Sandbox),
-			{Name: "socket", MountPath: "/run/sampan"},
+			{Name: "socket", MountPath: podapi.SocketDir},
 			{Name: "home", MountPath: homeDir},
 			{Name: "tmp", MountPath: "/tmp"},
 		},
@@ -243,29 +214,26 @@ func sandbox(in Input) corev1.Container {
 // inputs are the files under InputDir. One projected volume costs one mount.
 func inputs(in Input) []corev1.VolumeProjection {
 	out := []corev1.VolumeProjection{
-		{ServiceAccountToken: &corev1.ServiceAccountTokenProjection{Path: "token", ExpirationSeconds: new(int64(3600))}},
-		configMap("kube-root-ca.crt", "ca.crt", "ca.crt", false),
+		{ServiceAccountToken: &corev1.ServiceAccountTokenProjection{Path: podapi.TokenFile, ExpirationSeconds: new(int64(3600))}},
+		configMap("kube-root-ca.crt", "ca.crt", podapi.CAFile, false),
 		{DownwardAPI: &corev1.DownwardAPIProjection{Items: []corev1.DownwardAPIVolumeFile{{
-			Path: RegistryFile, FieldRef: field("metadata.annotations['" + annotationRegistry + "']"),
+			Path: podapi.RegistryFile, FieldRef: field("metadata.annotations['" + annotationRegistry + "']"),
 		}}}},
 	}
 	for _, s := range in.Scripts {
-		out = append(out, configMap(s.ConfigMapName, s.Key, ScriptFile(s.Provider), s.Optional))
+		out = append(out, configMap(s.ConfigMapName, s.Key, podapi.ScriptFile(s.Provider), s.Optional))
 	}
 	if ref := in.Prompt.ConfigMapKeyRef; ref.Name != "" {
-		out = append(out, configMap(ref.Name, ref.Key, "prompt", false))
+		out = append(out, configMap(ref.Name, ref.Key, podapi.PromptFile, false))
 	}
 	if ref := in.Prompt.SecretKeyRef; ref.Name != "" {
 		out = append(out, corev1.VolumeProjection{Secret: &corev1.SecretProjection{
 			LocalObjectReference: corev1.LocalObjectReference{Name: ref.Name},
-			Items:                []corev1.KeyToPath{{Key: ref.Key, Path: "prompt"}},
+			Items:                []corev1.KeyToPath{{Key: ref.Key, Path: podapi.PromptFile}},
 		}})
 	}
 	return out
 }
-
-// ScriptFile is where, under InputDir, the runner finds a provider's script.
-func ScriptFile(provider string) string { return "scripts/" + provider + ".yaml" }
 
 func configMap(name, key, path string, optional bool) corev1.VolumeProjection {
 	source := &corev1.ConfigMapProjection{
@@ -319,20 +287,12 @@ func podAnnotations(in Input) map[string]string {
 	if annotations == nil {
 		annotations = map[string]string{}
 	}
-	annotations[annotationDefaultContainer] = SandboxContainer
+	annotations[annotationDefaultContainer] = podapi.SandboxContainer
 	annotations[annotationRegistry] = in.Registry
 	if len(in.Egress) > 0 {
 		annotations[annotationEgress] = egressText(in.Egress)
 	}
 	return annotations
-}
-
-// OneShot tells a Sandbox that was made for one attempt of a task: its pod is
-// never replaced, since the task decides on a new attempt, and its runner ends
-// with the task.
-func OneShot(sb *v1alpha1.Sandbox) bool {
-	owner := metav1.GetControllerOf(sb)
-	return owner != nil && owner.Kind == "AgentTask"
 }
 
 // Labels are the labels of everything that is made for a Sandbox.

@@ -9,6 +9,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 
 	"github.com/sampan-dev/sampan/api/v1alpha1"
+	"github.com/sampan-dev/sampan/internal/podapi"
 	"github.com/sampan-dev/sampan/internal/podspec"
 	"github.com/sampan-dev/sampan/internal/testing/objects"
 )
@@ -43,7 +44,7 @@ func container(t *testing.T, pod *corev1.Pod, name string) corev1.Container {
 
 func TestSandboxContainerHoldsNoCredential(t *testing.T) {
 	pod := fullPod()
-	c := container(t, pod, podspec.SandboxContainer)
+	c := container(t, pod, podapi.SandboxContainer)
 	for _, e := range c.Env {
 		if e.ValueFrom != nil {
 			t.Errorf("variable %s is taken from %v", e.Name, e.ValueFrom)
@@ -81,14 +82,14 @@ func TestSandboxContainerHoldsNoCredential(t *testing.T) {
 func TestSecretsAreOnlyReferredTo(t *testing.T) {
 	pod := fullPod()
 	got := map[string]string{}
-	for _, e := range container(t, pod, podspec.RunnerContainer).Env {
+	for _, e := range container(t, pod, podapi.RunnerContainer).Env {
 		if e.ValueFrom != nil && e.ValueFrom.SecretKeyRef != nil {
 			got[e.Name] = e.ValueFrom.SecretKeyRef.Name + "/" + e.ValueFrom.SecretKeyRef.Key
 		} else if strings.Contains(e.Name, "KEY") || strings.Contains(e.Name, "PASSWORD") {
 			t.Errorf("%s has a value of its own", e.Name)
 		}
 	}
-	want := map[string]string{"SAMPAN_KEY_GATEWAY": "model-keys/gateway", podspec.EnvGitUsername: "git-creds/username", podspec.EnvGitPassword: "git-creds/password"}
+	want := map[string]string{"SAMPAN_KEY_GATEWAY": "model-keys/gateway", podapi.EnvGitUsername: "git-creds/username", podapi.EnvGitPassword: "git-creds/password"}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("-want +got:\n%s", diff)
 	}
@@ -124,8 +125,8 @@ func TestInputIsTheRunnersAlone(t *testing.T) {
 	if diff := cmp.Diff([]string{"token", "ca.crt", "models.yaml", "scripts/demo.yaml", "prompt"}, paths); diff != "" {
 		t.Errorf("-want +got:\n%s", diff)
 	}
-	for _, m := range container(t, pod, podspec.RunnerContainer).VolumeMounts {
-		if m.Name == "input" && (!m.ReadOnly || m.MountPath != podspec.InputDir) {
+	for _, m := range container(t, pod, podapi.RunnerContainer).VolumeMounts {
+		if m.Name == "input" && (!m.ReadOnly || m.MountPath != podapi.InputDir) {
 			t.Errorf("the input is mounted as %+v", m)
 		}
 	}
@@ -178,7 +179,7 @@ func TestReservedLabelsAreDropped(t *testing.T) {
 }
 
 func TestEnvIsPlainText(t *testing.T) {
-	for _, e := range container(t, fullPod(), podspec.SandboxContainer).Env {
+	for _, e := range container(t, fullPod(), podapi.SandboxContainer).Env {
 		if e.Name == "PLAIN" && e.Value != "a $$(HOME) b" {
 			t.Errorf("PLAIN is %q; kubelet would expand it", e.Value)
 		}

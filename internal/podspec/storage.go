@@ -5,6 +5,7 @@ import (
 	"k8s.io/apimachinery/pkg/api/resource"
 
 	"github.com/sampan-dev/sampan/api/v1alpha1"
+	"github.com/sampan-dev/sampan/internal/podapi"
 )
 
 // Bounds on what a pod writes to its node's disk, besides its volumes: logs and
@@ -24,7 +25,7 @@ func runnerStorage(sb *v1alpha1.Sandbox) resource.Quantity {
 // for /tmp and the home together.
 func sandboxStorage(sb *v1alpha1.Sandbox) resource.Quantity {
 	size := workspaceSize(sb)
-	if Persistent(sb) { // it is on a volume of its own
+	if podapi.Persistent(sb) { // it is on a volume of its own
 		return sum(size, storageOverhead)
 	}
 	return sum(size, size, storageOverhead)

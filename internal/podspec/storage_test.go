@@ -8,6 +8,7 @@ import (
 	"k8s.io/apimachinery/pkg/api/resource"
 
 	"github.com/sampan-dev/sampan/api/v1alpha1"
+	"github.com/sampan-dev/sampan/internal/podapi"
 	"github.com/sampan-dev/sampan/internal/podspec"
 	"github.com/sampan-dev/sampan/internal/testing/objects"
 )
@@ -42,7 +43,7 @@ func TestDiskIsBounded(t *testing.T) {
 			sb := objects.MakeSandbox("box").With(func(sb *v1alpha1.Sandbox) { tc.change(&sb.Spec.Template) }).Obj()
 			given := sb.DeepCopy()
 			pod := podspec.Pod(podspec.Input{Sandbox: sb, PodName: "box"})
-			run, box := container(t, pod, podspec.RunnerContainer).Resources, container(t, pod, podspec.SandboxContainer).Resources
+			run, box := container(t, pod, podapi.RunnerContainer).Resources, container(t, pod, podapi.SandboxContainer).Resources
 			got := [4]string{storage(run.Limits), storage(run.Requests), storage(box.Limits), storage(box.Requests)}
 			if diff := cmp.Diff(tc.want, got); diff != "" {
 				t.Errorf("-want +got:\n%s", diff)

@@ -6,11 +6,8 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/sampan-dev/sampan/api/v1alpha1"
+	"github.com/sampan-dev/sampan/internal/podapi"
 )
-
-// RecordDir is where the runner, and nobody else, keeps what it knows of a
-// persistent workspace. It is on the same volume.
-const RecordDir = "/var/lib/sampan-workspace"
 
 // Folders of a persistent workspace's volume.
 const (
@@ -20,11 +17,6 @@ const (
 
 // DefaultWorkspaceSize bounds a workspace that gives no sizeLimit.
 var DefaultWorkspaceSize = resource.MustParse("10Gi")
-
-// Persistent reports whether a Sandbox's workspace outlives its pods.
-func Persistent(sb *v1alpha1.Sandbox) bool {
-	return sb.Spec.Template.Workspace.Persistence == v1alpha1.WorkspacePersistent
-}
 
 func workspaceSize(sb *v1alpha1.Sandbox) resource.Quantity {
 	if size := sb.Spec.Template.Workspace.SizeLimit; size != nil {
@@ -50,7 +42,7 @@ func WorkspaceClaim(sb *v1alpha1.Sandbox) *corev1.PersistentVolumeClaim {
 
 // workspaceVolume is where the workspace is.
 func workspaceVolume(sb *v1alpha1.Sandbox) corev1.Volume {
-	if Persistent(sb) {
+	if podapi.Persistent(sb) {
 		return corev1.Volume{Name: "workspace", VolumeSource: corev1.VolumeSource{
 			PersistentVolumeClaim: &corev1.PersistentVolumeClaimVolumeSource{ClaimName: sb.Name},
 		}}
@@ -62,8 +54,8 @@ func workspaceVolume(sb *v1alpha1.Sandbox) corev1.Volume {
 // workspaceMount shows the workspace to a container. Of a persistent one's
 // volume that is a part: the rest is the runner's.
 func workspaceMount(sb *v1alpha1.Sandbox) corev1.VolumeMount {
-	m := corev1.VolumeMount{Name: "workspace", MountPath: WorkspaceDir}
-	if Persistent(sb) {
+	m := corev1.VolumeMount{Name: "workspace", MountPath: podapi.WorkspaceDir}
+	if podapi.Persistent(sb) {
 		m.SubPath = workspacePath
 	}
 	return m
@@ -72,14 +64,14 @@ func workspaceMount(sb *v1alpha1.Sandbox) corev1.VolumeMount {
 // keepWorkspace gives the pod of a persistent workspace what it needs besides:
 // the runner its record, and both containers the right to write to the volume.
 func keepWorkspace(sb *v1alpha1.Sandbox, spec *corev1.PodSpec) {
-	if !Persistent(sb) {
+	if !podapi.Persistent(sb) {
 		return
 	}
 	spec.SecurityContext.FSGroup = new(int64(userID))
 	spec.SecurityContext.FSGroupChangePolicy = new(corev1.FSGroupChangeOnRootMismatch)
 	for i := range spec.Containers {
-		if c := &spec.Containers[i]; c.Name == RunnerContainer {
-			c.VolumeMounts = append(c.VolumeMounts, corev1.VolumeMount{Name: "workspace", MountPath: RecordDir, SubPath: recordPath})
+		if c := &spec.Containers[i]; c.Name == podapi.RunnerContainer {
+			c.VolumeMounts = append(c.VolumeMounts, corev1.VolumeMount{Name: "workspace", MountPath: podapi.RecordDir, SubPath: recordPath})
 		}
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"k8s.io/apimachinery/pkg/api/resource"
 
 	"github.com/sampan-dev/sampan/api/v1alpha1"
+	"github.com/sampan-dev/sampan/internal/podapi"
 	"github.com/sampan-dev/sampan/internal/podspec"
 	"github.com/sampan-dev/sampan/internal/testing/objects"
 )
@@ -34,8 +35,8 @@ func TestAPersistentWorkspaceIsOnItsClaim(t *testing.T) {
 	// Where the sandbox container could write the runner's record, a tool could
 	// have git run again on what it has laid out.
 	want := map[string][]string{
-		podspec.RunnerContainer:  {"/workspace from workspace", "/var/lib/sampan-workspace from runner"},
-		podspec.SandboxContainer: {"/workspace from workspace"},
+		podapi.RunnerContainer:  {"/workspace from workspace", "/var/lib/sampan-workspace from runner"},
+		podapi.SandboxContainer: {"/workspace from workspace"},
 	}
 	if diff := cmp.Diff(want, parts); diff != "" {
 		t.Errorf("-want +got:\n%s", diff)

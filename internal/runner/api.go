@@ -21,11 +21,8 @@ import (
 	watchtools "k8s.io/client-go/tools/watch"
 
 	"github.com/sampan-dev/sampan/api/v1alpha1"
-	"github.com/sampan-dev/sampan/internal/podspec"
+	"github.com/sampan-dev/sampan/internal/podapi"
 )
-
-// FieldManager owns what the runner writes.
-const FieldManager = "sampan-runner"
 
 // requestTimeout bounds one request to the API server; watches are not bound by it.
 const requestTimeout = 15 * time.Second
@@ -44,8 +41,8 @@ func newAPI(namespace string) (*api, error) {
 	}
 	return apiFor(&rest.Config{
 		Host:            "https://" + net.JoinHostPort(host, port),
-		BearerTokenFile: filepath.Join(podspec.InputDir, "token"),
-		TLSClientConfig: rest.TLSClientConfig{CAFile: filepath.Join(podspec.InputDir, "ca.crt")},
+		BearerTokenFile: filepath.Join(podapi.InputDir, podapi.TokenFile),
+		TLSClientConfig: rest.TLSClientConfig{CAFile: filepath.Join(podapi.InputDir, podapi.CAFile)},
 		QPS:             20, Burst: 40,
 	}, namespace)
 }
@@ -145,6 +142,6 @@ func (a *api) applyStatus(ctx context.Context, task *v1alpha1.AgentTask, status 
 	defer cancel()
 	return a.rest.Patch(types.ApplyPatchType).
 		Namespace(a.namespace).Resource("agenttasks").Name(task.Name).SubResource("status").
-		Param("fieldManager", FieldManager).Param("force", "true").
+		Param("fieldManager", podapi.FieldManager).Param("force", "true").
 		Body(body).Do(ctx).Error()
 }

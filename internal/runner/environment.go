@@ -6,7 +6,7 @@ import (
 	"slices"
 
 	"github.com/sampan-dev/sampan/internal/models"
-	"github.com/sampan-dev/sampan/internal/podspec"
+	"github.com/sampan-dev/sampan/internal/podapi"
 )
 
 // environment is that of this process, with its secrets taken out of it: /proc
@@ -18,7 +18,7 @@ type environment struct{ secrets map[string]string }
 func takeSecrets(reg *models.Registry) environment {
 	_, names := secrets(reg, os.Getenv)
 	e := environment{secrets: map[string]string{}}
-	for _, name := range append(names, podspec.EnvGitPassword) {
+	for _, name := range append(names, podapi.EnvGitPassword) {
 		if value, set := os.LookupEnv(name); set {
 			e.secrets[name] = value
 			_ = os.Unsetenv(name) // fails for a bad name only, which cannot be set

@@ -21,7 +21,7 @@ import (
 
 	"github.com/sampan-dev/sampan/api/v1alpha1"
 	"github.com/sampan-dev/sampan/internal/origin"
-	"github.com/sampan-dev/sampan/internal/podspec"
+	"github.com/sampan-dev/sampan/internal/podapi"
 	"github.com/sampan-dev/sampan/internal/text"
 )
 
@@ -59,7 +59,7 @@ func gitEnv(protocols string) []string {
 const credentialHelper = `!f() { test "$1" = get || return 0; p= h=; ` +
 	`while IFS= read -r l && test -n "$l"; do case "$l" in protocol=*) p=${l#*=};; host=*) h=${l#*=};; esac; done; ` +
 	`for o in $` + envGitOrigins + `; do if test "$p://$h" = "$o"; then printf 'username=%s\npassword=%s\n' "$` +
-	podspec.EnvGitUsername + `" "$` + podspec.EnvGitPassword + `"; return 0; fi; done; }; f`
+	podapi.EnvGitUsername + `" "$` + podapi.EnvGitPassword + `"; return 0; fi; done; }; f`
 
 // repository is what to check out, and how.
 type repository struct {
@@ -114,7 +114,7 @@ func newGit(repo repository, u *url.URL, workspace string) git {
 		g.config = append(g.config, "-c", "credential."+o.String()+".helper="+credentialHelper)
 		spelled = append(spelled, o.String(), o.Scheme+"://"+net.JoinHostPort(o.Host, o.Port))
 	}
-	g.env = append(g.env, podspec.EnvGitUsername+"="+repo.user, podspec.EnvGitPassword+"="+repo.password,
+	g.env = append(g.env, podapi.EnvGitUsername+"="+repo.user, podapi.EnvGitPassword+"="+repo.password,
 		envGitOrigins+"="+strings.Join(spelled, " "))
 	return g
 }
@@ -153,7 +153,7 @@ func (g git) explain(words string) string {
 }
 
 func (g git) hasPassword() bool {
-	return slices.ContainsFunc(g.env, func(kv string) bool { return strings.HasPrefix(kv, podspec.EnvGitPassword+"=") })
+	return slices.ContainsFunc(g.env, func(kv string) bool { return strings.HasPrefix(kv, podapi.EnvGitPassword+"=") })
 }
 
 func describe(src v1alpha1.GitSource) string {

@@ -6,7 +6,7 @@ import (
 	"regexp"
 	"strings"
 
-	"github.com/sampan-dev/sampan/internal/podspec"
+	"github.com/sampan-dev/sampan/internal/podapi"
 	"github.com/sampan-dev/sampan/internal/text"
 )
 
@@ -42,7 +42,7 @@ func parseGitURL(raw string) (*url.URL, error) {
 }
 
 // whereCredentials says where to put them.
-const whereCredentials = "credentialsSecretRef in a cluster, " + podspec.EnvGitUsername + " and " + podspec.EnvGitPassword + " on a laptop"
+const whereCredentials = "credentialsSecretRef in a cluster, " + podapi.EnvGitUsername + " and " + podapi.EnvGitPassword + " on a laptop"
 
 func httpGitURL(raw string) (*url.URL, error) {
 	u, err := url.Parse(raw)

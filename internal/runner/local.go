@@ -12,7 +12,7 @@ import (
 	"github.com/sampan-dev/sampan/internal/harness"
 	"github.com/sampan-dev/sampan/internal/harness/tool"
 	"github.com/sampan-dev/sampan/internal/models"
-	"github.com/sampan-dev/sampan/internal/podspec"
+	"github.com/sampan-dev/sampan/internal/podapi"
 	"github.com/sampan-dev/sampan/internal/sandbox/client"
 	"github.com/sampan-dev/sampan/internal/sandbox/engine"
 	"github.com/sampan-dev/sampan/internal/transcript"
@@ -222,7 +222,7 @@ func (l Local) prepare(ctx context.Context, at *v1alpha1.AgentTask, env environm
 	}
 	repo := repository{
 		GitSource: at.Spec.Sandbox.Template.Workspace.Git,
-		user:      env.get(podspec.EnvGitUsername), password: env.get(podspec.EnvGitPassword),
+		user:      env.get(podapi.EnvGitUsername), password: env.get(podapi.EnvGitPassword),
 	}
 	none, err := empty(l.Workspace)
 	if err != nil || !none || repo.URL == "" {

@@ -13,7 +13,7 @@ import (
 	"github.com/sampan-dev/sampan/api/v1alpha1"
 	"github.com/sampan-dev/sampan/internal/harness"
 	"github.com/sampan-dev/sampan/internal/models"
-	"github.com/sampan-dev/sampan/internal/podspec"
+	"github.com/sampan-dev/sampan/internal/podapi"
 	"github.com/sampan-dev/sampan/internal/sandbox/client"
 	"github.com/sampan-dev/sampan/internal/transcript"
 )
@@ -58,14 +58,14 @@ func (c *counted) Write(p []byte) (int, error) {
 
 // NewPod reads what the operator gave the pod.
 func NewPod() (*Pod, error) {
-	p := &Pod{log: counted{w: os.Stdout}, name: os.Getenv(podspec.EnvPodName), uid: os.Getenv(podspec.EnvPodUID), namespace: os.Getenv(podspec.EnvNamespace), sandbox: os.Getenv(podspec.EnvSandboxName)}
+	p := &Pod{log: counted{w: os.Stdout}, name: os.Getenv(podapi.EnvPodName), uid: os.Getenv(podapi.EnvPodUID), namespace: os.Getenv(podapi.EnvNamespace), sandbox: os.Getenv(podapi.EnvSandboxName)}
 	if p.name == "" || p.namespace == "" || p.sandbox == "" {
-		return nil, fmt.Errorf("%s, %s and %s must be set: this is no pod of Sampan", podspec.EnvPodName, podspec.EnvNamespace, podspec.EnvSandboxName)
+		return nil, fmt.Errorf("%s, %s and %s must be set: this is no pod of Sampan", podapi.EnvPodName, podapi.EnvNamespace, podapi.EnvSandboxName)
 	}
-	if s := os.Getenv(podspec.EnvScopes); s != "" {
+	if s := os.Getenv(podapi.EnvScopes); s != "" {
 		p.scopes = strings.Split(s, ",")
 	}
-	reg, err := loadRegistry(filepath.Join(podspec.InputDir, podspec.RegistryFile), models.ParseInCluster)
+	reg, err := loadRegistry(filepath.Join(podapi.InputDir, podapi.RegistryFile), models.ParseInCluster)
 	if err != nil {
 		return nil, err
 	}
@@ -74,7 +74,7 @@ func NewPod() (*Pod, error) {
 	if p.api, err = newAPI(p.namespace); err != nil {
 		return nil, err
 	}
-	p.exec = client.New(podspec.SocketPath)
+	p.exec = client.New(podapi.SocketPath)
 	return p, nil
 }
 
@@ -91,7 +91,7 @@ func (p *Pod) Run(ctx context.Context) (int, error) {
 		last = sb.Spec.TaskRef
 		res, err := p.runTask(ctx, w, sb)
 		switch {
-		case podspec.OneShot(sb) || ctx.Err() != nil:
+		case podapi.OneShot(sb) || ctx.Err() != nil:
 		case errors.Is(err, errReleased):
 			last = v1alpha1.TaskReference{} // the same attempt may claim it again
 			continue
@@ -110,7 +110,7 @@ func (p *Pod) Run(ctx context.Context) (int, error) {
 // that the pod ends and its log stays. A run can be over before the sandbox's
 // server is there: it is waited for, unless the pod is going away anyway.
 func (p *Pod) shutdown(ctx context.Context, sb *v1alpha1.Sandbox, end harness.End) error {
-	if !podspec.OneShot(sb) {
+	if !podapi.OneShot(sb) {
 		return nil
 	}
 	going := ctx.Err() != nil || end == harness.SandboxLost
@@ -187,7 +187,7 @@ func (p *Pod) drive(ctx context.Context, sb *v1alpha1.Sandbox, at *v1alpha1.Agen
 		return failed(harness.Internal, errors.Join(err, w.Close())), v1alpha1.ReasonInternal
 	}
 	conn := connector{taskName: at.Name, env: p.env.get, scriptFile: func(m models.Provider) string {
-		return filepath.Join(podspec.InputDir, podspec.ScriptFile(m.Name))
+		return filepath.Join(podapi.InputDir, podapi.ScriptFile(m.Name))
 	}}
 	res := harness.Run(ctx, harness.Config{
 		Task: task, Tools: tools, Executor: exec, Ready: sandbox.wait, Transcript: w, Progress: rep.note,
@@ -234,13 +234,13 @@ func failed(end harness.End, err error) harness.Result {
 }
 
 func (p *Pod) transcriptPath(at *v1alpha1.AgentTask) string {
-	return filepath.Join(podspec.StateDir, fmt.Sprintf("%s-%d.jsonl", at.UID, at.Status.Attempt))
+	return filepath.Join(podapi.StateDir, fmt.Sprintf("%s-%d.jsonl", at.UID, at.Status.Attempt))
 }
 
 // taskFor makes the harness's task: the prompt is read, and the time is what is
 // left of the task's active time.
 func (p *Pod) taskFor(at *v1alpha1.AgentTask) (harness.Task, error) {
-	prompt, err := podPrompt(at, filepath.Join(podspec.InputDir, "prompt"))
+	prompt, err := podPrompt(at, filepath.Join(podapi.InputDir, podapi.PromptFile))
 	if err != nil {
 		return harness.Task{}, err
 	}
@@ -275,17 +275,17 @@ func (p *Pod) prepare(ctx context.Context, sb *v1alpha1.Sandbox, rep *reporter) 
 	if p.prepared {
 		return false, nil
 	}
-	private := filepath.Join(podspec.StateDir, "checkout")
+	private := filepath.Join(podapi.StateDir, "checkout")
 	repo := repository{
-		GitSource: sb.Spec.Template.Workspace.Git, user: os.Getenv(podspec.EnvGitUsername), password: p.env.get(podspec.EnvGitPassword),
+		GitSource: sb.Spec.Template.Workspace.Git, user: os.Getenv(podapi.EnvGitUsername), password: p.env.get(podapi.EnvGitPassword),
 		progress: func(words string) { rep.note(checkoutProgress(words)) },
 	}
 	switch {
-	case podspec.Persistent(sb):
-		w := keptWorkspace{dir: podspec.WorkspaceDir, record: podspec.RecordDir, private: private}
+	case podapi.Persistent(sb):
+		w := keptWorkspace{dir: podapi.WorkspaceDir, record: podapi.RecordDir, private: private}
 		fresh, err = w.prepare(ctx, repo)
 	case repo.URL != "":
-		err = checkoutBeside(ctx, repo, private, podspec.WorkspaceDir)
+		err = checkoutBeside(ctx, repo, private, podapi.WorkspaceDir)
 		fresh = err == nil
 	default:
 		fresh = true
@@ -300,7 +300,7 @@ func (p *Pod) prepare(ctx context.Context, sb *v1alpha1.Sandbox, rep *reporter) 
 func (p *Pod) executor(ctx context.Context, fresh bool) (*starting, harness.Executor) {
 	s := start(ctx, p.exec.WaitReady)
 	if fresh {
-		return s, &untouched{Executor: p.exec, dir: podspec.WorkspaceDir}
+		return s, &untouched{Executor: p.exec, dir: podapi.WorkspaceDir}
 	}
 	return s, p.exec
 }

@@ -14,7 +14,7 @@ import (
 
 	"github.com/sampan-dev/sampan/api/v1alpha1"
 	"github.com/sampan-dev/sampan/internal/harness"
-	"github.com/sampan-dev/sampan/internal/lastwords"
+	"github.com/sampan-dev/sampan/internal/podapi"
 	"github.com/sampan-dev/sampan/internal/text"
 )
 
@@ -130,7 +130,7 @@ func final(err error) bool {
 
 // sayLastWords leaves the result for the operator, cut so that it fits.
 func (r *reporter) sayLastWords(status v1alpha1.AgentTaskStatus) error {
-	words := lastwords.Words{TaskUID: string(r.task.UID), Result: status.Result, Progress: status.Progress, Transcript: status.Transcript}
+	words := podapi.TerminationMessage{TaskUID: string(r.task.UID), Result: status.Result, Progress: status.Progress, Transcript: status.Transcript}
 	for _, limit := range []int{maxResultMessage, 512, 64} {
 		if m := text.Clip(words.Result.Message, limit); m != words.Result.Message {
 			words.Result.Message = m
@@ -145,9 +145,9 @@ func (r *reporter) sayLastWords(status v1alpha1.AgentTaskStatus) error {
 		if err != nil {
 			return fmt.Errorf("encoding the last words: %w", err)
 		}
-		if len(data) <= lastwords.MaxBytes {
+		if len(data) <= podapi.MaxTerminationMessageBytes {
 			return os.WriteFile(r.lastWords, data, 0o644)
 		}
 	}
-	return fmt.Errorf("the last words do not fit into %d bytes", lastwords.MaxBytes)
+	return fmt.Errorf("the last words do not fit into %d bytes", podapi.MaxTerminationMessageBytes)
 }

@@ -19,8 +19,8 @@ import (
 
 	"github.com/sampan-dev/sampan/api/v1alpha1"
 	"github.com/sampan-dev/sampan/internal/harness"
-	"github.com/sampan-dev/sampan/internal/lastwords"
 	"github.com/sampan-dev/sampan/internal/llm"
+	"github.com/sampan-dev/sampan/internal/podapi"
 )
 
 // recorder is an API server that keeps what is applied, and fails the first tries.
@@ -60,16 +60,16 @@ func newTestReporter(t *testing.T, rec *recorder, b base) *reporter {
 	}
 }
 
-func readWords(t *testing.T, r *reporter) lastwords.Words {
+func readWords(t *testing.T, r *reporter) podapi.TerminationMessage {
 	t.Helper()
 	data, err := os.ReadFile(r.lastWords)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(data) > lastwords.MaxBytes {
-		t.Errorf("the last words have %d bytes, kubelet keeps %d", len(data), lastwords.MaxBytes)
+	if len(data) > podapi.MaxTerminationMessageBytes {
+		t.Errorf("the last words have %d bytes, kubelet keeps %d", len(data), podapi.MaxTerminationMessageBytes)
 	}
-	var words lastwords.Words
+	var words podapi.TerminationMessage
 	if err := json.Unmarshal(data, &words); err != nil {
 		t.Fatal(err)
 	}

@@ -10,7 +10,7 @@ import (
 
 	"github.com/sampan-dev/sampan/api/v1alpha1"
 	"github.com/sampan-dev/sampan/internal/harness"
-	"github.com/sampan-dev/sampan/internal/podspec"
+	"github.com/sampan-dev/sampan/internal/podapi"
 	"github.com/sampan-dev/sampan/internal/text"
 )
 
@@ -121,7 +121,7 @@ func transcriptOf(namespace, pod string, before int64, t harness.TranscriptSumma
 	if t.Events == 0 {
 		return v1alpha1.TranscriptStatus{} // the run ended before the agent began
 	}
-	uri := fmt.Sprintf("/api/v1/namespaces/%s/pods/%s/log?container=%s&limitBytes=%d", namespace, pod, podspec.RunnerContainer, before+t.Bytes)
+	uri := fmt.Sprintf("/api/v1/namespaces/%s/pods/%s/log?container=%s&limitBytes=%d", namespace, pod, podapi.RunnerContainer, before+t.Bytes)
 	return v1alpha1.TranscriptStatus{URI: uri, Events: new(t.Events), Bytes: new(t.Bytes), Digest: t.Digest}
 }
 

@@ -6,7 +6,7 @@ import (
 	"sync"
 
 	"github.com/sampan-dev/sampan/api/v1alpha1"
-	"github.com/sampan-dev/sampan/internal/podspec"
+	"github.com/sampan-dev/sampan/internal/podapi"
 )
 
 // errReleased: the Sandbox was given back before its task named this pod.
@@ -29,7 +29,7 @@ func newWatcher(ctx context.Context, p *Pod) *watcher {
 			return
 		}
 		w.set(sb)
-		if podspec.OneShot(sb) && sb.Spec.TaskRef.Name != "" {
+		if podapi.OneShot(sb) && sb.Spec.TaskRef.Name != "" {
 			stop() // nobody else ever claims it
 		}
 	})

@@ -13,7 +13,7 @@ import (
 	"github.com/sampan-dev/sampan/api/v1alpha1"
 )
 
-// checkoutFile is the marker, in podspec.RecordDir, that a persistent workspace
+// checkoutFile is the marker, in podapi.RecordDir, that a persistent workspace
 // was prepared. No tool runs before it is there.
 const checkoutFile = "checkout.json"
 

@@ -12,7 +12,7 @@ import (
 	. "github.com/onsi/gomega"
 	corev1 "k8s.io/api/core/v1"
 
-	"github.com/sampan-dev/sampan/internal/podspec"
+	"github.com/sampan-dev/sampan/internal/podapi"
 )
 
 var (
@@ -96,12 +96,12 @@ func signalOnNode(signal string, pod *corev1.Pod, container string, args ...stri
 
 func signalRunner(signal string, pod *corev1.Pod) {
 	GinkgoHelper()
-	signalOnNode(signal, pod, podspec.RunnerContainer, "agent-runner", "run", "--in-cluster")
+	signalOnNode(signal, pod, podapi.RunnerContainer, "agent-runner", "run", "--in-cluster")
 }
 
 func killSandboxServer(pod *corev1.Pod) {
 	GinkgoHelper()
-	signalOnNode("SIGKILL", pod, podspec.SandboxContainer, "agent-runner", "sandbox", "--socket", podspec.SocketPath, "--workspace", podspec.WorkspaceDir)
+	signalOnNode("SIGKILL", pod, podapi.SandboxContainer, "agent-runner", "sandbox", "--socket", podapi.SocketPath, "--workspace", podapi.WorkspaceDir)
 }
 
 // silenceNode makes the node's kubelet stop for so long, and returns when it does

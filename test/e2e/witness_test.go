@@ -14,6 +14,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/sampan-dev/sampan/api/v1alpha1"
+	"github.com/sampan-dev/sampan/internal/podapi"
 	"github.com/sampan-dev/sampan/internal/podspec"
 )
 
@@ -188,7 +189,7 @@ func unrestricted(pod *corev1.Pod) (problems []string) {
 		check(sc != nil && no(sc.AllowPrivilegeEscalation) && yes(sc.ReadOnlyRootFilesystem) && sc.Capabilities != nil &&
 			slices.Equal(sc.Capabilities.Drop, []corev1.Capability{"ALL"}) && len(sc.Capabilities.Add) == 0,
 			"container "+c.Name+" is not restricted")
-		if c.Name != podspec.SandboxContainer {
+		if c.Name != podapi.SandboxContainer {
 			continue
 		}
 		for _, m := range c.VolumeMounts {

@@ -13,6 +13,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/sampan-dev/sampan/api/v1alpha1"
+	"github.com/sampan-dev/sampan/internal/podapi"
 	"github.com/sampan-dev/sampan/internal/podspec"
 )
 
@@ -115,8 +116,8 @@ spec:
 		Expect(claim).To(HaveSuffix(" Bound"))
 
 		By("keeping the runner's record from the tools")
-		Expect(s.exec("box", "runner", "cat "+podspec.RecordDir+"/checkout.json")).To(ContainSubstring("locked.git"))
-		_, err := s.tryExec("box", "sandbox", "ls "+podspec.RecordDir)
+		Expect(s.exec("box", "runner", "cat "+podapi.RecordDir+"/checkout.json")).To(ContainSubstring("locked.git"))
+		_, err := s.tryExec("box", "sandbox", "ls "+podapi.RecordDir)
 		Expect(err).To(HaveOccurred())
 
 		By("suspending it, and taking the git server away")

@@ -15,8 +15,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/sampan-dev/sampan/api/v1alpha1"
-	"github.com/sampan-dev/sampan/internal/lastwords"
-	"github.com/sampan-dev/sampan/internal/podspec"
+	"github.com/sampan-dev/sampan/internal/podapi"
 )
 
 // lostNode is a node that does not answer: nothing removes its pods.
@@ -54,7 +53,7 @@ func (w *world) runOn(name, node string) {
 	w.podStatus(name, func(st *corev1.PodStatus) {
 		st.Phase = corev1.PodRunning
 		st.Conditions = []corev1.PodCondition{{Type: corev1.PodReady, Status: corev1.ConditionTrue}}
-		for _, c := range []string{podspec.RunnerContainer, podspec.SandboxContainer} {
+		for _, c := range []string{podapi.RunnerContainer, podapi.SandboxContainer} {
 			setContainer(st, c, corev1.ContainerState{Running: &corev1.ContainerStateRunning{}})
 		}
 	})
@@ -70,8 +69,8 @@ func (w *world) exit(name string, code int32, message string) {
 			st.Phase = corev1.PodFailed
 		}
 		st.Conditions = []corev1.PodCondition{{Type: corev1.PodReady, Status: corev1.ConditionFalse}}
-		w.terminate(st, podspec.RunnerContainer, code, "Error", message)
-		w.terminate(st, podspec.SandboxContainer, 0, "Completed", "")
+		w.terminate(st, podapi.RunnerContainer, code, "Error", message)
+		w.terminate(st, podapi.SandboxContainer, 0, "Completed", "")
 	})
 	w.settle()
 }
@@ -80,8 +79,8 @@ func (w *world) exit(name string, code int32, message string) {
 func (w *world) startError(name string) {
 	GinkgoHelper()
 	w.podStatus(name, func(st *corev1.PodStatus) {
-		setContainer(st, podspec.RunnerContainer, corev1.ContainerState{Running: &corev1.ContainerStateRunning{}})
-		w.terminate(st, podspec.SandboxContainer, 128, "StartError", "memory limit too low")
+		setContainer(st, podapi.RunnerContainer, corev1.ContainerState{Running: &corev1.ContainerStateRunning{}})
+		w.terminate(st, podapi.SandboxContainer, 128, "StartError", "memory limit too low")
 	})
 	w.settle()
 }
@@ -166,7 +165,7 @@ func logOf(namespace, pod string) string {
 
 // lastWords is a runner's termination message.
 func lastWords(task *v1alpha1.AgentTask, attempt int32, reason string) string {
-	data, err := json.Marshal(lastwords.Words{
+	data, err := json.Marshal(podapi.TerminationMessage{
 		TaskUID: string(task.UID), Result: v1alpha1.TaskResult{Attempt: attempt, Reason: reason, Message: "From the last words."},
 		Progress: v1alpha1.TaskProgress{Turns: new(int32(7))}, Transcript: v1alpha1.TranscriptStatus{URI: logOf(task.Namespace, fmt.Sprintf("%s-%d", task.Name, attempt))},
 	})

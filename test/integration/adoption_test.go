@@ -11,6 +11,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/sampan-dev/sampan/api/v1alpha1"
+	"github.com/sampan-dev/sampan/internal/podapi"
 	"github.com/sampan-dev/sampan/internal/podspec"
 	"github.com/sampan-dev/sampan/internal/testing/objects"
 )
@@ -65,7 +66,7 @@ var _ = Describe("A pod that says to be a Sandbox's", func() {
 		}
 		w.podStatus("x-1", func(st *corev1.PodStatus) {
 			st.Phase = corev1.PodSucceeded
-			w.terminate(st, podspec.RunnerContainer, 0, "Completed", lastWords(w.task("x"), 1, v1alpha1.ReasonCompleted))
+			w.terminate(st, podapi.RunnerContainer, 0, "Completed", lastWords(w.task("x"), 1, v1alpha1.ReasonCompleted))
 		})
 		w.settle()
 		Expect(w.stands("x")).To(Equal("False PodLost"), "its last words are no runner's")

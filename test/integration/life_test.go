@@ -13,8 +13,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/sampan-dev/sampan/api/v1alpha1"
-	"github.com/sampan-dev/sampan/internal/lastwords"
-	"github.com/sampan-dev/sampan/internal/podspec"
+	"github.com/sampan-dev/sampan/internal/podapi"
 	"github.com/sampan-dev/sampan/internal/testing/objects"
 	"github.com/sampan-dev/sampan/internal/text"
 )
@@ -99,7 +98,7 @@ var _ = Describe("A task's life", func() {
 		w.run("x-1")
 		task := w.task("x")
 		hostile := strings.Repeat("\x1b[2J\u202e\n", 500)
-		data, err := json.Marshal(lastwords.Words{
+		data, err := json.Marshal(podapi.TerminationMessage{
 			TaskUID: string(task.UID), Progress: v1alpha1.TaskProgress{Turns: new(int32(7)), Activity: hostile},
 			Result: v1alpha1.TaskResult{Attempt: 1, Reason: v1alpha1.ReasonMaxTurns, Message: hostile,
 				Verifications: []v1alpha1.VerificationStatus{{Name: "v", Outcome: v1alpha1.VerificationFailed, Message: hostile}}},
@@ -225,7 +224,7 @@ var _ = Describe("A task's life", func() {
 		})
 		w.settle()
 		Expect(w.stands("x")).To(Equal("Unknown Retrying"))
-		w.podStatus("x-1", func(st *corev1.PodStatus) { w.terminate(st, podspec.RunnerContainer, 1, "Error", "") })
+		w.podStatus("x-1", func(st *corev1.PodStatus) { w.terminate(st, podapi.RunnerContainer, 1, "Error", "") })
 		w.settle()
 		Expect(w.task("x").Status.Attempts).To(HaveLen(1))
 		Expect(w.task("x").Status.Attempts[0].Reason).To(Equal(v1alpha1.ReasonNodeLost))

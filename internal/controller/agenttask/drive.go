@@ -15,6 +15,7 @@ import (
 
 	"github.com/sampan-dev/sampan/api/v1alpha1"
 	"github.com/sampan-dev/sampan/internal/controller/kit"
+	"github.com/sampan-dev/sampan/internal/podapi"
 	"github.com/sampan-dev/sampan/internal/podspec"
 	"github.com/sampan-dev/sampan/internal/text"
 )
@@ -136,7 +137,7 @@ func ownLog(uri string, pod *corev1.Pod) bool {
 	return own && runnerLog.MatchString(query)
 }
 
-var runnerLog = regexp.MustCompile(`^(\?container=` + podspec.RunnerContainer + `(&limitBytes=[0-9]{1,19})?)?$`)
+var runnerLog = regexp.MustCompile(`^(\?container=` + podapi.RunnerContainer + `(&limitBytes=[0-9]{1,19})?)?$`)
 
 // noteStop keeps when a stop was first seen, for the bound on it.
 func (s *scope) noteStop() {

@@ -16,8 +16,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/sampan-dev/sampan/api/v1alpha1"
-	"github.com/sampan-dev/sampan/internal/lastwords"
-	"github.com/sampan-dev/sampan/internal/podspec"
+	"github.com/sampan-dev/sampan/internal/podapi"
 )
 
 // errStale says that the cache is behind the API server.
@@ -156,7 +155,7 @@ func runnerEnd(pod *corev1.Pod) *corev1.ContainerStateTerminated {
 		return nil
 	}
 	for _, c := range pod.Status.ContainerStatuses {
-		if c.Name == podspec.RunnerContainer {
+		if c.Name == podapi.RunnerContainer {
 			return c.State.Terminated
 		}
 	}
@@ -170,12 +169,12 @@ func containerEnded(pod *corev1.Pod) bool {
 
 // lastWords is the result in a runner's termination message. Only kubelet and
 // the runner write there; what the sandbox container says is never looked at.
-func lastWords(pod *corev1.Pod, task *v1alpha1.AgentTask) *lastwords.Words {
+func lastWords(pod *corev1.Pod, task *v1alpha1.AgentTask) *podapi.TerminationMessage {
 	end := runnerEnd(pod)
 	if end == nil || end.Message == "" {
 		return nil
 	}
-	var words lastwords.Words
+	var words podapi.TerminationMessage
 	if err := json.Unmarshal([]byte(end.Message), &words); err != nil {
 		return nil
 	}

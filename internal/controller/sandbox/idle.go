@@ -13,13 +13,13 @@ import (
 
 	"github.com/sampan-dev/sampan/api/v1alpha1"
 	"github.com/sampan-dev/sampan/internal/controller/kit"
-	"github.com/sampan-dev/sampan/internal/podspec"
+	"github.com/sampan-dev/sampan/internal/podapi"
 )
 
 // mayRest reports whether the times without a task count: not while a task
 // holds the Sandbox, nor for one that was made for an attempt.
 func mayRest(sb *v1alpha1.Sandbox) bool {
-	return sb.Spec.TaskRef.Name == "" && !podspec.OneShot(sb)
+	return sb.Spec.TaskRef.Name == "" && !podapi.OneShot(sb)
 }
 
 // noteActivity keeps when the spec last changed. A task claims and leaves a

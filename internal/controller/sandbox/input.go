@@ -12,6 +12,7 @@ import (
 	"github.com/sampan-dev/sampan/api/v1alpha1"
 	"github.com/sampan-dev/sampan/internal/controller/modelregistry"
 	"github.com/sampan-dev/sampan/internal/models"
+	"github.com/sampan-dev/sampan/internal/podapi"
 	"github.com/sampan-dev/sampan/internal/podspec"
 )
 
@@ -35,12 +36,12 @@ func (r *Reconciler) podInput(ctx context.Context, s *scope) (*podspec.Input, *p
 		RunnerImage: r.Options.RunnerImage, SandboxImage: r.Options.SandboxImage,
 		Scopes: scopes,
 	}
-	if in.UserNamespaces, err = r.Options.UserNamespaces.For(ctx, sb.Spec.Template.RuntimeClassName, podspec.Persistent(sb)); err != nil {
+	if in.UserNamespaces, err = r.Options.UserNamespaces.For(ctx, sb.Spec.Template.RuntimeClassName, podapi.Persistent(sb)); err != nil {
 		return nil, nil, err
 	}
 	var candidates []models.Candidate
 	var selector models.Selector
-	if podspec.OneShot(sb) {
+	if podapi.OneShot(sb) {
 		task, err := r.task(ctx, sb)
 		if err != nil {
 			return nil, nil, err

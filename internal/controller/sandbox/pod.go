@@ -18,6 +18,7 @@ import (
 
 	"github.com/sampan-dev/sampan/api/v1alpha1"
 	"github.com/sampan-dev/sampan/internal/controller/kit"
+	"github.com/sampan-dev/sampan/internal/podapi"
 	"github.com/sampan-dev/sampan/internal/podspec"
 )
 
@@ -86,7 +87,7 @@ func (r *Reconciler) keepOwned(ctx context.Context, s *scope) error {
 	if err := r.ensureWall(ctx, s); err != nil || s.stopped() {
 		return err
 	}
-	if !podspec.Persistent(s.sandbox) && !podspec.Restricted(s.sandbox) {
+	if !podapi.Persistent(s.sandbox) && !podspec.Restricted(s.sandbox) {
 		return nil
 	}
 	egress, err := podspec.Egress(s.pod)
@@ -98,7 +99,7 @@ func (r *Reconciler) keepOwned(ctx context.Context, s *scope) error {
 
 // ensureNeeds makes what the Sandbox's pod needs and shares with no other.
 func (r *Reconciler) ensureNeeds(ctx context.Context, s *scope, egress []networkingv1.NetworkPolicyEgressRule) error {
-	if podspec.Persistent(s.sandbox) {
+	if podapi.Persistent(s.sandbox) {
 		if err := r.ensureClaim(ctx, s); err != nil || s.stopped() {
 			return err
 		}
@@ -187,7 +188,7 @@ func (r *Reconciler) podGone(ctx context.Context, s *scope) error {
 		return err
 	}
 	s.facts.lost = true
-	if podspec.OneShot(s.sandbox) || s.sandbox.Spec.TaskRef.Name != "" {
+	if podapi.OneShot(s.sandbox) || s.sandbox.Spec.TaskRef.Name != "" {
 		return nil
 	}
 	s.event(corev1.EventTypeWarning, v1alpha1.ReasonPodLost, "Replace", "Pod %s is gone and will be replaced", s.sandbox.Status.PodName)
@@ -258,7 +259,7 @@ func (r *Reconciler) createPod(ctx context.Context, s *scope) error {
 // that the next reconcile makes a new one. The wait grows with each restart, rests
 // among them, and is short again for a pod that was there for long.
 func (r *Reconciler) replaceDeadPod(ctx context.Context, s *scope) error {
-	if podspec.OneShot(s.sandbox) || s.sandbox.Spec.TaskRef.Name != "" || !s.facts.dead() {
+	if podapi.OneShot(s.sandbox) || s.sandbox.Spec.TaskRef.Name != "" || !s.facts.dead() {
 		return nil
 	}
 	if s.pod.DeletionTimestamp != nil {

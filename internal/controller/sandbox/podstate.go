@@ -9,7 +9,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 
 	"github.com/sampan-dev/sampan/api/v1alpha1"
-	"github.com/sampan-dev/sampan/internal/podspec"
+	"github.com/sampan-dev/sampan/internal/podapi"
 )
 
 // stateOf reads a pod's status. The first cause that is found, from the most
@@ -70,7 +70,7 @@ func evicted(pod *corev1.Pod) *podState {
 // ended: a container ended. The sandbox container is looked at first: when it
 // goes, the runner soon does too, and only the first says why.
 func ended(pod *corev1.Pod) *podState {
-	for _, name := range []string{podspec.SandboxContainer, podspec.RunnerContainer} {
+	for _, name := range []string{podapi.SandboxContainer, podapi.RunnerContainer} {
 		c := status(pod, name)
 		if c == nil || c.State.Terminated == nil {
 			continue
@@ -84,13 +84,13 @@ func ended(pod *corev1.Pod) *podState {
 
 func causeOfEnd(container string, t *corev1.ContainerStateTerminated) (reason, message string) {
 	lost := v1alpha1.ReasonRunnerCrashed
-	if container == podspec.SandboxContainer {
+	if container == podapi.SandboxContainer {
 		lost = v1alpha1.ReasonSandboxLost
 	}
 	switch {
 	case t.Reason == "OOMKilled" && t.ExitCode != 0: // with 0 it was a command that was killed, and the container went on
 		return v1alpha1.ReasonOOMKilled, fmt.Sprintf("Container %s went over its memory limit and was killed", container)
-	case neverStarted(t) && container == podspec.SandboxContainer && serverMissing(t.Message):
+	case neverStarted(t) && container == podapi.SandboxContainer && serverMissing(t.Message):
 		return v1alpha1.ReasonSandboxServerMissing, missingMessage
 	case neverStarted(t): // kubelet does not try again, so it is an end like any other
 		return lost, fmt.Sprintf("Container %s could not start: %s", container, t.Message)
@@ -155,7 +155,7 @@ func causeOfWait(container string, w *corev1.ContainerStateWaiting) string {
 		}
 		return v1alpha1.ReasonContainerConfigError
 	case "CreateContainerError", "RunContainerError":
-		if container == podspec.SandboxContainer && serverMissing(w.Message) {
+		if container == podapi.SandboxContainer && serverMissing(w.Message) {
 			return v1alpha1.ReasonSandboxServerMissing
 		}
 		return v1alpha1.ReasonContainerConfigError

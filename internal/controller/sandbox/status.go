@@ -16,7 +16,7 @@ import (
 	logf "sigs.k8s.io/controller-runtime/pkg/log"
 
 	"github.com/sampan-dev/sampan/api/v1alpha1"
-	"github.com/sampan-dev/sampan/internal/podspec"
+	"github.com/sampan-dev/sampan/internal/podapi"
 	"github.com/sampan-dev/sampan/internal/text"
 )
 
@@ -85,7 +85,7 @@ func (r *Reconciler) observePod(ctx context.Context, s *scope) {
 		s.sandbox.Status.PodIP = s.pod.Status.PodIP
 		s.sandbox.Status.NodeName = s.pod.Spec.NodeName
 	}
-	if s.facts.reason == v1alpha1.ReasonUnschedulable && podspec.Persistent(s.sandbox) {
+	if s.facts.reason == v1alpha1.ReasonUnschedulable && podapi.Persistent(s.sandbox) {
 		s.requeue = slowStart // the cause may be told later
 		if p := r.claimProblem(ctx, s.sandbox); p != nil {
 			s.facts.podState = podState{phase: podBlocked, reason: p.reason, message: p.message}

@@ -1,0 +1,69 @@
+// Package podapi is what operator, runner and sandbox agree on: the names,
+// paths and variables of a pod, and the message that its runner leaves.
+package podapi
+
+import (
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/sampan-dev/sampan/api/v1alpha1"
+)
+
+// Names of the two containers.
+const (
+	RunnerContainer  = "runner"
+	SandboxContainer = "sandbox"
+)
+
+// Paths in the two containers. The runner and the sandbox see the same
+// workspace and socket; everything under InputDir, StateDir and RecordDir is the
+// runner's alone.
+const (
+	WorkspaceDir = "/workspace"
+	SocketDir    = "/run/sampan"
+	SocketPath   = SocketDir + "/sandbox.sock"
+	InputDir     = "/etc/sampan"
+	// StateDir holds the transcript and the runner's temporary files.
+	StateDir = "/var/lib/sampan"
+	// RecordDir is where the runner, and nobody else, keeps what it knows of a
+	// persistent workspace. It is on the same volume.
+	RecordDir = "/var/lib/sampan-workspace"
+)
+
+// Files under InputDir, besides the scripts.
+const (
+	TokenFile    = "token"
+	CAFile       = "ca.crt"
+	RegistryFile = "models.yaml"
+	PromptFile   = "prompt"
+)
+
+// ScriptFile is where, under InputDir, a provider's script is.
+func ScriptFile(provider string) string { return "scripts/" + provider + ".yaml" }
+
+// FieldManager owns what the runner writes to a task's status.
+const FieldManager = "sampan-runner"
+
+// Environment variables of the runner.
+const (
+	EnvPodName     = "SAMPAN_POD_NAME"
+	EnvPodUID      = "SAMPAN_POD_UID"
+	EnvNamespace   = "SAMPAN_NAMESPACE"
+	EnvSandboxName = "SAMPAN_SANDBOX_NAME"
+	// EnvScopes are the comma-separated registry scopes of the namespace.
+	EnvScopes      = "SAMPAN_SCOPES"
+	EnvGitUsername = "SAMPAN_GIT_USERNAME"
+	EnvGitPassword = "SAMPAN_GIT_PASSWORD"
+)
+
+// OneShot tells a Sandbox that was made for one attempt of a task: its pod is
+// never replaced, since the task decides on a new attempt, and its runner ends
+// with the task.
+func OneShot(sb *v1alpha1.Sandbox) bool {
+	owner := metav1.GetControllerOf(sb)
+	return owner != nil && owner.Kind == "AgentTask"
+}
+
+// Persistent reports whether a Sandbox's workspace outlives its pods.
+func Persistent(sb *v1alpha1.Sandbox) bool {
+	return sb.Spec.Template.Workspace.Persistence == v1alpha1.WorkspacePersistent
+}
