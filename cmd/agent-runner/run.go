@@ -16,11 +16,12 @@ import (
 
 	"github.com/sampan-dev/sampan/internal/harness"
 	"github.com/sampan-dev/sampan/internal/models"
-	"github.com/sampan-dev/sampan/internal/runner"
+	"github.com/sampan-dev/sampan/internal/runner/inpod"
+	"github.com/sampan-dev/sampan/internal/runner/local"
 )
 
 type runFlags struct {
-	local     runner.Local
+	local     local.Runner
 	output    string
 	quiet     bool
 	inCluster bool
@@ -184,7 +185,7 @@ func runInCluster(ctx context.Context, code *int) error {
 	// A container has one log, and in it the transcript must not be broken by
 	// what the Kubernetes client has to say.
 	klog.SetLogger(logr.Discard())
-	pod, err := runner.NewPod()
+	pod, err := inpod.New()
 	if err != nil {
 		return err
 	}

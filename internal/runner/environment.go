@@ -9,15 +9,15 @@ import (
 	"github.com/sampan-dev/sampan/internal/podapi"
 )
 
-// environment is that of this process, with its secrets taken out of it: /proc
+// Environment is that of this process, with its secrets taken out of it: /proc
 // shows what a process was started with, and children inherit what is in it.
-type environment struct{ secrets map[string]string }
+type Environment struct{ secrets map[string]string }
 
-// takeSecrets reads the keys of a registry's models and git's password, and
+// TakeSecrets reads the keys of a registry's models and git's password, and
 // removes them from the environment.
-func takeSecrets(reg *models.Registry) environment {
+func TakeSecrets(reg *models.Registry) Environment {
 	_, names := secrets(reg, os.Getenv)
-	e := environment{secrets: map[string]string{}}
+	e := Environment{secrets: map[string]string{}}
 	for _, name := range append(names, podapi.EnvGitPassword) {
 		if value, set := os.LookupEnv(name); set {
 			e.secrets[name] = value
@@ -29,16 +29,16 @@ func takeSecrets(reg *models.Registry) environment {
 	return e
 }
 
-// get reads a variable, also one that was taken.
-func (e environment) get(name string) string {
+// Get reads a variable, also one that was taken.
+func (e Environment) Get(name string) string {
 	if value, taken := e.secrets[name]; taken {
 		return value
 	}
 	return os.Getenv(name)
 }
 
-// values are the secrets, which must never be written down.
-func (e environment) values() []string {
+// Values are the secrets, which must never be written down.
+func (e Environment) Values() []string {
 	var out []string
 	for _, v := range e.secrets {
 		if v != "" {

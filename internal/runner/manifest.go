@@ -19,6 +19,7 @@ import (
 
 	"github.com/sampan-dev/sampan/api/v1alpha1"
 	"github.com/sampan-dev/sampan/internal/models"
+	"github.com/sampan-dev/sampan/internal/runner/workspace"
 	"github.com/sampan-dev/sampan/internal/text"
 	"github.com/sampan-dev/sampan/internal/yamldoc"
 )
@@ -32,7 +33,7 @@ var manifestLimits = yamldoc.Limits{Bytes: maxInputBytes, Depth: yamldoc.MaxDept
 // LoadTask reads an AgentTask manifest and holds it to the API's rules, since no
 // API server does that here. Errors say where they are, as FILE:LINE, one a line.
 func LoadTask(path string) (*v1alpha1.AgentTask, error) {
-	data, err := readBounded(path)
+	data, err := ReadBounded(path)
 	if err != nil {
 		return nil, err
 	}
@@ -97,7 +98,7 @@ func validateGit(path *field.Path, src v1alpha1.GitSource) (errs field.ErrorList
 	if src == (v1alpha1.GitSource{}) {
 		return nil
 	}
-	if _, err := parseGitURL(src.URL); err != nil {
+	if _, err := workspace.ParseURL(src.URL); err != nil {
 		var shown any = text.Clip(text.Inline(src.URL), 200)
 		if strings.Contains(src.URL, "@") {
 			shown = field.OmitValueType{}
@@ -211,8 +212,13 @@ func keyPlace(path string, data []byte, key string) string {
 // FILE:LINE:COLUMN, one a line.
 func LoadRegistry(path string) (*models.Registry, error) { return loadRegistry(path, models.Parse) }
 
+// LoadClusterRegistry reads one as the operator gives it to a pod.
+func LoadClusterRegistry(path string) (*models.Registry, error) {
+	return loadRegistry(path, models.ParseInCluster)
+}
+
 func loadRegistry(path string, parse func([]byte) (*models.Registry, error)) (*models.Registry, error) {
-	data, err := readBounded(path)
+	data, err := ReadBounded(path)
 	if err != nil {
 		return nil, err
 	}
@@ -250,7 +256,8 @@ func (e *registryError) Error() string {
 // Unwrap gives the problems.
 func (e *registryError) Unwrap() error { return e.err }
 
-func readBounded(path string) ([]byte, error) {
+// ReadBounded reads a file that a user gave: a manifest, a registry, a prompt.
+func ReadBounded(path string) ([]byte, error) {
 	f, err := os.Open(path)
 	if err != nil {
 		return nil, err

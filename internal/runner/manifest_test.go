@@ -1,6 +1,7 @@
 package runner
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -89,5 +90,25 @@ func TestLoadTaskIsBounded(t *testing.T) {
 				t.Errorf("error is %.500v, want %q", err, tc.want)
 			}
 		})
+	}
+}
+
+// A repository's URL is refused with its place, and without a password that may
+// be in it.
+func TestLoadTaskRefusesGitURL(t *testing.T) {
+	for raw, want := range map[string]string{
+		"/home/me/repo":               "is a path of a machine",
+		"git@github.com:team/tally":   "is a repository over ssh",
+		"ext::sh -c 'touch x'":        "names a program",
+		"https://user:SECRET@host/a":  "must not hold a user or a password",
+		"https://user:SE/CRET@host/a": "cannot be read as a URL",
+		"https://host/a#SECRET":       "must not have a query",
+		"https://host/a\nb":           "has a character",
+	} {
+		err := loadText(t, manifestHead+fmt.Sprintf("  prompt: x\n  sandbox: {template: {workspace: {git: {url: %q}}}}\n", raw))
+		if err == nil || !strings.Contains(err.Error(), "task.yaml:6: spec.sandbox.template.workspace.git.url: Invalid value") ||
+			!strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "SECRET@") {
+			t.Errorf("%q: error is %v", raw, err)
+		}
 	}
 }

@@ -9,20 +9,21 @@ import (
 
 	"github.com/sampan-dev/sampan/api/v1alpha1"
 	"github.com/sampan-dev/sampan/internal/harness"
+	"github.com/sampan-dev/sampan/internal/harness/tool"
 	"github.com/sampan-dev/sampan/internal/models"
 )
 
 // defaultActive is the API's; the harness by itself has no limit on time.
 const defaultActive = time.Hour
 
-// taskOf turns an AgentTask into what the harness runs.
-func taskOf(at *v1alpha1.AgentTask, prompt string) (harness.Task, error) {
+// TaskOf turns an AgentTask into what the harness runs.
+func TaskOf(at *v1alpha1.AgentTask, prompt string) (harness.Task, error) {
 	spec := at.Spec
 	task := harness.Task{
 		Name: at.Name, Prompt: prompt, SystemPrompt: spec.SystemPrompt,
 		Limits: harness.Limits{
 			Turns:       int(spec.Limits.Turns),
-			Active:      activeTime(at),
+			Active:      ActiveTime(at),
 			InputTokens: spec.Limits.InputTokens, OutputTokens: spec.Limits.OutputTokens,
 			Tool: seconds(spec.Limits.ToolSeconds),
 		},
@@ -59,27 +60,49 @@ func costLimit(s string) (decimal.Decimal, error) {
 	return cost, nil
 }
 
-// notBlank refuses a prompt that says nothing; a model would make something up
+// NotBlank refuses a prompt that says nothing; a model would make something up
 // and call it done.
-func notBlank(prompt, from string) (string, error) {
+func NotBlank(prompt, from string) (string, error) {
 	if strings.TrimSpace(prompt) == "" {
 		return "", fmt.Errorf("%s: the prompt is blank; write there what the agent has to do", from)
 	}
 	return prompt, nil
 }
 
-// selectorOf is what a task wants to be routed to.
-func selectorOf(at *v1alpha1.AgentTask) models.Selector {
+// SelectorOf is what a task wants to be routed to.
+func SelectorOf(at *v1alpha1.AgentTask) models.Selector {
 	m := at.Spec.Model
 	return models.Selector{Name: m.Name, Group: m.Group, Role: m.Role}
 }
 
 func seconds(n int32) time.Duration { return time.Duration(n) * time.Second }
 
-// activeTime is how long a task may be active.
-func activeTime(at *v1alpha1.AgentTask) time.Duration {
+// ActiveTime is how long a task may be active.
+func ActiveTime(at *v1alpha1.AgentTask) time.Duration {
 	if n := at.Spec.Limits.ActiveSeconds; n > 0 {
 		return seconds(n)
 	}
 	return defaultActive
 }
+
+// ToolSet makes the tools of a task.
+func ToolSet(exec tool.Executor, task harness.Task) (harness.Tools, error) {
+	set, err := tool.NewSet(exec, task.Tools, tool.Options{ToolTimeout: task.Limits.Tool})
+	if err != nil {
+		return nil, fmt.Errorf("spec.tools.allowed: %w", err)
+	}
+	return set, nil
+}
+
+// CheckoutProgress is where a run stands that does not go yet.
+func CheckoutProgress(words string) harness.Progress {
+	return harness.Progress{Phase: harness.PhaseCheckout, Activity: words, Time: time.Now()}
+}
+
+// UsageError is a fault of what the user gave, found before anything ran.
+type UsageError struct{ Err error }
+
+func (e *UsageError) Error() string { return e.Err.Error() }
+
+// Unwrap gives the cause.
+func (e *UsageError) Unwrap() error { return e.Err }

@@ -1,4 +1,4 @@
-package runner
+package workspace
 
 import (
 	"encoding/json"
@@ -14,18 +14,18 @@ import (
 
 // kept is a workspace on a volume, as a pod finds it.
 type kept struct {
-	keptWorkspace
+	Persistent
 	t *testing.T
 }
 
 func newKept(t *testing.T) kept {
 	t.Helper()
-	return kept{keptWorkspace{dir: t.TempDir(), record: t.TempDir(), private: filepath.Join(t.TempDir(), "checkout")}, t}
+	return kept{Persistent{Dir: t.TempDir(), RecordDir: t.TempDir(), PrivateDir: filepath.Join(t.TempDir(), "checkout")}, t}
 }
 
 // start prepares it as the runner of a new pod does.
 func (k kept) start(src v1alpha1.GitSource) (bool, error) {
-	return k.prepare(k.t.Context(), withLogin(src))
+	return k.Prepare(k.t.Context(), withLogin(src))
 }
 
 func (k kept) starts(src v1alpha1.GitSource, wantFresh bool) {
@@ -52,7 +52,7 @@ func (k kept) write(dir, name, text string) {
 
 func (k kept) has(name, want string) {
 	k.t.Helper()
-	data, err := os.ReadFile(filepath.Join(k.dir, name))
+	data, err := os.ReadFile(filepath.Join(k.Dir, name))
 	if err != nil {
 		k.t.Fatal(err)
 	}
@@ -81,7 +81,7 @@ func TestAKeptWorkspaceIsCheckedOutOnce(t *testing.T) {
 	k.starts(src, true)
 	k.has("file", "two")
 	var record checkoutRecord
-	data, err := os.ReadFile(filepath.Join(k.record, checkoutFile))
+	data, err := os.ReadFile(filepath.Join(k.RecordDir, checkoutFile))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -91,12 +91,12 @@ func TestAKeptWorkspaceIsCheckedOutOnce(t *testing.T) {
 	if diff := cmp.Diff(checkoutRecord{URL: src.URL, Ref: "v2", Commit: commits[1]}, record); diff != "" {
 		t.Errorf("the record, -want +got:\n%s", diff)
 	}
-	if diff := cmp.Diff([]string{checkoutFile}, k.names(k.record)); diff != "" {
+	if diff := cmp.Diff([]string{checkoutFile}, k.names(k.RecordDir)); diff != "" {
 		t.Errorf("the record's folder, -want +got:\n%s", diff)
 	}
 
-	k.write(k.dir, "file", "changed by a tool")
-	k.write(k.dir, ".git/hooks/post-checkout", "#!/bin/sh\nfalse")
+	k.write(k.Dir, "file", "changed by a tool")
+	k.write(k.Dir, ".git/hooks/post-checkout", "#!/bin/sh\nfalse")
 	k.starts(src, false)
 	k.has("file", "changed by a tool")
 	k.has(".git/hooks/post-checkout", "#!/bin/sh\nfalse")
@@ -109,23 +109,23 @@ func TestACopyThatWasCutIsMadeAgain(t *testing.T) {
 	k := newKept(t)
 	outside := t.TempDir()
 	k.write(outside, "precious", "kept")
-	k.write(k.dir, ".git/objects/pa/rt", "half an obj")
-	k.write(k.dir, "half/a/file", "ha")
-	if err := os.Symlink(outside, filepath.Join(k.dir, "out")); err != nil {
+	k.write(k.Dir, ".git/objects/pa/rt", "half an obj")
+	k.write(k.Dir, "half/a/file", "ha")
+	if err := os.Symlink(outside, filepath.Join(k.Dir, "out")); err != nil {
 		t.Fatal(err)
 	}
-	k.write(k.record, checkoutFile+".tmp", `{"url":"ha`)
+	k.write(k.RecordDir, checkoutFile+".tmp", `{"url":"ha`)
 	k.starts(src, true)
-	if diff := cmp.Diff([]string{".git", "file"}, k.names(k.dir)); diff != "" {
+	if diff := cmp.Diff([]string{".git", "file"}, k.names(k.Dir)); diff != "" {
 		t.Errorf("-want +got:\n%s", diff)
 	}
-	if got := gitOut(t, k.dir, "rev-parse", "HEAD"); got != commits[2] {
+	if got := gitOut(t, k.Dir, "rev-parse", "HEAD"); got != commits[2] {
 		t.Errorf("HEAD is %s", got)
 	}
 	if diff := cmp.Diff([]string{"precious"}, k.names(outside)); diff != "" {
 		t.Errorf("what a link led to was emptied, -want +got:\n%s", diff)
 	}
-	if diff := cmp.Diff([]string{checkoutFile}, k.names(k.record)); diff != "" {
+	if diff := cmp.Diff([]string{checkoutFile}, k.names(k.RecordDir)); diff != "" {
 		t.Errorf("the record's folder, -want +got:\n%s", diff)
 	}
 }
@@ -135,8 +135,8 @@ func TestAMarkerThatIsGarbageKeepsTheWorkspace(t *testing.T) {
 	for name, marker := range map[string]string{"empty": "", "torn": `{"url":"htt`, "something else": "\x00\x01"} {
 		t.Run(name, func(t *testing.T) {
 			k := newKept(t)
-			k.write(k.dir, "work", "of a day")
-			k.write(k.record, checkoutFile, marker)
+			k.write(k.Dir, "work", "of a day")
+			k.write(k.RecordDir, checkoutFile, marker)
 			k.starts(v1alpha1.GitSource{URL: "http://git.invalid/repo.git"}, false)
 			k.has("work", "of a day")
 		})
@@ -146,8 +146,8 @@ func TestAMarkerThatIsGarbageKeepsTheWorkspace(t *testing.T) {
 func TestAMarkerThatCannotBeReadIsSaid(t *testing.T) {
 	root, _ := newOrigin(t)
 	k := newKept(t)
-	k.write(k.dir, "work", "of a day")
-	k.write(filepath.Join(k.record, checkoutFile), "a folder", "")
+	k.write(k.Dir, "work", "of a day")
+	k.write(filepath.Join(k.RecordDir, checkoutFile), "a folder", "")
 	if _, err := k.start(v1alpha1.GitSource{URL: serveGit(t, root) + "/repo.git"}); err == nil || !strings.Contains(err.Error(), "reading the record") {
 		t.Errorf("error is %v", err)
 	}
@@ -157,8 +157,8 @@ func TestAMarkerThatCannotBeReadIsSaid(t *testing.T) {
 // A volume that was released by one Sandbox may be given to the next.
 func TestAnotherSandboxesVolumeIsNotUsed(t *testing.T) {
 	k := newKept(t)
-	k.write(k.dir, "work", "of a day")
-	k.write(k.record, checkoutFile, `{"url":"https://git.example/old.git","ref":"main"}`)
+	k.write(k.Dir, "work", "of a day")
+	k.write(k.RecordDir, checkoutFile, `{"url":"https://git.example/old.git","ref":"main"}`)
 	for name, src := range map[string]v1alpha1.GitSource{
 		"another repository": {URL: "https://git.example/new.git", Ref: "main"},
 		"another branch":     {URL: "https://git.example/old.git"},
@@ -180,7 +180,7 @@ func TestAFailedCheckoutLeavesNoMarker(t *testing.T) {
 	if _, err := k.start(v1alpha1.GitSource{URL: url + "/repo.git", Ref: "nowhere"}); err == nil {
 		t.Fatal("it did not fail")
 	}
-	if names := k.names(k.record); len(names) > 0 {
+	if names := k.names(k.RecordDir); len(names) > 0 {
 		t.Errorf("it is recorded: %v", names)
 	}
 	k.starts(v1alpha1.GitSource{URL: url + "/repo.git"}, true)
@@ -191,7 +191,7 @@ func TestAFailedCheckoutLeavesNoMarker(t *testing.T) {
 // may have run is recorded all the same.
 func TestAKeptWorkspaceWithoutRepository(t *testing.T) {
 	k := newKept(t)
-	k.write(k.dir, "laid out", "by somebody")
+	k.write(k.Dir, "laid out", "by somebody")
 	k.starts(v1alpha1.GitSource{}, true)
 	k.has("laid out", "by somebody")
 	k.starts(v1alpha1.GitSource{}, false)
@@ -202,7 +202,7 @@ func TestAKeptWorkspaceWithoutRepository(t *testing.T) {
 func TestAMarkerThatCannotBeWrittenFailsTheStart(t *testing.T) {
 	root, _ := newOrigin(t)
 	k := newKept(t)
-	k.record = filepath.Join(k.record, "not there")
+	k.RecordDir = filepath.Join(k.RecordDir, "not there")
 	if fresh, err := k.start(v1alpha1.GitSource{URL: serveGit(t, root) + "/repo.git"}); err == nil || fresh {
 		t.Errorf("fresh is %v, error %v", fresh, err)
 	}

@@ -1,4 +1,5 @@
-package runner
+// Package local runs a task on a laptop, without a cluster.
+package local
 
 import (
 	"context"
@@ -13,6 +14,8 @@ import (
 	"github.com/sampan-dev/sampan/internal/harness/tool"
 	"github.com/sampan-dev/sampan/internal/models"
 	"github.com/sampan-dev/sampan/internal/podapi"
+	"github.com/sampan-dev/sampan/internal/runner"
+	"github.com/sampan-dev/sampan/internal/runner/workspace"
 	"github.com/sampan-dev/sampan/internal/sandbox/client"
 	"github.com/sampan-dev/sampan/internal/sandbox/engine"
 	"github.com/sampan-dev/sampan/internal/transcript"
@@ -21,8 +24,8 @@ import (
 // socketTimeout bounds the wait for a sandbox server.
 const socketTimeout = 10 * time.Second
 
-// Local is a run without a cluster.
-type Local struct {
+// Runner is a run without a cluster.
+type Runner struct {
 	// TaskFile is an AgentTask manifest, RegistryFile a registry document.
 	TaskFile, RegistryFile string
 	// Workspace is the folder that tools work in.
@@ -46,19 +49,11 @@ type Local struct {
 	Progress func(harness.Progress)
 }
 
-// UsageError is a fault of what the user gave, found before anything ran.
-type UsageError struct{ Err error }
-
-func (e *UsageError) Error() string { return e.Err.Error() }
-
-// Unwrap gives the cause.
-func (e *UsageError) Unwrap() error { return e.Err }
-
 // Run runs the task and gives its result and where the transcript is.
-func (l Local) Run(ctx context.Context) (harness.Result, string, error) {
-	at, err := LoadTask(l.TaskFile)
+func (l Runner) Run(ctx context.Context) (harness.Result, string, error) {
+	at, err := runner.LoadTask(l.TaskFile)
 	if err != nil {
-		return harness.Result{}, "", &UsageError{err}
+		return harness.Result{}, "", &runner.UsageError{Err: err}
 	}
 	cfg, done, err := l.config(ctx, at)
 	if err != nil {
@@ -68,41 +63,41 @@ func (l Local) Run(ctx context.Context) (harness.Result, string, error) {
 	return res, cfg.Transcript.Path(), done()
 }
 
-func (l Local) config(ctx context.Context, at *v1alpha1.AgentTask) (*harness.Config, func() error, error) {
-	reg, err := LoadRegistry(l.RegistryFile)
+func (l Runner) config(ctx context.Context, at *v1alpha1.AgentTask) (*harness.Config, func() error, error) {
+	reg, err := runner.LoadRegistry(l.RegistryFile)
 	if err != nil {
-		return nil, nil, &UsageError{err}
+		return nil, nil, &runner.UsageError{Err: err}
 	}
 	prompt, err := l.prompt(at)
 	if err != nil {
-		return nil, nil, &UsageError{err}
+		return nil, nil, &runner.UsageError{Err: err}
 	}
-	task, err := taskOf(at, prompt)
+	task, err := runner.TaskOf(at, prompt)
 	if err != nil {
-		return nil, nil, &UsageError{err}
+		return nil, nil, &runner.UsageError{Err: err}
 	}
 	need := models.Need{AllScopes: true, Priced: !task.Limits.CostUSD.IsZero()}
-	if _, err := reg.Route(selectorOf(at), need); err != nil {
-		return nil, nil, &UsageError{fmt.Errorf("%s: %w", l.RegistryFile, err)}
+	if _, err := reg.Route(runner.SelectorOf(at), need); err != nil {
+		return nil, nil, &runner.UsageError{Err: fmt.Errorf("%s: %w", l.RegistryFile, err)}
 	}
-	env := takeSecrets(reg)
+	env := runner.TakeSecrets(reg)
 	exec, err := l.executor(ctx, at, env)
 	if err != nil {
 		return nil, nil, err
 	}
-	tools, err := toolSet(exec, task)
+	tools, err := runner.ToolSet(exec, task)
 	if err != nil {
-		return nil, nil, &UsageError{errors.Join(err, exec.Close())}
+		return nil, nil, &runner.UsageError{Err: errors.Join(err, exec.Close())}
 	}
-	w, events, err := l.transcript(task, transcript.Options{Secrets: env.values()})
+	w, events, err := l.transcript(task, transcript.Options{Secrets: env.Values()})
 	if err != nil {
 		return nil, nil, errors.Join(err, exec.Close())
 	}
-	conn := connector{taskName: at.Name, env: env.get, scriptFile: localScript(l.RegistryFile)}
+	conn := runner.Connector{TaskName: at.Name, Env: env.Get, ScriptFile: localScript(l.RegistryFile)}
 	cfg := &harness.Config{
 		Task: task, Tools: tools, Executor: exec, Transcript: w, Progress: l.Progress,
 		WrapUp: l.WrapUp, Resume: events,
-		Models: &harness.RegistryRouter{Registry: reg, Selector: selectorOf(at), Need: need, Connect: conn.connect},
+		Models: &harness.RegistryRouter{Registry: reg, Selector: runner.SelectorOf(at), Need: need, Connect: conn.Connect},
 	}
 	return cfg, func() error { return errors.Join(w.Close(), exec.Close()) }, nil
 }
@@ -114,7 +109,7 @@ type closingExecutor interface {
 }
 
 // executor is where tools work: a folder of this machine, or a sandbox server.
-func (l Local) executor(ctx context.Context, at *v1alpha1.AgentTask, env environment) (closingExecutor, error) {
+func (l Runner) executor(ctx context.Context, at *v1alpha1.AgentTask, env runner.Environment) (closingExecutor, error) {
 	if l.SandboxSocket == "" {
 		return l.engine(ctx, at, env)
 	}
@@ -124,7 +119,7 @@ func (l Local) executor(ctx context.Context, at *v1alpha1.AgentTask, env environ
 	if err := c.WaitReady(ready); err != nil {
 		err = errors.Join(err, c.Close())
 		if ctx.Err() == nil {
-			err = &UsageError{err}
+			err = &runner.UsageError{Err: err}
 		}
 		return nil, err
 	}
@@ -145,7 +140,7 @@ func (r released) Close() error {
 }
 
 // engine makes the workspace ready and opens it.
-func (l Local) engine(ctx context.Context, at *v1alpha1.AgentTask, env environment) (closingExecutor, error) {
+func (l Runner) engine(ctx context.Context, at *v1alpha1.AgentTask, env runner.Environment) (closingExecutor, error) {
 	g, err := startGuard(l.Program)
 	if err != nil {
 		return nil, err
@@ -162,7 +157,7 @@ func (l Local) engine(ctx context.Context, at *v1alpha1.AgentTask, env environme
 }
 
 // transcript begins the record of the run, or opens the one to go on with.
-func (l Local) transcript(task harness.Task, opts transcript.Options) (*transcript.Writer, []transcript.Event, error) {
+func (l Runner) transcript(task harness.Task, opts transcript.Options) (*transcript.Writer, []transcript.Event, error) {
 	if l.ResumeFile != "" {
 		return resumeTranscript(l.ResumeFile, task, opts)
 	}
@@ -176,7 +171,7 @@ func (l Local) transcript(task harness.Task, opts transcript.Options) (*transcri
 	}
 	w, err := transcript.Create(path, opts)
 	if errors.Is(err, os.ErrExist) {
-		return nil, nil, &UsageError{fmt.Errorf("%s is there already and is never overwritten; go on with it by --resume, or name another file", path)}
+		return nil, nil, &runner.UsageError{Err: fmt.Errorf("%s is there already and is never overwritten; go on with it by --resume, or name another file", path)}
 	}
 	return w, nil, err
 }
@@ -186,10 +181,10 @@ func (l Local) transcript(task harness.Task, opts transcript.Options) (*transcri
 func resumeTranscript(path string, task harness.Task, opts transcript.Options) (*transcript.Writer, []transcript.Event, error) {
 	w, events, err := transcript.Open(path, opts)
 	if err != nil {
-		return nil, nil, &UsageError{err}
+		return nil, nil, &runner.UsageError{Err: err}
 	}
 	if err := sameTask(w, events, task); err != nil {
-		return nil, nil, &UsageError{fmt.Errorf("%s cannot be resumed: %w", path, errors.Join(err, w.Close()))}
+		return nil, nil, &runner.UsageError{Err: fmt.Errorf("%s cannot be resumed: %w", path, errors.Join(err, w.Close()))}
 	}
 	return w, events, nil
 }
@@ -216,24 +211,24 @@ func sameTask(w *transcript.Writer, events []transcript.Event, task harness.Task
 
 // prepare checks out the task's repository where the workspace is empty, as a
 // pod would. A workspace with something in it is the user's and is left alone.
-func (l Local) prepare(ctx context.Context, at *v1alpha1.AgentTask, env environment) error {
+func (l Runner) prepare(ctx context.Context, at *v1alpha1.AgentTask, env runner.Environment) error {
 	if err := os.MkdirAll(l.Workspace, 0o755); err != nil {
-		return &UsageError{fmt.Errorf("making the workspace: %w", err)}
+		return &runner.UsageError{Err: fmt.Errorf("making the workspace: %w", err)}
 	}
-	repo := repository{
+	repo := workspace.Repository{
 		GitSource: at.Spec.Sandbox.Template.Workspace.Git,
-		user:      env.get(podapi.EnvGitUsername), password: env.get(podapi.EnvGitPassword),
+		User:      env.Get(podapi.EnvGitUsername), Password: env.Get(podapi.EnvGitPassword),
 	}
-	none, err := empty(l.Workspace)
+	none, err := workspace.IsEmpty(l.Workspace)
 	if err != nil || !none || repo.URL == "" {
 		return err
 	}
 	var stop func()
-	repo.progress, stop = relay(l.Progress)
+	repo.Progress, stop = relay(l.Progress)
 	defer stop()
-	if err := checkout(ctx, repo, l.Workspace); err != nil {
+	if err := workspace.Checkout(ctx, repo, l.Workspace); err != nil {
 		// The next run must not take a part of it for the user's own.
-		return errors.Join(err, emptyOut(l.Workspace))
+		return errors.Join(err, workspace.Clear(l.Workspace))
 	}
 	return nil
 }
@@ -250,11 +245,11 @@ func relay(tell func(harness.Progress)) (progress func(words string), stop func(
 		for {
 			select {
 			case w := <-words:
-				tell(checkoutProgress(w))
+				tell(runner.CheckoutProgress(w))
 			case <-done:
 				select {
 				case w := <-words:
-					tell(checkoutProgress(w))
+					tell(runner.CheckoutProgress(w))
 				default:
 				}
 				return
@@ -279,30 +274,16 @@ func relay(tell func(harness.Progress)) (progress func(words string), stop func(
 // relayWait is how long the last words of a checkout may take to be told.
 const relayWait = 100 * time.Millisecond
 
-// checkoutProgress is where a run stands that does not go yet.
-func checkoutProgress(words string) harness.Progress {
-	return harness.Progress{Phase: harness.PhaseCheckout, Activity: words, Time: time.Now()}
-}
-
-func (l Local) prompt(at *v1alpha1.AgentTask) (string, error) {
+func (l Runner) prompt(at *v1alpha1.AgentTask) (string, error) {
 	if l.PromptFile != "" {
-		data, err := readBounded(l.PromptFile)
+		data, err := runner.ReadBounded(l.PromptFile)
 		if err != nil {
 			return "", err
 		}
-		return notBlank(string(data), l.PromptFile)
+		return runner.NotBlank(string(data), l.PromptFile)
 	}
 	if at.Spec.Prompt == "" {
 		return "", errNoPrompt
 	}
-	return notBlank(at.Spec.Prompt, l.TaskFile+": spec.prompt")
-}
-
-// toolSet makes the tools of a task.
-func toolSet(exec tool.Executor, task harness.Task) (harness.Tools, error) {
-	set, err := tool.NewSet(exec, task.Tools, tool.Options{ToolTimeout: task.Limits.Tool})
-	if err != nil {
-		return nil, fmt.Errorf("spec.tools.allowed: %w", err)
-	}
-	return set, nil
+	return runner.NotBlank(at.Spec.Prompt, l.TaskFile+": spec.prompt")
 }

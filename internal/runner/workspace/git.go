@@ -1,4 +1,6 @@
-package runner
+// Package workspace makes a workspace ready for an agent: it checks a repository
+// out, before any tool has run, and keeps what outlives a pod.
+package workspace
 
 import (
 	"context"
@@ -61,25 +63,25 @@ const credentialHelper = `!f() { test "$1" = get || return 0; p= h=; ` +
 	`for o in $` + envGitOrigins + `; do if test "$p://$h" = "$o"; then printf 'username=%s\npassword=%s\n' "$` +
 	podapi.EnvGitUsername + `" "$` + podapi.EnvGitPassword + `"; return 0; fi; done; }; f`
 
-// repository is what to check out, and how.
-type repository struct {
+// Repository is what to check out, and how.
+type Repository struct {
 	v1alpha1.GitSource
-	user, password string
-	// progress is told in a few words how far it is; it may be nil.
-	progress func(string)
+	User, Password string
+	// Progress is told in a few words how far it is; it may be nil.
+	Progress func(string)
 }
 
-// checkout puts a repository into an empty workspace. It must run before any
+// Checkout puts a repository into an empty workspace. It must run before any
 // tool does: what lies in the workspace after is not to be trusted with git.
-func checkout(ctx context.Context, repo repository, workspace string) error {
+func Checkout(ctx context.Context, repo Repository, workspace string) error {
 	ctx, cancel := context.WithTimeout(ctx, cloneTimeout)
 	defer cancel()
-	u, err := parseGitURL(repo.URL)
+	u, err := ParseURL(repo.URL)
 	if err != nil {
 		return fmt.Errorf("the URL of the repository %w", err)
 	}
-	if repo.progress != nil {
-		repo.progress("checking out " + describe(repo.GitSource))
+	if repo.Progress != nil {
+		repo.Progress("checking out " + describe(repo.GitSource))
 	}
 	g := newGit(repo, u, workspace)
 	err = g.fetch(ctx, repo.GitSource)
@@ -87,8 +89,8 @@ func checkout(ctx context.Context, repo repository, workspace string) error {
 		return nil
 	}
 	words := err.Error()
-	if repo.password != "" {
-		words = strings.ReplaceAll(words, repo.password, "[redacted]")
+	if repo.Password != "" {
+		words = strings.ReplaceAll(words, repo.Password, "[redacted]")
 	}
 	return fmt.Errorf("checking out %s: %s", describe(repo.GitSource), g.explain(text.OneLine(words)))
 }
@@ -96,16 +98,16 @@ func checkout(ctx context.Context, repo repository, workspace string) error {
 // newGit makes the git that fetches a repository. What is asked for by https is
 // not taken from anywhere else; a first redirect is followed, as of a repository
 // that was renamed.
-func newGit(repo repository, u *url.URL, workspace string) git {
+func newGit(repo Repository, u *url.URL, workspace string) git {
 	protocols := "http:https"
 	if u.Scheme == "https" {
 		protocols = "https"
 	}
 	g := git{
-		dir: workspace, env: gitEnv(protocols), progress: repo.progress,
+		dir: workspace, env: gitEnv(protocols), progress: repo.Progress,
 		config: []string{"-c", "http.followRedirects=initial", "-c", "credential.helper="},
 	}
-	if repo.password == "" {
+	if repo.Password == "" {
 		return g
 	}
 	g.origins = originsFor(u, repo.PlainHTTP == v1alpha1.PlainHTTPAllow)
@@ -114,7 +116,7 @@ func newGit(repo repository, u *url.URL, workspace string) git {
 		g.config = append(g.config, "-c", "credential."+o.String()+".helper="+credentialHelper)
 		spelled = append(spelled, o.String(), o.Scheme+"://"+net.JoinHostPort(o.Host, o.Port))
 	}
-	g.env = append(g.env, podapi.EnvGitUsername+"="+repo.user, podapi.EnvGitPassword+"="+repo.password,
+	g.env = append(g.env, podapi.EnvGitUsername+"="+repo.User, podapi.EnvGitPassword+"="+repo.Password,
 		envGitOrigins+"="+strings.Join(spelled, " "))
 	return g
 }
@@ -238,6 +240,12 @@ func (g git) reach(ctx context.Context, args ...string) error {
 	return err
 }
 
+func newBackOff() *backoff.ExponentialBackOff {
+	b := backoff.NewExponentialBackOff()
+	b.InitialInterval, b.MaxInterval = 100*time.Millisecond, 5*time.Second
+	return b
+}
+
 func (g git) run(ctx context.Context, args ...string) error { return g.into(ctx, nil, args...) }
 
 // into runs git with another place for its standard output.
@@ -262,8 +270,8 @@ func (g git) into(ctx context.Context, stdout io.Writer, args ...string) error {
 	return nil
 }
 
-// empty reports whether a folder has nothing in it.
-func empty(dir string) (bool, error) {
+// IsEmpty reports whether a folder has nothing in it.
+func IsEmpty(dir string) (bool, error) {
 	f, err := os.Open(dir)
 	if err != nil {
 		return false, err

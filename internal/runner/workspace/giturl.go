@@ -1,4 +1,4 @@
-package runner
+package workspace
 
 import (
 	"fmt"
@@ -20,9 +20,9 @@ var (
 	gitOverSSH = regexp.MustCompile(`^(?:[^/@:]+@)?(?:\[[^/]+\]|[^/:]{2,}):`)
 )
 
-// parseGitURL holds a repository's URL to the API's rules. The error never has
+// ParseURL holds a repository's URL to the API's rules. The error never has
 // the URL in it, which may hold a password.
-func parseGitURL(raw string) (*url.URL, error) {
+func ParseURL(raw string) (*url.URL, error) {
 	scheme, _, found := strings.Cut(raw, "://")
 	switch {
 	case raw == "":

@@ -1,4 +1,4 @@
-package runner
+package inpod
 
 import (
 	"context"
@@ -77,7 +77,7 @@ func TestReleasedClaim(t *testing.T) {
 	changes := make(chan *v1alpha1.Sandbox)
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 	defer cancel()
-	w := newWatcher(ctx, &Pod{name: "box", sandbox: "box", api: apiServer(t, box("1", ref), task, changes)})
+	w := newWatcher(ctx, &Runner{name: "box", sandbox: "box", api: apiServer(t, box("1", ref), task, changes)})
 	if sb, err := w.claimed(ctx, v1alpha1.TaskReference{}); err != nil || sb.Spec.TaskRef != ref {
 		t.Fatalf("the first claim: %+v, %v", sb, err)
 	}

@@ -1,4 +1,6 @@
-package runner
+// Package inpod runs tasks in the pod of a Sandbox: it follows the Sandbox, drives
+// the task that claims it, and reports to the task's status.
+package inpod
 
 import (
 	"context"
@@ -14,6 +16,8 @@ import (
 	"github.com/sampan-dev/sampan/internal/harness"
 	"github.com/sampan-dev/sampan/internal/models"
 	"github.com/sampan-dev/sampan/internal/podapi"
+	"github.com/sampan-dev/sampan/internal/runner"
+	"github.com/sampan-dev/sampan/internal/runner/workspace"
 	"github.com/sampan-dev/sampan/internal/sandbox/client"
 	"github.com/sampan-dev/sampan/internal/transcript"
 )
@@ -29,14 +33,14 @@ var (
 	errFenced = fmt.Errorf("%w: the task belongs to another pod", harness.ErrInterrupted)
 )
 
-// Pod is a runner in its pod.
-type Pod struct {
+// Runner is a runner in its pod.
+type Runner struct {
 	name, uid, namespace, sandbox string
 	scopes                        []string
 	api                           *api
 	exec                          *client.Client
 	registry                      *models.Registry
-	env                           environment
+	env                           runner.Environment
 	// log is where every task's transcript goes, as kubectl logs shows it.
 	log counted
 	// prepared: the workspace was checked out, and tools may have run since.
@@ -56,21 +60,21 @@ func (c *counted) Write(p []byte) (int, error) {
 	return n, err
 }
 
-// NewPod reads what the operator gave the pod.
-func NewPod() (*Pod, error) {
-	p := &Pod{log: counted{w: os.Stdout}, name: os.Getenv(podapi.EnvPodName), uid: os.Getenv(podapi.EnvPodUID), namespace: os.Getenv(podapi.EnvNamespace), sandbox: os.Getenv(podapi.EnvSandboxName)}
+// New reads what the operator gave the pod.
+func New() (*Runner, error) {
+	p := &Runner{log: counted{w: os.Stdout}, name: os.Getenv(podapi.EnvPodName), uid: os.Getenv(podapi.EnvPodUID), namespace: os.Getenv(podapi.EnvNamespace), sandbox: os.Getenv(podapi.EnvSandboxName)}
 	if p.name == "" || p.namespace == "" || p.sandbox == "" {
 		return nil, fmt.Errorf("%s, %s and %s must be set: this is no pod of Sampan", podapi.EnvPodName, podapi.EnvNamespace, podapi.EnvSandboxName)
 	}
 	if s := os.Getenv(podapi.EnvScopes); s != "" {
 		p.scopes = strings.Split(s, ",")
 	}
-	reg, err := loadRegistry(filepath.Join(podapi.InputDir, podapi.RegistryFile), models.ParseInCluster)
+	reg, err := runner.LoadClusterRegistry(filepath.Join(podapi.InputDir, podapi.RegistryFile))
 	if err != nil {
 		return nil, err
 	}
 	p.registry = reg
-	p.env = takeSecrets(reg)
+	p.env = runner.TakeSecrets(reg)
 	if p.api, err = newAPI(p.namespace); err != nil {
 		return nil, err
 	}
@@ -80,7 +84,7 @@ func NewPod() (*Pod, error) {
 
 // Run runs the tasks that claim the Sandbox: one for a Sandbox that was made
 // for it, else one after the other, until ctx ends. It gives the exit code.
-func (p *Pod) Run(ctx context.Context) (int, error) {
+func (p *Runner) Run(ctx context.Context) (int, error) {
 	w := newWatcher(ctx, p)
 	var last v1alpha1.TaskReference
 	for {
@@ -109,7 +113,7 @@ func (p *Pod) Run(ctx context.Context) (int, error) {
 // shutdown ends the sandbox container of a Sandbox that has done its task, so
 // that the pod ends and its log stays. A run can be over before the sandbox's
 // server is there: it is waited for, unless the pod is going away anyway.
-func (p *Pod) shutdown(ctx context.Context, sb *v1alpha1.Sandbox, end harness.End) error {
+func (p *Runner) shutdown(ctx context.Context, sb *v1alpha1.Sandbox, end harness.End) error {
 	if !podapi.OneShot(sb) {
 		return nil
 	}
@@ -125,7 +129,7 @@ func (p *Pod) shutdown(ctx context.Context, sb *v1alpha1.Sandbox, end harness.En
 }
 
 // runTask runs one attempt of a task and reports it.
-func (p *Pod) runTask(ctx context.Context, w *watcher, sb *v1alpha1.Sandbox) (harness.Result, error) {
+func (p *Runner) runTask(ctx context.Context, w *watcher, sb *v1alpha1.Sandbox) (harness.Result, error) {
 	ref := sb.Spec.TaskRef
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
@@ -161,7 +165,7 @@ func (p *Pod) runTask(ctx context.Context, w *watcher, sb *v1alpha1.Sandbox) (ha
 
 // drive prepares the workspace and runs the harness. The reason is the one of
 // the status: an end of the harness, or what stood in the way of a run.
-func (p *Pod) drive(ctx context.Context, sb *v1alpha1.Sandbox, at *v1alpha1.AgentTask, rep *reporter) (harness.Result, string) {
+func (p *Runner) drive(ctx context.Context, sb *v1alpha1.Sandbox, at *v1alpha1.AgentTask, rep *reporter) (harness.Result, string) {
 	task, err := p.taskFor(at)
 	if err != nil {
 		return failed(harness.Internal, err), v1alpha1.ReasonInternal
@@ -182,17 +186,17 @@ func (p *Pod) drive(ctx context.Context, sb *v1alpha1.Sandbox, at *v1alpha1.Agen
 	if err != nil {
 		return failed(harness.Internal, err), v1alpha1.ReasonInternal
 	}
-	tools, err := toolSet(p.exec, task)
+	tools, err := runner.ToolSet(p.exec, task)
 	if err != nil {
 		return failed(harness.Internal, errors.Join(err, w.Close())), v1alpha1.ReasonInternal
 	}
-	conn := connector{taskName: at.Name, env: p.env.get, scriptFile: func(m models.Provider) string {
+	conn := runner.Connector{TaskName: at.Name, Env: p.env.Get, ScriptFile: func(m models.Provider) string {
 		return filepath.Join(podapi.InputDir, podapi.ScriptFile(m.Name))
 	}}
 	res := harness.Run(ctx, harness.Config{
 		Task: task, Tools: tools, Executor: exec, Ready: sandbox.wait, Transcript: w, Progress: rep.note,
 		Models: &harness.RegistryRouter{
-			Registry: p.registry, Selector: selectorOf(at), Connect: conn.connect,
+			Registry: p.registry, Selector: runner.SelectorOf(at), Connect: conn.Connect,
 			Need: models.Need{Scopes: p.scopes, Priced: !task.Limits.CostUSD.IsZero()},
 		},
 	})
@@ -207,11 +211,11 @@ func (p *Pod) drive(ctx context.Context, sb *v1alpha1.Sandbox, at *v1alpha1.Agen
 
 // secretsOf are what the transcript blanks out: keys, and a prompt that was
 // given as a Secret.
-func (p *Pod) secretsOf(at *v1alpha1.AgentTask, task harness.Task) []string {
+func (p *Runner) secretsOf(at *v1alpha1.AgentTask, task harness.Task) []string {
 	if at.Spec.PromptFrom.SecretKeyRef.Name == "" {
-		return p.env.values()
+		return p.env.Values()
 	}
-	return append(p.env.values(), task.Prompt)
+	return append(p.env.Values(), task.Prompt)
 }
 
 // reasonOf names the end in the status. Who stopped a run decides what its
@@ -233,20 +237,20 @@ func failed(end harness.End, err error) harness.Result {
 	return harness.Result{Reason: end, Message: err.Error()}
 }
 
-func (p *Pod) transcriptPath(at *v1alpha1.AgentTask) string {
+func (p *Runner) transcriptPath(at *v1alpha1.AgentTask) string {
 	return filepath.Join(podapi.StateDir, fmt.Sprintf("%s-%d.jsonl", at.UID, at.Status.Attempt))
 }
 
 // taskFor makes the harness's task: the prompt is read, and the time is what is
 // left of the task's active time.
-func (p *Pod) taskFor(at *v1alpha1.AgentTask) (harness.Task, error) {
+func (p *Runner) taskFor(at *v1alpha1.AgentTask) (harness.Task, error) {
 	prompt, err := podPrompt(at, filepath.Join(podapi.InputDir, podapi.PromptFile))
 	if err != nil {
 		return harness.Task{}, err
 	}
-	task, err := taskOf(at, prompt)
+	task, err := runner.TaskOf(at, prompt)
 	if err == nil && at.Status.StartTime != nil {
-		task.Limits.Active = max(time.Until(at.Status.StartTime.Add(activeTime(at))), time.Millisecond)
+		task.Limits.Active = max(time.Until(at.Status.StartTime.Add(runner.ActiveTime(at))), time.Millisecond)
 	}
 	return task, err
 }
@@ -255,9 +259,9 @@ func (p *Pod) taskFor(at *v1alpha1.AgentTask) (harness.Task, error) {
 // promptFrom as a file.
 func podPrompt(at *v1alpha1.AgentTask, file string) (string, error) {
 	if at.Spec.Prompt != "" {
-		return notBlank(at.Spec.Prompt, "spec.prompt")
+		return runner.NotBlank(at.Spec.Prompt, "spec.prompt")
 	}
-	data, err := readBounded(file)
+	data, err := runner.ReadBounded(file)
 	if err != nil {
 		return "", fmt.Errorf("reading the prompt: %w", err)
 	}
@@ -265,27 +269,27 @@ func podPrompt(at *v1alpha1.AgentTask, file string) (string, error) {
 	if secret := at.Spec.PromptFrom.SecretKeyRef; secret.Name != "" {
 		kind, ref = "Secret", secret
 	}
-	return notBlank(string(data), fmt.Sprintf("spec.promptFrom: key %s of %s %s", ref.Key, kind, ref.Name))
+	return runner.NotBlank(string(data), fmt.Sprintf("spec.promptFrom: key %s of %s %s", ref.Key, kind, ref.Name))
 }
 
 // prepare checks out the workspace, once per pod, or once for all pods of a
 // persistent one: after tools have run, git is not trusted there any more. It
 // reports whether no tool can have run yet.
-func (p *Pod) prepare(ctx context.Context, sb *v1alpha1.Sandbox, rep *reporter) (fresh bool, err error) {
+func (p *Runner) prepare(ctx context.Context, sb *v1alpha1.Sandbox, rep *reporter) (fresh bool, err error) {
 	if p.prepared {
 		return false, nil
 	}
 	private := filepath.Join(podapi.StateDir, "checkout")
-	repo := repository{
-		GitSource: sb.Spec.Template.Workspace.Git, user: os.Getenv(podapi.EnvGitUsername), password: p.env.get(podapi.EnvGitPassword),
-		progress: func(words string) { rep.note(checkoutProgress(words)) },
+	repo := workspace.Repository{
+		GitSource: sb.Spec.Template.Workspace.Git, User: os.Getenv(podapi.EnvGitUsername), Password: p.env.Get(podapi.EnvGitPassword),
+		Progress: func(words string) { rep.note(runner.CheckoutProgress(words)) },
 	}
 	switch {
 	case podapi.Persistent(sb):
-		w := keptWorkspace{dir: podapi.WorkspaceDir, record: podapi.RecordDir, private: private}
-		fresh, err = w.prepare(ctx, repo)
+		w := workspace.Persistent{Dir: podapi.WorkspaceDir, RecordDir: podapi.RecordDir, PrivateDir: private}
+		fresh, err = w.Prepare(ctx, repo)
 	case repo.URL != "":
-		err = checkoutBeside(ctx, repo, private, podapi.WorkspaceDir)
+		err = workspace.CheckoutBeside(ctx, repo, private, podapi.WorkspaceDir)
 		fresh = err == nil
 	default:
 		fresh = true
@@ -297,7 +301,7 @@ func (p *Pod) prepare(ctx context.Context, sb *v1alpha1.Sandbox, rep *reporter) 
 // executor is the sandbox for the loop itself, and the wait for it. How long
 // that may take, with an image to be pulled, is for the task's own time limit and
 // for the operator, which names the cause.
-func (p *Pod) executor(ctx context.Context, fresh bool) (*starting, harness.Executor) {
+func (p *Runner) executor(ctx context.Context, fresh bool) (*starting, harness.Executor) {
 	s := start(ctx, p.exec.WaitReady)
 	if fresh {
 		return s, &untouched{Executor: p.exec, dir: podapi.WorkspaceDir}
@@ -311,7 +315,7 @@ const emptyTimeout = 30 * time.Second
 // empty ends what a task has left running in the sandbox, so that the next one
 // begins with nothing but the server. A runner that cannot do so ends, and its pod
 // with it.
-func (p *Pod) empty(ctx context.Context) error {
+func (p *Runner) empty(ctx context.Context) error {
 	if !p.exec.Answered() {
 		return nil // then no tool has run: the task ended while the sandbox was still starting
 	}

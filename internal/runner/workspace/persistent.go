@@ -1,10 +1,11 @@
-package runner
+package workspace
 
 import (
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -17,6 +18,9 @@ import (
 // was prepared. No tool runs before it is there.
 const checkoutFile = "checkout.json"
 
+// maxRecordBytes is far above a marker with the longest URL and ref that the API takes.
+const maxRecordBytes = 64 << 10
+
 // checkoutRecord is what the marker holds.
 type checkoutRecord struct {
 	URL string `json:"url,omitempty"`
@@ -25,18 +29,18 @@ type checkoutRecord struct {
 	Commit string `json:"commit,omitempty"`
 }
 
-// keptWorkspace is a workspace that outlives the pod.
-type keptWorkspace struct {
-	// dir is the workspace, record where its marker is, and private where a
+// Persistent is a workspace that outlives the pod.
+type Persistent struct {
+	// Dir is the workspace, RecordDir where its marker is, and PrivateDir where a
 	// repository is checked out first.
-	dir, record, private string
+	Dir, RecordDir, PrivateDir string
 }
 
-// prepare checks the repository out if that was not done before, perhaps by an
+// Prepare checks the repository out if that was not done before, perhaps by an
 // earlier pod. It reports whether no tool can have run yet.
-func (w keptWorkspace) prepare(ctx context.Context, repo repository) (fresh bool, err error) {
+func (w Persistent) Prepare(ctx context.Context, repo Repository) (fresh bool, err error) {
 	src := repo.GitSource
-	data, err := readBounded(filepath.Join(w.record, checkoutFile))
+	data, err := readRecord(filepath.Join(w.RecordDir, checkoutFile))
 	if err == nil {
 		return false, w.check(data, src)
 	}
@@ -45,18 +49,18 @@ func (w keptWorkspace) prepare(ctx context.Context, repo repository) (fresh bool
 	}
 	record := checkoutRecord{URL: src.URL, Ref: src.Ref}
 	if src.URL != "" {
-		err = checkoutPrivately(ctx, repo, w.private, func() error {
-			record.Commit = headOf(ctx, w.private)
-			if err := emptyOut(w.dir); err != nil {
+		err = checkoutPrivately(ctx, repo, w.PrivateDir, func() error {
+			record.Commit = headOf(ctx, w.PrivateDir)
+			if err := Clear(w.Dir); err != nil {
 				return err
 			}
-			return copyTree(ctx, w.private, w.dir)
+			return copyTree(ctx, w.PrivateDir, w.Dir)
 		})
 		if err != nil {
 			return false, err
 		}
 	}
-	if err := flush(w.dir); err != nil {
+	if err := flush(w.Dir); err != nil {
 		return false, fmt.Errorf("writing the workspace to its volume: %w", err)
 	}
 	if err := w.mark(record); err != nil {
@@ -69,7 +73,7 @@ func (w keptWorkspace) prepare(ctx context.Context, repo repository) (fresh bool
 // Sandbox's before. One of the same repository may have been as well, and is taken
 // as it is (docs/sandbox.md). A marker that cannot be read is one all the same; what tools
 // have made is never thrown away for it.
-func (w keptWorkspace) check(data []byte, src v1alpha1.GitSource) error {
+func (w Persistent) check(data []byte, src v1alpha1.GitSource) error {
 	var was checkoutRecord
 	if json.Unmarshal(data, &was) != nil || (was.URL == src.URL && was.Ref == src.Ref) {
 		return nil
@@ -78,14 +82,25 @@ func (w keptWorkspace) check(data []byte, src v1alpha1.GitSource) error {
 		describe(v1alpha1.GitSource{URL: was.URL, Ref: was.Ref}), describe(src))
 }
 
+// readRecord reads a marker. What is beyond its bound is not one of ours: cut, it
+// cannot be read.
+func readRecord(path string) ([]byte, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close() //nolint:errcheck // only read
+	return io.ReadAll(io.LimitReader(f, maxRecordBytes))
+}
+
 // mark writes the marker: it is there as a whole or not at all, whatever happens
 // to the node.
-func (w keptWorkspace) mark(record checkoutRecord) error {
+func (w Persistent) mark(record checkoutRecord) error {
 	data, err := json.Marshal(record)
 	if err != nil {
 		return err
 	}
-	path := filepath.Join(w.record, checkoutFile)
+	path := filepath.Join(w.RecordDir, checkoutFile)
 	f, err := os.OpenFile(path+".tmp", os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
 	if err != nil {
 		return err
@@ -97,16 +112,16 @@ func (w keptWorkspace) mark(record checkoutRecord) error {
 	if err := os.Rename(path+".tmp", path); err != nil {
 		return err
 	}
-	dir, err := os.Open(w.record)
+	dir, err := os.Open(w.RecordDir)
 	if err != nil {
 		return err
 	}
 	return errors.Join(dir.Sync(), dir.Close())
 }
 
-// emptyOut removes what a copy that was cut has left, through os.Root, so that
+// Clear removes what a copy that was cut has left, through os.Root, so that
 // nothing outside of the workspace goes with it.
-func emptyOut(dir string) error {
+func Clear(dir string) error {
 	root, err := os.OpenRoot(dir)
 	if err != nil {
 		return err

@@ -1,6 +1,6 @@
 //go:build !linux
 
-package runner
+package workspace
 
 // flush does nothing: a workspace on a volume is a pod's, and pods run on Linux.
 func flush(string) error { return nil }

@@ -1,4 +1,4 @@
-package runner
+package inpod
 
 import (
 	"context"
@@ -14,14 +14,14 @@ var errReleased = errors.New("the claim was given back")
 
 // watcher follows the runner's Sandbox and, while it runs one, its task.
 type watcher struct {
-	pod *Pod
+	pod *Runner
 	// changed is sent to when latest has changed.
 	changed chan struct{}
 	mu      sync.Mutex
 	latest  *v1alpha1.Sandbox
 }
 
-func newWatcher(ctx context.Context, p *Pod) *watcher {
+func newWatcher(ctx context.Context, p *Runner) *watcher {
 	w := &watcher{pod: p, changed: make(chan struct{}, 1)}
 	ctx, stop := context.WithCancel(ctx)
 	go follow(ctx, p.api, "sandboxes", p.sandbox, func(sb *v1alpha1.Sandbox) {

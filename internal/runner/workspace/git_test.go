@@ -1,7 +1,8 @@
-package runner
+package workspace
 
 import (
 	"context"
+	"errors"
 	"io/fs"
 	"net/http"
 	"net/http/cgi"
@@ -25,8 +26,8 @@ const (
 )
 
 // withLogin adds what the test server asks for.
-func withLogin(src v1alpha1.GitSource) repository {
-	return repository{GitSource: src, user: testUser, password: testPassword}
+func withLogin(src v1alpha1.GitSource) Repository {
+	return Repository{GitSource: src, User: testUser, Password: testPassword}
 }
 
 // gitOut runs git as a user would and gives what it prints.
@@ -105,7 +106,7 @@ func TestCheckout(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			dir := t.TempDir()
-			if err := checkout(t.Context(), withLogin(tc.src), dir); err != nil {
+			if err := Checkout(t.Context(), withLogin(tc.src), dir); err != nil {
 				t.Fatal(err)
 			}
 			if got := gitOut(t, dir, "rev-parse", "HEAD"); got != tc.head {
@@ -169,7 +170,7 @@ func TestCheckoutErrors(t *testing.T) {
 		"option as url":        {v1alpha1.GitSource{URL: "--upload-pack=touch /tmp/pwned"}, "", "is a path of a machine"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			err := checkout(t.Context(), repository{GitSource: tc.src, user: testUser, password: tc.password}, t.TempDir())
+			err := Checkout(t.Context(), Repository{GitSource: tc.src, User: testUser, Password: tc.password}, t.TempDir())
 			if err == nil || !strings.Contains(err.Error(), tc.want) {
 				t.Errorf("error is %v, want one with %q", err, tc.want)
 			}
@@ -208,7 +209,7 @@ func TestCheckoutWaitsForServer(t *testing.T) {
 			}))
 			defer srv.Close()
 			dir := t.TempDir()
-			if err := checkout(t.Context(), withLogin(v1alpha1.GitSource{URL: srv.URL + "/repo.git", Ref: ref}), dir); err != nil {
+			if err := Checkout(t.Context(), withLogin(v1alpha1.GitSource{URL: srv.URL + "/repo.git", Ref: ref}), dir); err != nil {
 				t.Fatal(err)
 			}
 			if _, err := os.Stat(filepath.Join(dir, "file")); err != nil {
@@ -256,10 +257,10 @@ func TestCheckoutStops(t *testing.T) {
 	ctx, cancel := context.WithCancelCause(t.Context())
 	done := make(chan error, 1)
 	go func() {
-		done <- checkout(ctx, repository{GitSource: v1alpha1.GitSource{URL: srv.URL + "/repo.git"}}, t.TempDir())
+		done <- Checkout(ctx, Repository{GitSource: v1alpha1.GitSource{URL: srv.URL + "/repo.git"}}, t.TempDir())
 	}()
 	<-asked
-	cancel(errCancelled)
+	cancel(errors.New("spec.state is Cancelled"))
 	select {
 	case err := <-done:
 		if err == nil || !strings.Contains(err.Error(), "Cancelled") {
@@ -289,7 +290,7 @@ func TestCheckoutBeside(t *testing.T) {
 	state := filepath.Join(t.TempDir(), "checkout")
 
 	workspace := t.TempDir()
-	if err := checkoutBeside(t.Context(), withLogin(src), state, workspace); err != nil {
+	if err := CheckoutBeside(t.Context(), withLogin(src), state, workspace); err != nil {
 		t.Fatal(err)
 	}
 	if got := gitOut(t, workspace, "rev-parse", "HEAD"); got != commits[1] {
@@ -311,7 +312,7 @@ func TestCheckoutBeside(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(hooks, "post-checkout"), []byte("#!/bin/sh\ntouch "+ran), 0o755); err != nil {
 		t.Fatal(err)
 	}
-	err := checkoutBeside(t.Context(), withLogin(src), state, hostile)
+	err := CheckoutBeside(t.Context(), withLogin(src), state, hostile)
 	if err == nil || !strings.Contains(err.Error(), "not empty") {
 		t.Errorf("error is %v, want that the workspace is not empty", err)
 	}

@@ -1,4 +1,4 @@
-package runner
+package workspace
 
 import (
 	"context"
@@ -10,23 +10,23 @@ import (
 	"path/filepath"
 )
 
-// checkoutBeside checks a repository out where only the runner is, and copies
+// CheckoutBeside checks a repository out where only the runner is, and copies
 // it into the workspace. What the sandbox container does in the workspace
 // meanwhile, such as laying out hooks or links, git never sees.
-func checkoutBeside(ctx context.Context, repo repository, private, workspace string) error {
+func CheckoutBeside(ctx context.Context, repo Repository, private, workspace string) error {
 	return checkoutPrivately(ctx, repo, private, func() error { return copyTree(ctx, private, workspace) })
 }
 
 // checkoutPrivately checks a repository out where only the runner is, lets take
 // have it, and removes it.
-func checkoutPrivately(ctx context.Context, repo repository, private string, take func() error) error {
+func checkoutPrivately(ctx context.Context, repo Repository, private string, take func() error) error {
 	if err := os.RemoveAll(private); err != nil {
 		return err
 	}
 	if err := os.MkdirAll(private, 0o700); err != nil {
 		return err
 	}
-	err := checkout(ctx, repo, private)
+	err := Checkout(ctx, repo, private)
 	if err == nil {
 		err = take()
 	}
@@ -37,7 +37,7 @@ func checkoutPrivately(ctx context.Context, repo repository, private string, tak
 // in the folder can lead a write out of it. Where it fails, what it has copied is
 // removed again.
 func copyTree(ctx context.Context, from, to string) error {
-	if none, err := empty(to); err != nil || !none {
+	if none, err := IsEmpty(to); err != nil || !none {
 		return errors.Join(err, fmt.Errorf("the workspace %s is not empty", to))
 	}
 	root, err := os.OpenRoot(to)

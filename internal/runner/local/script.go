@@ -1,0 +1,27 @@
+package local
+
+import (
+	"errors"
+	"path/filepath"
+
+	"github.com/sampan-dev/sampan/internal/models"
+)
+
+// localScript finds a script on a laptop: relative to the registry's folder.
+func localScript(registryFile string) func(models.Provider) string {
+	return func(p models.Provider) string {
+		file := p.Script.File
+		if file == "" {
+			// A registry that was written for a cluster: the ConfigMap's key is
+			// looked for beside it.
+			file = p.Script.Key
+		}
+		if filepath.IsAbs(file) {
+			return file
+		}
+		return filepath.Join(filepath.Dir(registryFile), file)
+	}
+}
+
+// errNoPrompt says that a task manifest has no prompt that can be read here.
+var errNoPrompt = errors.New("spec.promptFrom needs a cluster; give the text with --prompt-file")
