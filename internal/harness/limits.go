@@ -9,6 +9,7 @@ import (
 	"github.com/shopspring/decimal"
 
 	"github.com/sampan-dev/sampan/internal/llm"
+	"github.com/sampan-dev/sampan/internal/models"
 	"github.com/sampan-dev/sampan/internal/text"
 	"github.com/sampan-dev/sampan/internal/transcript"
 )
@@ -79,7 +80,7 @@ func (r *run) reserve(m Model) (int, error) {
 		bound(l.OutputTokens - used.OutputTokens)
 	}
 	if l.CostUSD.IsPositive() {
-		left := l.CostUSD.Sub(r.progress.CostUSD).Sub(m.Pricing.Cost(llm.Usage{InputTokens: input}))
+		left := l.CostUSD.Sub(r.progress.CostUSD).Sub(m.Pricing.Cost(models.Tokens{Input: input}))
 		n, priced := m.Pricing.AffordableOutput(left)
 		if left.IsNegative() || priced && n < minReply {
 			return 0, r.outOf(BudgetExceeded, fmt.Sprintf("%s of %s USD were spent and the next call could pass that", r.progress.CostUSD, l.CostUSD))
@@ -96,7 +97,7 @@ func (r *run) reserve(m Model) (int, error) {
 
 // settle books what a call took.
 func (r *run) settle(m Model, u llm.Usage) decimal.Decimal {
-	cost := m.Pricing.Cost(u)
+	cost := m.Pricing.Cost(models.Tokens{Input: u.InputTokens, CachedInput: u.CachedInputTokens, Output: u.OutputTokens})
 	r.progress.Usage.Add(u)
 	r.progress.CostUSD = r.progress.CostUSD.Add(cost)
 	return cost

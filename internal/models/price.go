@@ -1,23 +1,22 @@
 package models
 
-import (
-	"github.com/shopspring/decimal"
+import "github.com/shopspring/decimal"
 
-	"github.com/sampan-dev/sampan/internal/llm"
-)
+// Tokens are what a call is priced by. Cached input is a part of the input.
+type Tokens struct{ Input, CachedInput, Output int64 }
 
 // perMillion turns a price per million tokens into one per token: an exact
 // shift by six places, where a division would round.
 const perMillion = -6
 
-// Cost is the exact price of some usage in US dollars. Cached input is a part
-// of the input and priced apart; a count that makes no sense is treated as 0.
-func (p *Pricing) Cost(u llm.Usage) decimal.Decimal {
+// Cost is the exact price of tokens in US dollars. Cached input is priced apart; a
+// count that makes no sense is treated as 0.
+func (p *Pricing) Cost(t Tokens) decimal.Decimal {
 	if p == nil {
 		return decimal.Zero
 	}
-	input, output := max(u.InputTokens, 0), max(u.OutputTokens, 0)
-	cached := min(max(u.CachedInputTokens, 0), input)
+	input, output := max(t.Input, 0), max(t.Output, 0)
+	cached := min(max(t.CachedInput, 0), input)
 	return price(p.InputPerMTok, input-cached).
 		Add(price(p.CachedInputPerMTok, cached)).
 		Add(price(p.OutputPerMTok, output))

@@ -7,8 +7,6 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/shopspring/decimal"
-
-	"github.com/sampan-dev/sampan/internal/llm"
 )
 
 const fleet = `version: 1
@@ -103,15 +101,15 @@ func TestCost(t *testing.T) {
 	p := &Pricing{InputPerMTok: usd("0.66"), CachedInputPerMTok: usd("0.10"), OutputPerMTok: usd("1.00")}
 	tests := map[string]struct {
 		price *Pricing
-		usage llm.Usage
+		usage Tokens
 		want  string
 	}{
 		"nothing":             {price: p, want: "0"},
-		"one token each":      {price: p, usage: llm.Usage{InputTokens: 1, OutputTokens: 1}, want: "0.00000166"},
-		"cached is apart":     {price: p, usage: llm.Usage{InputTokens: 1000, CachedInputTokens: 400, OutputTokens: 100}, want: "0.000536"},
-		"more cached than in": {price: p, usage: llm.Usage{InputTokens: 100, CachedInputTokens: 400}, want: "0.00001"},
-		"negative":            {price: p, usage: llm.Usage{InputTokens: -5, OutputTokens: -5, CachedInputTokens: -1}, want: "0"},
-		"unknown price":       {usage: llm.Usage{InputTokens: 1000}, want: "0"},
+		"one token each":      {price: p, usage: Tokens{Input: 1, Output: 1}, want: "0.00000166"},
+		"cached is apart":     {price: p, usage: Tokens{Input: 1000, CachedInput: 400, Output: 100}, want: "0.000536"},
+		"more cached than in": {price: p, usage: Tokens{Input: 100, CachedInput: 400}, want: "0.00001"},
+		"negative":            {price: p, usage: Tokens{Input: -5, Output: -5, CachedInput: -1}, want: "0"},
+		"unknown price":       {usage: Tokens{Input: 1000}, want: "0"},
 	}
 	for name, tc := range tests {
 		t.Run(name, func(t *testing.T) {
