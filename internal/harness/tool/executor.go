@@ -79,70 +79,70 @@ var (
 
 // ExecRequest is a command to run. Exactly one of Argv and Shell is set.
 type ExecRequest struct {
-	Argv []string `json:"argv,omitempty"`
+	Argv []string
 	// Shell is run by `bash -c`, or `sh -c` where there is no bash.
-	Shell string `json:"shell,omitempty"`
+	Shell string
 	// Cwd is inside the workspace; empty is its root.
-	Cwd string `json:"cwd,omitempty"`
+	Cwd string
 	// Env is added to the sandbox's own environment.
-	Env map[string]string `json:"env,omitempty"`
+	Env map[string]string
 	// Stdin is fed to the command, then closed; empty is closed at once.
-	Stdin []byte `json:"stdin,omitempty"`
+	Stdin []byte
 	// TimeoutSeconds kills the command and all it started; 0 is the server's cap.
-	TimeoutSeconds float64 `json:"timeoutSeconds,omitempty"`
+	TimeoutSeconds float64
 	// MaxOutputBytes bounds Stdout and Stderr together: the first and the last
 	// half are kept and the middle is counted; 0 is the server's default.
-	MaxOutputBytes int64 `json:"maxOutputBytes,omitempty"`
+	MaxOutputBytes int64
 	// MergeStderr sends stderr to Stdout, in the order in which both were written.
-	MergeStderr bool `json:"mergeStderr,omitempty"`
+	MergeStderr bool
 	// Isolated makes it the only request: every other one and every process of
 	// earlier commands is ended first, new ones are refused with ErrIsolated until it
 	// is over, and nothing is left of it. The command gets a new, empty home and
 	// folder for temporary files, and a PATH without folders in which tools can put
 	// programs. It is for commands whose exit status decides something.
-	Isolated bool `json:"isolated,omitempty"`
+	Isolated bool
 	// Terminal gives Stdout and Stderr as a terminal would show them at the end:
 	// of progress bars their last state, no colours. The whole output is kept as
 	// it came.
-	Terminal bool `json:"terminal,omitempty"`
+	Terminal bool
 	// OutputFile is a file in the workspace that gets all output as it comes
 	// (up to the server's limit), so that others can follow a long command.
-	OutputFile string `json:"outputFile,omitempty"`
+	OutputFile string
 }
 
 // ExecResult is how a command ended.
 type ExecResult struct {
 	// Stdout and Stderr are each cut to their
 	// head and tail where they were longer than asked for.
-	Stdout []byte `json:"stdout,omitempty"`
-	Stderr []byte `json:"stderr,omitempty"`
+	Stdout []byte
+	Stderr []byte
 	// ExitCode is nil when the command did not exit by itself.
-	ExitCode *int `json:"exitCode,omitempty"`
+	ExitCode *int
 	// Signal is the name of the signal that ended it ("SIGKILL"), else empty.
-	Signal string `json:"signal,omitempty"`
+	Signal string
 	// OmittedBytes of stdout and stderr were left out.
-	OmittedStdoutBytes int64 `json:"omittedStdoutBytes,omitempty"`
-	OmittedStderrBytes int64 `json:"omittedStderrBytes,omitempty"`
+	OmittedStdoutBytes int64
+	OmittedStderrBytes int64
 	// StdoutCut and StderrCut are the offsets in Stdout and Stderr at which the
 	// omitted bytes are missing; cuts never split a UTF-8 character.
-	StdoutCut int64 `json:"stdoutCut,omitempty"`
-	StderrCut int64 `json:"stderrCut,omitempty"`
+	StdoutCut int64
+	StderrCut int64
 	// FullOutputPath is where the whole output is kept when some was omitted, or
 	// the OutputFile that was asked for; readable through ReadFile and
 	// ReadLines; empty otherwise. It lies below .sampan/output in the workspace,
 	// where git does not see it; old ones are removed when there are too many.
-	FullOutputPath string `json:"fullOutputPath,omitempty"`
+	FullOutputPath string
 	// FullOutputOmittedBytes are missing at the end of that file, too, because
 	// it reached its limit or the disk was full.
-	FullOutputOmittedBytes int64 `json:"fullOutputOmittedBytes,omitempty"`
+	FullOutputOmittedBytes int64
 	// LeftoverKilled counts processes that the command left behind and that were killed.
-	LeftoverKilled int  `json:"leftoverKilled,omitempty"`
-	TimedOut       bool `json:"timedOut,omitempty"`
+	LeftoverKilled int
+	TimedOut       bool
 	// ProcessLimit says that it was killed because commands had too many processes.
-	ProcessLimit bool `json:"processLimit,omitempty"`
+	ProcessLimit bool
 	// OOMKilled says that the kernel killed something for lack of memory while the command ran.
-	OOMKilled bool          `json:"oomKilled,omitempty"`
-	Duration  time.Duration `json:"durationNanos"`
+	OOMKilled bool
+	Duration  time.Duration
 }
 
 // File is a file's content with what is known of it.
@@ -154,14 +154,14 @@ type File struct {
 // FileInfo describes a path.
 type FileInfo struct {
 	// Path is relative to the workspace, slash-separated and clean.
-	Path string `json:"path"`
-	Size int64  `json:"size"`
+	Path string
+	Size int64
 	// Mode holds type and permission bits.
-	Mode fs.FileMode `json:"mode"`
+	Mode fs.FileMode
 	// Digest is "sha256:" and the hex digest of a regular file's content where
 	// it was read or written; empty for a Stat.
-	Digest  string    `json:"digest,omitempty"`
-	ModTime time.Time `json:"modTime"`
+	Digest  string
+	ModTime time.Time
 }
 
 // WriteOptions say how to write a file.

@@ -1,14 +1,12 @@
 // Package api is what the sandbox server and its client say to each other:
-// plain HTTP and JSON under /v1, so that curl is a client, too.
+// plain HTTP and JSON under /v1, so that curl is a client, too. Its types are its
+// own: what the harness changes in its tools does not change them.
 package api
 
 import (
-	"errors"
 	"net/http"
 	"strconv"
 	"time"
-
-	"github.com/sampan-dev/sampan/internal/harness/tool"
 )
 
 // Protocol is the version of the interface under /v1. It rises when an old
@@ -54,75 +52,68 @@ type Process struct {
 	Started time.Time `json:"started"`
 }
 
-// Error is the body of every answer that is not a success.
-type Error struct {
-	Code    string `json:"code"`
-	Message string `json:"message"`
-}
+// Code says what an Error is about.
+type Code string
 
-// The codes of an Error that stand for no sentinel.
+// The codes. Those before CodeNotOwner stand for an error of the sandbox's
+// executor, one to one.
 const (
-	CodeInternal  = "internal"
-	CodeCancelled = "cancelled"
-	CodeRoute     = "no_such_route"
+	CodeShuttingDown       Code = "shutting_down"
+	CodeNotIsolated        Code = "not_isolated"
+	CodeOutsideWorkspace   Code = "outside_workspace"
+	CodeNotFound           Code = "not_found"
+	CodeIsDirectory        Code = "is_directory"
+	CodeNotRegular         Code = "not_regular"
+	CodeNotEmpty           Code = "not_empty"
+	CodeTooLarge           Code = "too_large"
+	CodePreconditionFailed Code = "precondition_failed"
+	CodePermissionDenied   Code = "permission_denied"
+	CodeNoSpace            Code = "no_space"
+	CodeInvalid            Code = "invalid"
+	CodeKilled             Code = "killed"
+	CodeIsolated           Code = "isolated"
+	// CodeNotOwner: the request did not carry the secret of the client that the
+	// server obeys.
+	CodeNotOwner  Code = "not_owner"
+	CodeInternal  Code = "internal"
+	CodeCancelled Code = "cancelled"
+	CodeRoute     Code = "no_such_route"
 )
 
-// ErrNotOwner says that a request did not carry the secret of the client that
-// the server obeys.
-var ErrNotOwner = errors.New("the sandbox server obeys another client")
-
-// codes maps the Executor's sentinels to the wire, one to one. The first that
-// an error wraps counts.
-var codes = []struct {
-	err    error
-	code   string
-	status int
-}{
-	{tool.ErrExecutorGone, "shutting_down", http.StatusServiceUnavailable},
-	{tool.ErrNotIsolated, "not_isolated", http.StatusConflict},
-	{tool.ErrOutsideWorkspace, "outside_workspace", http.StatusForbidden},
-	{tool.ErrNotFound, "not_found", http.StatusNotFound},
-	{tool.ErrIsDirectory, "is_directory", http.StatusConflict},
-	{tool.ErrNotRegular, "not_regular", http.StatusConflict},
-	{tool.ErrNotEmpty, "not_empty", http.StatusConflict},
-	{tool.ErrTooLarge, "too_large", http.StatusRequestEntityTooLarge},
-	{tool.ErrPreconditionFailed, "precondition_failed", http.StatusPreconditionFailed},
-	{tool.ErrPermission, "permission_denied", http.StatusForbidden},
-	{tool.ErrNoSpace, "no_space", http.StatusInsufficientStorage},
-	{tool.ErrInvalid, "invalid", http.StatusBadRequest},
-	{tool.ErrKilled, "killed", http.StatusConflict},
-	{tool.ErrIsolated, "isolated", http.StatusConflict},
-	{ErrNotOwner, "not_owner", http.StatusForbidden},
+// statuses are those of the codes.
+var statuses = map[Code]int{
+	CodeShuttingDown:       http.StatusServiceUnavailable,
+	CodeNotIsolated:        http.StatusConflict,
+	CodeOutsideWorkspace:   http.StatusForbidden,
+	CodeNotFound:           http.StatusNotFound,
+	CodeIsDirectory:        http.StatusConflict,
+	CodeNotRegular:         http.StatusConflict,
+	CodeNotEmpty:           http.StatusConflict,
+	CodeTooLarge:           http.StatusRequestEntityTooLarge,
+	CodePreconditionFailed: http.StatusPreconditionFailed,
+	CodePermissionDenied:   http.StatusForbidden,
+	CodeNoSpace:            http.StatusInsufficientStorage,
+	CodeInvalid:            http.StatusBadRequest,
+	CodeKilled:             http.StatusConflict,
+	CodeIsolated:           http.StatusConflict,
+	CodeNotOwner:           http.StatusForbidden,
+	CodeCancelled:          http.StatusRequestTimeout,
+	CodeRoute:              http.StatusNotFound,
 }
 
-// CodeOf gives an error's code and HTTP status.
-func CodeOf(err error) (code string, status int) {
-	for _, c := range codes {
-		if errors.Is(err, c.err) {
-			return c.code, c.status
-		}
+// Status is the HTTP status that goes with a code.
+func (c Code) Status() int {
+	if status, ok := statuses[c]; ok {
+		return status
 	}
-	return CodeInternal, http.StatusInternalServerError
+	return http.StatusInternalServerError
 }
 
-// Err is the error that an answer stands for: the server's words, wrapping the sentinel.
-func (e Error) Err() error {
-	for _, c := range codes {
-		if c.code == e.Code {
-			return &remoteError{e.Message, c.err}
-		}
-	}
-	return &remoteError{"sandbox: " + e.Message, nil}
+// Error is the body of every answer that is not a success.
+type Error struct {
+	Code    Code   `json:"code"`
+	Message string `json:"message"`
 }
-
-// remoteError has the server's text and wraps the sentinel without repeating it.
-type remoteError struct {
-	text     string
-	sentinel error
-}
-
-func (e *remoteError) Error() string { return e.text }
-func (e *remoteError) Unwrap() error { return e.sentinel }
 
 // ETag quotes a digest.
 func ETag(digest string) string { return strconv.Quote(digest) }
@@ -133,10 +124,4 @@ func Digest(etag string) string {
 		return s
 	}
 	return etag
-}
-
-// LinesRequest is the body of POST /v1/lines.
-type LinesRequest struct {
-	Path string `json:"path"`
-	tool.LineRange
 }

@@ -15,6 +15,7 @@ import (
 	"github.com/sampan-dev/sampan/internal/harness/tool"
 	"github.com/sampan-dev/sampan/internal/sandbox/api"
 	"github.com/sampan-dev/sampan/internal/sandbox/client"
+	"github.com/sampan-dev/sampan/internal/sandbox/convert"
 )
 
 // TestExecCancelOvertakes: the kill of a cancelled command travels on a
@@ -57,10 +58,10 @@ func TestExecCancelOvertakes(t *testing.T) {
 }
 
 func fail(w http.ResponseWriter, err error) {
-	code, status := api.CodeOf(err)
-	w.Header().Set(api.HeaderError, code)
-	w.WriteHeader(status)
-	_ = json.NewEncoder(w).Encode(api.Error{Code: code, Message: err.Error()})
+	e := convert.FromError(err)
+	w.Header().Set(api.HeaderError, string(e.Code))
+	w.WriteHeader(e.Code.Status())
+	_ = json.NewEncoder(w).Encode(e)
 }
 
 // listen serves h on a unix socket until the test ends.

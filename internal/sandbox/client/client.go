@@ -21,6 +21,7 @@ import (
 
 	"github.com/sampan-dev/sampan/internal/harness/tool"
 	"github.com/sampan-dev/sampan/internal/sandbox/api"
+	"github.com/sampan-dev/sampan/internal/sandbox/convert"
 )
 
 // ErrProtocolMismatch says that the server speaks another version: the sandbox
@@ -28,7 +29,7 @@ import (
 var ErrProtocolMismatch = errors.New("the sandbox server speaks another protocol version")
 
 // ErrNotOwner says that the server obeys another client.
-var ErrNotOwner = api.ErrNotOwner
+var ErrNotOwner = convert.ErrNotOwner
 
 const (
 	// idleTimeout is shorter than the server's, so that we never send on a
@@ -215,7 +216,7 @@ func (c *Client) Shutdown(ctx context.Context) error {
 // Exec implements tool.Executor. When ctx ends the command is killed and Exec
 // waits until the server says that it is dead.
 func (c *Client) Exec(ctx context.Context, req tool.ExecRequest) (*tool.ExecResult, error) {
-	body, err := json.Marshal(req)
+	body, err := json.Marshal(api.ExecRequest(req))
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", tool.ErrInvalid, err)
 	}
@@ -236,7 +237,7 @@ func (c *Client) Exec(ctx context.Context, req tool.ExecRequest) (*tool.ExecResu
 	if req.Isolated {
 		defer c.trans.CloseIdleConnections() // the server has ended them
 	}
-	res := new(tool.ExecResult)
+	res := new(api.ExecResult)
 	err = c.call(conn, http.MethodPost, "/v1/exec", http.Header{api.HeaderExecID: {id}}, body, res)
 	if err := ctx.Err(); err != nil {
 		return nil, err
@@ -244,7 +245,7 @@ func (c *Client) Exec(ctx context.Context, req tool.ExecRequest) (*tool.ExecResu
 	if err != nil {
 		return nil, err
 	}
-	return res, nil
+	return (*tool.ExecResult)(res), nil
 }
 
 // StopAll implements tool.Executor.
@@ -274,20 +275,21 @@ func (c *Client) kill(ctx context.Context, id string) {
 
 // ReadLines implements tool.Executor.
 func (c *Client) ReadLines(ctx context.Context, path string, r tool.LineRange) (*tool.Lines, error) {
-	return post[tool.Lines](ctx, c, "/v1/lines", api.LinesRequest{Path: path, LineRange: r})
+	return post(ctx, c, "/v1/lines", api.LinesRequest{Path: path, LineRange: api.LineRange(r)}, convert.ToLines)
 }
 
 // Grep implements tool.Executor.
 func (c *Client) Grep(ctx context.Context, req tool.GrepRequest) (*tool.GrepResult, error) {
-	return post[tool.GrepResult](ctx, c, "/v1/grep", req)
+	return post(ctx, c, "/v1/grep", api.GrepRequest(req), convert.ToGrep)
 }
 
 // Glob implements tool.Executor.
 func (c *Client) Glob(ctx context.Context, req tool.GlobRequest) (*tool.GlobResult, error) {
-	return post[tool.GlobResult](ctx, c, "/v1/glob", req)
+	return post(ctx, c, "/v1/glob", api.GlobRequest(req), convert.ToGlob)
 }
 
-func post[A any](ctx context.Context, c *Client, route string, req any) (*A, error) {
+// post sends a request and gives the answer as the harness has it.
+func post[A, R any](ctx context.Context, c *Client, route string, req any, decode func(*A) *R) (*R, error) {
 	body, err := json.Marshal(req)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", tool.ErrInvalid, err)
@@ -298,7 +300,7 @@ func post[A any](ctx context.Context, c *Client, route string, req any) (*A, err
 	if err := c.call(ctx, http.MethodPost, route, nil, body, res); err != nil {
 		return nil, err
 	}
-	return res, nil
+	return decode(res), nil
 }
 
 // call sends a request and decodes its JSON answer into out, if there is one.
@@ -335,13 +337,13 @@ func (c *Client) send(ctx context.Context, method, route string, h http.Header, 
 		return resp, nil
 	}
 	defer drain(resp)
-	e := api.Error{Code: resp.Header.Get(api.HeaderError)}
+	e := api.Error{Code: api.Code(resp.Header.Get(api.HeaderError))}
 	if method == http.MethodHead {
 		e.Message, _ = url.QueryUnescape(resp.Header.Get(api.HeaderMessage))
 	} else if err := json.NewDecoder(io.LimitReader(resp.Body, 1<<20)).Decode(&e); err != nil {
 		e.Message = "answered " + resp.Status
 	}
-	return nil, e.Err()
+	return nil, convert.ToError(e)
 }
 
 // broken names what a failed exchange means: our own ctx has ended, or the

@@ -67,11 +67,11 @@ func (c *Client) WriteFile(ctx context.Context, path string, data []byte, opts t
 		return nil, err
 	}
 	defer drain(resp)
-	info := new(tool.FileInfo)
+	info := new(api.FileInfo)
 	if err := json.NewDecoder(io.LimitReader(resp.Body, maxAnswerBytes)).Decode(info); err != nil {
 		return nil, c.broken(ctx, err)
 	}
-	return info, nil
+	return (*tool.FileInfo)(info), nil
 }
 
 // Stat implements tool.Executor.

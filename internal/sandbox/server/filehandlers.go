@@ -39,7 +39,7 @@ func (s *server) files(w http.ResponseWriter, r *http.Request) {
 		}
 	default:
 		w.Header().Set("Allow", "GET, HEAD, PUT, DELETE")
-		writeCode(w, r, api.CodeRoute, http.StatusMethodNotAllowed, r.Method+": no such method for files")
+		writeCode(w, r, http.StatusMethodNotAllowed, api.Error{Code: api.CodeRoute, Message: r.Method + ": no such method for files"})
 	}
 	if err != nil {
 		writeError(w, r, err)
@@ -106,7 +106,7 @@ func (s *server) putFile(w http.ResponseWriter, r *http.Request, p string) error
 		return err
 	}
 	describe(w, info)
-	writeJSON(w, http.StatusOK, info)
+	writeJSON(w, http.StatusOK, (*api.FileInfo)(info))
 	return nil
 }
 

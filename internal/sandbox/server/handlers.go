@@ -13,6 +13,7 @@ import (
 
 	"github.com/sampan-dev/sampan/internal/harness/tool"
 	"github.com/sampan-dev/sampan/internal/sandbox/api"
+	"github.com/sampan-dev/sampan/internal/sandbox/convert"
 )
 
 func (s *server) status(w http.ResponseWriter, r *http.Request) {
@@ -60,7 +61,7 @@ func (s *server) killAll(w http.ResponseWriter, r *http.Request) {
 // exec runs a command. A client that goes away ends r's context, and with it
 // the command.
 func (s *server) exec(w http.ResponseWriter, r *http.Request) {
-	var req tool.ExecRequest
+	var req api.ExecRequest
 	if err := readJSON(w, r, &req); err != nil {
 		writeError(w, r, err)
 		return
@@ -69,30 +70,30 @@ func (s *server) exec(w http.ResponseWriter, r *http.Request) {
 	if id == "" {
 		id = rand.Text()
 	}
-	res, err := s.engine.ExecID(r.Context(), id, req)
+	res, err := s.engine.ExecID(r.Context(), id, tool.ExecRequest(req))
 	if err != nil {
 		writeError(w, r, err)
 		return
 	}
-	writeJSON(w, http.StatusOK, res)
+	writeJSON(w, http.StatusOK, (*api.ExecResult)(res))
 }
 
 func (s *server) lines(w http.ResponseWriter, r *http.Request) {
 	answer(w, r, func(ctx context.Context, req *api.LinesRequest) (*tool.Lines, error) {
-		return s.engine.ReadLines(ctx, req.Path, req.LineRange)
-	})
+		return s.engine.ReadLines(ctx, req.Path, tool.LineRange(req.LineRange))
+	}, convert.FromLines)
 }
 
 func (s *server) grep(w http.ResponseWriter, r *http.Request) {
-	answer(w, r, func(ctx context.Context, req *tool.GrepRequest) (*tool.GrepResult, error) {
-		return s.engine.Grep(ctx, *req)
-	})
+	answer(w, r, func(ctx context.Context, req *api.GrepRequest) (*tool.GrepResult, error) {
+		return s.engine.Grep(ctx, tool.GrepRequest(*req))
+	}, convert.FromGrep)
 }
 
 func (s *server) glob(w http.ResponseWriter, r *http.Request) {
-	answer(w, r, func(ctx context.Context, req *tool.GlobRequest) (*tool.GlobResult, error) {
-		return s.engine.Glob(ctx, *req)
-	})
+	answer(w, r, func(ctx context.Context, req *api.GlobRequest) (*tool.GlobResult, error) {
+		return s.engine.Glob(ctx, tool.GlobRequest(*req))
+	}, convert.FromGlob)
 }
 
 // shutdown answers and then ends Run; the answer is on its way before.
@@ -104,7 +105,7 @@ func (s *server) shutdown(w http.ResponseWriter, r *http.Request) {
 }
 
 // answer decodes a JSON request, does the work and encodes the result.
-func answer[Q, A any](w http.ResponseWriter, r *http.Request, do func(context.Context, *Q) (*A, error)) {
+func answer[Q, R, A any](w http.ResponseWriter, r *http.Request, do func(context.Context, *Q) (*R, error), encode func(*R) *A) {
 	req := new(Q)
 	if err := readJSON(w, r, req); err != nil {
 		writeError(w, r, err)
@@ -115,7 +116,7 @@ func answer[Q, A any](w http.ResponseWriter, r *http.Request, do func(context.Co
 		writeError(w, r, err)
 		return
 	}
-	writeJSON(w, http.StatusOK, res)
+	writeJSON(w, http.StatusOK, encode(res))
 }
 
 // readJSON decodes a bounded body. An unknown field is an error: a client that
@@ -154,17 +155,17 @@ func writeJSON(w http.ResponseWriter, status int, v any) {
 }
 
 func writeError(w http.ResponseWriter, r *http.Request, err error) {
-	code, status := api.CodeOf(err)
-	if code == api.CodeInternal && (errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded)) {
-		code, status = api.CodeCancelled, http.StatusRequestTimeout
+	e := convert.FromError(err)
+	if e.Code == api.CodeInternal && (errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded)) {
+		e.Code = api.CodeCancelled
 	}
-	writeCode(w, r, code, status, err.Error())
+	writeCode(w, r, e.Code.Status(), e)
 }
 
-func writeCode(w http.ResponseWriter, r *http.Request, code string, status int, message string) {
-	w.Header().Set(api.HeaderError, code)
+func writeCode(w http.ResponseWriter, r *http.Request, status int, e api.Error) {
+	w.Header().Set(api.HeaderError, string(e.Code))
 	if r.Method == http.MethodHead {
-		w.Header().Set(api.HeaderMessage, url.QueryEscape(message))
+		w.Header().Set(api.HeaderMessage, url.QueryEscape(e.Message))
 	}
-	writeJSON(w, status, api.Error{Code: code, Message: message})
+	writeJSON(w, status, e)
 }

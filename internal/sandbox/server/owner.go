@@ -7,7 +7,7 @@ import (
 	"strings"
 	"sync"
 
-	"github.com/sampan-dev/sampan/internal/sandbox/api"
+	"github.com/sampan-dev/sampan/internal/sandbox/convert"
 )
 
 // minSecret is the shortest secret that is taken: 128 bits in base32.
@@ -15,8 +15,8 @@ const minSecret = 26
 
 var (
 	errNoSecret = fmt.Errorf("%w: every request must carry a secret of at least %d characters, as `Authorization: Bearer SECRET`, "+
-		"and the first one decides who is obeyed", api.ErrNotOwner, minSecret)
-	errStranger = fmt.Errorf("%w, which greeted it first; if that has ended without letting go, start the server again", api.ErrNotOwner)
+		"and the first one decides who is obeyed", convert.ErrNotOwner, minSecret)
+	errStranger = fmt.Errorf("%w, which greeted it first; if that has ended without letting go, start the server again", convert.ErrNotOwner)
 )
 
 // owner is the one client that a server obeys: the first that greets it with a

@@ -191,5 +191,5 @@ func (s *server) contain(w http.ResponseWriter, r *http.Request) {
 }
 
 func (s *server) noRoute(w http.ResponseWriter, r *http.Request) {
-	writeCode(w, r, api.CodeRoute, http.StatusNotFound, r.Method+" "+r.URL.Path+": no such route")
+	writeCode(w, r, http.StatusNotFound, api.Error{Code: api.CodeRoute, Message: r.Method + " " + r.URL.Path + ": no such route"})
 }
