@@ -25,19 +25,20 @@ type AgentTaskStatus struct {
 	// +kubebuilder:validation:Minimum=1
 	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
 
-	// sandboxName is the Sandbox of the current or last attempt.
+	// sandboxName is the Sandbox that the task runs in.
 	// +optional
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=63
 	SandboxName string `json:"sandboxName,omitempty"`
 
-	// podName is the only pod whose runner may write progress and result.
+	// podName is the pod of the current or last attempt: the only one whose runner
+	// may write progress and result.
 	// +optional
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=63
 	PodName string `json:"podName,omitempty"`
 
-	// podUID is the UID of that pod, so that another one of its name is not taken for it.
+	// podUID is the UID of that pod, once it runs.
 	// +optional
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=36
@@ -51,6 +52,30 @@ type AgentTaskStatus struct {
 	// attemptStartTime is when the current attempt was begun.
 	// +optional
 	AttemptStartTime *metav1.Time `json:"attemptStartTime,omitempty"`
+
+	// runningTime is when the runner of the current attempt was first heard of.
+	// limits.activeSeconds counts from it.
+	// +optional
+	RunningTime *metav1.Time `json:"runningTime,omitempty"`
+
+	// activeSeconds is how long ended attempts were running, since the task was
+	// started or last resumed.
+	// +optional
+	// +kubebuilder:validation:Minimum=0
+	ActiveSeconds int64 `json:"activeSeconds,omitempty"`
+
+	// failedAttempts is how many attempts were lost in a way that
+	// retry.maxAttempts bounds: a crash, a memory limit, a deleted pod.
+	// +optional
+	// +kubebuilder:validation:Minimum=0
+	FailedAttempts int32 `json:"failedAttempts,omitempty"`
+
+	// interruptions is how many attempts were lost to the cluster: an eviction, a
+	// drain, a preemption, a node that was lost or refused the pod. They are tried
+	// again after a pause that grows, and do not count as failed.
+	// +optional
+	// +kubebuilder:validation:Minimum=0
+	Interruptions int32 `json:"interruptions,omitempty"`
 
 	// attempts are the ended attempts, oldest first; the last 10 are kept.
 	// +optional
@@ -132,6 +157,11 @@ type AttemptStatus struct {
 
 // TaskProgress is where a run stands, summed over all attempts.
 type TaskProgress struct {
+	// attempt whose runner reported last.
+	// +optional
+	// +kubebuilder:validation:Minimum=1
+	Attempt int32 `json:"attempt,omitempty"`
+
 	// model is the registry id of the model that answered last.
 	// +optional
 	// +kubebuilder:validation:MinLength=1

@@ -152,15 +152,15 @@ type ModelSelector struct {
 // TaskSandbox says where a task runs.
 // +kubebuilder:validation:MinProperties=1
 // +kubebuilder:validation:MaxProperties=1
-// +kubebuilder:validation:XValidation:rule="!has(self.template) || !has(self.template.workspace) || !has(self.template.workspace.persistence) || self.template.workspace.persistence != 'Persistent'",message="each attempt has a Sandbox of its own, so a Persistent workspace would keep nothing; use sandboxRef with a Sandbox that has one",fieldPath=".template.workspace.persistence"
 type TaskSandbox struct {
-	// template makes a Sandbox for each attempt of this task alone; it goes away
-	// with the task. Its workspace cannot be Persistent.
+	// template makes a Sandbox for this task alone. It has the task's name, is
+	// deleted with the task, and gets a new pod for each attempt.
 	// +optional
 	Template SandboxTemplate `json:"template,omitzero"`
 
 	// sandboxRef runs the task in an existing Sandbox of the same namespace, one
-	// task at a time; others wait in creation order with reason SandboxBusy.
+	// task at a time; others wait in creation order with reason SandboxBusy. It
+	// cannot be one that another task has made for itself.
 	// +optional
 	SandboxRef SandboxReference `json:"sandboxRef,omitzero"`
 }
@@ -197,8 +197,9 @@ type Limits struct {
 	// +kubebuilder:validation:Maximum=10000
 	Turns int32 `json:"turns,omitempty"`
 
-	// activeSeconds is how long the task may be active, over all attempts, from
-	// its start or its last resume. Default 3600.
+	// activeSeconds is how long the task may be active, over all attempts since its
+	// start or its last resume. Waiting for quota, for a node or for a Sandbox does
+	// not count; waiting for what only a user can fix may take as long. Default 3600.
 	// +optional
 	// +kubebuilder:validation:Minimum=1
 	// +kubebuilder:validation:Maximum=604800
@@ -257,7 +258,8 @@ type Verification struct {
 
 // RetryPolicy says how often a task is started again after it lost its pod.
 type RetryPolicy struct {
-	// maxAttempts counts the first attempt too. Default 3.
+	// maxAttempts counts the first attempt too, and not those that were lost to
+	// the cluster: to an eviction, a drain, a preemption or a node. Default 3.
 	// +required
 	// +kubebuilder:validation:Minimum=1
 	// +kubebuilder:validation:Maximum=10

@@ -34,9 +34,10 @@ const (
 const (
 	// ReasonPending: nothing has been started yet.
 	ReasonPending = "Pending"
-	// ReasonStarting: the attempt's pod is being made or is starting.
+	// ReasonStarting: the attempt's pod is being made or is starting, and its
+	// runner has not reported yet.
 	ReasonStarting = "Starting"
-	// ReasonRunning: the runner drives the task.
+	// ReasonRunning: the runner has reported and drives the task.
 	ReasonRunning = "Running"
 	// ReasonRetrying: an attempt was lost and the next one is about to start.
 	ReasonRetrying = "Retrying"
@@ -50,6 +51,12 @@ const (
 	ReasonSandboxBusy = "SandboxBusy"
 	// ReasonSandboxNotFound: the named Sandbox does not exist. Create it.
 	ReasonSandboxNotFound = "SandboxNotFound"
+	// ReasonSandboxNotShared: the named Sandbox is one that another task has made
+	// for itself. Name a Sandbox that you have created.
+	ReasonSandboxNotShared = "SandboxNotShared"
+	// ReasonSandboxRefused: the API server refused to create the task's Sandbox. The
+	// message is the API server's. It is tried again.
+	ReasonSandboxRefused = "SandboxRefused"
 	// ReasonSandboxSuspended: the named Sandbox is suspended. Set its spec.state to Running.
 	ReasonSandboxSuspended = "SandboxSuspended"
 	// ReasonRegistryNotFound: there is no ConfigMap sampan-models in the task's
@@ -124,6 +131,8 @@ const (
 	ReasonPodPending = "PodPending"
 	// ReasonUnschedulable: no node takes the pod. The message is the scheduler's.
 	ReasonUnschedulable = "Unschedulable"
+	// ReasonQueued: a scheduling gate holds the pod back, such as that of a queue.
+	ReasonQueued = "Queued"
 	// ReasonImagePullFailed: an image cannot be pulled. Mend its name or the pull secret.
 	ReasonImagePullFailed = "ImagePullFailed"
 	// ReasonSecretNotFound: a Secret, or a key of it, that the runner needs does not exist.
@@ -147,8 +156,12 @@ const (
 	// ReasonIdle: the Sandbox had no task for spec.idleSeconds and its pod was
 	// deleted. The next task brings a new one.
 	ReasonIdle = "Idle"
-	// ReasonPodRefused: the API server refused the pod, for example by quota or admission.
+	// ReasonPodRefused: the API server, or an admission webhook, does not accept the
+	// pod. The message is theirs. It is tried again, after pauses that grow.
 	ReasonPodRefused = "PodRefused"
+	// ReasonQuotaExceeded: a ResourceQuota of the namespace leaves no room. It is
+	// tried again, after pauses that grow.
+	ReasonQuotaExceeded = "QuotaExceeded"
 	// ReasonSandboxServerMissing: the sandbox image has no agent-runner. Use an
 	// image that has it on its PATH.
 	ReasonSandboxServerMissing = "SandboxServerMissing"
@@ -157,8 +170,21 @@ const (
 	ReasonProtocolMismatch = "ProtocolMismatch"
 	// ReasonOOMKilled: a container went over its memory limit and was killed.
 	ReasonOOMKilled = "OOMKilled"
-	// ReasonEvicted: kubelet evicted the pod. The message is kubelet's.
+	// ReasonEvicted: the pod was evicted: its node was drained or ran low on
+	// something, or a pod of higher priority took its place. The message says which.
 	ReasonEvicted = "Evicted"
+	// ReasonStorageExceeded: the pod used more storage than its limits allow, and
+	// kubelet ended it. Raise workspace.sizeLimit or the ephemeral-storage limit.
+	ReasonStorageExceeded = "StorageExceeded"
+	// ReasonNodeRejected: the pod's node refused it, for example since another pod
+	// had taken the room. The message is kubelet's.
+	ReasonNodeRejected = "NodeRejected"
+	// ReasonRunnerSilent: the runner runs and has not reported. It may not reach the
+	// API server: look at its log and at the NetworkPolicies of the namespace.
+	ReasonRunnerSilent = "RunnerSilent"
+	// ReasonPodFailed: the pod failed for a container that is not ours, for example an
+	// init container that a webhook has added. The message names it.
+	ReasonPodFailed = "PodFailed"
 	// ReasonPodLost: the pod was deleted by somebody else.
 	ReasonPodLost = "PodLost"
 	// ReasonNodeLost: the pod's node is gone or has not answered for long.

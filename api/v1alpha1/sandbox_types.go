@@ -78,10 +78,6 @@ type SandboxSpec struct {
 	// +kubebuilder:validation:Minimum=1
 	// +kubebuilder:validation:Maximum=31536000
 	TTLSeconds int32 `json:"ttlSeconds,omitempty"`
-
-	// taskRef is the task that has claimed the Sandbox; set by the operator.
-	// +optional
-	TaskRef TaskReference `json:"taskRef,omitzero"`
 }
 
 // SandboxState is what is wanted of a Sandbox's pod.
@@ -305,6 +301,12 @@ type SandboxStatus struct {
 	// +kubebuilder:validation:Minimum=1
 	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
 
+	// taskRef is the task that holds the Sandbox, or, of a task's own Sandbox, the
+	// attempt that its pod was made for. It is in the status so that whoever
+	// replaces the spec cannot take the Sandbox from a running task.
+	// +optional
+	TaskRef TaskReference `json:"taskRef,omitzero"`
+
 	// podName is the pod that runs, or last ran, for this Sandbox.
 	// +optional
 	// +kubebuilder:validation:MinLength=1
@@ -329,14 +331,14 @@ type SandboxStatus struct {
 	// +kubebuilder:validation:MaxLength=253
 	NodeName string `json:"nodeName,omitempty"`
 
-	// restarts counts how often the pod was replaced.
+	// restarts counts how often the pod was replaced. Pods are named after the
+	// Sandbox, with a number that is one more.
 	// +optional
 	// +kubebuilder:validation:Minimum=0
 	Restarts *int32 `json:"restarts,omitempty"`
 
-	// lastActivityTime is when the spec last changed: the Sandbox was created, a
-	// task claimed or left it, or it was suspended or resumed. idleSeconds and
-	// ttlSeconds count from it.
+	// lastActivityTime is when the Sandbox was created, a task claimed or released
+	// it, or its spec was last changed. idleSeconds and ttlSeconds count from it.
 	// +optional
 	LastActivityTime *metav1.Time `json:"lastActivityTime,omitempty"`
 }
@@ -349,7 +351,7 @@ type SandboxStatus struct {
 // +kubebuilder:resource:path=sandboxes,shortName=box,categories=sampan
 // +kubebuilder:printcolumn:name="Ready",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].status`
 // +kubebuilder:printcolumn:name="Reason",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].reason`
-// +kubebuilder:printcolumn:name="Task",type=string,JSONPath=`.spec.taskRef.name`
+// +kubebuilder:printcolumn:name="Task",type=string,JSONPath=`.status.taskRef.name`
 // +kubebuilder:printcolumn:name="Pod",type=string,priority=1,JSONPath=`.status.podName`
 // +kubebuilder:printcolumn:name="Node",type=string,priority=1,JSONPath=`.status.nodeName`
 // +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`

@@ -3,6 +3,8 @@
 package podapi
 
 import (
+	"fmt"
+
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/sampan-dev/sampan/api/v1alpha1"
@@ -49,19 +51,26 @@ const (
 	EnvPodUID      = "SAMPAN_POD_UID"
 	EnvNamespace   = "SAMPAN_NAMESPACE"
 	EnvSandboxName = "SAMPAN_SANDBOX_NAME"
+	// EnvAttempt is the attempt that the pod of a task's own Sandbox was made for.
+	EnvAttempt = "SAMPAN_ATTEMPT"
 	// EnvScopes are the comma-separated registry scopes of the namespace.
 	EnvScopes      = "SAMPAN_SCOPES"
 	EnvGitUsername = "SAMPAN_GIT_USERNAME"
 	EnvGitPassword = "SAMPAN_GIT_PASSWORD"
 )
 
-// OneShot tells a Sandbox that was made for one attempt of a task: its pod is
-// never replaced, since the task decides on a new attempt, and its runner ends
-// with the task.
-func OneShot(sb *v1alpha1.Sandbox) bool {
-	owner := metav1.GetControllerOf(sb)
-	return owner != nil && owner.Kind == "AgentTask"
+// OwnerTask is the task whose own Sandbox it is: each of its pods serves one attempt,
+// and its runner ends with that. It is nil for a Sandbox that somebody has created,
+// which tasks claim by name.
+func OwnerTask(sb *v1alpha1.Sandbox) *metav1.OwnerReference {
+	if owner := metav1.GetControllerOf(sb); owner != nil && owner.Kind == "AgentTask" {
+		return owner
+	}
+	return nil
 }
+
+// PodName is the name of the n-th pod of a Sandbox, from 1.
+func PodName(sandbox string, n int32) string { return fmt.Sprintf("%s-%d", sandbox, n) }
 
 // Persistent reports whether a Sandbox's workspace outlives its pods.
 func Persistent(sb *v1alpha1.Sandbox) bool {

@@ -27,9 +27,15 @@ func Cached(pod *corev1.Pod) {
 	pod.Spec = corev1.PodSpec{NodeName: pod.Spec.NodeName}
 	st := pod.Status
 	pod.Status = corev1.PodStatus{Phase: st.Phase, Conditions: st.Conditions, Message: st.Message, Reason: st.Reason, PodIP: st.PodIP, StartTime: st.StartTime}
-	for _, c := range st.ContainerStatuses {
-		pod.Status.ContainerStatuses = append(pod.Status.ContainerStatuses, corev1.ContainerStatus{
+	pod.Status.ContainerStatuses, pod.Status.InitContainerStatuses = cachedContainers(st.ContainerStatuses), cachedContainers(st.InitContainerStatuses)
+}
+
+func cachedContainers(in []corev1.ContainerStatus) []corev1.ContainerStatus {
+	var out []corev1.ContainerStatus
+	for _, c := range in {
+		out = append(out, corev1.ContainerStatus{
 			Name: c.Name, State: c.State, LastTerminationState: c.LastTerminationState, Ready: c.Ready, RestartCount: c.RestartCount,
 		})
 	}
+	return out
 }

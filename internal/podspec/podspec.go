@@ -4,6 +4,7 @@ package podspec
 
 import (
 	"maps"
+	"strconv"
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
@@ -30,6 +31,7 @@ const annotationDefaultContainer = "kubectl.kubernetes.io/default-container"
 const (
 	LabelSandbox   = "sampan.dev/sandbox"
 	LabelTask      = "sampan.dev/task"
+	LabelAttempt   = "sampan.dev/attempt"
 	LabelManagedBy = "app.kubernetes.io/managed-by"
 	// ManagedBy is the value of LabelManagedBy.
 	ManagedBy = "sampan"
@@ -54,6 +56,8 @@ const terminationGraceSeconds = 10
 type Input struct {
 	Sandbox *v1alpha1.Sandbox
 	PodName string
+	// Task is the attempt that the pod of a task's own Sandbox is made for.
+	Task v1alpha1.TaskReference
 	// RunnerImage runs the runner container; SandboxImage the sandbox container
 	// where the template names none.
 	RunnerImage, SandboxImage string
@@ -93,7 +97,7 @@ func Pod(in Input) *corev1.Pod {
 		ObjectMeta: metav1.ObjectMeta{
 			Name:        in.PodName,
 			Namespace:   in.Sandbox.Namespace,
-			Labels:      podLabels(in.Sandbox),
+			Labels:      podLabels(in),
 			Annotations: podAnnotations(in),
 		},
 		Spec: corev1.PodSpec{
@@ -132,6 +136,7 @@ func runner(in Input) corev1.Container {
 		{Name: podapi.EnvPodUID, ValueFrom: &corev1.EnvVarSource{FieldRef: field("metadata.uid")}},
 		{Name: podapi.EnvNamespace, Value: in.Sandbox.Namespace},
 		{Name: podapi.EnvSandboxName, Value: in.Sandbox.Name},
+		{Name: podapi.EnvAttempt, Value: attemptText(in.Task)},
 		{Name: podapi.EnvScopes, Value: strings.Join(in.Scopes, ",")},
 		{Name: "HOME", Value: podapi.StateDir},
 		{Name: "TMPDIR", Value: podapi.StateDir},
@@ -270,13 +275,24 @@ func restricted() *corev1.SecurityContext {
 }
 
 // podLabels are the user's labels, without reserved ones, and ours.
-func podLabels(sb *v1alpha1.Sandbox) map[string]string {
-	labels := unreserved(sb.Spec.Template.Scheduling.Labels)
+func podLabels(in Input) map[string]string {
+	labels := unreserved(in.Sandbox.Spec.Template.Scheduling.Labels)
 	if labels == nil {
 		labels = map[string]string{}
 	}
-	maps.Copy(labels, Labels(sb))
+	maps.Copy(labels, Labels(in.Sandbox))
+	if podapi.OwnerTask(in.Sandbox) != nil {
+		labels[LabelTask], labels[LabelAttempt] = in.Task.Name, attemptText(in.Task)
+	}
 	return labels
+}
+
+// attemptText is empty for a pod that is made for no attempt.
+func attemptText(ref v1alpha1.TaskReference) string {
+	if ref.Attempt == 0 {
+		return ""
+	}
+	return strconv.Itoa(int(ref.Attempt))
 }
 
 // podAnnotations are the user's, without reserved ones, and the registry. As an

@@ -42,10 +42,29 @@ func (w *world) pod(name string) *corev1.Pod {
 	return &p
 }
 
-// run plays scheduler and kubelet: the pod is bound and its containers run.
+// run plays scheduler, kubelet and runner: the pod is bound, its containers run, and
+// its runner reports for the first time.
 func (w *world) run(name string) { GinkgoHelper(); w.runOn(name, "node") }
 
 func (w *world) runOn(name, node string) {
+	GinkgoHelper()
+	w.start(name, node)
+	w.speak(name)
+}
+
+// speak plays the first report of a pod's runner, where it has a task.
+func (w *world) speak(pod string) {
+	GinkgoHelper()
+	for _, t := range w.taskList() {
+		if t.Status.PodName == pod && t.Status.Result.Attempt != t.Status.Attempt && t.Status.CompletionTime == nil {
+			w.applyStatus(t.Name, map[string]any{"progress": map[string]any{"attempt": int64(t.Status.Attempt), "turns": 0}})
+		}
+	}
+	w.settle()
+}
+
+// start plays scheduler and kubelet alone.
+func (w *world) start(name, node string) {
 	GinkgoHelper()
 	pod := w.pod(name)
 	binding := &corev1.Binding{ObjectMeta: metav1.ObjectMeta{Name: name, Namespace: w.ns}, Target: corev1.ObjectReference{Kind: "Node", Name: node}}
@@ -126,6 +145,24 @@ func (w *world) collect(sandbox string) {
 	}
 }
 
+// collectGarbage plays the garbage collector for the Sandboxes of tasks that are gone.
+func (w *world) collectGarbage() bool {
+	GinkgoHelper()
+	removed := false
+	tasks := map[types.UID]bool{}
+	for _, t := range w.taskList() {
+		tasks[t.UID] = true
+	}
+	for _, sb := range w.sandboxList() {
+		owner := metav1.GetControllerOf(&sb)
+		if w.garbage && owner != nil && owner.Kind == "AgentTask" && !tasks[owner.UID] && sb.DeletionTimestamp == nil {
+			w.delete(&sb)
+			removed = true
+		}
+	}
+	return removed
+}
+
 // removeLeavingPods plays kubelet: what is being deleted goes.
 func (w *world) removeLeavingPods() bool {
 	GinkgoHelper()
@@ -145,7 +182,7 @@ func (w *world) report(name, reason string) {
 	task := w.task(name)
 	Expect(task.Status.PodName).NotTo(BeEmpty(), "the runner may not report yet")
 	w.applyStatus(name, map[string]any{
-		"progress":   map[string]any{"turns": 3, "model": "demo"},
+		"progress":   map[string]any{"attempt": int64(task.Status.Attempt), "turns": 3, "model": "demo"},
 		"transcript": map[string]any{"uri": logOf(w.ns, task.Status.PodName)},
 		"result":     map[string]any{"attempt": int64(task.Status.Attempt), "reason": reason, "message": "The last words."},
 	})

@@ -128,11 +128,11 @@ var _ = Describe("A Sandbox that says to be a task's", func() {
 		w.create(task)
 		forged := objects.MakeSandbox("x-1").Image("theirs:1").With(func(sb *v1alpha1.Sandbox) {
 			sb.OwnerReferences = ownedBy(task, "AgentTask")
-			sb.Spec.TaskRef = v1alpha1.TaskReference{Name: "x", UID: string(task.UID), Attempt: 1}
+			sb.Status.TaskRef = v1alpha1.TaskReference{Name: "x", UID: string(task.UID), Attempt: 1}
 		}).Obj()
 		w.create(forged)
 		w.settle()
-		Expect(w.ready("x-1")).To(Equal("False NameConflict"), "it would get the task's prompt")
+		Expect(w.ready("x")).To(Equal("False NameConflict"), "it would get the task's prompt")
 		w.change(task, func() { task.Spec.State = v1alpha1.TaskActive })
 		w.settle()
 		Expect(w.stands("x")).To(Equal("Unknown NameConflict"))

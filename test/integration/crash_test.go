@@ -38,7 +38,7 @@ func ownSandbox(w *world) {
 	Expect(w.sandboxList()).To(BeEmpty())
 	Expect(w.podList()).To(BeEmpty())
 	Expect(w.made["v1.Pod"]).To(Equal([]string{"x-1", "x-2"}))
-	Expect(w.made["v1alpha1.Sandbox"]).To(Equal([]string{"x-1", "x-2"}))
+	Expect(w.made["v1alpha1.Sandbox"]).To(Equal([]string{"x"}))
 }
 
 // namedSandbox is two tasks one after the other in one Sandbox, of which the
@@ -47,7 +47,7 @@ func namedSandbox(w *world) {
 	GinkgoHelper()
 	w.create(objects.MakeSandbox("dev").Obj(), objects.MakeTask("a").In("dev").Obj())
 	w.settle()
-	w.run("dev")
+	w.run("dev-1")
 	w.create(objects.MakeTask("b").In("dev").Obj())
 	w.settle()
 	Expect(w.stands("b")).To(Equal("Unknown SandboxBusy"))
@@ -63,8 +63,8 @@ func namedSandbox(w *world) {
 		Expect(w.task(name).Status.Attempt).To(BeEquivalentTo(1))
 		Expect(w.task(name).Status.Attempts).To(BeEmpty())
 	}
-	Expect(w.sandbox("dev").Spec.TaskRef).To(BeZero())
-	Expect(w.made["v1.Pod"]).To(Equal([]string{"dev"}))
+	Expect(w.sandbox("dev").Status.TaskRef).To(BeZero())
+	Expect(w.made["v1.Pod"]).To(Equal([]string{"dev-1"}))
 }
 
 // keptSandbox is a Restricted and persistent Sandbox that becomes idle between
@@ -73,7 +73,7 @@ func keptSandbox(w *world) {
 	GinkgoHelper()
 	w.create(objects.MakeSandbox("dev").With(restricted).With(persistent).With(idleAfter(600)).Obj(), objects.MakeTask("a").In("dev").Obj())
 	w.settle()
-	w.run("dev")
+	w.run("dev-1")
 	claim := w.claim("dev").UID
 	w.report("a", v1alpha1.ReasonCompleted)
 	Expect(w.stands("a")).To(Equal("True Completed"))
@@ -83,12 +83,12 @@ func keptSandbox(w *world) {
 	w.delete(w.policy("sampan-sandbox-dev"))
 	w.create(objects.MakeTask("b").In("dev").Attempts(1).Obj())
 	w.settle()
-	w.run("dev-r1")
+	w.run("dev-2")
 	Expect(w.stands("b")).To(Equal("Unknown Running"))
 	w.report("b", v1alpha1.ReasonCompleted)
 	Expect(w.stands("b")).To(Equal("True Completed"))
 	Expect(w.claim("dev").UID).To(Equal(claim))
-	Expect(w.made["v1.Pod"]).To(Equal([]string{"dev", "dev-r1"}))
+	Expect(w.made["v1.Pod"]).To(Equal([]string{"dev-1", "dev-2"}))
 	Expect(w.made["v1.PersistentVolumeClaim"]).To(Equal([]string{"dev"}))
 	Expect(w.made["v1.NetworkPolicy"]).To(ConsistOf("sampan-sandboxes", "sampan-sandbox-dev", "sampan-sandbox-dev"))
 }

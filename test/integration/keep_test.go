@@ -50,8 +50,8 @@ var _ = Describe("A persistent workspace", func() {
 		Expect(metav1.IsControlledBy(c, w.sandbox("dev"))).To(BeTrue())
 		Expect(*c.Spec.StorageClassName).To(Equal("fast"))
 		Expect(c.Spec.Resources.Requests).To(HaveKeyWithValue(corev1.ResourceStorage, resource.MustParse("1Gi")))
-		Expect(claimName(w.pod("dev"))).To(Equal("dev"))
-		w.run("dev")
+		Expect(claimName(w.pod("dev-1"))).To(Equal("dev"))
+		w.run("dev-1")
 
 		By("suspending and resuming")
 		w.change(sb, func() { sb.Spec.State = v1alpha1.SandboxSuspended })
@@ -59,12 +59,12 @@ var _ = Describe("A persistent workspace", func() {
 		Expect(w.podList()).To(BeEmpty())
 		w.change(sb, func() { sb.Spec.State = v1alpha1.SandboxRunning })
 		w.settle()
-		Expect(claimName(w.pod("dev-r1"))).To(Equal("dev"))
-		w.run("dev-r1")
+		Expect(claimName(w.pod("dev-2"))).To(Equal("dev"))
+		w.run("dev-2")
 
 		By("losing the pod")
-		w.lose("dev-r1")
-		Expect(claimName(w.pod("dev-r2"))).To(Equal("dev"))
+		w.lose("dev-2")
+		Expect(claimName(w.pod("dev-3"))).To(Equal("dev"))
 		Expect(w.claim("dev").UID).To(Equal(c.UID))
 		Expect(w.made["v1.PersistentVolumeClaim"]).To(Equal([]string{"dev"}))
 	})
@@ -95,7 +95,7 @@ var _ = Describe("A persistent workspace", func() {
 		w := newWorld(ctx)
 		w.create(objects.MakeSandbox("dev").With(persistent).Obj(), objects.MakeTask("x").In("dev").Obj())
 		w.settle()
-		w.podStatus("dev", func(st *corev1.PodStatus) {
+		w.podStatus("dev-1", func(st *corev1.PodStatus) {
 			st.Conditions = []corev1.PodCondition{{Type: corev1.PodScheduled, Status: corev1.ConditionFalse, Reason: corev1.PodReasonUnschedulable,
 				Message: "0/1 nodes are available: pod has unbound immediate PersistentVolumeClaims."}}
 		})
@@ -126,7 +126,7 @@ var _ = Describe("A persistent workspace", func() {
 		said("dev.3", corev1.EventTypeWarning, "ProvisioningFailed", `storageclass.storage.k8s.io "fast" not found`)
 		gets(`storageclass.storage.k8s.io "fast" not found`)
 
-		w.run("dev")
+		w.run("dev-1")
 		Expect(w.stands("x")).To(Equal("Unknown Running"))
 	})
 })

@@ -27,11 +27,11 @@ var _ = Describe("A task's life", func() {
 		t := w.task("x")
 		Expect(t.Status.PodName).To(Equal("x-1"))
 		Expect(t.Status.SandboxName).To(Equal("x-1"))
-		Expect(metav1.IsControlledBy(w.sandbox("x-1"), t)).To(BeTrue())
-		Expect(metav1.IsControlledBy(w.pod("x-1"), w.sandbox("x-1"))).To(BeTrue())
+		Expect(metav1.IsControlledBy(w.sandbox("x"), t)).To(BeTrue())
+		Expect(metav1.IsControlledBy(w.pod("x-1"), w.sandbox("x"))).To(BeTrue())
 
 		w.run("x-1")
-		Expect(w.ready("x-1")).To(Equal("True Ready"))
+		Expect(w.ready("x")).To(Equal("True Ready"))
 		Expect(w.stands("x")).To(Equal("Unknown Running"))
 
 		w.report("x", v1alpha1.ReasonCompleted)
@@ -39,8 +39,8 @@ var _ = Describe("A task's life", func() {
 		w.exit("x-1", 0, "")
 		Expect(w.task("x").Status.Attempts).To(BeEmpty())
 		Expect(w.names(w.podList())).To(Equal([]string{"x-1"}), "the ended pod stays for its log")
-		Expect(w.ready("x-1")).To(Equal("False PodFinished"))
-		Expect(meta.FindStatusCondition(w.sandbox("x-1").Status.Conditions, v1alpha1.ConditionStalled)).To(BeNil(), "that is no failure")
+		Expect(w.ready("x")).To(Equal("False PodFinished"))
+		Expect(meta.FindStatusCondition(w.sandbox("x").Status.Conditions, v1alpha1.ConditionStalled)).To(BeNil(), "that is no failure")
 		Expect(w.eventLog()).To(And(ContainSubstring("AttemptStarted"), ContainSubstring("Completed"), ContainSubstring("PodCreated")))
 	})
 
@@ -166,9 +166,9 @@ var _ = Describe("A task's life", func() {
 		w.settle()
 		w.run("x-1")
 		w.kubelet = false
-		w.delete(w.sandbox("x-1"))
+		w.delete(w.sandbox("x"))
 		w.settle()
-		Expect(w.sandbox("x-1").DeletionTimestamp).NotTo(BeNil(), "its finalizer keeps it until the pod is gone")
+		Expect(w.sandbox("x").DeletionTimestamp).NotTo(BeNil(), "its finalizer keeps it until the pod is gone")
 		w.report("x", v1alpha1.ReasonInterrupted)
 		Expect(w.task("x").Status.Attempts).To(HaveLen(1))
 		Expect(w.task("x").Status.Attempts[0].Message).To(Equal("Sandbox x-1 was deleted"))

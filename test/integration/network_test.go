@@ -112,7 +112,7 @@ var _ = Describe("The network of Sandboxes", func() {
 		p := w.policy("sampan-sandbox-dev")
 		Expect(metav1.IsControlledBy(p, w.sandbox("dev"))).To(BeTrue())
 		Expect(p.Spec.PodSelector.MatchLabels).To(Equal(map[string]string{podspec.LabelSandbox: "dev"}))
-		Expect(w.pod("dev").Labels).To(HaveKeyWithValue(podspec.LabelSandbox, "dev"))
+		Expect(w.pod("dev-1").Labels).To(HaveKeyWithValue(podspec.LabelSandbox, "dev"))
 		var service corev1.Service
 		Expect(w.live.Get(w.ctx, types.NamespacedName{Namespace: "default", Name: "kubernetes"}, &service)).To(Succeed())
 		var slice discoveryv1.EndpointSlice
@@ -152,7 +152,7 @@ var _ = Describe("The network of Sandboxes", func() {
 		w.create(objects.MakeRegistry(w.ns, servedBy("https://api.models.example/v1", "https://models.example/v1", "http://gateway/v1", "http://litellm.kube-system/v1")))
 		w.create(objects.MakeSandbox("dev").With(restricted).Git("https://git.example/r.git").Obj())
 		w.settle()
-		w.run("dev")
+		w.run("dev-1")
 		log := w.eventLog()
 		Expect(log).To(And(
 			ContainSubstring("Warning ModelEndpointNotOpened"), ContainSubstring("api.models.example, models.example, litellm.kube-system."),
@@ -165,7 +165,7 @@ var _ = Describe("The network of Sandboxes", func() {
 		w := newWorld(ctx)
 		w.create(objects.MakeSandbox("dev").With(restricted).Git("http://git.example:port/r.git").Obj())
 		w.settle()
-		w.run("dev")
+		w.run("dev-1")
 		Expect(w.ready("dev")).To(Equal("True Ready"))
 		Expect(w.eventLog()).To(And(ContainSubstring("Warning GitHostNotOpened"), ContainSubstring("the repository: git.example:port.")))
 	})
@@ -174,7 +174,7 @@ var _ = Describe("The network of Sandboxes", func() {
 		w := newWorld(ctx)
 		w.create(objects.MakeSandbox("dev").With(restricted).Obj())
 		w.settle()
-		w.run("dev")
+		w.run("dev-1")
 		p := w.policy("sampan-sandbox-dev")
 		want := p.Spec.DeepCopy()
 
@@ -196,7 +196,7 @@ var _ = Describe("The network of Sandboxes", func() {
 		w.settle()
 		Expect(w.policy(p.Name).Spec).To(Equal(*want))
 		Expect(w.ready("dev")).To(Equal("True Ready"))
-		Expect(w.made["v1.Pod"]).To(Equal([]string{"dev"}))
+		Expect(w.made["v1.Pod"]).To(Equal([]string{"dev-1"}))
 	})
 
 	It("goes after the pod, also where its Sandbox's deletion waits for what belongs to it", func(ctx SpecContext) {
@@ -204,14 +204,14 @@ var _ = Describe("The network of Sandboxes", func() {
 		w.create(objects.MakeSandbox("dev").With(restricted).Obj())
 		w.settle()
 		Expect(w.policy("sampan-sandbox-dev").OwnerReferences[0].BlockOwnerDeletion).To(HaveValue(BeFalse()))
-		Expect(w.pod("dev").OwnerReferences[0].BlockOwnerDeletion).To(HaveValue(BeTrue()))
+		Expect(w.pod("dev-1").OwnerReferences[0].BlockOwnerDeletion).To(HaveValue(BeTrue()))
 	})
 
 	It("has the namespace's policy put back when somebody changes it", func(ctx SpecContext) {
 		w := newWorld(ctx)
 		w.create(objects.MakeSandbox("dev").Obj())
 		w.settle()
-		w.run("dev")
+		w.run("dev-1")
 		p := w.policy(podspec.IngressPolicyName)
 		want := p.Spec.DeepCopy()
 
@@ -257,7 +257,7 @@ var _ = Describe("The network of Sandboxes", func() {
 			Expect(w.made["v1.Pod"]).To(BeEmpty())
 			refuse = false
 			w.settle()
-			w.run("dev")
+			w.run("dev-1")
 			Expect(w.ready("dev")).To(Equal("True Ready"))
 		},
 		Entry(nil, "ServiceAccount", "PodRefused"),
@@ -270,12 +270,12 @@ var _ = Describe("The network of Sandboxes", func() {
 		reg := objects.MakeRegistry(w.ns, servedBy("http://10.1.2.3/v1"))
 		w.create(reg, objects.MakeSandbox("dev").With(restricted).Obj())
 		w.settle()
-		w.run("dev")
+		w.run("dev-1")
 		w.change(reg, func() { reg.Data["models.yaml"] = servedBy("http://10.9.9.9/v1") })
 		w.delete(w.policy("sampan-sandbox-dev"))
 		w.settle()
 		Expect(opens(w.policy("sampan-sandbox-dev"))).To(And(ContainElement("10.1.2.3/32 TCP/80"), Not(ContainElement(ContainSubstring("10.9.9.9")))))
-		w.lose("dev")
+		w.lose("dev-1")
 		Expect(opens(w.policy("sampan-sandbox-dev"))).To(And(ContainElement("10.9.9.9/32 TCP/80"), Not(ContainElement(ContainSubstring("10.1.2.3")))))
 	})
 
@@ -302,6 +302,6 @@ var _ = Describe("The network of Sandboxes", func() {
 		Expect(w.policy(foreign.Name).ResourceVersion).To(Equal(foreign.ResourceVersion))
 		w.delete(foreign)
 		w.settle()
-		Expect(w.made["v1.Pod"]).To(Equal([]string{"dev"}))
+		Expect(w.made["v1.Pod"]).To(Equal([]string{"dev-1"}))
 	})
 })

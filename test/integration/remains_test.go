@@ -45,7 +45,7 @@ var _ = Describe("What is left of an earlier one of the name", func() {
 			w := newWorld(ctx)
 			w.create(objects.MakeSandbox("dev").With(kind).Obj())
 			w.settle()
-			w.run("dev")
+			w.run("dev-1")
 			obj := left(w)
 			if _, ok := obj.(*corev1.Pod); ok { // else it goes before its Sandbox does
 				w.strip(w.sandbox("dev"))
@@ -71,14 +71,14 @@ var _ = Describe("What is left of an earlier one of the name", func() {
 			w.strip(now)
 			w.delete(now, client.GracePeriodSeconds(0))
 			w.settle()
-			w.run("dev")
+			w.run("dev-1")
 			Expect(w.ready("dev")).To(Equal("True Ready"))
 			Expect(w.stands("x")).To(Equal("Unknown Running"))
 			Expect(w.made["v1.Pod"]).To(HaveLen(made + 1))
 		},
 		Entry("a claim", persistent, func(w *world) client.Object { return w.claim("dev") }, "PersistentVolumeClaim dev"),
 		Entry("a policy", restricted, func(w *world) client.Object { return w.policy("sampan-sandbox-dev") }, "NetworkPolicy sampan-sandbox-dev"),
-		Entry("a pod", func(*v1alpha1.Sandbox) {}, func(w *world) client.Object { return w.pod("dev") }, "Pod dev"),
+		Entry("a pod", func(*v1alpha1.Sandbox) {}, func(w *world) client.Object { return w.pod("dev-1") }, "Pod dev"),
 	)
 
 	DescribeTable("keeps a task waiting until it is collected", func(ctx SpecContext, what string, leave, collect func(w *world)) {
@@ -107,16 +107,16 @@ var _ = Describe("What is left of an earlier one of the name", func() {
 		Expect(w.stands("x")).To(Equal("Unknown Running"))
 		Expect(w.made["v1.Pod"]).To(Equal([]string{"x-1", "x-1"}))
 	},
-		Entry("a policy", "NetworkPolicy sampan-sandbox-x-1 of an earlier Sandbox x-1", func(*world) {}, func(w *world) { w.collect("x-1") }),
+		Entry("a policy", "NetworkPolicy sampan-sandbox-x-1 of an earlier Sandbox x-1", func(*world) {}, func(w *world) { w.collect("x") }),
 		Entry("a Sandbox", "Sandbox x-1 of an earlier AgentTask x",
 			func(w *world) { w.strip(w.task("x")) },
 			func(w *world) {
 				again, err := w.tasks.Reconcile(w.ctx, request(w.task("x")))
 				Expect(err).NotTo(HaveOccurred())
 				Expect(again.RequeueAfter).To(soon)
-				w.delete(w.sandbox("x-1"))
+				w.delete(w.sandbox("x"))
 				w.settle()
-				w.collect("x-1")
+				w.collect("x")
 			}),
 	)
 
@@ -140,7 +140,7 @@ var _ = Describe("What is left of an earlier one of the name", func() {
 		w.settle()
 		w.waitsFor(w.sandbox("dev").Status.Conditions, "Waiting for ServiceAccount sampan-runner to be removed: it is being deleted")
 		w.strip(account)
-		w.strip(w.sandbox("x-1"))
+		w.strip(w.sandbox("x"))
 		w.settle()
 		Expect(w.made["v1.Pod"]).To(ConsistOf("dev", "x-1"))
 		Expect(w.stands("x")).To(Equal("Unknown Starting"))
@@ -148,22 +148,22 @@ var _ = Describe("What is left of an earlier one of the name", func() {
 
 	It("is not what belongs to a Sandbox that is there", func(ctx SpecContext) {
 		w := newWorld(ctx)
-		other := objects.MakeSandbox("dev-r1").Obj()
+		other := objects.MakeSandbox("dev-2").Obj()
 		w.create(other, objects.MakeSandbox("dev").Obj())
 		w.settle()
-		w.run("dev")
-		w.lose("dev")
+		w.run("dev-1")
+		w.lose("dev-1")
 		Expect(w.ready("dev")).To(Equal("False NameConflict"))
 		Expect(meta.IsStatusConditionTrue(w.sandbox("dev").Status.Conditions, v1alpha1.ConditionStalled)).To(BeTrue())
 
 		By("that Sandbox going without its pod")
-		w.strip(w.sandbox("dev-r1"))
-		w.delete(w.sandbox("dev-r1"))
+		w.strip(w.sandbox("dev-2"))
+		w.delete(w.sandbox("dev-2"))
 		w.settle()
 		w.eventLog()
 		w.waitsFor(w.sandbox("dev").Status.Conditions, "Waiting for Pod dev-r1 of an earlier Sandbox dev-r1 to be removed")
-		w.lose("dev-r1")
-		Expect(metav1.IsControlledBy(w.pod("dev-r1"), w.sandbox("dev"))).To(BeTrue())
+		w.lose("dev-2")
+		Expect(metav1.IsControlledBy(w.pod("dev-2"), w.sandbox("dev"))).To(BeTrue())
 	})
 
 	DescribeTable("may go just as it is met, and is looked for again", func(ctx SpecContext, obj func() client.Object, look func(w *world) (ctrl.Result, error)) {
@@ -195,7 +195,7 @@ var _ = Describe("What is left of an earlier one of the name", func() {
 		Entry("a Sandbox", func() client.Object {
 			return objects.MakeSandbox("x-1").With(func(sb *v1alpha1.Sandbox) { sb.Spec.State = v1alpha1.SandboxSuspended }).Obj()
 		}, func(w *world) (ctrl.Result, error) {
-			w.strip(w.sandbox("x-1"))
+			w.strip(w.sandbox("x"))
 			return w.tasks.Reconcile(w.ctx, request(w.task("x")))
 		}),
 		Entry("a Pod", func() client.Object {

@@ -44,7 +44,7 @@ func (w *world) summary() string {
 	}
 	for _, sb := range w.sandboxList() {
 		ready := meta.FindStatusCondition(sb.Status.Conditions, v1alpha1.ConditionReady)
-		fmt.Fprintf(&b, "Sandbox %s: %s, pod %s, held by %s/%d, deleted %v\n", sb.Name, ready.Reason, sb.Status.PodName, sb.Spec.TaskRef.Name, sb.Spec.TaskRef.Attempt, sb.DeletionTimestamp != nil)
+		fmt.Fprintf(&b, "Sandbox %s: %s, pod %s, held by %s/%d, deleted %v\n", sb.Name, ready.Reason, sb.Status.PodName, sb.Status.TaskRef.Name, sb.Status.TaskRef.Attempt, sb.DeletionTimestamp != nil)
 	}
 	for _, p := range w.podList() {
 		fmt.Fprintf(&b, "Pod %s, deleted %v\n", p.Name, p.DeletionTimestamp != nil)
@@ -70,8 +70,8 @@ func (w *world) wake(frozen []*faults.Cache) {
 	before := made
 	for age, cache := range frozen {
 		c := w.writes.Client(cache.Client(w.live))
-		tasks, sandboxes := *w.tasks, *w.sandboxes
-		tasks.Client, sandboxes.Client = c, c
+		w.restartWith(c)
+		tasks, sandboxes := w.tasks, w.sandboxes
 		for _, name := range []string{"x", "x-1", "x-2", "dev"} {
 			req := request(objects.MakeTask(name).Namespace(w.ns).Obj())
 			_, err := tasks.Reconcile(w.ctx, req)
@@ -105,10 +105,10 @@ var _ = Describe("A controller that wakes up with an old cache", func() {
 			w.change(reg, func() { reg.Data["models.yaml"] = servedBy("http://10.1.2.3/v1") })
 			w.create(objects.MakeSandbox("dev").With(restricted).With(persistent).Obj())
 			w.settle()
-			w.run("dev")
+			w.run("dev-1")
 			w.change(reg, func() { reg.Data["models.yaml"] = servedBy("http://10.9.9.9/v1") })
-			w.lose("dev")
-			w.run("dev-r1")
+			w.lose("dev-1")
+			w.run("dev-2")
 			w.create(objects.MakeTask("x").In("dev").Obj())
 			w.settle()
 			Expect(w.stands("x")).To(Equal("Unknown Running"))
@@ -120,12 +120,12 @@ var _ = Describe("A controller that wakes up with an old cache", func() {
 			frozen := w.freeze(strings.Fields(kinds)...)
 			w.create(objects.MakeSandbox("dev").With(restricted).With(persistent).With(idleAfter(600)).With(goneAfter(1200)).Obj())
 			w.settle()
-			w.run("dev")
+			w.run("dev-1")
 			w.pass(601 * time.Second)
 			Expect(w.ready("dev")).To(Equal("False Idle"))
 			w.create(objects.MakeTask("x").In("dev").Obj())
 			w.settle()
-			w.run("dev-r1")
+			w.run("dev-2")
 			Expect(w.stands("x")).To(Equal("Unknown Running"))
 			w.clock.Step(30 * time.Minute)
 			w.wake(*frozen)
@@ -144,7 +144,7 @@ var _ = Describe("A controller that wakes up with an old cache", func() {
 			w.settle()
 			Expect(w.taskList()).To(BeEmpty())
 			Expect(w.sandboxList()).To(BeEmpty())
-			w.collect("x-1")
+			w.collect("x")
 			w.collect("dev")
 			w.wake(*frozen)
 		})

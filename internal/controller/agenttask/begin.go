@@ -8,13 +8,16 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/sampan-dev/sampan/api/v1alpha1"
+	"github.com/sampan-dev/sampan/internal/controller/kit"
 	"github.com/sampan-dev/sampan/internal/controller/modelregistry"
 	"github.com/sampan-dev/sampan/internal/models"
+	"github.com/sampan-dev/sampan/internal/podapi"
 )
 
 // inputInterval is how often what is missing is looked for where no watch tells.
@@ -26,54 +29,78 @@ const inputInterval = 5 * time.Second
 func (r *Reconciler) begin(ctx context.Context, s *scope) error {
 	switch {
 	case s.task.Spec.State == v1alpha1.TaskCancelled:
-		if err := r.fresh(ctx, s); err != nil {
+		if err := r.confirmTask(ctx, s); err != nil {
 			return err
 		}
 		s.cancelled()
 		return nil
-	case s.task.Spec.State == v1alpha1.TaskActive && s.task.Status.StartTime != nil && !deadline(s.task).After(s.now):
-		s.end(verdict{kind: fail, reason: v1alpha1.ReasonDeadlineExceeded,
+	case s.task.Spec.State == v1alpha1.TaskActive && remaining(s.task) <= 0:
+		s.end(decision{kind: fail, reason: v1alpha1.ReasonDeadlineExceeded,
 			message: fmt.Sprintf("limits.activeSeconds (%d) has passed", int(active(s.task).Seconds()))})
 		return nil
+	case s.task.Spec.State == v1alpha1.TaskSuspended:
+		return r.suspended(ctx, s)
 	}
-	if gone, err := r.clearLast(ctx, s); err != nil || !gone {
-		return err
-	}
-	if s.task.Spec.State == v1alpha1.TaskSuspended {
-		// As with a Job, the time of the task starts anew when it is resumed.
-		s.task.Status.StartTime, s.task.Status.StopRequestTime = nil, nil
-		s.standing(v1alpha1.ReasonSuspended, "spec.state is Suspended; set it to Active to go on", false)
-		return nil
+	if named(s.task) && !(s.sandbox != nil && claimed(s.sandbox, s.task, s.task.Status.Attempt+1)) {
+		if err := r.release(ctx, s); err != nil { // what the last attempt held
+			return err
+		}
 	}
 	if ready, err := r.prepare(ctx, s); err != nil || !ready {
 		return err
 	}
+	if s.pausing() {
+		return nil
+	}
 	return r.open(ctx, s)
 }
 
-// clearLast removes what the last attempt ran in and reports whether the next
-// may begin. One that does not go away, because its node does not answer, is
-// waited for only until its runner has given up. It is fenced off: status.podName
-// will be another's, and admission refuses its writes.
-func (r *Reconciler) clearLast(ctx context.Context, s *scope) (bool, error) {
-	st := s.task.Status
+// suspended says that nothing of the task runs, as soon as that is so.
+func (r *Reconciler) suspended(ctx context.Context, s *scope) error {
 	if named(s.task) {
-		if s.task.Spec.State == v1alpha1.TaskActive && s.sandbox != nil && claimed(s.sandbox, s.task, st.Attempt+1) {
-			return true, nil // claimed already, by a reconcile that did not get to record it
+		if err := r.release(ctx, s); err != nil {
+			return err
 		}
-		return true, r.release(ctx, s)
+	} else if gone, err := r.podGone(ctx, s); err != nil || !gone {
+		return err
 	}
-	if st.SandboxName == "" {
+	// As with a Job, the time of the task starts anew when it is resumed.
+	s.task.Status.StartTime, s.task.Status.StopRequestTime, s.task.Status.ActiveSeconds = nil, nil, 0
+	s.setInProgress(v1alpha1.ReasonSuspended, "spec.state is Suspended; set it to Active to go on", passes)
+	return nil
+}
+
+// podGone reports whether the pod of the last attempt is gone, or its node is.
+func (r *Reconciler) podGone(ctx context.Context, s *scope) (bool, error) {
+	name := s.task.Status.PodName
+	if name == "" {
 		return true, nil
 	}
-	gone, since, err := r.deleteSandbox(ctx, s)
-	if gone || err != nil {
-		return gone, err
+	var pod corev1.Pod
+	err := r.APIReader.Get(ctx, types.NamespacedName{Namespace: s.task.Namespace, Name: name}, &pod)
+	if client.IgnoreNotFound(err) != nil {
+		return false, fmt.Errorf("reading Pod %s: %w", name, err)
 	}
-	if pod := leavingSince(s.pod); !pod.IsZero() && pod.Before(since) {
-		since = pod
+	if err != nil || s.sandbox == nil || !metav1.IsControlledBy(&pod, s.sandbox) || pod.DeletionTimestamp != nil && s.now.Sub(pod.DeletionTimestamp.Time) >= kit.NodeGrace {
+		return true, nil
 	}
-	return s.now.Sub(since) >= nodeGrace, nil
+	s.requeueWithin(goneInterval)
+	return false, nil
+}
+
+// pausing reports whether it is too early for another attempt: what the cluster
+// has taken away needs time to come back.
+func (s *scope) pausing() bool {
+	st := s.task.Status
+	n := len(st.Attempts)
+	if n == 0 || !interrupts(st.Attempts[n-1].Reason) || st.Attempts[n-1].CompletionTime == nil {
+		return false
+	}
+	left := st.Attempts[n-1].CompletionTime.Add(interruptionPause(st.Interruptions)).Sub(s.now)
+	if left > 0 {
+		s.requeueWithin(left)
+	}
+	return left > 0
 }
 
 // prepare checks what an attempt needs. What is missing is named, and waited for.
@@ -121,16 +148,36 @@ func (s *scope) noModel(reason string, err error) {
 	s.requeueWithin(inputInterval) // a namespace's scopes change without a watch
 }
 
-// wait says what the task waits for, and ends it when it has waited too long.
+// wait says what the task waits for that a user has to fix, and ends it when it has
+// waited for as long as it may be active.
 func (s *scope) wait(reason, message string) {
-	left := waitUntil(s.task, s.now).Sub(s.now)
+	since := s.now
+	if c := meta.FindStatusCondition(s.task.Status.Conditions, v1alpha1.ConditionStalled); c != nil {
+		since = c.LastTransitionTime.Time
+	}
+	left := since.Add(remaining(s.task)).Sub(s.now)
 	if left <= 0 {
 		s.finish(false, reason, fmt.Sprintf("%s; limits.activeSeconds (%d) has passed", message, int(active(s.task).Seconds())))
 		s.event(corev1.EventTypeWarning, reason, "Finish", "%s", message)
 		return
 	}
-	s.standing(reason, message, true)
+	s.setInProgress(reason, message, stalls)
 	s.requeueWithin(left)
+}
+
+// waitTurn says what the task waits for that comes by itself.
+func (s *scope) waitTurn(reason, message string) {
+	since := s.now
+	if c := meta.FindStatusCondition(s.task.Status.Conditions, v1alpha1.ConditionReconciling); c != nil {
+		since = c.LastTransitionTime.Time
+	}
+	left := since.Add(maxPending).Sub(s.now)
+	if left <= 0 {
+		s.end(decision{kind: fail, reason: reason, message: fmt.Sprintf("%s; the task has waited for %s", message, maxPending)})
+		return
+	}
+	s.setInProgress(reason, message, passes)
+	s.requeueWithin(min(left, busyInterval))
 }
 
 func registryReason(err error) string {
@@ -183,13 +230,16 @@ func (r *Reconciler) open(ctx context.Context, s *scope) error {
 	}
 	now := metav1.NewTime(s.now)
 	st := &s.task.Status
-	st.Attempt, st.SandboxName, st.PodName, st.PodUID = next, sandboxName(s.task, next), "", ""
-	st.AttemptStartTime, st.StopRequestTime = &now, nil
+	st.Attempt, st.SandboxName, st.PodName, st.PodUID = next, sandboxName(s.task), "", ""
+	if !named(s.task) {
+		// The pod that will be made, and no other, may report.
+		st.PodName = podapi.PodName(st.SandboxName, next)
+	}
+	st.AttemptStartTime, st.StopRequestTime, st.RunningTime = &now, nil, nil
 	st.Result, st.Transcript = v1alpha1.TaskResult{}, v1alpha1.TranscriptStatus{}
 	if st.StartTime == nil {
 		st.StartTime = &now
 	}
-	s.standing(v1alpha1.ReasonStarting, startingMessage(s.task), false)
-	s.event(corev1.EventTypeNormal, "AttemptStarted", "Start", "Attempt %d starts in Sandbox %s", next, st.SandboxName)
+	s.setInProgress(v1alpha1.ReasonStarting, startingMessage(s.task), passes)
 	return nil
 }

@@ -13,7 +13,6 @@ import (
 	"k8s.io/utils/clock"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
-	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
 
 	"github.com/sampan-dev/sampan/api/v1alpha1"
 	"github.com/sampan-dev/sampan/internal/controller/adminpolicy"
@@ -22,7 +21,8 @@ import (
 	"github.com/sampan-dev/sampan/internal/text"
 )
 
-// Finalizer keeps an AgentTask until its Sandbox is gone or given back.
+// Finalizer keeps an AgentTask until the named Sandbox that it has claimed is given
+// back. A Sandbox of its own is the garbage collector's to delete.
 const Finalizer = "sampan.dev/agenttask"
 
 // Reconciler reconciles AgentTasks.
@@ -88,12 +88,6 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 	if !task.DeletionTimestamp.IsZero() {
 		return settle(s, r.finalize(ctx, s))
 	}
-	if controllerutil.AddFinalizer(task, Finalizer) {
-		if err := r.Patch(ctx, task, optimistic(s.before)); err != nil {
-			return settle(s, err)
-		}
-		s.before = task.DeepCopy()
-	}
 	// Each step writes at most one status and then acts only on what was
 	// written, so a crash between two steps loses nothing.
 	for range maxSteps {
@@ -119,10 +113,10 @@ func (r *Reconciler) step(ctx context.Context, s *scope) error {
 		return err
 	}
 	switch {
-	case finished(s.task):
+	case kit.Finished(s.task):
 		return r.cleanUp(ctx, s)
-	case attemptOpen(s.task):
-		return r.drive(ctx, s)
+	case kit.AttemptOpen(s.task):
+		return r.reconcileAttempt(ctx, s)
 	}
 	return r.begin(ctx, s)
 }

@@ -5,12 +5,10 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"slices"
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -25,15 +23,11 @@ var errStale = apierrors.NewConflict(v1alpha1.GroupVersion.WithResource("agentta
 // gather reads what the task's current attempt has from the cache.
 func (r *Reconciler) gather(ctx context.Context, s *scope) error {
 	s.sandbox, s.pod = nil, nil
-	name := s.task.Status.SandboxName
-	if named(s.task) {
-		// Also before an attempt: a claim may be there that was not recorded.
-		name = s.task.Spec.Sandbox.SandboxRef.Name
+	if !named(s.task) && s.task.Status.Attempt == 0 {
+		return nil // there is none yet
 	}
-	if name == "" {
-		return nil
-	}
-	if err := s.readSandbox(ctx, r, name); err != nil || s.sandbox == nil {
+	// Of a named one also before an attempt: a claim may be there that was not recorded.
+	if err := s.readSandbox(ctx, r); err != nil || s.sandbox == nil {
 		return err
 	}
 	return s.readPod(ctx, r)
@@ -42,13 +36,12 @@ func (r *Reconciler) gather(ctx context.Context, s *scope) error {
 // confirm reads past the cache what an open attempt must have and the cache
 // does not show: informers lag, and a lost attempt cannot be taken back.
 func (r *Reconciler) confirm(ctx context.Context, s *scope) error {
-	st := s.task.Status
-	if s.sandbox == nil && st.PodName == "" && !named(s.task) {
-		return nil // not made yet
+	if !named(s.task) && !s.spoke() {
+		return nil // nothing can be lost yet
 	}
-	if s.sandbox == nil || !claimed(s.sandbox, s.task, st.Attempt) {
+	if s.sandbox == nil || !claimed(s.sandbox, s.task, s.task.Status.Attempt) {
 		s.pod = nil
-		if err := s.readSandbox(ctx, r.APIReader, st.SandboxName); err != nil {
+		if err := s.readSandbox(ctx, r.APIReader); err != nil {
 			return err
 		}
 	}
@@ -58,15 +51,23 @@ func (r *Reconciler) confirm(ctx context.Context, s *scope) error {
 	return s.readPod(ctx, r.APIReader)
 }
 
-// readSandbox reads the Sandbox of that name; another task's own one is none.
-func (s *scope) readSandbox(ctx context.Context, from client.Reader, name string) error {
+// spoke reports whether the runner of the current attempt has reported.
+func (s *scope) spoke() bool {
+	st := s.task.Status
+	return st.Attempt != 0 && (st.Progress.Attempt == st.Attempt || st.Result.Attempt == st.Attempt || st.RunningTime != nil)
+}
+
+// readSandbox reads the task's Sandbox. One that the operator would not have made
+// for this task is none.
+func (s *scope) readSandbox(ctx context.Context, from client.Reader) error {
 	s.sandbox = nil
 	var sb v1alpha1.Sandbox
+	name := sandboxName(s.task)
 	err := from.Get(ctx, types.NamespacedName{Namespace: s.task.Namespace, Name: name}, &sb)
 	if client.IgnoreNotFound(err) != nil {
 		return fmt.Errorf("reading Sandbox %s: %w", name, err)
 	}
-	if err == nil && (named(s.task) || ours(&sb, s.task)) {
+	if err == nil && (named(s.task) && ownerTask(&sb) == "" || ours(&sb, s.task)) {
 		s.sandbox = &sb
 	}
 	return nil
@@ -79,14 +80,23 @@ func ours(sb *v1alpha1.Sandbox, task *v1alpha1.AgentTask) bool {
 	return metav1.IsControlledBy(sb, task) && equality.Semantic.DeepEqual(sb.Spec.Template, task.Spec.Sandbox.Template)
 }
 
-// readPod reads the task's pod, or, before it is known, its Sandbox's. One of that
-// name and another UID is somebody else's, whatever it says of its end.
+// ownerTask names the task whose own Sandbox it is; empty for any other.
+func ownerTask(sb *v1alpha1.Sandbox) string {
+	if owner := podapi.OwnerTask(sb); owner != nil {
+		return owner.Name
+	}
+	return ""
+}
+
+// readPod reads the pod of the task's attempt, as soon as the Sandbox controller
+// vouches for it. One of that name and another UID is somebody else's, whatever it
+// says of its end.
 func (s *scope) readPod(ctx context.Context, from client.Reader) error {
 	name, uid := s.task.Status.PodName, s.task.Status.PodUID
-	if name == "" {
-		name, uid = s.sandbox.Status.PodName, s.sandbox.Status.PodUID
+	if sb := s.sandbox.Status; uid == "" && (named(s.task) || sb.TaskRef.Attempt == s.task.Status.Attempt) && (name == "" || sb.PodName == name) {
+		name, uid = sb.PodName, sb.PodUID
 	}
-	if name == "" {
+	if name == "" || uid == "" {
 		return nil
 	}
 	var pod corev1.Pod
@@ -100,9 +110,9 @@ func (s *scope) readPod(ctx context.Context, from client.Reader) error {
 	return nil
 }
 
-// fresh fails with errStale unless the API server has the task just as it was
+// confirmTask fails with errStale unless the API server has the task just as it was
 // read: what cannot be undone is decided only on that.
-func (r *Reconciler) fresh(ctx context.Context, s *scope) error {
+func (r *Reconciler) confirmTask(ctx context.Context, s *scope) error {
 	var live v1alpha1.AgentTask
 	if err := r.APIReader.Get(ctx, client.ObjectKeyFromObject(s.task), &live); err != nil {
 		return fmt.Errorf("reading AgentTask %s: %w", s.task.Name, err)
@@ -113,36 +123,20 @@ func (r *Reconciler) fresh(ctx context.Context, s *scope) error {
 	return nil
 }
 
-// finished reports whether the task has ended.
-func finished(task *v1alpha1.AgentTask) bool {
-	c := meta.FindStatusCondition(task.Status.Conditions, v1alpha1.ConditionSucceeded)
-	return c != nil && c.Status != metav1.ConditionUnknown
-}
-
-// attemptOpen reports whether an attempt was begun and not archived.
-func attemptOpen(task *v1alpha1.AgentTask) bool {
-	st := task.Status
-	if st.Attempt == 0 {
-		return false
-	}
-	n := len(st.Attempts)
-	return n == 0 || st.Attempts[n-1].Number != st.Attempt
-}
-
 // named reports whether the task runs in a Sandbox that is not its own.
 func named(task *v1alpha1.AgentTask) bool { return task.Spec.Sandbox.SandboxRef.Name != "" }
 
-// sandboxName is where an attempt runs.
-func sandboxName(task *v1alpha1.AgentTask, attempt int32) string {
+// sandboxName is where the task runs.
+func sandboxName(task *v1alpha1.AgentTask) string {
 	if named(task) {
 		return task.Spec.Sandbox.SandboxRef.Name
 	}
-	return fmt.Sprintf("%s-%d", task.Name, attempt)
+	return task.Name
 }
 
 // claimed reports whether a Sandbox is held for an attempt of the task.
 func claimed(sb *v1alpha1.Sandbox, task *v1alpha1.AgentTask, attempt int32) bool {
-	return sb.Spec.TaskRef == reference(task, attempt)
+	return sb.Status.TaskRef == reference(task, attempt)
 }
 
 func reference(task *v1alpha1.AgentTask, attempt int32) v1alpha1.TaskReference {
@@ -162,14 +156,9 @@ func runnerEnd(pod *corev1.Pod) *corev1.ContainerStateTerminated {
 	return nil
 }
 
-// containerEnded reports whether a container of a pod has ended.
-func containerEnded(pod *corev1.Pod) bool {
-	return slices.ContainsFunc(pod.Status.ContainerStatuses, func(c corev1.ContainerStatus) bool { return c.State.Terminated != nil })
-}
-
-// lastWords is the result in a runner's termination message. Only kubelet and
+// terminationMessage is the result in a runner's termination message. Only kubelet and
 // the runner write there; what the sandbox container says is never looked at.
-func lastWords(pod *corev1.Pod, task *v1alpha1.AgentTask) *podapi.TerminationMessage {
+func terminationMessage(pod *corev1.Pod, task *v1alpha1.AgentTask) *podapi.TerminationMessage {
 	end := runnerEnd(pod)
 	if end == nil || end.Message == "" {
 		return nil

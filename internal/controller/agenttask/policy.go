@@ -10,6 +10,7 @@ import (
 
 	"github.com/sampan-dev/sampan/api/v1alpha1"
 	"github.com/sampan-dev/sampan/internal/controller/adminpolicy"
+	"github.com/sampan-dev/sampan/internal/controller/kit"
 )
 
 // checkPolicy holds the task against the administrator's policy. A policy that
@@ -37,7 +38,7 @@ func (r *Reconciler) tasksRefused(ctx context.Context) []reconcile.Request {
 	var out []reconcile.Request
 	for i := range list.Items {
 		c := meta.FindStatusCondition(list.Items[i].Status.Conditions, v1alpha1.ConditionSucceeded)
-		if c != nil && adminpolicy.Refused(c.Reason) && !finished(&list.Items[i]) {
+		if c != nil && adminpolicy.Refused(c.Reason) && !kit.Finished(&list.Items[i]) {
 			out = append(out, reconcile.Request{NamespacedName: client.ObjectKeyFromObject(&list.Items[i])})
 		}
 	}

@@ -14,9 +14,11 @@ import (
 	logf "sigs.k8s.io/controller-runtime/pkg/log"
 
 	"github.com/sampan-dev/sampan/api/v1alpha1"
+	"github.com/sampan-dev/sampan/internal/controller/kit"
+	"github.com/sampan-dev/sampan/internal/podapi"
 )
 
-// goneInterval is how often a leaving Sandbox is looked at besides its watch.
+// goneInterval is how often a terminating pod is looked at besides its watch.
 const goneInterval = 2 * time.Second
 
 // busyInterval is how often a task that waits for its turn looks whether those
@@ -38,6 +40,11 @@ func (r *Reconciler) claim(ctx context.Context, s *scope, attempt int32) (bool, 
 	if err != nil {
 		return false, fmt.Errorf("reading Sandbox %s: %w", name, err)
 	}
+	if task := ownerTask(&sb); task != "" {
+		s.wait(v1alpha1.ReasonSandboxNotShared, fmt.Sprintf(
+			"spec.sandbox.sandboxRef: Sandbox %s belongs to AgentTask %s alone, which has made it for itself; name a Sandbox that you have created", name, task))
+		return false, nil
+	}
 	if claimed(&sb, s.task, attempt) {
 		return true, nil
 	}
@@ -46,8 +53,7 @@ func (r *Reconciler) claim(ctx context.Context, s *scope, attempt int32) (bool, 
 		return false, err
 	}
 	if ahead != "" {
-		s.standing(v1alpha1.ReasonSandboxBusy, fmt.Sprintf("Sandbox %s is taken by AgentTask %s", name, ahead), false)
-		s.requeueWithin(busyInterval)
+		s.waitTurn(v1alpha1.ReasonSandboxBusy, fmt.Sprintf("Sandbox %s is taken by AgentTask %s", name, ahead))
 		return false, nil
 	}
 	reason, message, err := r.unusable(ctx, &sb)
@@ -55,13 +61,16 @@ func (r *Reconciler) claim(ctx context.Context, s *scope, attempt int32) (bool, 
 		return false, err
 	}
 	if reason != "" {
-		if reason == v1alpha1.ReasonIdle {
-			s.standing(reason, message, false) // its pod goes by itself
+		if reason == v1alpha1.ReasonIdle || lossReasons[reason] {
+			s.waitTurn(reason, message) // its pod goes by itself
 		} else {
 			s.wait(reason, message)
 		}
 		s.requeueWithin(busyInterval)
 		return false, r.setTaskRef(ctx, &sb, v1alpha1.TaskReference{})
+	}
+	if err := r.addFinalizer(ctx, s); err != nil {
+		return false, err
 	}
 	if err := r.setTaskRef(ctx, &sb, reference(s.task, attempt)); err != nil {
 		return false, fmt.Errorf("claiming Sandbox %s: %w", name, err)
@@ -78,10 +87,10 @@ func (r *Reconciler) aheadOf(ctx context.Context, task *v1alpha1.AgentTask, sb *
 	if err != nil {
 		return "", fmt.Errorf("listing AgentTasks of Sandbox %s: %w", sb.Name, err)
 	}
-	holder := sb.Spec.TaskRef
+	holder := sb.Status.TaskRef
 	for i := range list.Items {
 		t := &list.Items[i]
-		if string(t.UID) == holder.UID && t.UID != task.UID && !finished(t) {
+		if string(t.UID) == holder.UID && t.UID != task.UID && !kit.Finished(t) {
 			return t.Name, nil
 		}
 	}
@@ -115,25 +124,42 @@ func (r *Reconciler) unusable(ctx context.Context, sb *v1alpha1.Sandbox) (reason
 	if client.IgnoreNotFound(err) != nil {
 		return "", "", fmt.Errorf("reading Pod %s: %w", sb.Status.PodName, err)
 	}
-	if err != nil || string(pod.UID) != sb.Status.PodUID || pod.DeletionTimestamp != nil || podEnded(&pod) || containerEnded(&pod) {
+	if err != nil || string(pod.UID) != sb.Status.PodUID || pod.DeletionTimestamp != nil || podEnded(&pod) ||
+		containerEnded(&pod, podapi.RunnerContainer) || containerEnded(&pod, podapi.SandboxContainer) {
 		return v1alpha1.ReasonPodLost, "Sandbox " + sb.Name + " gets another pod: Pod " + sb.Status.PodName + " is gone", nil
 	}
 	return "", "", nil
 }
 
-// setTaskRef writes who holds a Sandbox, unless somebody else has written to it.
+// setTaskRef writes who holds a named Sandbox, unless somebody else has written to it.
 func (r *Reconciler) setTaskRef(ctx context.Context, sb *v1alpha1.Sandbox, ref v1alpha1.TaskReference) error {
-	if sb.Spec.TaskRef == ref {
+	if sb.Status.TaskRef == ref {
 		return nil
 	}
 	before := sb.DeepCopy()
-	sb.Spec.TaskRef = ref
-	return r.Patch(ctx, sb, optimistic(before))
+	sb.Status.TaskRef = ref
+	sb.Status.LastActivityTime = new(metav1.NewTime(r.Clock.Now()).Rfc3339Copy())
+	return r.Status().Patch(ctx, sb, optimistic(before))
+}
+
+// addFinalizer keeps the task until the Sandbox that it is about to claim is given back.
+func (r *Reconciler) addFinalizer(ctx context.Context, s *scope) error {
+	if controllerutil.ContainsFinalizer(s.task, Finalizer) {
+		return nil
+	}
+	patched := s.before.DeepCopy() // the status is written on its own
+	controllerutil.AddFinalizer(patched, Finalizer)
+	if err := r.Patch(ctx, patched, optimistic(s.before)); err != nil {
+		return fmt.Errorf("adding the finalizer: %w", err)
+	}
+	s.before = patched.DeepCopy()
+	s.task.Finalizers, s.task.ResourceVersion = patched.Finalizers, patched.ResourceVersion
+	return nil
 }
 
 // waits reports whether a task wants its Sandbox and does not have it.
 func waits(t *v1alpha1.AgentTask) bool {
-	return !finished(t) && !attemptOpen(t) && t.Spec.State == v1alpha1.TaskActive && t.DeletionTimestamp.IsZero()
+	return !kit.Finished(t) && !kit.AttemptOpen(t) && t.Spec.State == v1alpha1.TaskActive && t.DeletionTimestamp.IsZero()
 }
 
 // before orders tasks by creation, then by name.
@@ -166,7 +192,7 @@ func (r *Reconciler) release(ctx context.Context, s *scope) error {
 
 // holds reports whether the task holds its named Sandbox.
 func (s *scope) holds() bool {
-	return s.sandbox != nil && s.sandbox.Spec.TaskRef.UID == string(s.task.UID)
+	return s.sandbox != nil && s.sandbox.Status.TaskRef.UID == string(s.task.UID)
 }
 
 // runnerSilent reports whether the attempt's runner is there and has not told
@@ -175,31 +201,6 @@ func (s *scope) runnerSilent() bool {
 	st := s.task.Status
 	return s.pod != nil && string(s.pod.UID) == st.PodUID && s.pod.DeletionTimestamp == nil &&
 		!podEnded(s.pod) && runnerEnd(s.pod) == nil && st.Result.Attempt != st.Attempt
-}
-
-// deleteSandbox deletes the task's own Sandbox and reports whether it is gone,
-// and with it, by its finalizer, the pod; if not, since when it is leaving.
-func (r *Reconciler) deleteSandbox(ctx context.Context, s *scope) (gone bool, since time.Time, err error) {
-	var sb v1alpha1.Sandbox
-	key := types.NamespacedName{Namespace: s.task.Namespace, Name: s.task.Status.SandboxName}
-	err = r.APIReader.Get(ctx, key, &sb)
-	if apierrors.IsNotFound(err) {
-		return true, since, nil
-	}
-	if err != nil {
-		return false, since, fmt.Errorf("reading Sandbox %s: %w", key.Name, err)
-	}
-	if !metav1.IsControlledBy(&sb, s.task) {
-		return true, since, nil
-	}
-	s.requeueWithin(goneInterval)
-	if !sb.DeletionTimestamp.IsZero() {
-		return false, sb.DeletionTimestamp.Time, nil
-	}
-	if err := r.Delete(ctx, &sb, client.Preconditions{UID: &sb.UID}); client.IgnoreNotFound(err) != nil {
-		return false, since, fmt.Errorf("deleting Sandbox %s: %w", key.Name, err)
-	}
-	return false, s.now, nil
 }
 
 // cleanUp frees what an ended task holds, and deletes the task when its time
@@ -249,7 +250,7 @@ func (r *Reconciler) stopPod(ctx context.Context, s *scope) error {
 	return nil
 }
 
-// finalize gives back or removes the Sandbox, then lets the task go.
+// finalize gives a named Sandbox back, then lets the task go.
 func (r *Reconciler) finalize(ctx context.Context, s *scope) error {
 	if !controllerutil.ContainsFinalizer(s.task, Finalizer) {
 		return nil
@@ -257,19 +258,11 @@ func (r *Reconciler) finalize(ctx context.Context, s *scope) error {
 	if err := r.gather(ctx, s); err != nil {
 		return err
 	}
-	gone, err := true, error(nil)
-	switch {
-	case s.task.Status.SandboxName == "" && !named(s.task):
-	case named(s.task):
-		if wait := stopGrace - r.Clock.Since(s.task.DeletionTimestamp.Time); wait > 0 && s.holds() && s.runnerSilent() {
-			s.requeueWithin(wait) // it has been told to stop by the deletion itself
-			return nil
-		}
-		err = r.release(ctx, s)
-	default:
-		gone, _, err = r.deleteSandbox(ctx, s)
+	if wait := stopGrace - r.Clock.Since(s.task.DeletionTimestamp.Time); wait > 0 && s.holds() && s.runnerSilent() {
+		s.requeueWithin(wait) // it has been told to stop by the deletion itself
+		return nil
 	}
-	if err != nil || !gone {
+	if err := r.release(ctx, s); err != nil {
 		return err
 	}
 	controllerutil.RemoveFinalizer(s.task, Finalizer)

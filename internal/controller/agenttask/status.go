@@ -1,6 +1,7 @@
 package agenttask
 
 import (
+	"slices"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -8,6 +9,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/sampan-dev/sampan/api/v1alpha1"
+	"github.com/sampan-dev/sampan/internal/podapi"
 	"github.com/sampan-dev/sampan/internal/text"
 )
 
@@ -24,17 +26,29 @@ func (s *scope) condition(c metav1.Condition) {
 	meta.SetStatusCondition(&s.task.Status.Conditions, c)
 }
 
-// standing says where a task stands that has not ended. What blocks it, so that
-// somebody has to act, is an event, too.
-func (s *scope) standing(reason, message string, blocked bool) {
-	if c := meta.FindStatusCondition(s.task.Status.Conditions, v1alpha1.ConditionSucceeded); blocked && (c == nil || c.Reason != reason) {
-		s.event(corev1.EventTypeWarning, reason, "Wait", "%s", message)
+// setInProgress says where a task is that has not ended. What it waits for that is
+// not its own doing is an event, too; a Warning where somebody has to act.
+func (s *scope) setInProgress(reason, message string, wait waitKind) {
+	if c := meta.FindStatusCondition(s.task.Status.Conditions, v1alpha1.ConditionSucceeded); c == nil || c.Reason != reason {
+		switch {
+		case wait == stalls:
+			s.event(corev1.EventTypeWarning, reason, "Wait", "%s", message)
+		case !usual[reason]:
+			s.event(corev1.EventTypeNormal, reason, "Wait", "%s", message)
+		}
 	}
 	s.condition(metav1.Condition{Type: v1alpha1.ConditionSucceeded, Status: metav1.ConditionUnknown, Reason: reason, Message: message})
 	s.condition(metav1.Condition{Type: v1alpha1.ConditionReady, Status: metav1.ConditionFalse, Reason: reason, Message: message})
 	suspended := reason == v1alpha1.ReasonSuspended
-	s.abnormal(v1alpha1.ConditionStalled, blocked, reason, message)
-	s.abnormal(v1alpha1.ConditionReconciling, !blocked && !suspended, reason, message)
+	s.abnormal(v1alpha1.ConditionStalled, wait == stalls, reason, message)
+	s.abnormal(v1alpha1.ConditionReconciling, wait == passes && !suspended, reason, message)
+}
+
+// usual are the reasons that each task passes through by itself or by its user's
+// wish: they are no events.
+var usual = map[string]bool{
+	v1alpha1.ReasonStarting: true, v1alpha1.ReasonRunning: true, v1alpha1.ReasonRetrying: true,
+	v1alpha1.ReasonSuspending: true, v1alpha1.ReasonSuspended: true, v1alpha1.ReasonCancelling: true,
 }
 
 // finish says how a task ended.
@@ -59,14 +73,22 @@ func (s *scope) abnormal(kind string, on bool, reason, message string) {
 	s.condition(metav1.Condition{Type: kind, Status: metav1.ConditionTrue, Reason: reason, Message: message})
 }
 
-// podEnded reports whether nothing of a pod runs any more.
+// podEnded reports whether nothing of ours runs in a pod any more. A container that
+// somebody has injected may run on; the pod stays for its log all the same.
 func podEnded(pod *corev1.Pod) bool {
-	return pod.Status.Phase == corev1.PodSucceeded || pod.Status.Phase == corev1.PodFailed
+	if pod.Status.Phase == corev1.PodSucceeded || pod.Status.Phase == corev1.PodFailed {
+		return true
+	}
+	return containerEnded(pod, podapi.RunnerContainer) && containerEnded(pod, podapi.SandboxContainer)
 }
 
-// leavingSince is when a pod that is being deleted had to be gone; the zero time
+func containerEnded(pod *corev1.Pod, name string) bool {
+	return slices.ContainsFunc(pod.Status.ContainerStatuses, func(c corev1.ContainerStatus) bool { return c.Name == name && c.State.Terminated != nil })
+}
+
+// terminatingSince is when a pod that is being deleted had to be gone; the zero time
 // for any other, and for none.
-func leavingSince(pod *corev1.Pod) time.Time {
+func terminatingSince(pod *corev1.Pod) time.Time {
 	if pod == nil || pod.DeletionTimestamp == nil {
 		return time.Time{}
 	}

@@ -28,7 +28,7 @@ func (r *Reconciler) claimProblem(ctx context.Context, sb *v1alpha1.Sandbox) *pr
 		return nil
 	}
 	if cause := unboundCause(r.eventsOf(ctx, claim, nil)); cause != "" {
-		return &problem{v1alpha1.ReasonVolumeUnbound, fmt.Sprintf("PersistentVolumeClaim %s gets no volume: %s", claim.Name, cause)}
+		return &problem{reason: v1alpha1.ReasonVolumeUnbound, message: fmt.Sprintf("PersistentVolumeClaim %s gets no volume: %s", claim.Name, cause)}
 	}
 	return nil
 }

@@ -9,23 +9,17 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
-	discoveryv1 "k8s.io/api/discovery/v1"
-	networkingv1 "k8s.io/api/networking/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
 	"k8s.io/client-go/tools/events"
 	"k8s.io/utils/clock"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
-	"sigs.k8s.io/controller-runtime/pkg/controller"
 	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
-	"sigs.k8s.io/controller-runtime/pkg/handler"
 
 	"github.com/sampan-dev/sampan/api/v1alpha1"
 	"github.com/sampan-dev/sampan/internal/controller/adminpolicy"
-	"github.com/sampan-dev/sampan/internal/controller/fair"
 	"github.com/sampan-dev/sampan/internal/controller/kit"
 	"github.com/sampan-dev/sampan/internal/controller/modelregistry"
-	"github.com/sampan-dev/sampan/internal/controller/slim"
 	"github.com/sampan-dev/sampan/internal/podspec"
 	"github.com/sampan-dev/sampan/internal/text"
 )
@@ -53,12 +47,17 @@ type Reconciler struct {
 	// Policy is what the administrator lets Sandboxes ask for; nil is the default one.
 	Policy  *adminpolicy.Store
 	Options Options
+
+	// made are the pods that this process has made and no status has yet.
+	made uidSet
 }
 
 // scope is what one reconcile knows.
 type scope struct {
 	// sandbox is changed as the reconcile goes; before is how it was read.
 	sandbox, before *v1alpha1.Sandbox
+	// holder is whom the pod works for.
+	holder holder
 	// pod is the pod of status.podName, or nil.
 	pod *corev1.Pod
 	// facts become the conditions.
@@ -83,7 +82,7 @@ func (s *scope) event(kind, reason, action, format string, args ...any) {
 // +kubebuilder:rbac:groups=sampan.dev,resources=sandboxes/finalizers,verbs=update
 // +kubebuilder:rbac:groups="",resources=pods,verbs=get;list;watch;create;delete
 // +kubebuilder:rbac:groups="",resources=serviceaccounts,verbs=get;list;watch;create
-// +kubebuilder:rbac:groups=rbac.authorization.k8s.io,resources=rolebindings,verbs=get;list;watch;create
+// +kubebuilder:rbac:groups=rbac.authorization.k8s.io,resources=rolebindings,verbs=get;list;watch;create;update
 // +kubebuilder:rbac:groups=rbac.authorization.k8s.io,resources=clusterroles,resourceNames=sampan-runner,verbs=bind
 // +kubebuilder:rbac:groups="",resources=persistentvolumeclaims,verbs=get;list;watch;create
 // +kubebuilder:rbac:groups=networking.k8s.io,resources=networkpolicies,verbs=get;list;watch;create;update
@@ -95,21 +94,6 @@ func (s *scope) event(kind, reason, action, format string, args ...any) {
 // +kubebuilder:rbac:groups="",resources=events,verbs=list
 // +kubebuilder:rbac:groups=events.k8s.io,resources=events,verbs=create;patch
 
-// SetupWithManager registers the controller.
-func (r *Reconciler) SetupWithManager(mgr ctrl.Manager) error {
-	return ctrl.NewControllerManagedBy(mgr).
-		Named("sandbox").
-		For(&v1alpha1.Sandbox{}).
-		Owns(&corev1.Pod{}).
-		Owns(&corev1.PersistentVolumeClaim{}).
-		Owns(&networkingv1.NetworkPolicy{}).
-		Watches(&networkingv1.NetworkPolicy{}, handler.EnqueueRequestsFromMapFunc(r.walled)).
-		Watches(&discoveryv1.EndpointSlice{}, handler.EnqueueRequestsFromMapFunc(r.restricted)).
-		WatchesRawSource(r.Policy.Source(r.sandboxesRefused)).
-		WithOptions(controller.Options{MaxConcurrentReconciles: r.Options.Workers, NewQueue: fair.NewQueue(r.Options.Workers, slim.Large(r.Client, &v1alpha1.Sandbox{}))}).
-		Complete(r)
-}
-
 // Reconcile brings one Sandbox closer to its spec.
 func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result, error) {
 	sb := &v1alpha1.Sandbox{}
@@ -120,7 +104,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 	if !sb.DeletionTimestamp.IsZero() {
 		return r.finalize(ctx, s)
 	}
-	if s.without(sb.Spec.TTLSeconds) {
+	if s.idleFor(sb.Spec.TTLSeconds) {
 		return r.expire(ctx, s)
 	}
 	if controllerutil.AddFinalizer(sb, podspec.SandboxFinalizer) {
@@ -141,9 +125,11 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 // writeStatus turns facts into conditions and writes them where they changed.
 func (r *Reconciler) writeStatus(ctx context.Context, s *scope) (ctrl.Result, error) {
 	s.noteActivity()
-	s.requeueForRest()
-	s.facts.apply(s.sandbox)
-	if !equality.Semantic.DeepEqual(s.before.Status, s.sandbox.Status) {
+	s.requeueForIdle()
+	if !s.quiet() {
+		s.facts.apply(s.sandbox)
+	}
+	if !s.quiet() && !equality.Semantic.DeepEqual(s.before.Status, s.sandbox.Status) {
 		patch := client.MergeFromWithOptions(s.before, client.MergeFromWithOptimisticLock{})
 		if err := r.Status().Patch(ctx, s.sandbox, patch); err != nil {
 			return kit.ResultFor(err)

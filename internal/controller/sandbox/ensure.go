@@ -3,10 +3,14 @@ package sandbox
 import (
 	"context"
 	"fmt"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	networkingv1 "k8s.io/api/networking/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
+	"k8s.io/apimachinery/pkg/api/equality"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
@@ -17,16 +21,37 @@ import (
 	"github.com/sampan-dev/sampan/internal/podspec"
 )
 
-// ensureNamespace makes the identity of the namespace's runners and the wall
-// around its Sandboxes, once.
+// ensureNamespace makes the identity of the namespace's runners and the NetworkPolicy
+// of its Sandboxes, once, and puts back what somebody has taken away or changed.
 func (r *Reconciler) ensureNamespace(ctx context.Context, s *scope) error {
 	ns := s.sandbox.Namespace
-	for _, obj := range []client.Object{podspec.ServiceAccount(ns), podspec.RoleBinding(ns)} {
-		if _, err := r.ensureShared(ctx, s, obj, v1alpha1.ReasonPodRefused); err != nil || s.stopped() {
-			return err
-		}
+	if _, err := r.ensureShared(ctx, s, podspec.ServiceAccount(ns), v1alpha1.ReasonPodRefused); err != nil || s.stopped() {
+		return err
 	}
-	return r.ensureWall(ctx, s)
+	if err := r.ensureRoleBinding(ctx, s); err != nil || s.stopped() {
+		return err
+	}
+	return r.ensureIngressPolicy(ctx, s)
+}
+
+// ensureRoleBinding gives the runners their rights. Whom it binds is put back when
+// somebody has changed it; to what cannot be changed.
+func (r *Reconciler) ensureRoleBinding(ctx context.Context, s *scope) error {
+	want := podspec.RoleBinding(s.sandbox.Namespace)
+	obj, err := r.ensureShared(ctx, s, want, v1alpha1.ReasonPodRefused)
+	if err != nil || obj == nil {
+		return err
+	}
+	found := obj.(*rbacv1.RoleBinding)
+	if equality.Semantic.DeepEqual(found.Subjects, want.Subjects) {
+		return nil
+	}
+	found.Subjects = want.Subjects
+	if err := s.refused(r.Update(ctx, found), v1alpha1.ReasonPodRefused); err != nil || s.stopped() {
+		return err
+	}
+	logf.FromContext(ctx).Info("Updated RoleBinding", "roleBinding", found.Name)
+	return nil
 }
 
 // ensureShared gives an object of the namespace as it is, or creates it. One of
@@ -138,19 +163,28 @@ func (r *Reconciler) ensureOwned(ctx context.Context, s *scope, want client.Obje
 // stopped reports whether something keeps the pod from being made.
 func (s *scope) stopped() bool { return s.facts.obstructed() || s.facts.problem != nil }
 
-// refused turns what the API server would not take into a problem that is tried
-// again in a while: quota, for one, may grow. A namespace that is being deleted
-// takes nothing any more, which is no problem of the Sandbox.
+// refused turns what the API server does not accept, for whatever reason, into a
+// problem that the status tells, and that is tried again after a pause.
 func (s *scope) refused(err error, reason string) error {
-	if apierrors.HasStatusCause(err, corev1.NamespaceTerminatingCause) {
+	refusal := kit.RefusalOf(err)
+	if refusal == nil {
 		return err
 	}
-	if apierrors.IsForbidden(err) || apierrors.IsInvalid(err) {
-		s.facts.problem = &problem{reason, refusal(err)}
-		s.requeue = refusedInterval
-		return nil
+	if refusal.Quota {
+		reason = v1alpha1.ReasonQuotaExceeded
 	}
-	return err
+	s.facts.problem = &problem{reason: reason, message: refusal.Message, passing: !refusal.Lasting}
+	s.requeue = refusal.Pause(s.notReadySince(), s.facts.now)
+	return nil
+}
+
+// notReadySince is since when the Sandbox has not been Ready.
+func (s *scope) notReadySince() time.Time {
+	ready := meta.FindStatusCondition(s.before.Status.Conditions, v1alpha1.ConditionReady)
+	if ready == nil || ready.Status != metav1.ConditionFalse {
+		return s.facts.now
+	}
+	return ready.LastTransitionTime.Time
 }
 
 // ensurePod creates the pod, or takes the one that is there already because the
@@ -168,9 +202,14 @@ func (r *Reconciler) ensurePod(ctx context.Context, s *scope, in *podspec.Input)
 		}
 	}
 	logf.FromContext(ctx).Info("Created Pod", "pod", pod.Name)
-	s.event(corev1.EventTypeNormal, "PodCreated", "Create", "Created Pod %s", pod.Name)
 	s.events = append(s.events, s.warnings...)
-	s.record(pod)
+	if s.holder.task != nil {
+		s.pod = pod
+		r.made.add(pod.UID)
+	} else {
+		s.event(corev1.EventTypeNormal, "PodCreated", "Create", "Created Pod %s", pod.Name)
+		s.record(pod)
+	}
 	r.observePod(ctx, s)
 	return nil
 }

@@ -16,14 +16,15 @@ import (
 	"github.com/sampan-dev/sampan/internal/podapi"
 )
 
-// mayRest reports whether the times without a task count: not while a task
+// countsIdle reports whether the times without a task count: not while a task
 // holds the Sandbox, nor for one that was made for an attempt.
-func mayRest(sb *v1alpha1.Sandbox) bool {
-	return sb.Spec.TaskRef.Name == "" && !podapi.OneShot(sb)
+func countsIdle(sb *v1alpha1.Sandbox) bool {
+	return sb.Status.TaskRef.Name == "" && podapi.OwnerTask(sb) == nil
 }
 
-// noteActivity keeps when the spec last changed. A task claims and leaves a
-// Sandbox by its spec, so this costs no write: each change of the spec has one.
+// noteActivity keeps when the spec last changed, which costs no write of its own:
+// each change of the spec has one. A task that claims or releases the Sandbox
+// notes it itself.
 func (s *scope) noteActivity() {
 	st := &s.sandbox.Status
 	if st.ObservedGeneration != s.sandbox.Generation || st.LastActivityTime == nil {
@@ -31,18 +32,18 @@ func (s *scope) noteActivity() {
 	}
 }
 
-// without reports whether the Sandbox has had no task for so many seconds; 0 is never.
-func (s *scope) without(seconds int32) bool {
+// idleFor reports whether the Sandbox has had no task for so many seconds; 0 is never.
+func (s *scope) idleFor(seconds int32) bool {
 	st := s.before.Status
-	if seconds == 0 || !mayRest(s.sandbox) || st.ObservedGeneration != s.sandbox.Generation || st.LastActivityTime == nil {
+	if seconds == 0 || !countsIdle(s.sandbox) || st.ObservedGeneration != s.sandbox.Generation || st.LastActivityTime == nil {
 		return false
 	}
 	return s.facts.now.Sub(st.LastActivityTime.Time) >= time.Duration(seconds)*time.Second
 }
 
-// requeueForRest asks for a look when one of the times without a task is up.
-func (s *scope) requeueForRest() {
-	if !mayRest(s.sandbox) {
+// requeueForIdle asks for a look when one of the times without a task is up.
+func (s *scope) requeueForIdle() {
+	if !countsIdle(s.sandbox) {
 		return
 	}
 	for _, seconds := range []int32{s.sandbox.Spec.IdleSeconds, s.sandbox.Spec.TTLSeconds} {
@@ -53,10 +54,10 @@ func (s *scope) requeueForRest() {
 	}
 }
 
-// rest deletes the pod of an idle Sandbox. That it is idle is written first:
+// stopIdle deletes the pod of an idle Sandbox. That it is idle is written first:
 // from then on no task claims it before its pod is gone (agenttask.unusable), so
 // no pod is deleted under a task.
-func (r *Reconciler) rest(ctx context.Context, s *scope) error {
+func (r *Reconciler) stopIdle(ctx context.Context, s *scope) error {
 	s.facts.idle = true
 	said := meta.FindStatusCondition(s.before.Status.Conditions, v1alpha1.ConditionReady)
 	if said == nil || said.Reason != v1alpha1.ReasonIdle {

@@ -6,8 +6,6 @@ import (
 	"fmt"
 
 	"k8s.io/apimachinery/pkg/api/equality"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/sampan-dev/sampan/api/v1alpha1"
 	"github.com/sampan-dev/sampan/internal/controller/modelregistry"
@@ -32,7 +30,7 @@ func (r *Reconciler) podInput(ctx context.Context, s *scope) (*podspec.Input, *p
 		return nil, nil, err
 	}
 	in := &podspec.Input{
-		Sandbox: sb, PodName: PodName(sb),
+		Sandbox: sb, PodName: PodName(sb, s.holder.ref.Attempt), Task: s.holder.ref,
 		RunnerImage: r.Options.RunnerImage, SandboxImage: r.Options.SandboxImage,
 		Scopes: scopes,
 	}
@@ -41,18 +39,14 @@ func (r *Reconciler) podInput(ctx context.Context, s *scope) (*podspec.Input, *p
 	}
 	var candidates []models.Candidate
 	var selector models.Selector
-	if podapi.OneShot(sb) {
-		task, err := r.task(ctx, sb)
-		if err != nil {
-			return nil, nil, err
-		}
+	if task := s.holder.task; task != nil {
 		if !equality.Semantic.DeepEqual(sb.Spec.Template, task.Spec.Sandbox.Template) { // the operator makes none such
-			return nil, &problem{v1alpha1.ReasonNameConflict, fmt.Sprintf(
+			return nil, &problem{reason: v1alpha1.ReasonNameConflict, message: fmt.Sprintf(
 				"spec.template is not that of AgentTask %s, which this Sandbox says to belong to; delete the Sandbox", task.Name)}, nil
 		}
 		selector = modelregistry.Selector(task)
 		if candidates, err = entry.Route(task, scopes); err != nil {
-			return nil, &problem{v1alpha1.ReasonModelNotFound, err.Error()}, nil
+			return nil, &problem{reason: v1alpha1.ReasonModelNotFound, message: err.Error()}, nil
 		}
 		in.Prompt = task.Spec.PromptFrom
 		in.ModelKeys, in.Scripts = modelregistry.Inputs(candidates)
@@ -71,7 +65,7 @@ func (r *Reconciler) podInput(ctx context.Context, s *scope) (*podspec.Input, *p
 		return nil, nil, err
 	}
 	if n := len(in.Registry); n > podspec.MaxRegistryBytes {
-		return nil, &problem{v1alpha1.ReasonRegistryInvalid, fmt.Sprintf(
+		return nil, &problem{reason: v1alpha1.ReasonRegistryInvalid, message: fmt.Sprintf(
 			"What this Sandbox may use of ConfigMap %s has %d bytes; a pod can carry %d", entry.Source, n, podspec.MaxRegistryBytes)}, nil
 	}
 	return in, nil, nil
@@ -87,33 +81,14 @@ func optional(in *podspec.Input) {
 	}
 }
 
-// task reads the task that the Sandbox was made for. A task of the same name
-// and another UID counts as gone.
-func (r *Reconciler) task(ctx context.Context, sb *v1alpha1.Sandbox) (*v1alpha1.AgentTask, error) {
-	var task v1alpha1.AgentTask
-	ref := sb.Spec.TaskRef
-	key := types.NamespacedName{Namespace: sb.Namespace, Name: ref.Name}
-	err := r.Get(ctx, key, &task)
-	if apierrors.IsNotFound(err) {
-		err = r.APIReader.Get(ctx, key, &task) // its informer may be behind the Sandbox's
-	}
-	if err != nil {
-		return nil, fmt.Errorf("reading AgentTask %s: %w", ref.Name, err)
-	}
-	if string(task.UID) != ref.UID {
-		return nil, apierrors.NewNotFound(v1alpha1.GroupVersion.WithResource("agenttasks").GroupResource(), ref.Name)
-	}
-	return &task, nil
-}
-
 // registryProblem is the problem that a user can mend, or nil.
 func registryProblem(err error) *problem {
 	var invalid *models.InvalidError
 	switch {
 	case errors.As(err, &invalid):
-		return &problem{v1alpha1.ReasonRegistryInvalid, err.Error()}
+		return &problem{reason: v1alpha1.ReasonRegistryInvalid, message: err.Error()}
 	case errors.Is(err, modelregistry.ErrNotFound):
-		return &problem{v1alpha1.ReasonRegistryNotFound, err.Error()}
+		return &problem{reason: v1alpha1.ReasonRegistryNotFound, message: err.Error()}
 	}
 	return nil
 }

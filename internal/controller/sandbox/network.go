@@ -14,7 +14,6 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	logf "sigs.k8s.io/controller-runtime/pkg/log"
-	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"github.com/sampan-dev/sampan/api/v1alpha1"
 	"github.com/sampan-dev/sampan/internal/models"
@@ -69,9 +68,9 @@ func (s *scope) warnUnopened(reason, what string, hosts []string) {
 		what, text.Clip(strings.Join(hosts, ", "), maxMessage))})
 }
 
-// ensureWall makes the NetworkPolicy that the Sandboxes of a namespace share,
+// ensureIngressPolicy makes the NetworkPolicy that the Sandboxes of a namespace share,
 // and puts it back when somebody has changed it.
-func (r *Reconciler) ensureWall(ctx context.Context, s *scope) error {
+func (r *Reconciler) ensureIngressPolicy(ctx context.Context, s *scope) error {
 	want := podspec.IngressPolicy(s.sandbox.Namespace)
 	obj, err := r.ensureShared(ctx, s, want, v1alpha1.ReasonNetworkPolicyRefused)
 	if err != nil || obj == nil {
@@ -87,14 +86,6 @@ func (r *Reconciler) ensureWall(ctx context.Context, s *scope) error {
 	}
 	logf.FromContext(ctx).Info("Updated NetworkPolicy", "networkPolicy", found.Name)
 	return nil
-}
-
-// walled are the Sandboxes around which a shared NetworkPolicy is.
-func (r *Reconciler) walled(ctx context.Context, policy client.Object) []reconcile.Request {
-	if policy.GetName() != podspec.IngressPolicyName {
-		return nil
-	}
-	return r.sandboxes(ctx, func(*v1alpha1.Sandbox) bool { return true }, client.InNamespace(policy.GetNamespace()))
 }
 
 // ensurePolicy makes the NetworkPolicy of a Restricted Sandbox, and puts it back
@@ -147,24 +138,4 @@ func (r *Reconciler) apiServerRules(ctx context.Context) ([]networkingv1.Network
 		}
 	}
 	return podspec.APIServer(&service, &slice), nil
-}
-
-// restricted are the Sandboxes whose policies name the API server's addresses.
-func (r *Reconciler) restricted(ctx context.Context, _ client.Object) []reconcile.Request {
-	return r.sandboxes(ctx, podspec.Restricted)
-}
-
-func (r *Reconciler) sandboxes(ctx context.Context, which func(*v1alpha1.Sandbox) bool, opts ...client.ListOption) []reconcile.Request {
-	var list v1alpha1.SandboxList
-	if err := r.List(ctx, &list, opts...); err != nil {
-		logf.FromContext(ctx).Error(err, "Could not list Sandboxes")
-		return nil
-	}
-	var out []reconcile.Request
-	for i := range list.Items {
-		if which(&list.Items[i]) {
-			out = append(out, reconcile.Request{NamespacedName: client.ObjectKeyFromObject(&list.Items[i])})
-		}
-	}
-	return out
 }

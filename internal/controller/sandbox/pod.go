@@ -23,10 +23,11 @@ import (
 )
 
 const (
-	// podGoneInterval is how often a leaving pod is looked at besides its watch.
+	// podGoneInterval is how often a terminating pod is looked at besides its watch.
 	podGoneInterval = 5 * time.Second
-	// refusedInterval is how often a refused pod is tried again: quota may have grown.
-	refusedInterval = 15 * time.Second
+	// problemInterval is how often something that a user has to fix is looked for
+	// where no watch tells.
+	problemInterval = 15 * time.Second
 	// obstacleInterval is how often an object in the way is looked at.
 	obstacleInterval = 5 * time.Second
 	// maxRestartDelay bounds the exponential wait before a dead pod is replaced,
@@ -39,13 +40,13 @@ const (
 // errStale says that the cache is behind the API server.
 var errStale = apierrors.NewConflict(v1alpha1.GroupVersion.WithResource("sandboxes").GroupResource(), "", errors.New("cache is behind"))
 
-// PodName is the name of a Sandbox's pod: its own, and, after the pod was
-// replaced, with the number of the replacement.
-func PodName(sb *v1alpha1.Sandbox) string {
-	if n := restarts(sb); n > 0 {
-		return fmt.Sprintf("%s-r%d", sb.Name, n)
+// PodName is the name of a Sandbox's next pod. The pods of a task's own Sandbox
+// have the number of their attempt; those of any other are counted.
+func PodName(sb *v1alpha1.Sandbox, attempt int32) string {
+	if attempt > 0 {
+		return podapi.PodName(sb.Name, attempt)
 	}
-	return sb.Name
+	return podapi.PodName(sb.Name, restarts(sb)+1)
 }
 
 func restarts(sb *v1alpha1.Sandbox) int32 {
@@ -57,6 +58,9 @@ func restarts(sb *v1alpha1.Sandbox) int32 {
 
 // reconcilePod finds, makes, replaces or removes the pod and records what it saw.
 func (r *Reconciler) reconcilePod(ctx context.Context, s *scope) error {
+	if err := r.readHolder(ctx, s); err != nil {
+		return err
+	}
 	if err := r.findPod(ctx, s); err != nil {
 		return err
 	}
@@ -66,8 +70,10 @@ func (r *Reconciler) reconcilePod(ctx context.Context, s *scope) error {
 	case s.sandbox.Spec.State == v1alpha1.SandboxSuspended:
 		s.facts.suspended = true
 		return r.removePod(ctx, s)
-	case s.without(s.sandbox.Spec.IdleSeconds):
-		return r.rest(ctx, s)
+	case podapi.OwnerTask(s.sandbox) != nil:
+		return r.reconcileAttempt(ctx, s)
+	case s.idleFor(s.sandbox.Spec.IdleSeconds):
+		return r.stopIdle(ctx, s)
 	case s.pod == nil && s.sandbox.Status.PodName != "":
 		if err := r.podGone(ctx, s); err != nil || s.pod == nil {
 			return err
@@ -84,7 +90,10 @@ func (r *Reconciler) reconcilePod(ctx context.Context, s *scope) error {
 
 // keepOwned puts back what a pod needs, where somebody has taken or changed it.
 func (r *Reconciler) keepOwned(ctx context.Context, s *scope) error {
-	if err := r.ensureWall(ctx, s); err != nil || s.stopped() {
+	if !s.recorded(s.pod) {
+		return nil
+	}
+	if err := r.ensureNamespace(ctx, s); err != nil || s.stopped() {
 		return err
 	}
 	if !podapi.Persistent(s.sandbox) && !podspec.Restricted(s.sandbox) {
@@ -110,8 +119,9 @@ func (r *Reconciler) ensureNeeds(ctx context.Context, s *scope, egress []network
 	return nil
 }
 
-// findPod reads the Sandbox's pod from the cache. A pod that nobody has recorded
-// is left to createPod, which knows what it would have made.
+// findPod reads the Sandbox's pod from the cache. A pod of a named Sandbox that
+// nobody has recorded is left to createPod, which knows what it would have made;
+// that of an attempt is looked at, and believed when recordLate has.
 func (r *Reconciler) findPod(ctx context.Context, s *scope) error {
 	name := s.podName()
 	pod := &corev1.Pod{}
@@ -123,7 +133,7 @@ func (r *Reconciler) findPod(ctx context.Context, s *scope) error {
 		return fmt.Errorf("reading Pod %s: %w", name, err)
 	}
 	switch {
-	case s.recorded(pod):
+	case s.recorded(pod), s.holder.task != nil && s.sandbox.Status.PodUID == "" && metav1.IsControlledBy(pod, s.sandbox):
 		s.pod = pod
 	case s.sandbox.Status.PodUID == "" && !metav1.IsControlledBy(pod, s.sandbox):
 		return r.inTheWay(ctx, s, pod)
@@ -136,7 +146,10 @@ func (s *scope) podName() string {
 	if name := s.sandbox.Status.PodName; name != "" {
 		return name
 	}
-	return PodName(s.sandbox)
+	if s.holder.task != nil {
+		return PodName(s.sandbox, max(s.holder.task.Status.Attempt, 1))
+	}
+	return PodName(s.sandbox, 0)
 }
 
 // recorded reports whether a pod is the one that the status has, which is in it
@@ -152,6 +165,35 @@ func (s *scope) record(pod *corev1.Pod) {
 	s.sandbox.Status.PodName, s.sandbox.Status.PodUID = pod.Name, string(pod.UID)
 }
 
+// recordLate records the pod of an attempt, once there is something to tell of it:
+// to record that it was made would cost a write for which nobody waits. One that
+// this process has not made is held against what it would have made.
+func (r *Reconciler) recordLate(ctx context.Context, s *scope) error {
+	if s.recorded(s.pod) {
+		return nil
+	}
+	if !r.made.take(s.pod.UID) {
+		pod, err := r.livePod(ctx, s) // the cache keeps only what is looked at
+		if err != nil || pod == nil {
+			return err
+		}
+		in, problem, err := r.podInput(ctx, s)
+		if err != nil {
+			return err
+		}
+		if problem != nil {
+			s.facts.problem = problem
+			s.requeue = problemInterval
+			return nil
+		}
+		if field := unlike(podspec.Pod(*in), pod); field != "" {
+			return r.discard(ctx, s, pod, field)
+		}
+	}
+	s.record(s.pod)
+	return nil
+}
+
 // removePod removes the pod and, once it is gone, makes room for the next one.
 func (r *Reconciler) removePod(ctx context.Context, s *scope) error {
 	pod := s.pod
@@ -162,6 +204,11 @@ func (r *Reconciler) removePod(ctx context.Context, s *scope) error {
 		}
 	}
 	switch {
+	case pod != nil && s.holder.task != nil:
+		if err := r.confirmHolder(ctx, s); err != nil {
+			return err
+		}
+		fallthrough
 	case pod != nil:
 		s.requeue = podGoneInterval
 		return r.deletePod(ctx, pod)
@@ -188,7 +235,7 @@ func (r *Reconciler) podGone(ctx context.Context, s *scope) error {
 		return err
 	}
 	s.facts.lost = true
-	if podapi.OneShot(s.sandbox) || s.sandbox.Spec.TaskRef.Name != "" {
+	if s.holder.ref.Name != "" {
 		return nil
 	}
 	s.event(corev1.EventTypeWarning, v1alpha1.ReasonPodLost, "Replace", "Pod %s is gone and will be replaced", s.sandbox.Status.PodName)
@@ -237,13 +284,16 @@ func (r *Reconciler) createPod(ctx context.Context, s *scope) error {
 	if err := r.confirm(ctx, s); err != nil {
 		return err
 	}
+	if err := r.confirmHolder(ctx, s); err != nil {
+		return err
+	}
 	in, problem, err := r.podInput(ctx, s)
 	if err != nil {
 		return err
 	}
 	if problem != nil {
 		s.facts.problem = problem
-		s.requeue = refusedInterval
+		s.requeue = problemInterval
 		return nil
 	}
 	if err := r.ensureNamespace(ctx, s); err != nil || s.stopped() {
@@ -259,7 +309,7 @@ func (r *Reconciler) createPod(ctx context.Context, s *scope) error {
 // that the next reconcile makes a new one. The wait grows with each restart, rests
 // among them, and is short again for a pod that was there for long.
 func (r *Reconciler) replaceDeadPod(ctx context.Context, s *scope) error {
-	if podapi.OneShot(s.sandbox) || s.sandbox.Spec.TaskRef.Name != "" || !s.facts.dead() {
+	if s.holder.ref.Name != "" {
 		return nil
 	}
 	if s.pod.DeletionTimestamp != nil {
@@ -296,12 +346,22 @@ func (r *Reconciler) finalize(ctx context.Context, s *scope) (ctrl.Result, error
 	if !controllerutil.ContainsFinalizer(s.sandbox, podspec.SandboxFinalizer) {
 		return ctrl.Result{}, nil
 	}
-	pod, err := r.livePod(ctx, s)
+	pods, err := r.livePods(ctx, s)
 	if err != nil {
 		return ctrl.Result{}, err
 	}
-	if pod != nil {
-		return ctrl.Result{RequeueAfter: podGoneInterval}, r.deletePod(ctx, pod)
+	if recorded, err := r.livePod(ctx, s); err != nil {
+		return ctrl.Result{}, err
+	} else if recorded != nil { // somebody may have taken its labels
+		pods = append(pods, *recorded)
+	}
+	for i := range pods {
+		if err := r.deletePod(ctx, &pods[i]); err != nil {
+			return ctrl.Result{}, err
+		}
+	}
+	if len(pods) > 0 {
+		return ctrl.Result{RequeueAfter: podGoneInterval}, nil
 	}
 	controllerutil.RemoveFinalizer(s.sandbox, podspec.SandboxFinalizer)
 	return kit.ResultFor(r.Patch(ctx, s.sandbox, client.MergeFromWithOptions(s.before, client.MergeFromWithOptimisticLock{})))

@@ -3,6 +3,7 @@ package sandbox
 import (
 	"fmt"
 	"regexp"
+	"slices"
 	"strings"
 	"time"
 
@@ -15,21 +16,19 @@ import (
 // stateOf reads a pod's status. The first cause that is found, from the most
 // telling to the least, names the state.
 func stateOf(pod *corev1.Pod) podState {
-	for _, look := range []func(*corev1.Pod) *podState{leaving, evicted, ended, blocked, unschedulable} {
+	for _, look := range []func(*corev1.Pod) *podState{terminating, evicted, ended, failed, blocked, unscheduled} {
 		if s := look(pod); s != nil {
 			return *s
 		}
 	}
-	for _, c := range pod.Status.Conditions {
-		if c.Type == corev1.PodReady && c.Status == corev1.ConditionTrue {
-			return podState{phase: podReady, reason: v1alpha1.ReasonReady, message: "Pod " + pod.Name + " runs"}
-		}
+	if running(pod, podapi.RunnerContainer) && running(pod, podapi.SandboxContainer) {
+		return podState{phase: podReady, reason: v1alpha1.ReasonReady, message: "Pod " + pod.Name + " runs"}
 	}
 	return podState{phase: podWaiting, reason: v1alpha1.ReasonPodPending, message: "Pod " + pod.Name + " is starting"}
 }
 
-// leaving: somebody deleted the pod, or its node is gone.
-func leaving(pod *corev1.Pod) *podState {
+// terminating: somebody deleted the pod, or its node is gone.
+func terminating(pod *corev1.Pod) *podState {
 	if pod.DeletionTimestamp == nil {
 		return nil
 	}
@@ -57,14 +56,50 @@ func evicted(pod *corev1.Pod) *podState {
 	if pod.Status.Phase != corev1.PodFailed || pod.Status.Reason == "" {
 		return nil
 	}
-	reason := v1alpha1.ReasonPodLost
+	return &podState{phase: podDead, reason: causeOfEviction(pod), message: pod.Status.Message, diedAt: transition(pod)}
+}
+
+func causeOfEviction(pod *corev1.Pod) string {
 	switch pod.Status.Reason {
-	case "Evicted", "Preempting":
-		reason = v1alpha1.ReasonEvicted
+	case "Evicted":
+		// kubelet has one reason for a node that runs low and for a pod that went
+		// over its own limits; only the message tells them apart.
+		if overLimit.MatchString(pod.Status.Message) {
+			return v1alpha1.ReasonStorageExceeded
+		}
+		return v1alpha1.ReasonEvicted
+	case "Preempting":
+		return v1alpha1.ReasonEvicted
 	case "NodeLost", "NodeShutdown", "Terminated":
-		reason = v1alpha1.ReasonNodeLost
+		return v1alpha1.ReasonNodeLost
 	}
-	return &podState{phase: podDead, reason: reason, message: pod.Status.Message, diedAt: transition(pod)}
+	if len(pod.Status.ContainerStatuses) == 0 { // such as OutOfcpu and NodeAffinity: it was never admitted
+		return v1alpha1.ReasonNodeRejected
+	}
+	return v1alpha1.ReasonPodLost
+}
+
+// overLimit is how kubelet says that a pod used more storage than it may.
+var overLimit = regexp.MustCompile(`exceeds the (total )?limit|exceeded its local ephemeral storage limit`)
+
+// failed: the pod failed, and none of our containers has: an init container has,
+// which somebody else has added.
+func failed(pod *corev1.Pod) *podState {
+	if pod.Status.Phase != corev1.PodFailed {
+		return nil
+	}
+	message := "Pod " + pod.Name + " failed before its containers ran"
+	for _, c := range pod.Status.InitContainerStatuses {
+		if t := c.State.Terminated; t != nil && t.ExitCode != 0 {
+			message = fmt.Sprintf("Init container %s, which is not Sampan's, ended with exit code %d", c.Name, t.ExitCode)
+		}
+	}
+	return &podState{phase: podDead, reason: v1alpha1.ReasonPodFailed, message: message, diedAt: transition(pod)}
+}
+
+func running(pod *corev1.Pod, container string) bool {
+	c := status(pod, container)
+	return c != nil && c.State.Running != nil
 }
 
 // ended: a container ended. The sandbox container is looked at first: when it
@@ -116,11 +151,11 @@ func serverMissing(message string) bool {
 		(strings.Contains(message, "executable file not found") || strings.Contains(message, "no such file or directory"))
 }
 
-// blocked: a container waits for something that somebody has to mend.
+// blocked: a container waits for something that somebody has to fix. Containers
+// that others have added count only where ours wait for them.
 func blocked(pod *corev1.Pod) *podState {
-	for i := range pod.Status.ContainerStatuses {
-		c := &pod.Status.ContainerStatuses[i]
-		if c.State.Waiting == nil {
+	for _, c := range slices.Concat(pod.Status.InitContainerStatuses, pod.Status.ContainerStatuses) {
+		if c.State.Waiting == nil || !slices.ContainsFunc(pod.Status.InitContainerStatuses, func(i corev1.ContainerStatus) bool { return i.Name == c.Name }) && !ours(c.Name) {
 			continue
 		}
 		if reason := causeOfWait(c.Name, c.State.Waiting); reason != "" {
@@ -154,6 +189,8 @@ func causeOfWait(container string, w *corev1.ContainerStateWaiting) string {
 			return v1alpha1.ReasonConfigMapNotFound
 		}
 		return v1alpha1.ReasonContainerConfigError
+	case "CrashLoopBackOff": // only an init container that is restarted can
+		return v1alpha1.ReasonPodFailed
 	case "CreateContainerError", "RunContainerError":
 		if container == podapi.SandboxContainer && serverMissing(w.Message) {
 			return v1alpha1.ReasonSandboxServerMissing
@@ -163,10 +200,22 @@ func causeOfWait(container string, w *corev1.ContainerStateWaiting) string {
 	return ""
 }
 
-func unschedulable(pod *corev1.Pod) *podState {
+func ours(container string) bool {
+	return container == podapi.RunnerContainer || container == podapi.SandboxContainer
+}
+
+// unscheduled: no node has room, or a queue holds the pod back. Both may pass: an
+// autoscaler brings a node, a queue admits the pod.
+func unscheduled(pod *corev1.Pod) *podState {
 	for _, c := range pod.Status.Conditions {
-		if c.Type == corev1.PodScheduled && c.Status == corev1.ConditionFalse && c.Reason == corev1.PodReasonUnschedulable {
-			return &podState{phase: podBlocked, reason: v1alpha1.ReasonUnschedulable, message: c.Message}
+		if c.Type != corev1.PodScheduled || c.Status != corev1.ConditionFalse {
+			continue
+		}
+		switch c.Reason {
+		case corev1.PodReasonUnschedulable:
+			return &podState{phase: podWaiting, reason: v1alpha1.ReasonUnschedulable, message: c.Message}
+		case corev1.PodReasonSchedulingGated:
+			return &podState{phase: podWaiting, reason: v1alpha1.ReasonQueued, message: c.Message}
 		}
 	}
 	return nil

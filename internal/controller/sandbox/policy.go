@@ -4,8 +4,6 @@ import (
 	"context"
 
 	"k8s.io/apimachinery/pkg/api/meta"
-	"sigs.k8s.io/controller-runtime/pkg/client"
-	logf "sigs.k8s.io/controller-runtime/pkg/log"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"github.com/sampan-dev/sampan/api/v1alpha1"
@@ -26,22 +24,13 @@ func policyProblem(refusal *adminpolicy.Refusal, err error) (*problem, error) {
 	if err != nil || refusal == nil {
 		return nil, err
 	}
-	return &problem{refusal.Reason, refusal.Message}, nil
+	return &problem{reason: refusal.Reason, message: refusal.Message}, nil
 }
 
 // sandboxesRefused are the Sandboxes that another policy may let start.
 func (r *Reconciler) sandboxesRefused(ctx context.Context) []reconcile.Request {
-	var list v1alpha1.SandboxList
-	if err := r.List(ctx, &list); err != nil {
-		logf.FromContext(ctx).Error(err, "Could not list Sandboxes")
-		return nil
-	}
-	var out []reconcile.Request
-	for i := range list.Items {
-		c := meta.FindStatusCondition(list.Items[i].Status.Conditions, v1alpha1.ConditionReady)
-		if c != nil && adminpolicy.Refused(c.Reason) {
-			out = append(out, reconcile.Request{NamespacedName: client.ObjectKeyFromObject(&list.Items[i])})
-		}
-	}
-	return out
+	return r.sandboxes(ctx, func(sb *v1alpha1.Sandbox) bool {
+		c := meta.FindStatusCondition(sb.Status.Conditions, v1alpha1.ConditionReady)
+		return c != nil && adminpolicy.Refused(c.Reason)
+	})
 }

@@ -2,14 +2,12 @@ package sandbox
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"maps"
 	"strings"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -27,8 +25,12 @@ const slowStart = 8 * time.Second
 // maxMessage keeps a condition's message short; the whole is in the pod.
 const maxMessage = 1024
 
-// problem is something that a user has to mend before a pod can be made.
-type problem struct{ reason, message string }
+// problem is what keeps a pod from being made.
+type problem struct {
+	reason, message string
+	// passing says that it goes by itself; any other a user has to fix.
+	passing bool
+}
 
 // facts are what a reconcile saw. apply turns them into conditions.
 type facts struct {
@@ -44,6 +46,10 @@ type facts struct {
 	idle bool
 	// lost: the pod is gone and must not be replaced now.
 	lost bool
+	// noAttempt: the task whose own Sandbox it is has no open attempt.
+	noAttempt bool
+	// over: that task has ended, and its pod has been removed since.
+	over bool
 	podState
 }
 
@@ -75,13 +81,18 @@ const (
 
 func (s podState) dead() bool { return s.phase == podDead }
 
+// telling reports whether there is more to tell of a pod than that it starts.
+func (s podState) telling() bool {
+	return s.phase != podWaiting || s.reason != v1alpha1.ReasonPodPending
+}
+
 // observePod records the pod's state, its address and its node.
 func (r *Reconciler) observePod(ctx context.Context, s *scope) {
 	if s.pod == nil {
 		return
 	}
 	s.facts.podState = stateOf(s.pod)
-	if s.facts.phase != podWaiting { // else each of them would be a write of its own
+	if s.facts.telling() { // else each of them would be a write of its own
 		s.sandbox.Status.PodIP = s.pod.Status.PodIP
 		s.sandbox.Status.NodeName = s.pod.Spec.NodeName
 	}
@@ -92,7 +103,7 @@ func (r *Reconciler) observePod(ctx context.Context, s *scope) {
 		}
 		return
 	}
-	if s.facts.phase != podWaiting || s.facts.reason != v1alpha1.ReasonPodPending {
+	if s.facts.telling() {
 		return
 	}
 	if age := r.Clock.Since(s.pod.CreationTimestamp.Time); age < slowStart {
@@ -112,13 +123,13 @@ func (r *Reconciler) mountProblem(ctx context.Context, pod *corev1.Pod) *problem
 		message := events[i].Message
 		switch {
 		case strings.Contains(message, `secret "`), strings.Contains(message, "references non-existent secret key"):
-			return &problem{v1alpha1.ReasonSecretNotFound, message}
+			return &problem{reason: v1alpha1.ReasonSecretNotFound, message: message}
 		case strings.Contains(message, `configmap "`), strings.Contains(message, "references non-existent config key"):
-			return &problem{v1alpha1.ReasonConfigMapNotFound, message}
+			return &problem{reason: v1alpha1.ReasonConfigMapNotFound, message: message}
 		}
 	}
 	if n := len(events); n > 0 {
-		return &problem{v1alpha1.ReasonVolumeFailed, events[n-1].Message}
+		return &problem{reason: v1alpha1.ReasonVolumeFailed, message: events[n-1].Message}
 	}
 	return nil
 }
@@ -149,11 +160,18 @@ func (f facts) apply(sb *v1alpha1.Sandbox) {
 		state = podState{phase: podWaiting, reason: v1alpha1.ReasonPodPending, message: f.remains}
 	case f.problem != nil:
 		state = podState{phase: podBlocked, reason: f.problem.reason, message: f.problem.message}
+		if f.problem.passing {
+			state.phase = podWaiting
+		}
 	case f.suspended:
 		state = podState{phase: podNone, reason: v1alpha1.ReasonSuspended, message: "spec.state is Suspended"}
 	case f.idle:
 		state = podState{phase: podNone, reason: v1alpha1.ReasonIdle,
 			message: fmt.Sprintf("There was no task for spec.idleSeconds (%d); the next one gets a new pod", sb.Spec.IdleSeconds)}
+	case f.noAttempt:
+		state = podState{phase: podNone, reason: v1alpha1.ReasonIdle, message: "The task has no attempt under way"}
+	case f.over:
+		state = podState{phase: podNone, reason: v1alpha1.ReasonPodFinished, message: "The task has ended, and its pod has been removed"}
 	case f.lost:
 		state = podState{phase: podDead, reason: v1alpha1.ReasonPodLost, message: "Pod " + sb.Status.PodName + " is gone"}
 	case f.phase == podNone:
@@ -185,13 +203,4 @@ func (f facts) setCondition(sb *v1alpha1.Sandbox, kind string, on, keep bool, st
 		Type: kind, Status: status, ObservedGeneration: sb.Generation,
 		Reason: state.reason, Message: message, LastTransitionTime: metav1.NewTime(f.now),
 	})
-}
-
-// refusal is what the API server said, without the wrapping of our own call.
-func refusal(err error) string {
-	var status apierrors.APIStatus
-	if errors.As(err, &status) {
-		return status.Status().Message
-	}
-	return "the API server refused it"
 }

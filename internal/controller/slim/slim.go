@@ -97,7 +97,7 @@ func stubOfTask(task *v1alpha1.AgentTask) *v1alpha1.AgentTask {
 
 func stubOfSandbox(sb *v1alpha1.Sandbox) *v1alpha1.Sandbox {
 	out := &v1alpha1.Sandbox{ObjectMeta: metaOf(sb), Status: sb.Status}
-	out.Spec.State, out.Spec.TaskRef = sb.Spec.State, sb.Spec.TaskRef
+	out.Spec.State = sb.Spec.State
 	out.Spec.IdleSeconds, out.Spec.TTLSeconds = sb.Spec.IdleSeconds, sb.Spec.TTLSeconds
 	out.Spec.Template.Network.Egress = sb.Spec.Template.Network.Egress
 	return out

@@ -72,8 +72,8 @@ func TestOfWhatIsLargeAStubIsKept(t *testing.T) {
 		t.Error(d)
 	}
 
-	sb := &v1alpha1.Sandbox{ObjectMeta: meta(), Status: v1alpha1.SandboxStatus{PodName: "p"}}
-	sb.Spec = v1alpha1.SandboxSpec{State: v1alpha1.SandboxRunning, IdleSeconds: 1, TTLSeconds: 2, TaskRef: v1alpha1.TaskReference{Name: "t", UID: "v", Attempt: 1}}
+	sb := &v1alpha1.Sandbox{ObjectMeta: meta(), Status: v1alpha1.SandboxStatus{PodName: "p", TaskRef: v1alpha1.TaskReference{Name: "t", UID: "v", Attempt: 1}}}
+	sb.Spec = v1alpha1.SandboxSpec{State: v1alpha1.SandboxRunning, IdleSeconds: 1, TTLSeconds: 2}
 	wantBox := &v1alpha1.Sandbox{ObjectMeta: stubMeta, Spec: sb.Spec, Status: sb.Status}
 	sb.Spec.Template.Env = []v1alpha1.EnvVar{{Name: "A", Value: &long}}
 	sb.Spec.Template.Network.Egress = v1alpha1.EgressRestricted

@@ -9,6 +9,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"time"
 
@@ -36,11 +37,13 @@ var (
 // Runner is a runner in its pod.
 type Runner struct {
 	name, uid, namespace, sandbox string
-	scopes                        []string
-	api                           *api
-	exec                          *client.Client
-	registry                      *models.Registry
-	env                           runner.Environment
+	// attempt that the pod was made for; 0 in a named Sandbox.
+	attempt  int32
+	scopes   []string
+	api      *api
+	exec     *client.Client
+	registry *models.Registry
+	env      runner.Environment
 	// log is where every task's transcript goes, as kubectl logs shows it.
 	log counted
 	// prepared: the workspace was checked out, and tools may have run since.
@@ -65,6 +68,13 @@ func New() (*Runner, error) {
 	p := &Runner{log: counted{w: os.Stdout}, name: os.Getenv(podapi.EnvPodName), uid: os.Getenv(podapi.EnvPodUID), namespace: os.Getenv(podapi.EnvNamespace), sandbox: os.Getenv(podapi.EnvSandboxName)}
 	if p.name == "" || p.namespace == "" || p.sandbox == "" {
 		return nil, fmt.Errorf("%s, %s and %s must be set: this is no pod of Sampan", podapi.EnvPodName, podapi.EnvNamespace, podapi.EnvSandboxName)
+	}
+	if s := os.Getenv(podapi.EnvAttempt); s != "" {
+		n, err := strconv.ParseInt(s, 10, 32)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", podapi.EnvAttempt, err)
+		}
+		p.attempt = int32(n)
 	}
 	if s := os.Getenv(podapi.EnvScopes); s != "" {
 		p.scopes = strings.Split(s, ",")
@@ -92,10 +102,10 @@ func (p *Runner) Run(ctx context.Context) (int, error) {
 		if err != nil {
 			return harness.Cancelled.ExitCode(), nil // told to stop while idle
 		}
-		last = sb.Spec.TaskRef
+		last = p.holder(sb)
 		res, err := p.runTask(ctx, w, sb)
 		switch {
-		case podapi.OneShot(sb) || ctx.Err() != nil:
+		case podapi.OwnerTask(sb) != nil || ctx.Err() != nil:
 		case errors.Is(err, errReleased):
 			last = v1alpha1.TaskReference{} // the same attempt may claim it again
 			continue
@@ -114,7 +124,7 @@ func (p *Runner) Run(ctx context.Context) (int, error) {
 // that the pod ends and its log stays. A run can be over before the sandbox's
 // server is there: it is waited for, unless the pod is going away anyway.
 func (p *Runner) shutdown(ctx context.Context, sb *v1alpha1.Sandbox, end harness.End) error {
-	if !podapi.OneShot(sb) {
+	if podapi.OwnerTask(sb) == nil {
 		return nil
 	}
 	going := ctx.Err() != nil || end == harness.SandboxLost
@@ -130,7 +140,7 @@ func (p *Runner) shutdown(ctx context.Context, sb *v1alpha1.Sandbox, end harness
 
 // runTask runs one attempt of a task and reports it.
 func (p *Runner) runTask(ctx context.Context, w *watcher, sb *v1alpha1.Sandbox) (harness.Result, error) {
-	ref := sb.Spec.TaskRef
+	ref := p.holder(sb)
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	task, err := w.task(ctx, ref, cancel)
@@ -249,8 +259,9 @@ func (p *Runner) taskFor(at *v1alpha1.AgentTask) (harness.Task, error) {
 		return harness.Task{}, err
 	}
 	task, err := runner.TaskOf(at, prompt)
-	if err == nil && at.Status.StartTime != nil {
-		task.Limits.Active = max(time.Until(at.Status.StartTime.Add(runner.ActiveTime(at))), time.Millisecond)
+	if err == nil {
+		used := time.Duration(at.Status.ActiveSeconds) * time.Second // by earlier attempts
+		task.Limits.Active = max(runner.ActiveTime(at)-used, time.Millisecond)
 	}
 	return task, err
 }

@@ -47,8 +47,10 @@ type reporter struct {
 }
 
 func newReporter(a *api, task *v1alpha1.AgentTask, pod string, b base) *reporter {
-	return &reporter{task: task, pod: pod, base: b, apply: a.applyStatus, lastWords: terminationLog,
+	r := &reporter{task: task, pod: pod, base: b, apply: a.applyStatus, lastWords: terminationLog,
 		wake: make(chan struct{}, 1), done: make(chan struct{})}
+	r.wake <- struct{}{} // the operator waits for a first report, whatever is in it
+	return r
 }
 
 // note takes the newest progress; it never blocks.
@@ -64,7 +66,7 @@ func (r *reporter) note(p harness.Progress) {
 
 // run writes progress until ctx ends. What could not be written is written
 // with the next, or with the result: progress is a sum, not a log. The pause
-// comes first: a start has nothing to tell, and a short run tells its result.
+// comes first: a short run tells only its result.
 func (r *reporter) run(ctx context.Context) {
 	defer close(r.done)
 	for {
@@ -87,9 +89,15 @@ func (r *reporter) run(ctx context.Context) {
 
 func (r *reporter) status(p harness.Progress) v1alpha1.AgentTaskStatus {
 	return v1alpha1.AgentTaskStatus{
-		Progress:   r.base.progress(p),
+		Progress:   r.progress(p),
 		Transcript: transcriptOf(r.task.Namespace, r.pod, r.logged, p.Transcript),
 	}
+}
+
+func (r *reporter) progress(p harness.Progress) v1alpha1.TaskProgress {
+	out := r.base.progress(p)
+	out.Attempt = r.task.Status.Attempt
+	return out
 }
 
 // finish writes the result, first where it cannot fail, then to the API server.

@@ -129,7 +129,7 @@ func TestFinish(t *testing.T) {
 	}
 	got := rec.all()[0]
 	want := v1alpha1.TaskProgress{
-		Model: "m", Turns: new(int32(13)), ToolCalls: new(int32(4)), FailedToolCalls: new(int32(1)),
+		Attempt: 2, Model: "m", Turns: new(int32(13)), ToolCalls: new(int32(4)), FailedToolCalls: new(int32(1)),
 		Usage: v1alpha1.TaskUsage{InputTokens: new(int64(1100)), CachedInputTokens: new(int64(0)), OutputTokens: new(int64(20)), CostUSD: "0.5003", Accuracy: v1alpha1.UsageEstimated},
 	}
 	if diff := cmp.Diff(want, got.Progress); diff != "" {

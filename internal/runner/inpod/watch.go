@@ -29,7 +29,7 @@ func newWatcher(ctx context.Context, p *Runner) *watcher {
 			return
 		}
 		w.set(sb)
-		if podapi.OneShot(sb) && sb.Spec.TaskRef.Name != "" {
+		if podapi.OwnerTask(sb) != nil {
 			stop() // nobody else ever claims it
 		}
 	})
@@ -56,7 +56,7 @@ func (w *watcher) sandbox() *v1alpha1.Sandbox {
 // claimed waits until the Sandbox is claimed for another attempt than the last.
 func (w *watcher) claimed(ctx context.Context, last v1alpha1.TaskReference) (*v1alpha1.Sandbox, error) {
 	for {
-		if sb := w.sandbox(); sb != nil && sb.Spec.TaskRef.Name != "" && sb.Spec.TaskRef != last {
+		if sb := w.sandbox(); sb != nil && w.pod.holder(sb).Name != "" && w.pod.holder(sb) != last {
 			return sb, nil
 		}
 		select {
@@ -78,7 +78,7 @@ func (w *watcher) task(ctx context.Context, ref v1alpha1.TaskReference, cancel c
 		switch {
 		case at == nil || string(at.UID) != ref.UID || at.Status.Attempt > ref.Attempt:
 			cancel(errFenced)
-		case at.Status.Attempt == ref.Attempt && at.Status.PodName == w.pod.name && at.Status.PodUID == w.pod.uid:
+		case at.Status.Attempt == ref.Attempt && at.Status.PodName == w.pod.name && (at.Status.PodUID == "" || at.Status.PodUID == w.pod.uid):
 			if !ours {
 				ours = true
 				started <- at
@@ -95,7 +95,7 @@ func (w *watcher) task(ctx context.Context, ref v1alpha1.TaskReference, cancel c
 		case at := <-started:
 			return at, nil
 		case <-w.changed:
-			if w.sandbox().Spec.TaskRef != ref {
+			if w.pod.holder(w.sandbox()) != ref {
 				return nil, errReleased
 			}
 		}
@@ -112,4 +112,13 @@ func cancelIfAsked(at *v1alpha1.AgentTask, cancel context.CancelCauseFunc) {
 	case at.Spec.State == v1alpha1.TaskSuspended:
 		cancel(errSuspended)
 	}
+}
+
+// holder is the attempt that the pod works for: the one that it was made for or, in a
+// named Sandbox, the one that has claimed the Sandbox.
+func (p *Runner) holder(sb *v1alpha1.Sandbox) v1alpha1.TaskReference {
+	if owner := podapi.OwnerTask(sb); owner != nil {
+		return v1alpha1.TaskReference{Name: owner.Name, UID: string(owner.UID), Attempt: p.attempt}
+	}
+	return sb.Status.TaskRef
 }

@@ -67,7 +67,7 @@ func TestReleasedClaim(t *testing.T) {
 		return &v1alpha1.Sandbox{
 			TypeMeta:   metav1.TypeMeta{APIVersion: v1alpha1.GroupVersion.String(), Kind: "Sandbox"},
 			ObjectMeta: metav1.ObjectMeta{Name: "box", Namespace: "ns", ResourceVersion: version},
-			Spec:       v1alpha1.SandboxSpec{TaskRef: ref},
+			Status:     v1alpha1.SandboxStatus{TaskRef: ref},
 		}
 	}
 	task := &v1alpha1.AgentTask{
@@ -78,7 +78,7 @@ func TestReleasedClaim(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 	defer cancel()
 	w := newWatcher(ctx, &Runner{name: "box", sandbox: "box", api: apiServer(t, box("1", ref), task, changes)})
-	if sb, err := w.claimed(ctx, v1alpha1.TaskReference{}); err != nil || sb.Spec.TaskRef != ref {
+	if sb, err := w.claimed(ctx, v1alpha1.TaskReference{}); err != nil || sb.Status.TaskRef != ref {
 		t.Fatalf("the first claim: %+v, %v", sb, err)
 	}
 	waited := make(chan error, 1)
@@ -93,7 +93,7 @@ func TestReleasedClaim(t *testing.T) {
 		t.Fatalf("waiting for the task gave %v, want errReleased", err)
 	}
 	changes <- box("3", ref)
-	if sb, err := w.claimed(ctx, v1alpha1.TaskReference{}); err != nil || sb.Spec.TaskRef != ref {
+	if sb, err := w.claimed(ctx, v1alpha1.TaskReference{}); err != nil || sb.Status.TaskRef != ref {
 		t.Errorf("the same claim again: %+v, %v", sb, err)
 	}
 }

@@ -1,0 +1,416 @@
+package agenttask
+
+import (
+	"fmt"
+	"time"
+
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/sampan-dev/sampan/api/v1alpha1"
+	"github.com/sampan-dev/sampan/internal/controller/kit"
+)
+
+const (
+	// defaultActive is limits.activeSeconds where it is not given.
+	defaultActive = time.Hour
+	// defaultAttempts is retry.maxAttempts where it is not given.
+	defaultAttempts = 3
+	// deadlineGrace lets the runner, which keeps the same deadline, report it itself.
+	deadlineGrace = 15 * time.Second
+	// stopGrace is how long a runner may take to stop by itself.
+	stopGrace = 20 * time.Second
+	// reportGrace is how long a runner may take to report that its sandbox is gone.
+	reportGrace = 10 * time.Second
+	// contactNotice is after how long it is told that a runner that runs has not
+	// reported, and contactLimit after how long its attempt counts as lost. A
+	// runner reports for the first time after two seconds (internal/runner).
+	contactNotice = time.Minute
+	contactLimit  = 3 * time.Minute
+	// maxPending is how long a task may wait for what comes by itself: quota, a
+	// node, its turn in a Sandbox.
+	maxPending = 24 * time.Hour
+	// interruptionPause grows between these, and maxInterruptions bounds how often a
+	// task that the cluster interrupts is started again.
+	minInterruptionPause = 5 * time.Second
+	maxInterruptionPause = 5 * time.Minute
+	maxInterruptions     = 50
+)
+
+// attemptState is what decide looks at: plain data about an open attempt.
+type attemptState struct {
+	task *v1alpha1.AgentTask
+	// spoke: the runner of this attempt has reported.
+	spoke bool
+	// ready is the Sandbox's Ready condition of this attempt, nil when it has none
+	// yet; sandboxStalled that it waits for something that a user has to fix.
+	ready          *metav1.Condition
+	sandboxStalled bool
+	// sandboxFound and podFound say what exists; podKnown that there was a pod;
+	// sandboxClaimed that the Sandbox is held for this attempt.
+	sandboxFound, sandboxClaimed, podFound, podKnown bool
+	// sandboxTerminating: the Sandbox is being deleted. Its finalizer keeps it until
+	// its pod is gone, so it is found for a while.
+	sandboxTerminating bool
+	// podTerminatingSince is the pod's deletion time, if it is being deleted.
+	podTerminatingSince time.Time
+	// runnerEnded: the runner container has ended.
+	runnerEnded bool
+	// result for this attempt, from the status or the termination message.
+	result *v1alpha1.TaskResult
+	now    time.Time
+}
+
+// decisionKind is what to do about an open attempt.
+type decisionKind int
+
+const (
+	goOn decisionKind = iota
+	// succeed and fail end the task.
+	succeed
+	fail
+	// lose ends the attempt; the task may have another.
+	lose
+	// stop ends the attempt because the user wanted it to.
+	stop
+)
+
+// waitKind says what ends a wait.
+type waitKind int
+
+const (
+	// passes: it ends by itself.
+	passes waitKind = iota
+	// stalls: a user has to fix something first.
+	stalls
+)
+
+type decision struct {
+	kind            decisionKind
+	reason, message string
+	wait            waitKind
+	// requeueAfter is when to look next, 0 for when something changes.
+	requeueAfter time.Duration
+}
+
+// decide says what to do about an open attempt. A result comes before all else:
+// what was proved stays proved, even if the pod died the moment after.
+func decide(f attemptState) decision {
+	if f.result != nil {
+		return f.decideResult()
+	}
+	if d := f.decideLoss(); d != nil {
+		return *d
+	}
+	if f.task.Spec.State != v1alpha1.TaskActive {
+		return f.decideStop()
+	}
+	if f.spoke {
+		return f.decideRunning()
+	}
+	return f.decideStarting()
+}
+
+func (f attemptState) decideResult() decision {
+	res := f.result
+	switch res.Reason {
+	case v1alpha1.ReasonCompleted:
+		if missing := unproven(f.task, res); missing != "" {
+			return decision{kind: fail, reason: v1alpha1.ReasonInternal, message: "The runner reported success without proof: verify command " + missing + " has not passed"}
+		}
+		return decision{kind: succeed, reason: res.Reason, message: summary(f.task, res)}
+	case v1alpha1.ReasonCancelled:
+		if f.task.Spec.State == v1alpha1.TaskCancelled {
+			// Not by way of begin: the pod has ended by itself, and its log stays.
+			return decision{kind: fail, reason: res.Reason, message: cancelledMessage}
+		}
+		fallthrough
+	case v1alpha1.ReasonSuspended:
+		return decision{kind: stop, reason: v1alpha1.ReasonSuspended, message: "Stopped on request"}
+	case v1alpha1.ReasonInterrupted, v1alpha1.ReasonSandboxLost:
+		return f.namedLoss(res)
+	}
+	return decision{kind: fail, reason: res.Reason, message: res.Message}
+}
+
+// namedLoss waits a moment for kubelet to say why the runner or its sandbox
+// went, which the runner cannot know.
+func (f attemptState) namedLoss(res *v1alpha1.TaskResult) decision {
+	if !f.sandboxFound {
+		return f.sandboxDeleted()
+	}
+	if v := f.decideServerMissing(); v != nil {
+		return *v
+	}
+	if f.ready != nil && lossReasons[f.ready.Reason] && !runnerReasons[f.ready.Reason] {
+		return decision{kind: lose, reason: f.ready.Reason, message: f.ready.Message}
+	}
+	if f.sandboxTerminating {
+		return f.sandboxDeleted()
+	}
+	if p := f.task.Status.Progress.LastProgressTime; p != nil && f.podFound {
+		if wait := reportGrace - f.now.Sub(p.Time); wait > 0 {
+			return decision{reason: v1alpha1.ReasonRetrying, message: res.Message, requeueAfter: wait}
+		}
+	}
+	reason := res.Reason
+	if reason == v1alpha1.ReasonInterrupted {
+		reason = v1alpha1.ReasonPodLost
+	}
+	return decision{kind: lose, reason: reason, message: res.Message}
+}
+
+// sandboxDeleted is the loss of an attempt whose Sandbox somebody deleted: the
+// operator itself deletes none under an open attempt.
+func (f attemptState) sandboxDeleted() decision {
+	return decision{kind: lose, reason: v1alpha1.ReasonPodLost, message: "Sandbox " + f.task.Status.SandboxName + " was deleted"}
+}
+
+// runnerReasons only say that the runner ended, which it has told more of itself.
+var runnerReasons = map[string]bool{v1alpha1.ReasonPodFinished: true, v1alpha1.ReasonRunnerCrashed: true}
+
+// lossReasons are reasons of a Sandbox's Ready that cost the attempt.
+var lossReasons = map[string]bool{
+	v1alpha1.ReasonPodLost: true, v1alpha1.ReasonNodeLost: true, v1alpha1.ReasonEvicted: true,
+	v1alpha1.ReasonOOMKilled: true, v1alpha1.ReasonRunnerCrashed: true, v1alpha1.ReasonSandboxLost: true,
+	v1alpha1.ReasonPodFinished: true, v1alpha1.ReasonSuspended: true, v1alpha1.ReasonStorageExceeded: true,
+	v1alpha1.ReasonNodeRejected: true, v1alpha1.ReasonPodFailed: true,
+}
+
+// interrupts reports whether a reason says that the cluster has taken the pod away,
+// for which neither the task nor its agent can be blamed.
+func interrupts(reason string) bool {
+	switch reason {
+	case v1alpha1.ReasonEvicted, v1alpha1.ReasonNodeLost, v1alpha1.ReasonNodeRejected:
+		return true
+	}
+	return false
+}
+
+// interruptionPause is how long to wait before the attempt after the n-th
+// interruption, from 1.
+func interruptionPause(n int32) time.Duration {
+	return min(minInterruptionPause<<min(max(n-1, 0), 10), maxInterruptionPause)
+}
+
+// decideLoss says whether the attempt has lost what it runs in; nil if not.
+func (f attemptState) decideLoss() *decision {
+	if v := f.decideServerMissing(); v != nil {
+		return v
+	}
+	switch {
+	case !f.sandboxFound && (f.spoke || named(f.task)):
+		return new(f.sandboxDeleted())
+	case f.sandboxFound && !f.sandboxClaimed && named(f.task):
+		return &decision{kind: lose, reason: v1alpha1.ReasonPodLost, message: "Sandbox " + f.task.Status.SandboxName + " was taken from this attempt: its status.taskRef was changed"}
+	case !f.sandboxFound, !f.podKnown:
+		return nil
+	}
+	reason, message := f.loss()
+	switch {
+	case !f.podFound, f.runnerEnded:
+		if reason == v1alpha1.ReasonPodFinished || (f.podFound && reason == v1alpha1.ReasonPodLost && !f.sandboxTerminating) {
+			reason, message = v1alpha1.ReasonRunnerCrashed, "The runner ended without saying how the run ended"
+		}
+		return &decision{kind: lose, reason: reason, message: message}
+	case !f.podTerminatingSince.IsZero():
+		if wait := kit.NodeGrace - f.now.Sub(f.podTerminatingSince); wait > 0 {
+			return &decision{reason: v1alpha1.ReasonRetrying, message: message, requeueAfter: wait}
+		}
+		return &decision{kind: lose, reason: v1alpha1.ReasonNodeLost, message: "Pod " + f.task.Status.PodName + " does not go away; its node does not answer"}
+	case f.ready != nil && lossReasons[f.ready.Reason]:
+		if wait := reportGrace - f.now.Sub(f.ready.LastTransitionTime.Time); wait > 0 {
+			return &decision{reason: v1alpha1.ReasonRunning, message: message, requeueAfter: wait}
+		}
+		return &decision{kind: lose, reason: reason, message: message}
+	}
+	return nil
+}
+
+// loss says why the pod is lost, if it is.
+func (f attemptState) loss() (reason, message string) {
+	switch {
+	case f.ready != nil && lossReasons[f.ready.Reason]:
+		return f.ready.Reason, f.ready.Message
+	case f.sandboxTerminating:
+		v := f.sandboxDeleted()
+		return v.reason, v.message
+	case f.podFound:
+		return v1alpha1.ReasonPodLost, "Pod " + f.task.Status.PodName + " is being deleted"
+	}
+	return v1alpha1.ReasonPodLost, "Pod " + f.task.Status.PodName + " is gone"
+}
+
+// decideServerMissing names what will never start.
+func (f attemptState) decideServerMissing() *decision {
+	if f.ready != nil && f.ready.Status == metav1.ConditionFalse && f.ready.Reason == v1alpha1.ReasonSandboxServerMissing {
+		return &decision{kind: fail, reason: f.ready.Reason, message: f.ready.Message}
+	}
+	return nil
+}
+
+// decideStop waits for a runner that was asked to stop, within bounds.
+func (f attemptState) decideStop() decision {
+	reason := v1alpha1.ReasonSuspending
+	if f.task.Spec.State == v1alpha1.TaskCancelled {
+		reason = v1alpha1.ReasonCancelling
+	}
+	running := f.ready != nil && f.ready.Status == metav1.ConditionTrue
+	since := f.task.Status.StopRequestTime
+	if running && since == nil {
+		return decision{reason: reason, message: "The runner is being stopped", requeueAfter: stopGrace}
+	}
+	if running {
+		if wait := stopGrace - f.now.Sub(since.Time); wait > 0 {
+			return decision{reason: reason, message: "The runner is being stopped", requeueAfter: wait}
+		}
+	}
+	if f.task.Spec.State == v1alpha1.TaskCancelled {
+		return decision{kind: stop, reason: v1alpha1.ReasonCancelled, message: cancelledMessage}
+	}
+	return decision{kind: stop, reason: v1alpha1.ReasonSuspended, message: "Stopped on request"}
+}
+
+// decideRunning ends an attempt whose time is up when the runner has not done so.
+func (f attemptState) decideRunning() decision {
+	left := f.now.Sub(f.task.Status.RunningTime.Time)
+	left = remaining(f.task) + deadlineGrace - left
+	if left <= 0 {
+		return decision{kind: fail, reason: v1alpha1.ReasonDeadlineExceeded,
+			message: fmt.Sprintf("limits.activeSeconds (%d) has passed, and the runner has not stopped", int(active(f.task).Seconds()))}
+	}
+	return decision{reason: v1alpha1.ReasonRunning, message: "The agent runs in Pod " + f.task.Status.PodName, requeueAfter: left}
+}
+
+// decideStarting says what an attempt waits for whose runner has not reported, and
+// ends the wait when it has taken too long.
+func (f attemptState) decideStarting() decision {
+	d := decision{reason: v1alpha1.ReasonStarting, message: startingMessage(f.task), requeueAfter: contactNotice}
+	switch {
+	case f.ready == nil:
+		return f.awaitSandbox(d)
+	case f.ready.Status == metav1.ConditionTrue:
+		return f.awaitContact(d)
+	}
+	d.message = f.ready.Message
+	if f.ready.Reason != v1alpha1.ReasonPodPending && f.ready.Reason != v1alpha1.ReasonIdle {
+		d.reason = f.ready.Reason
+	}
+	if !f.sandboxStalled {
+		return f.within(d, f.task.Status.AttemptStartTime, maxPending)
+	}
+	d.wait = stalls
+	since := &metav1.Time{Time: f.now}
+	if c := meta.FindStatusCondition(f.task.Status.Conditions, v1alpha1.ConditionStalled); c != nil {
+		since = &c.LastTransitionTime
+	}
+	return f.within(d, since, remaining(f.task))
+}
+
+// awaitSandbox bounds the time in which the attempt's Sandbox has to come. What has
+// kept it from coming so far is what the task says; whether it still does is looked
+// at again.
+func (f attemptState) awaitSandbox(d decision) decision {
+	conditions := f.task.Status.Conditions
+	stalled, said := meta.FindStatusCondition(conditions, v1alpha1.ConditionStalled), meta.FindStatusCondition(conditions, v1alpha1.ConditionSucceeded)
+	if stalled != nil && said != nil {
+		was := decision{reason: said.Reason, message: said.Message, wait: stalls}
+		if was = f.within(was, &stalled.LastTransitionTime, remaining(f.task)); was.kind == fail {
+			return was
+		}
+	}
+	return f.within(d, f.task.Status.AttemptStartTime, maxPending)
+}
+
+// within ends the task where a wait has taken too long.
+func (f attemptState) within(d decision, since *metav1.Time, limit time.Duration) decision {
+	left := limit - f.now.Sub(since.Time)
+	if left <= 0 {
+		return decision{kind: fail, reason: v1alpha1.ReasonDeadlineExceeded,
+			message: fmt.Sprintf("The task has waited for %s at %s: %s", limit, d.reason, d.message)}
+	}
+	d.requeueAfter = left
+	if d.wait == passes { // no watch need tell what a start waits for
+		d.requeueAfter = min(left, contactNotice)
+	}
+	return d
+}
+
+// awaitContact bounds the time in which a runner that runs has to report.
+func (f attemptState) awaitContact(d decision) decision {
+	pod := f.task.Status.PodName
+	silent := f.now.Sub(f.ready.LastTransitionTime.Time)
+	message := fmt.Sprintf("Pod %s runs, and its runner has not reported for %s: it may not reach the API server; see the log of its container runner, and the NetworkPolicies of the namespace",
+		pod, silent.Truncate(contactNotice))
+	switch {
+	case silent >= contactLimit:
+		return decision{kind: lose, reason: v1alpha1.ReasonRunnerSilent, message: message}
+	case silent >= contactNotice:
+		d.reason, d.message = v1alpha1.ReasonRunnerSilent, message
+		d.requeueAfter = contactNotice - silent%contactNotice
+	default:
+		d.message = "Pod " + pod + " runs; its runner is starting"
+		d.requeueAfter = contactNotice - silent
+	}
+	return d
+}
+
+// startingMessage holds from the opening of an attempt until its pod is there:
+// one text, so that it is written once.
+func startingMessage(task *v1alpha1.AgentTask) string {
+	return fmt.Sprintf("Attempt %d is starting in Sandbox %s", task.Status.Attempt, task.Status.SandboxName)
+}
+
+// active is how long the task may be active.
+func active(task *v1alpha1.AgentTask) time.Duration {
+	if s := task.Spec.Limits.ActiveSeconds; s > 0 {
+		return time.Duration(s) * time.Second
+	}
+	return defaultActive
+}
+
+// remaining is how much of its active time a task has left, without what the
+// current attempt has used.
+func remaining(task *v1alpha1.AgentTask) time.Duration {
+	return active(task) - time.Duration(task.Status.ActiveSeconds)*time.Second
+}
+
+func maxAttempts(task *v1alpha1.AgentTask) int32 {
+	if n := task.Spec.Retry.MaxAttempts; n > 0 {
+		return n
+	}
+	return defaultAttempts
+}
+
+// unproven names the first verify command of a task that a result does not show
+// as passed; empty if there is none.
+func unproven(task *v1alpha1.AgentTask, res *v1alpha1.TaskResult) string {
+	passed := map[string]bool{}
+	for _, v := range res.Verifications {
+		passed[v.Name] = v.Outcome == v1alpha1.VerificationPassed
+	}
+	for _, v := range task.Spec.Verify {
+		if !passed[v.Name] {
+			return v.Name
+		}
+	}
+	return ""
+}
+
+func summary(task *v1alpha1.AgentTask, res *v1alpha1.TaskResult) string {
+	turns := int32(0)
+	if t := task.Status.Progress.Turns; t != nil {
+		turns = *t
+	}
+	if len(res.Verifications) == 0 {
+		return fmt.Sprintf("The agent finished after %d turns; the task has no verify command", turns)
+	}
+	return fmt.Sprintf("The agent finished after %d turns and %d of %d verify commands passed", turns, len(res.Verifications), len(res.Verifications))
+}
+
+func readyOf(sb *v1alpha1.Sandbox) *metav1.Condition {
+	if sb == nil {
+		return nil
+	}
+	return meta.FindStatusCondition(sb.Status.Conditions, v1alpha1.ConditionReady)
+}

@@ -1,0 +1,139 @@
+package sandbox
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/sampan-dev/sampan/internal/controller/kit"
+	"github.com/sampan-dev/sampan/internal/podspec"
+)
+
+// reconcileAttempt gives the open attempt of a task its pod. A pod that is lost is
+// not replaced here: the task decides whether there is another attempt.
+func (r *Reconciler) reconcileAttempt(ctx context.Context, s *scope) error {
+	st := &s.sandbox.Status
+	switch {
+	case s.holder.over:
+		return r.keepRecord(ctx, s)
+	case s.holder.ref.Attempt == 0:
+		s.facts.noAttempt = true
+		return r.removePod(ctx, s)
+	case st.TaskRef != s.holder.ref && (st.PodName != "" || s.holder.ref.Attempt > 1):
+		if gone, err := r.retirePods(ctx, s); err != nil || !gone {
+			return err
+		}
+	}
+	st.TaskRef = s.holder.ref
+	switch {
+	case s.pod == nil && st.PodName != "":
+		live, err := r.livePod(ctx, s)
+		if err != nil {
+			return err
+		}
+		if s.facts.lost = live == nil; s.facts.lost {
+			return nil
+		}
+		s.requeue, s.pod = podGoneInterval, live // it is not in the cache, so no watch tells of it
+	case s.pod == nil:
+		return r.createPod(ctx, s)
+	}
+	r.observePod(ctx, s)
+	if s.facts.telling() {
+		if err := r.recordLate(ctx, s); err != nil || s.stopped() {
+			return err
+		}
+	}
+	if s.facts.dead() {
+		return nil
+	}
+	return r.keepOwned(ctx, s)
+}
+
+// keepRecord looks after the pod of a task that has ended: its log is the record.
+func (r *Reconciler) keepRecord(ctx context.Context, s *scope) error {
+	if s.pod == nil && s.sandbox.Status.PodName != "" {
+		live, err := r.livePod(ctx, s)
+		if err != nil {
+			return err
+		}
+		s.pod = live
+	}
+	s.facts.over = s.pod == nil
+	r.observePod(ctx, s)
+	return nil
+}
+
+// retirePods removes the pods of earlier attempts and reports whether the next one
+// may be made. One that does not go, because its node does not answer, is waited
+// for only until its runner has given up: it can report nothing, since the task
+// names another pod.
+func (r *Reconciler) retirePods(ctx context.Context, s *scope) (gone bool, err error) {
+	if err := r.confirm(ctx, s); err != nil {
+		return false, err
+	}
+	if err := r.confirmHolder(ctx, s); err != nil {
+		return false, err
+	}
+	pods, err := r.livePods(ctx, s)
+	if err != nil {
+		return false, err
+	}
+	next := PodName(s.sandbox, s.holder.ref.Attempt)
+	for i := range pods {
+		pod := &pods[i]
+		since := pod.DeletionTimestamp
+		if pod.Name == next || since != nil && s.facts.now.Sub(since.Time) >= kit.NodeGrace {
+			continue
+		}
+		s.facts.remains = fmt.Sprintf("Waiting for Pod %s of an earlier attempt to be removed", pod.Name)
+		s.requeue = podGoneInterval
+		if err := r.deletePod(ctx, pod); err != nil {
+			return false, err
+		}
+	}
+	if s.facts.obstructed() {
+		return false, nil
+	}
+	if s.sandbox.Status.PodName != "" && s.sandbox.Status.PodName != next {
+		s.pod = nil
+		s.forgetPod()
+	}
+	return true, nil
+}
+
+// livePods are all pods of the Sandbox, read past the cache.
+func (r *Reconciler) livePods(ctx context.Context, s *scope) ([]corev1.Pod, error) {
+	var list corev1.PodList
+	err := r.APIReader.List(ctx, &list, client.InNamespace(s.sandbox.Namespace), client.MatchingLabels{podspec.LabelSandbox: s.sandbox.Name})
+	if err != nil {
+		return nil, fmt.Errorf("listing Pods of Sandbox %s: %w", s.sandbox.Name, err)
+	}
+	pods := list.Items[:0]
+	for _, pod := range list.Items {
+		if metav1.IsControlledBy(&pod, s.sandbox) {
+			pods = append(pods, pod)
+		}
+	}
+	return pods, nil
+}
+
+// quiet reports whether there is nothing to write yet: the pod of an attempt has
+// just been made, and the task says that it starts.
+func (s *scope) quiet() bool {
+	return s.holder.task != nil && s.facts.problem == nil && !s.facts.obstructed() && !s.facts.noAttempt && !s.facts.over && !s.facts.lost && !s.facts.suspended &&
+		!s.facts.telling() && s.sandbox.Status.PodName == "" && len(s.before.Status.Conditions) == 0 &&
+		s.pod != nil && s.facts.now.Sub(s.pod.CreationTimestamp.Time) < slowStart
+}
+
+// age is how long ago the pod was made; 0 where there is none.
+func (s *scope) age() time.Duration {
+	if s.pod == nil {
+		return 0
+	}
+	return s.facts.now.Sub(s.pod.CreationTimestamp.Time)
+}

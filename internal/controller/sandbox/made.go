@@ -1,0 +1,35 @@
+package sandbox
+
+import (
+	"sync"
+
+	"k8s.io/apimachinery/pkg/types"
+)
+
+// maxMade bounds what is remembered of pods that went before they were recorded.
+const maxMade = 10_000
+
+// uidSet is a bounded set of UIDs, safe for concurrent use. What does not fit is
+// forgotten: the pod is then checked as one that another process has made.
+type uidSet struct {
+	mu   sync.Mutex
+	uids map[types.UID]struct{}
+}
+
+func (s *uidSet) add(uid types.UID) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.uids == nil || len(s.uids) >= maxMade {
+		s.uids = map[types.UID]struct{}{}
+	}
+	s.uids[uid] = struct{}{}
+}
+
+// take removes a UID and reports whether it was there.
+func (s *uidSet) take(uid types.UID) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	_, ok := s.uids[uid]
+	delete(s.uids, uid)
+	return ok
+}
