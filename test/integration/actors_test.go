@@ -3,6 +3,7 @@ package integration
 import (
 	"encoding/json"
 	"fmt"
+	"slices"
 
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
@@ -49,18 +50,27 @@ func (w *world) run(name string) { GinkgoHelper(); w.runOn(name, "node") }
 func (w *world) runOn(name, node string) {
 	GinkgoHelper()
 	w.start(name, node)
-	w.speak(name)
 }
 
-// speak plays the first report of a pod's runner, where it has a task.
-func (w *world) speak(pod string) {
+// speak plays the first report of each runner that runs and has a task.
+func (w *world) speak() bool {
 	GinkgoHelper()
+	spoke := false
+	pods := w.podList()
 	for _, t := range w.taskList() {
-		if t.Status.PodName == pod && t.Status.Result.Attempt != t.Status.Attempt && t.Status.CompletionTime == nil {
-			w.applyStatus(t.Name, map[string]any{"progress": map[string]any{"attempt": int64(t.Status.Attempt), "turns": 0}})
+		st := t.Status
+		runs := slices.ContainsFunc(pods, func(p corev1.Pod) bool {
+			return p.Name == st.PodName && p.DeletionTimestamp == nil && slices.ContainsFunc(p.Status.ContainerStatuses, func(c corev1.ContainerStatus) bool {
+				return c.Name == podapi.RunnerContainer && c.State.Running != nil
+			})
+		})
+		if w.silent || !runs || st.Progress.Attempt == st.Attempt || st.Result.Attempt == st.Attempt || st.CompletionTime != nil || t.DeletionTimestamp != nil {
+			continue
 		}
+		w.applyStatus(t.Name, map[string]any{"progress": map[string]any{"attempt": int64(st.Attempt), "turns": 0}})
+		spoke = true
 	}
-	w.settle()
+	return spoke
 }
 
 // start plays scheduler and kubelet alone.

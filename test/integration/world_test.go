@@ -41,6 +41,8 @@ type world struct {
 	events *events.FakeRecorder
 	// kubelet removes pods that are being deleted; garbage is deleted by its collector.
 	kubelet, garbage bool
+	// silent keeps runners from reporting that they run.
+	silent bool
 	// made are the names of all pods and Sandboxes that the controllers created.
 	made map[string][]string
 
@@ -104,6 +106,7 @@ func (w *world) settle() {
 		}
 		removed := w.collectGarbage()
 		removed = w.removeLeavingPods() || removed
+		removed = w.speak() || removed
 		w.clock.Step(100 * time.Millisecond)
 		if written == w.writes.Done() && !removed && !failed && !w.cache.Advance() {
 			return

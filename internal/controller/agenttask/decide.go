@@ -339,7 +339,11 @@ func (f attemptState) within(d decision, since *metav1.Time, limit time.Duration
 // awaitContact bounds the time in which a runner that runs has to report.
 func (f attemptState) awaitContact(d decision) decision {
 	pod := f.task.Status.PodName
-	silent := f.now.Sub(f.ready.LastTransitionTime.Time)
+	since := f.ready.LastTransitionTime.Time
+	if began := f.task.Status.AttemptStartTime; began.After(since) { // the pod of a named Sandbox was there before
+		since = began.Time
+	}
+	silent := f.now.Sub(since)
 	message := fmt.Sprintf("Pod %s runs, and its runner has not reported for %s: it may not reach the API server; see the log of its container runner, and the NetworkPolicies of the namespace",
 		pod, silent.Truncate(contactNotice))
 	switch {

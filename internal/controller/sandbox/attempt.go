@@ -23,7 +23,7 @@ func (r *Reconciler) reconcileAttempt(ctx context.Context, s *scope) error {
 	case s.holder.ref.Attempt == 0:
 		s.facts.noAttempt = true
 		return r.removePod(ctx, s)
-	case st.TaskRef != s.holder.ref && (st.PodName != "" || s.holder.ref.Attempt > 1):
+	case s.before.Status.TaskRef != s.holder.ref && (st.PodName != "" || s.holder.ref.Attempt > 1):
 		if gone, err := r.retirePods(ctx, s); err != nil || !gone {
 			return err
 		}

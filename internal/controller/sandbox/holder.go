@@ -47,6 +47,9 @@ func (r *Reconciler) readHolder(ctx context.Context, s *scope) error {
 	if s.holder.ref.Attempt != 0 && s.holder.ref.Attempt < s.sandbox.Status.TaskRef.Attempt {
 		return errStale // the cache has the task as it was an attempt ago
 	}
+	if s.holder.ref.Attempt != 0 && s.sandbox.Status.PodName == "" {
+		s.sandbox.Status.TaskRef = s.holder.ref // whatever is said from here on is said of this attempt
+	}
 	return nil
 }
 

@@ -30,7 +30,7 @@ func (r *Reconciler) podInput(ctx context.Context, s *scope) (*podspec.Input, *p
 		return nil, nil, err
 	}
 	in := &podspec.Input{
-		Sandbox: sb, PodName: PodName(sb, s.holder.ref.Attempt), Task: s.holder.ref,
+		Sandbox: sb, PodName: s.podName(),
 		RunnerImage: r.Options.RunnerImage, SandboxImage: r.Options.SandboxImage,
 		Scopes: scopes,
 	}
@@ -48,7 +48,7 @@ func (r *Reconciler) podInput(ctx context.Context, s *scope) (*podspec.Input, *p
 		if candidates, err = entry.Route(task, scopes); err != nil {
 			return nil, &problem{reason: v1alpha1.ReasonModelNotFound, message: err.Error()}, nil
 		}
-		in.Prompt = task.Spec.PromptFrom
+		in.Task, in.Prompt = s.holder.ref, task.Spec.PromptFrom
 		in.ModelKeys, in.Scripts = modelregistry.Inputs(candidates)
 	} else {
 		candidates = entry.All(scopes)
