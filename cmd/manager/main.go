@@ -18,6 +18,7 @@ import (
 	"k8s.io/apimachinery/pkg/fields"
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/selection"
 	utilruntime "k8s.io/apimachinery/pkg/util/runtime"
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
 	"k8s.io/utils/clock"
@@ -215,12 +216,17 @@ func newManager(o *options) (ctrl.Manager, error) {
 // at are, and of all of them only what is looked at.
 func cacheOptions() cache.Options {
 	ours := labels.SelectorFromSet(labels.Set{podspec.LabelManagedBy: podspec.ManagedBy})
+	// Webhooks of a platform are known to write the common label managed-by, so pods
+	// are known by one that is ours alone.
+	sandboxed, err := labels.NewRequirement(podspec.LabelSandbox, selection.Exists, nil)
+	utilruntime.Must(err)
+	pods := labels.NewSelector().Add(*sandboxed)
 	// The right to read them is for that name alone.
 	apiServer := cache.ByObject{Field: named(sandbox.APIServer.Name), Namespaces: map[string]cache.Config{sandbox.APIServer.Namespace: {}}}
 	return cache.Options{
 		DefaultTransform: slim.Transform,
 		ByObject: map[client.Object]cache.ByObject{
-			&corev1.Pod{}:                   {Label: ours},
+			&corev1.Pod{}:                   {Label: pods},
 			&corev1.ServiceAccount{}:        {Label: ours},
 			&corev1.PersistentVolumeClaim{}: {Label: ours},
 			&rbacv1.RoleBinding{}:           {Label: ours},

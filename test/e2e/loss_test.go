@@ -59,7 +59,7 @@ var _ = Describe("A task that loses its pod", func() {
 		Entry("when its sandbox server is killed with SIGKILL", func(_ *space, pod *corev1.Pod) { killSandboxServer(pod) },
 			v1alpha1.ReasonSandboxLost),
 		Entry("when its Sandbox is deleted", func(s *space, _ *corev1.Pod) {
-			kubectl("-n", s.name, "delete", "sandbox", "lost-1", "--wait=false")
+			kubectl("-n", s.name, "delete", "sandbox", "lost", "--wait=false")
 			// The runner may see its sandbox go before anybody sees the pod gone.
 		}, v1alpha1.ReasonPodLost, v1alpha1.ReasonSandboxLost),
 	)
@@ -74,7 +74,7 @@ turns:
 		s.apply(task("full", "prompt: Fill the disk.\nsandbox: {template: {workspace: {sizeLimit: 32Mi}}}"))
 		at := s.awaitEnd("full", "True Completed")
 		Expect(at.Status.Attempts).To(HaveLen(1))
-		Expect(at.Status.Attempts[0].Reason).To(Equal(v1alpha1.ReasonEvicted))
+		Expect(at.Status.Attempts[0].Reason).To(Equal(v1alpha1.ReasonStorageExceeded))
 		Expect(at.Status.Attempts[0].Message).To(ContainSubstring(`volume "workspace" exceeds the limit`))
 	})
 

@@ -69,10 +69,10 @@ turns:
 		lines = strings.Split(kubectl("-n", s.name, "get", "atask", "-o", "wide"), "\n")
 		Expect(strings.Fields(lines[0])).To(Equal([]string{"NAME", "SUCCEEDED", "REASON", "TURNS", "COST", "MODEL",
 			"SANDBOX", "ATTEMPT", "STARTED", "FINISHED", "AGE"}))
-		Expect(strings.Fields(lines[1])[6:8]).To(Equal([]string{"columns-1", "1"}))
-		Expect(kubectl("-n", s.name, "get", "box")).To(ContainSubstring("columns-1"))
+		Expect(strings.Fields(lines[1])[6:8]).To(Equal([]string{"columns", "1"}))
+		Expect(kubectl("-n", s.name, "get", "box")).To(ContainSubstring("columns"))
 		Expect(kubectl("-n", s.name, "get", "sampan", "-o", "name")).To(And(
-			ContainSubstring("agenttask.sampan.dev/columns"), ContainSubstring("sandbox.sampan.dev/columns-1")))
+			ContainSubstring("agenttask.sampan.dev/columns"), ContainSubstring("sandbox.sampan.dev/columns")))
 	})
 })
 

@@ -116,19 +116,19 @@ spec:
 		Expect(claim).To(HaveSuffix(" Bound"))
 
 		By("keeping the runner's record from the tools")
-		Expect(s.exec("box", "runner", "cat "+podapi.RecordDir+"/checkout.json")).To(ContainSubstring("locked.git"))
-		_, err := s.tryExec("box", "sandbox", "ls "+podapi.RecordDir)
+		Expect(s.exec("box-1", "runner", "cat "+podapi.RecordDir+"/checkout.json")).To(ContainSubstring("locked.git"))
+		_, err := s.tryExec("box-1", "sandbox", "ls "+podapi.RecordDir)
 		Expect(err).To(HaveOccurred())
 
 		By("suspending it, and taking the git server away")
 		s.setBox(v1alpha1.SandboxSuspended)
 		s.awaitBox("False Suspended")
-		s.awaitNoPod("box")
+		s.awaitNoPod("box-1")
 		kubectl("-n", s.name, "delete", "pod", "git-server", "--wait=true")
 		s.setBox(v1alpha1.SandboxRunning)
 		s.apply(task("second", inBox("prompt: Be the second.")))
 		at := s.awaitEnd("second", "True Completed")
-		Expect(at.Status.PodName).To(Equal("box-r1"))
+		Expect(at.Status.PodName).To(Equal("box-2"))
 		Expect(kubectl("-n", s.name, "get", "persistentvolumeclaim", "box", "-o", "jsonpath={.metadata.uid} {.status.phase}")).To(Equal(claim))
 
 		By("giving the volume up with the Sandbox")
@@ -158,10 +158,10 @@ spec: {idleSeconds: 5}
 `, task("first", inBox("prompt: Run.")))
 		s.awaitEnd("first", "True Completed")
 		s.awaitBox("False Idle")
-		s.awaitNoPod("box")
+		s.awaitNoPod("box-1")
 		s.apply(task("second", inBox("prompt: Run.")))
 		at := s.awaitEnd("second", "True Completed")
-		Expect(at.Status.PodName).To(Equal("box-r1"))
+		Expect(at.Status.PodName).To(Equal("box-2"))
 		Expect(at.Status.Attempt).To(BeEquivalentTo(1))
 	})
 
@@ -208,12 +208,12 @@ spec: {template: {network: {egress: Restricted}}}
 		s.apply(again)
 		first := s.awaitEnd("again", "True Completed")
 		policy := func(patch string) {
-			kubectl("-n", s.name, "patch", "networkpolicy", "sampan-sandbox-again-1", "--type=merge", "-p", patch)
+			kubectl("-n", s.name, "patch", "networkpolicy", "sampan-sandbox-again", "--type=merge", "-p", patch)
 		}
 		policy(`{"metadata":{"finalizers":["e2e.sampan.dev/held"]}}`)
 		_, err := tryKubectl(again, "-n", s.name, "replace", "--force", "-f", "-")
 		Expect(err).NotTo(HaveOccurred())
-		Eventually(func() string { return succeeded(s.get("again")).Message }).Should(ContainSubstring("Waiting for NetworkPolicy sampan-sandbox-again-1"))
+		Eventually(func() string { return succeeded(s.get("again")).Message }).Should(ContainSubstring("Waiting for NetworkPolicy sampan-sandbox-again"))
 		policy(`{"metadata":{"finalizers":null}}`)
 		Expect(s.awaitEnd("again", "True Completed").UID).NotTo(Equal(first.UID))
 		Expect(kubectl("-n", s.name, "get", "events", "-o", "jsonpath={.items[?(@.type=='Warning')].reason}")).
