@@ -171,7 +171,7 @@ func (f facts) apply(sb *v1alpha1.Sandbox) {
 	case f.noAttempt:
 		state = podState{phase: podNone, reason: v1alpha1.ReasonIdle, message: "The task has no attempt under way"}
 	case f.over:
-		state = podState{phase: podNone, reason: v1alpha1.ReasonPodFinished, message: "The task has ended, and its pod has been removed"}
+		state = podState{phase: podNone, reason: v1alpha1.ReasonPodFinished, message: "The task has ended, and there is no pod of it any more"}
 	case f.lost:
 		state = podState{phase: podDead, reason: v1alpha1.ReasonPodLost, message: "Pod " + sb.Status.PodName + " is gone"}
 	case f.phase == podNone:
