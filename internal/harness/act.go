@@ -49,15 +49,13 @@ type outcome struct {
 func (r *run) act(ctx context.Context, resp *llm.Response) error {
 	calls := resp.Message.ToolCalls
 	for _, c := range calls {
-		if err := r.append(transcript.ToolCall{ID: c.ID, Name: c.Name, Arguments: c.Arguments}); err != nil {
+		if err := r.record(&transcript.ToolCall{ID: c.ID, Name: c.Name, Arguments: c.Arguments}); err != nil {
 			return err
 		}
 	}
-	r.idleClaims, r.open = 0, calls
 	if err := r.sync(PhaseTool, activity(calls[0])); err != nil {
 		return err
 	}
-	print := newFingerprint()
 	end := r.ready(ctx)
 	for from := 0; from < len(calls); {
 		to := r.batchEnd(calls, from)
@@ -66,7 +64,6 @@ func (r *run) act(ctx context.Context, resp *llm.Response) error {
 			if o.end != nil && end == nil {
 				end = o.end
 			}
-			print.add(calls[from+i], o.result.Content, o.took)
 			if err := r.answer(calls[from+i], o); err != nil {
 				return err
 			}
@@ -81,7 +78,7 @@ func (r *run) act(ctx context.Context, resp *llm.Response) error {
 	if end != nil {
 		return end
 	}
-	if err := r.checkLoop(print.turn()); err != nil {
+	if err := r.checkLoop(); err != nil {
 		return err
 	}
 	return r.sync(PhaseThinking, "thinking")
@@ -183,17 +180,9 @@ func (r *run) unknownTool(name string) string {
 	return fmt.Sprintf("There is no tool %q. The tools are: %s.", name, strings.Join(names, ", "))
 }
 
-// answer records a result and adds it to the conversation.
+// answer records a result.
 func (r *run) answer(call llm.ToolCall, o outcome) error {
-	if len(r.open) > 0 && r.open[0].ID == call.ID {
-		r.open = r.open[1:]
-	}
-	r.progress.ToolCalls++
-	if o.result.IsError {
-		r.progress.FailedToolCalls++
-	}
-	r.conv.add(llm.Message{Role: llm.RoleTool, Content: o.result.Content, ToolCallID: call.ID})
-	return r.append(transcript.ToolResult{
+	return r.record(&transcript.ToolResult{
 		ID: call.ID, Name: call.Name, Content: o.result.Content, IsError: o.result.IsError,
 		Synthetic: o.synthetic, DurationMillis: o.took.Milliseconds(),
 	})

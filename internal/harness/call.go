@@ -23,7 +23,7 @@ type failure struct {
 // callModel gets one reply from the first candidate that gives one, and books
 // and records it. It is not synced: what follows from it is recorded with it.
 func (r *run) callModel(ctx context.Context) (*llm.Response, error) {
-	candidates, err := r.pool.candidates(ctx, r.conv.tokens())
+	candidates, err := r.pool.candidates(ctx, r.state.conv.tokens())
 	if err != nil {
 		s := stopf(ModelUnavailable, "No model can be used: %v", err)
 		s.category = llm.ProviderUnsupported
@@ -107,17 +107,15 @@ func unavailable(failures []failure) *stop {
 
 // switchTo notes that another model than before is used.
 func (r *run) switchTo(m Model, failures []failure) error {
-	from := r.pool.current
-	r.pool.current = m.ID
+	from := r.state.model
 	if from == "" || from == m.ID {
 		return nil
 	}
-	e := transcript.Fallback{From: from, To: m.ID}
+	e := &transcript.Fallback{From: from, To: m.ID}
 	if n := len(failures); n > 0 {
 		e.Category, e.Message = failures[n-1].err.Category, failures[n-1].err.Message
 	}
-	r.conv.uncalibrate() // models do not count tokens alike
-	return r.append(e)
+	return r.record(e)
 }
 
 // maxCuts bounds how often the conversation is cut down for one call.
@@ -139,7 +137,7 @@ func (r *run) callCandidate(ctx context.Context, m Model, t *trial) (*llm.Respon
 			return nil, stopf(ContextExhausted, "%s refused the conversation as too long, also after it was cut down: %s", m.ID, le.Message)
 		}
 		// The window is smaller than we were told, or the text longer than we think.
-		target := r.conv.tokens() / 2
+		target := r.state.conv.tokens() / 2
 		if r.pool.learn(m, le.ContextWindow) {
 			m = r.pool.learned(m)
 			target = min(target, int64(compactTo*float64(m.ContextWindow)))
@@ -152,7 +150,7 @@ func (r *run) callCandidate(ctx context.Context, m Model, t *trial) (*llm.Respon
 
 // attempts sends the request, again after failures that may pass.
 func (r *run) attempts(ctx context.Context, m Model, t *trial) (*llm.Response, error) {
-	req := llm.Request{Model: m.Upstream, Messages: r.conv.view(), Tools: r.specs}
+	req := llm.Request{Model: m.Upstream, Messages: r.state.conv.view(), Tools: r.specs}
 	for {
 		var err error
 		// Anew each time: a failed attempt may have cost something.
@@ -162,9 +160,9 @@ func (r *run) attempts(ctx context.Context, m Model, t *trial) (*llm.Response, e
 		if err := r.pool.pace(ctx, m); err != nil {
 			return nil, stopFromContext(ctx)
 		}
-		err = r.append(transcript.Request{
+		err = r.record(&transcript.Request{
 			Model: m.ID, Upstream: m.Upstream, Messages: len(req.Messages),
-			EstimatedInputTokens: r.conv.tokens(), MaxOutputTokens: req.MaxOutputTokens,
+			EstimatedInputTokens: r.state.conv.tokens(), MaxOutputTokens: req.MaxOutputTokens,
 		})
 		if err != nil {
 			return nil, err
@@ -186,7 +184,7 @@ func (r *run) attempts(ctx context.Context, m Model, t *trial) (*llm.Response, e
 		}
 		wait, again := t.backoff(m.ID, le, took)
 		attempt := t.attempts[m.ID]
-		err = r.bookFailure(m, r.charged(le.Usage, req.MaxOutputTokens), transcript.Retry{
+		err = r.bookFailure(m, r.charged(le.Usage, req.MaxOutputTokens), &transcript.Retry{
 			Model: m.ID, Attempt: attempt, Category: le.Category, Message: le.Message, Adapted: le.Adapted,
 			WaitMillis: wait.Milliseconds(), GaveUp: !again, LatencyMillis: took.Milliseconds(),
 		})
@@ -202,7 +200,7 @@ func (r *run) attempts(ctx context.Context, m Model, t *trial) (*llm.Response, e
 		if err := r.correct(le); err != nil {
 			return nil, err
 		}
-		req.Messages = r.conv.view()
+		req.Messages = r.state.conv.view()
 		why := fmt.Sprintf("%s failed (%s, attempt %d), trying for another %s", m.ID, le.Category, attempt, t.left().Round(time.Second))
 		if err := r.pause(ctx, wait, why); err != nil {
 			return nil, err
@@ -211,12 +209,12 @@ func (r *run) attempts(ctx context.Context, m Model, t *trial) (*llm.Response, e
 }
 
 // bookFailure records a failed call with what it cost all the same.
-func (r *run) bookFailure(m Model, u llm.Usage, e transcript.Retry) error {
+func (r *run) bookFailure(m Model, u llm.Usage, e *transcript.Retry) error {
 	if u.InputTokens > 0 || u.OutputTokens > 0 {
-		cost := r.settle(m, u)
+		cost := priceOf(m, u)
 		e.Usage, e.CostUSD = &u, &cost
 	}
-	return r.append(e)
+	return r.record(e)
 }
 
 // charged is what a failed call is taken to have cost. Where its provider had to
@@ -226,7 +224,7 @@ func (r *run) charged(u llm.Usage, maxOutput int) llm.Usage {
 	if !u.Estimated {
 		return u
 	}
-	u.InputTokens = r.conv.tokens()
+	u.InputTokens = r.state.conv.tokens()
 	if maxOutput > 0 {
 		u.OutputTokens = min(u.OutputTokens, int64(maxOutput))
 	}
@@ -278,7 +276,7 @@ func (r *run) costOf(err error) llm.Usage {
 
 // guess is the least that a call costs of which nothing is known: its input.
 func (r *run) guess() llm.Usage {
-	return llm.Usage{InputTokens: r.conv.tokens(), Estimated: true}
+	return llm.Usage{InputTokens: r.state.conv.tokens(), Estimated: true}
 }
 
 // accept books and records a reply.
@@ -289,33 +287,25 @@ func (r *run) accept(m Model, resp *llm.Response, latency time.Duration) error {
 	}
 	if u := resp.Usage; u.InputTokens == 0 && u.OutputTokens == 0 {
 		resp.Usage = llm.Usage{
-			InputTokens: r.conv.tokens(), OutputTokens: estimate(resp.Message), Estimated: true,
+			InputTokens: r.state.conv.tokens(), OutputTokens: estimate(resp.Message), Estimated: true,
 		}
 	}
-	if !resp.Usage.Estimated {
-		r.conv.calibrate(resp.Usage.InputTokens)
-	}
-	r.progress.Model = m.ID
-	r.progress.Turns = r.current
-	cost := r.settle(m, resp.Usage)
 	kept := classify(resp) != replyEmpty || strings.TrimSpace(resp.Message.Content) != ""
-	if kept {
-		r.conv.add(resp.Message)
-	}
-	return r.append(transcript.Response{
+	return r.record(&transcript.Response{
 		Model: m.ID, ServedBy: resp.Model, Message: resp.Message, FinishReason: resp.FinishReason, Usage: resp.Usage,
-		CostUSD: cost, LatencyMillis: latency.Milliseconds(), Kept: kept, Notes: resp.Notes,
+		CostUSD: priceOf(m, resp.Usage), LatencyMillis: latency.Milliseconds(), Kept: kept, Notes: resp.Notes,
 	})
 }
 
 // mendCallIDs makes the ids of calls unique in the run, in case that a
 // provider did not: an answer must lead to one call only.
 func (r *run) mendCallIDs(resp *llm.Response) {
+	used := map[string]bool{}
 	for i := range resp.Message.ToolCalls {
 		c := &resp.Message.ToolCalls[i]
-		for n := 0; c.ID == "" || r.callIDs[c.ID]; n++ {
+		for n := 0; c.ID == "" || used[c.ID] || r.state.callIDs[c.ID]; n++ {
 			c.ID = fmt.Sprintf("call_%d_%d_%d", r.current, i, n)
 		}
-		r.callIDs[c.ID] = true
+		used[c.ID] = true
 	}
 }

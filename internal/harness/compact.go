@@ -40,14 +40,14 @@ func (r *run) makeRoom(m Model) error {
 		reserve = m.ContextWindow / 4
 	}
 	room := int64(m.ContextWindow - reserve)
-	if r.conv.tokens() <= int64(compactAt*float64(room)) {
+	if r.state.conv.tokens() <= int64(compactAt*float64(room)) {
 		return nil
 	}
 	err := r.compact(m, int64(compactTo*float64(room)), fmt.Sprintf("The conversation fills the window of %s (%d tokens)", m.ID, m.ContextWindow))
-	if err != nil && r.conv.tokens() <= room {
+	if err != nil && r.state.conv.tokens() <= room {
 		return nil // nothing to cut, and it still fits
 	}
-	if err == nil && r.conv.tokens() > room {
+	if err == nil && r.state.conv.tokens() > room {
 		return stopf(ContextExhausted, "The conversation does not fit the window of %s (%d tokens), also after it was cut down.", m.ID, m.ContextWindow)
 	}
 	return err
@@ -56,17 +56,18 @@ func (r *run) makeRoom(m Model) error {
 // compact cuts the conversation down to about target tokens and records how.
 // One that would free next to nothing is not done and ends the run.
 func (r *run) compact(m Model, target int64, why string) error {
-	before := r.conv.tokens()
-	plan := planCompaction(r.conv, target)
-	after := before - r.conv.scale(plan.freed)
+	before := r.state.conv.tokens()
+	plan := planCompaction(r.state.conv, target)
+	after := before - r.state.conv.scale(plan.freed)
 	if float64(before-after) < minFreed*float64(before) {
 		return stopf(ContextExhausted, "%s, and there is next to nothing that could be left out.", why)
 	}
 	e := plan.event
-	e.MessagesBefore, e.TokensBefore, e.ContextWindow = len(r.conv.messages), before, m.ContextWindow
-	r.conv.replace(applyCompaction(r.conv.messages, e))
-	e.MessagesAfter, e.TokensAfter = len(r.conv.messages), r.conv.tokens()
-	return r.append(e)
+	e.MessagesBefore, e.TokensBefore, e.ContextWindow = len(r.state.conv.messages), before, m.ContextWindow
+	cut := r.state.conv
+	cut.replace(compacted(cut.messages, e))
+	e.MessagesAfter, e.TokensAfter = len(cut.messages), cut.tokens()
+	return r.record(&e)
 }
 
 // compaction is a plan: what to leave out, and how much that frees (unscaled).
@@ -79,11 +80,11 @@ type compaction struct {
 // met: the output of old tool calls, oldest first; old turns as a whole; the
 // middle of recent outputs, largest first. The same conversation always gives
 // the same plan. A call is never parted from its result.
-func planCompaction(c *conversation, target int64) compaction {
+func planCompaction(c conversation, target int64) compaction {
 	var p compaction
 	need := func() bool { return c.scale(c.raw-p.freed) > target }
 	starts := turnStarts(c.messages)
-	recent := recentStart(c, starts, int64(recentPart*float64(target)))
+	recent := recentStart(&c, starts, int64(recentPart*float64(target)))
 
 	now := slices.Clone(c.each) // estimates with the elisions so far
 	elide := func(i int, content string) {
@@ -101,7 +102,7 @@ func planCompaction(c *conversation, target int64) compaction {
 		}
 	}
 	if need() {
-		p.drop(c, now, starts, recent, target)
+		p.drop(&c, now, starts, recent, target)
 	}
 	for _, i := range largestResults(c.messages, recent) {
 		if !need() {
@@ -216,10 +217,9 @@ func dropNote(dropped []llm.Message, size int) string {
 // dropText begins the note about dropped turns.
 const dropText = "[harness] Earlier turns were left out to save room. The files keep what you did. Your last calls in them:"
 
-// applyCompaction gives the messages after a compaction; the record holds all
-// that it needs, so that a resumed run gets the same ones. The input stays as
+// compacted gives the messages after a compaction. The input stays as
 // it is: a request may still be reading it.
-func applyCompaction(messages []llm.Message, e transcript.Compaction) []llm.Message {
+func compacted(messages []llm.Message, e transcript.Compaction) []llm.Message {
 	out := slices.Clone(messages)
 	for _, el := range e.Elisions {
 		if el.Message >= 0 && el.Message < len(out) {

@@ -13,7 +13,7 @@ import (
 )
 
 // chat is a conversation of some turns, each with one result of a size.
-func chat(sizes ...int) *conversation {
+func chat(sizes ...int) conversation {
 	c := newConversation(nil)
 	c.add(llm.Message{Role: llm.RoleSystem, Content: "system"}, llm.Message{Role: llm.RoleUser, Content: "task"})
 	for i, size := range sizes {
@@ -45,7 +45,7 @@ func checkPairs(t *testing.T, messages []llm.Message) {
 
 func TestCompaction(t *testing.T) {
 	tests := map[string]struct {
-		conv   *conversation
+		conv   conversation
 		target int64
 		// elided is how many messages are; met says that the target is.
 		elided  int
@@ -70,7 +70,7 @@ func TestCompaction(t *testing.T) {
 			if diff := cmp.Diff(plan, planCompaction(tc.conv, tc.target), cmp.AllowUnexported(compaction{})); diff != "" {
 				t.Errorf("not the same twice: %s", diff)
 			}
-			got := applyCompaction(tc.conv.messages, e)
+			got := compacted(tc.conv.messages, e)
 			if diff := cmp.Diff(before, tc.conv.messages); diff != "" {
 				t.Errorf("the conversation itself was changed: %s", diff)
 			}

@@ -27,8 +27,8 @@ const (
 	maxRatio = 3
 )
 
-func newConversation(specs []llm.ToolSpec) *conversation {
-	c := &conversation{ratio: 1}
+func newConversation(specs []llm.ToolSpec) conversation {
+	c := conversation{ratio: 1}
 	for _, s := range specs {
 		c.raw += textTokens(s.Name) + textTokens(s.Description) + int64(len(s.Parameters))/4 + 8
 	}

@@ -165,7 +165,9 @@ func model(id string, p llm.Provider) Model {
 // run runs it and checks what must hold of every run's record.
 func (f *fixture) run(t *testing.T, ctx context.Context) Result {
 	t.Helper()
-	res := Run(ctx, f.Config)
+	live := newRun(f.withDefaults())
+	res := live.run(ctx)
+	f.checkReplay(t, live.state)
 	rep, err := transcript.Verify(bytes.NewReader(f.out.Bytes()))
 	if err != nil {
 		t.Fatalf("transcript: %v\n%s", err, f.out.String())

@@ -25,7 +25,7 @@ func (r *run) checkLimits(ctx context.Context) error {
 	if ctx.Err() != nil {
 		return stopFromContext(ctx)
 	}
-	l, p := r.cfg.Task.Limits, r.progress
+	l, p := r.cfg.Task.Limits, r.state.progress
 	switch {
 	case p.Turns >= l.Turns:
 		return r.outOf(MaxTurns, fmt.Sprintf("The limit of %s was reached", text.Plural(l.Turns, "turn")))
@@ -44,11 +44,11 @@ func (r *run) checkLimits(ctx context.Context) error {
 // outOf is the end at a limit: with a verification failed and not mended, that
 // is what people need to know.
 func (r *run) outOf(reason End, what string) *stop {
-	if !r.unproven {
+	if !r.state.unproven {
 		return stopf(reason, "%s before the model was done.", what)
 	}
 	failed := "a verification"
-	for _, v := range r.verifications {
+	for _, v := range r.state.verifications {
 		if !v.Passed {
 			failed = fmt.Sprintf("verification %q", v.Name)
 			break
@@ -61,8 +61,8 @@ func (r *run) outOf(reason End, what string) *stop {
 // longest reply stays within every limit, or ends the run when there is no
 // room for a reply at all. 0 leaves it to the server.
 func (r *run) reserve(m Model) (int, error) {
-	l, used := r.cfg.Task.Limits, r.progress.Usage
-	input := r.conv.atMost()
+	l, used := r.cfg.Task.Limits, r.state.progress.Usage
+	input := r.state.conv.atMost()
 	output := int64(m.MaxOutputTokens)
 	bound := func(n int64) {
 		if output == 0 || n < output {
@@ -80,39 +80,35 @@ func (r *run) reserve(m Model) (int, error) {
 		bound(l.OutputTokens - used.OutputTokens)
 	}
 	if l.CostUSD.IsPositive() {
-		left := l.CostUSD.Sub(r.progress.CostUSD).Sub(m.Pricing.Cost(models.Tokens{Input: input}))
+		left := l.CostUSD.Sub(r.state.progress.CostUSD).Sub(priceOf(m, llm.Usage{InputTokens: input}))
 		n, priced := m.Pricing.AffordableOutput(left)
 		if left.IsNegative() || priced && n < minReply {
-			return 0, r.outOf(BudgetExceeded, fmt.Sprintf("%s of %s USD were spent and the next call could pass that", r.progress.CostUSD, l.CostUSD))
+			return 0, r.outOf(BudgetExceeded, fmt.Sprintf("%s of %s USD were spent and the next call could pass that", r.state.progress.CostUSD, l.CostUSD))
 		}
 		if priced {
 			bound(n)
 		}
 	}
 	if m.ContextWindow > 0 && output > 0 {
-		bound(max(int64(m.ContextWindow)-r.conv.tokens(), minReply))
+		bound(max(int64(m.ContextWindow)-r.state.conv.tokens(), minReply))
 	}
 	return int(output), nil
 }
 
-// settle books what a call took.
-func (r *run) settle(m Model, u llm.Usage) decimal.Decimal {
-	cost := m.Pricing.Cost(models.Tokens{Input: u.InputTokens, CachedInput: u.CachedInputTokens, Output: u.OutputTokens})
-	r.progress.Usage.Add(u)
-	r.progress.CostUSD = r.progress.CostUSD.Add(cost)
-	return cost
+// priceOf is what usage of a model costs.
+func priceOf(m Model, u llm.Usage) decimal.Decimal {
+	return m.Pricing.Cost(models.Tokens{Input: u.InputTokens, CachedInput: u.CachedInputTokens, Output: u.OutputTokens})
 }
 
 // warnOnce tells the model, once, that a limit is near.
 func (r *run) warnOnce() error {
-	if r.warned {
+	if r.state.warned {
 		return nil
 	}
 	left := r.nearLimits()
 	if len(left) == 0 {
 		return nil
 	}
-	r.warned = true
 	return r.notice(transcript.NoticeSoftLimit, "[harness] You are close to a limit of this run: "+strings.Join(left, "; ")+
 		". Wrap up now: finish what matters most, leave the work in a good state, and then answer without calling a tool.")
 }
@@ -131,11 +127,10 @@ func (r *run) wrapUp() error {
 	default:
 		return nil // also when the channel is nil
 	}
-	if r.wrapUpAt == 0 {
-		r.wrapUpAt = r.current
+	if r.state.wrapUpAt == 0 {
 		return r.notice(transcript.NoticeWrapUp, wrapUpText)
 	}
-	if r.current-r.wrapUpAt < wrapUpTurns {
+	if r.current-r.state.wrapUpAt < wrapUpTurns {
 		return nil
 	}
 	return r.outOf(Cancelled, fmt.Sprintf("The user asked the run to come to an end, and %d more turns passed", wrapUpTurns))
@@ -143,7 +138,7 @@ func (r *run) wrapUp() error {
 
 // nearLimits says what is left of limits that are nearly used up.
 func (r *run) nearLimits() []string {
-	l, p := r.cfg.Task.Limits, r.progress
+	l, p := r.cfg.Task.Limits, r.state.progress
 	var out []string
 	// A run of a few turns reaches 80 % only with its last one.
 	if near(float64(p.Turns), float64(l.Turns)) || l.Turns > 1 && p.Turns == l.Turns-1 {

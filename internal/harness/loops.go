@@ -2,8 +2,8 @@ package harness
 
 import (
 	"crypto/sha256"
-	"hash"
 	"io"
+	"slices"
 	"time"
 
 	"github.com/sampan-dev/sampan/internal/llm"
@@ -35,52 +35,56 @@ const loopText = "[harness] You are going around in circles: you made the same c
 	"results. Repeating them will not change anything. Try something different, or, if you cannot go on, " +
 	"say what is in the way."
 
-// fingerprint of a turn: its calls with their results. Results are part of it,
-// so polling something that changes is no loop.
-type fingerprint struct {
-	h hash.Hash
-	// took is how long its tools ran in all.
-	took time.Duration
-}
-
-func newFingerprint() *fingerprint { return &fingerprint{h: sha256.New()} }
-
-func (f *fingerprint) add(call llm.ToolCall, result string, took time.Duration) {
-	f.took += took
-	for _, s := range []string{call.Name, call.Arguments, result} {
-		_, _ = io.WriteString(f.h, s)
-		_, _ = f.h.Write([]byte{0xff}) // never part of UTF-8, so "ab"+"c" is not "a"+"bc"
-	}
-}
-
-func (f *fingerprint) turn() loopTurn { return loopTurn{[sha256.Size]byte(f.h.Sum(nil)), f.took} }
-
-// loopTurn is a turn as the detector compares it.
+// loopTurn is a turn as the detector compares it: a fingerprint of its calls with
+// their results, and how long its tools ran in all. Results are part of it, so
+// polling something that changes is no loop.
 type loopTurn struct {
 	sum  [sha256.Size]byte
 	took time.Duration
 }
 
+func turnOf(calls []llm.ToolCall, results []transcript.ToolResult) loopTurn {
+	h := sha256.New()
+	var took time.Duration
+	for i, call := range calls {
+		took += time.Duration(results[i].DurationMillis) * time.Millisecond
+		for _, s := range []string{call.Name, call.Arguments, results[i].Content} {
+			_, _ = io.WriteString(h, s)
+			_, _ = h.Write([]byte{0xff}) // never part of UTF-8, so "ab"+"c" is not "a"+"bc"
+		}
+	}
+	return loopTurn{[sha256.Size]byte(h.Sum(nil)), took}
+}
+
 // loopDetector sees turns that repeat.
 type loopDetector struct {
 	recent []loopTurn
+	// quick and all say how often the circle that the last turn closed was gone
+	// round: 1 for a turn that repeats nothing. Quick are rounds without any
+	// waiting, all those that were not waited for patiently.
+	quick, all int
+	// warned is set once the model was told of the loop that it is in.
 	warned bool
 }
 
-// add takes a turn and gives how often the circle that it closes was gone round: 1
-// for a turn that repeats nothing. Quick are rounds without any waiting, all those
-// that were not waited for patiently.
-func (d *loopDetector) add(turn loopTurn) (quick, all int) {
-	d.recent = append(d.recent, turn)
-	if keep := maxPeriod * (slowStop + 1); len(d.recent) > keep {
-		d.recent = append(d.recent[:0], d.recent[1:]...)
+// after is the detector after one more turn.
+func (d loopDetector) after(turn loopTurn) loopDetector {
+	d.recent = append(slices.Clip(d.recent), turn)
+	if over := len(d.recent) - maxPeriod*(slowStop+1); over > 0 {
+		d.recent = d.recent[over:]
 	}
+	d.quick, d.all = 0, 0
 	for period := 1; period <= maxPeriod; period++ {
-		quick = max(quick, d.rounds(period, waiting))
-		all = max(all, d.rounds(period, patient))
+		d.quick = max(d.quick, d.rounds(period, waiting))
+		d.all = max(d.all, d.rounds(period, patient))
 	}
-	return quick, all
+	if !d.looping() {
+		d.warned = false
+	}
+	return d
 }
+
+func (d *loopDetector) looping() bool { return d.quick >= loopNotice || d.all >= slowNotice }
 
 // rounds counts how often the last period turns came right before themselves,
 // without a round in between that took that long.
@@ -100,19 +104,15 @@ func (d *loopDetector) rounds(period int, long time.Duration) int {
 }
 
 // checkLoop warns the model about a loop, and ends the run when it goes on.
-func (r *run) checkLoop(turn loopTurn) error {
-	quick, all := r.loops.add(turn)
+func (r *run) checkLoop() error {
+	loops := r.state.loops
 	switch {
-	case quick >= loopStop || all >= slowStop:
-		return stopf(LoopDetected, "The model made the same calls with the same results %d times in a row.", all)
-	case quick < loopNotice && all < slowNotice:
-		r.loops.warned = false
-	case !r.loops.warned:
-		r.loops.warned = true
-		if quick < loopNotice {
-			return r.notice(transcript.NoticeLoop, slowText)
-		}
-		return r.notice(transcript.NoticeLoop, loopText)
+	case loops.quick >= loopStop || loops.all >= slowStop:
+		return stopf(LoopDetected, "The model made the same calls with the same results %d times in a row.", loops.all)
+	case !loops.looping() || loops.warned:
+		return nil
+	case loops.quick < loopNotice:
+		return r.notice(transcript.NoticeLoop, slowText)
 	}
-	return nil
+	return r.notice(transcript.NoticeLoop, loopText)
 }

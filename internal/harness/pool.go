@@ -16,8 +16,6 @@ type pool struct {
 	coolDown time.Duration
 	priced   bool
 	health   map[string]*health
-	// current is the model that was used last.
-	current string
 	// starts are the times of the last minute's requests, by model.
 	starts map[string][]time.Time
 	// windows are those that servers named when they refused a conversation.

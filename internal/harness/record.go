@@ -1,8 +1,8 @@
 package harness
 
 import (
+	"bytes"
 	"encoding/json"
-	"slices"
 	"time"
 
 	"github.com/sampan-dev/sampan/internal/llm"
@@ -10,9 +10,15 @@ import (
 	"github.com/sampan-dev/sampan/internal/transcript"
 )
 
-// append records an event of the current turn; sync makes it last.
-func (r *run) append(data transcript.Data) error {
-	return r.cfg.Transcript.Append(r.current, data)
+// record appends an event of the current turn and applies it; sync makes it last.
+// The data is a pointer to its struct, as Decode gives it.
+func (r *run) record(data transcript.Data) error {
+	at, err := r.cfg.Transcript.Append(r.current, data)
+	if err != nil {
+		return err
+	}
+	r.state = apply(r.state, event{turn: r.current, time: at, data: data})
+	return nil
 }
 
 // sync puts on disk what was appended and then, not before, reports it.
@@ -20,11 +26,17 @@ func (r *run) sync(phase Phase, activity string) error {
 	if err := r.cfg.Transcript.Sync(); err != nil {
 		return unwritten(err)
 	}
-	r.progress.Phase, r.progress.Activity = phase, text.Inline(r.cfg.Transcript.Redact(activity))
-	r.progress.Time = r.clock.Now()
-	r.progress.Transcript = r.summary()
-	r.report.tell(r.progress)
+	r.synced = r.summary()
+	r.report.tell(r.progress(phase, activity))
 	return nil
+}
+
+// progress is where the run stands, with what it does now.
+func (r *run) progress(phase Phase, activity string) Progress {
+	p := r.state.progress
+	p.Phase, p.Activity = phase, text.Inline(r.cfg.Transcript.Redact(activity))
+	p.Time, p.Transcript = r.clock.Now(), r.synced
+	return p
 }
 
 func unwritten(err error) *stop {
@@ -38,8 +50,7 @@ func (r *run) summary() TranscriptSummary {
 
 // notice tells the model something, as a user message, and records it.
 func (r *run) notice(kind transcript.NoticeKind, words string) error {
-	r.conv.add(llm.Message{Role: llm.RoleUser, Content: words})
-	return r.append(transcript.Notice{Kind: kind, Text: words})
+	return r.record(&transcript.Notice{Kind: kind, Text: words})
 }
 
 // writeEnd records the terminal event.
@@ -47,20 +58,21 @@ func (r *run) writeEnd(s *stop) error {
 	if !r.started {
 		// A transcript begins with run_started, however soon the run failed.
 		r.started = true
-		if err := r.append(startedEvent(r.cfg.Task, "", r.specs, nil)); err != nil {
+		if err := r.record(startedEvent(r.cfg.Task, "", r.specs)); err != nil {
 			return err
 		}
 	}
-	for _, call := range slices.Clone(r.open) {
+	for _, call := range r.state.open {
 		// Only a failure of the loop itself leaves any.
 		if err := r.answer(call, unanswered(s)); err != nil {
 			return err
 		}
 	}
-	err := r.append(transcript.RunEnded{
+	p := r.state.progress
+	err := r.record(&transcript.RunEnded{
 		Reason: string(s.reason), Category: s.category, Message: s.message, ExitCode: s.reason.ExitCode(),
-		Model: r.progress.Model, Turns: r.progress.Turns, ToolCalls: r.progress.ToolCalls,
-		Failed: r.progress.FailedToolCalls, Usage: r.progress.Usage, CostUSD: r.progress.CostUSD, Detail: s.detail,
+		Model: p.Model, Turns: p.Turns, ToolCalls: p.ToolCalls, Failed: p.FailedToolCalls,
+		Usage: p.Usage, CostUSD: p.CostUSD, Detail: s.detail,
 	})
 	if err == nil {
 		err = r.cfg.Transcript.Sync()
@@ -68,15 +80,15 @@ func (r *run) writeEnd(s *stop) error {
 	if err != nil {
 		return err
 	}
-	r.progress.Transcript = r.summary()
+	r.synced = r.summary()
 	return nil
 }
 
 // startedEvent is the first event of a run.
-func startedEvent(t Task, system string, specs []llm.ToolSpec, ids []string) transcript.RunStarted {
+func startedEvent(t Task, system string, specs []llm.ToolSpec) *transcript.RunStarted {
 	l := t.Limits
-	e := transcript.RunStarted{
-		Task: t.Name, SystemPrompt: system, Prompt: t.Prompt, Models: ids,
+	e := &transcript.RunStarted{
+		Task: t.Name, SystemPrompt: system, Prompt: t.Prompt,
 		Limits: transcript.Limits{
 			Turns: l.Turns, ActiveSeconds: seconds(l.Active), InputTokens: l.InputTokens,
 			OutputTokens: l.OutputTokens, ToolSeconds: seconds(l.Tool),
@@ -87,8 +99,9 @@ func startedEvent(t Task, system string, specs []llm.ToolSpec, ids []string) tra
 	}
 	for _, s := range specs {
 		spec := transcript.ToolSpec{Name: s.Name, Description: s.Description}
-		if json.Valid(s.Parameters) {
-			spec.Parameters = s.Parameters
+		var compact bytes.Buffer // as the record has it
+		if json.Compact(&compact, s.Parameters) == nil {
+			spec.Parameters = compact.Bytes()
 		}
 		e.Tools = append(e.Tools, spec)
 	}

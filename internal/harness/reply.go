@@ -59,9 +59,8 @@ const (
 
 // nudge answers an empty reply, a bounded number of times.
 func (r *run) nudge(resp *llm.Response) error {
-	r.empties++
-	if r.empties > maxEmpties {
-		return stopf(EmptyResponse, "%s gave %d replies in a row with nothing in them.", r.progress.Model, r.empties)
+	if n := r.state.empties + 1; n > maxEmpties {
+		return stopf(EmptyResponse, "%s gave %d replies in a row with nothing in them.", r.state.progress.Model, n)
 	}
 	kind, text := transcript.NoticeEmptyReply, emptyText
 	switch resp.FinishReason {
@@ -95,7 +94,7 @@ func (r *run) correct(le *llm.Error) error {
 		return nil
 	}
 	text := "[harness] " + le.Hint
-	if last := r.conv.messages[len(r.conv.messages)-1]; last.Role == llm.RoleUser && last.Content == text {
+	if last := r.state.conv.messages[len(r.state.conv.messages)-1]; last.Role == llm.RoleUser && last.Content == text {
 		return nil
 	}
 	return r.notice(transcript.NoticeUnusableReply, text)

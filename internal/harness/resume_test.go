@@ -198,7 +198,7 @@ func TestResumeKeepsState(t *testing.T) {
 					if i > 0 {
 						pass(time.Minute)
 					}
-					if err := w.Append(turn, d); err != nil {
+					if _, err := w.Append(turn, d); err != nil {
 						t.Fatal(err)
 					}
 				}

@@ -21,73 +21,56 @@ const (
 // in full.
 const maxMessage = 64 << 10
 
-// run is the state of one run. Its methods are called from one goroutine.
+// run is one run in this process. Its methods are called from one goroutine.
 type run struct {
 	cfg   Config
 	clock Clock
+	// state is what follows from the events that were recorded so far.
+	state state
 	// began is when the run's active time starts to count; for a resumed run
 	// that lies before this process.
 	began time.Time
-	// unheeded is the last reply of a resumed run, when it was not acted on yet.
-	unheeded *llm.Response
 	// specs are offered to the model; tools tells which names there are.
 	specs []llm.ToolSpec
 	tools map[string]bool
-	conv  *conversation
 	pool  *pool
-	// open are the recorded calls without a result, in order.
-	open []llm.ToolCall
-	// callIDs are all tool call ids of the run: a second use gets a new one.
-	callIDs map[string]bool
-	loops   loopDetector
-
 	// started is set once the first event was appended.
 	started bool
 	// current is the turn that events belong to: the one of the next or the
 	// last reply, counting from 1.
-	current  int
-	progress Progress
-	report   *reporter
-	// empties counts replies in a row without anything in them.
-	empties int
-	// warned is set once the model was told to wrap up.
-	warned bool
-	// wrapUpAt is the turn before which the model was told that the user wants
-	// the run to end; 0 is never.
-	wrapUpAt int
-	// verifications say how each last went.
-	verifications []VerificationResult
+	current int
+	report  *reporter
+	// synced counts what is on disk.
+	synced TranscriptSummary
 	// isReady is set once the sandbox was there.
 	isReady bool
-	// unproven is set from a failed verification until all have passed.
-	unproven bool
-	// idleClaims counts how often in a row the model called a failing task done
-	// without a single tool call in between.
-	idleClaims int
 }
 
 // Run works on a task until it is done or something stops it. It never panics
 // and always gives a Result; what the Result says is in the transcript, whose
 // last event is the terminal one. When ctx ends, Run returns within a second.
-func Run(ctx context.Context, cfg Config) Result {
-	if res, ended := endedBefore(cfg); ended {
-		return res
+func Run(ctx context.Context, cfg Config) Result { return newRun(cfg.withDefaults()).run(ctx) }
+
+func (r *run) run(ctx context.Context) Result {
+	s := r.guard(r.replay)
+	if s == nil && r.state.ended != nil {
+		return r.endedBefore()
 	}
-	r := newRun(cfg.withDefaults())
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	s := r.guard(func() error { return r.loop(ctx, cancel) })
+	if s == nil {
+		s = r.guard(func() error { return r.loop(ctx, cancel) })
+	}
 	return r.finish(ctx, s)
 }
 
 func newRun(cfg Config) *run {
 	return &run{
-		cfg:     cfg,
-		clock:   cfg.Clock,
-		began:   cfg.Clock.Now(),
-		tools:   map[string]bool{},
-		callIDs: map[string]bool{},
-		report:  newReporter(cfg.Progress, cfg.Clock),
+		cfg:    cfg,
+		clock:  cfg.Clock,
+		began:  cfg.Clock.Now(),
+		tools:  map[string]bool{},
+		report: newReporter(cfg.Progress, cfg.Clock),
 	}
 }
 
@@ -111,8 +94,8 @@ func (r *run) loop(ctx context.Context, cancel context.CancelCauseFunc) error {
 		left := active - r.clock.Now().Sub(r.began)
 		defer r.clock.AfterFunc(max(left, 0), func() { cancel(errActive) })()
 	}
-	if r.unheeded != nil {
-		if err := r.react(ctx, r.unheeded); err != nil {
+	if reply := r.state.pendingReply(); reply != nil {
+		if err := r.react(ctx, reply); err != nil {
 			return err
 		}
 	}
@@ -136,12 +119,12 @@ func (r *run) begin(ctx context.Context) error {
 		return r.resume(ctx)
 	}
 	docs, docsErr := r.projectDocs(ctx)
-	system := systemPrompt(r.cfg.Task, docs)
-	r.conv = newConversation(r.specs)
-	r.conv.add(llm.Message{Role: llm.RoleSystem, Content: system}, llm.Message{Role: llm.RoleUser, Content: r.cfg.Task.Prompt})
-	ids, routeErr := r.route(ctx)
+	e := startedEvent(r.cfg.Task, systemPrompt(r.cfg.Task, docs), r.specs)
+	conv := firstConversation(e)
+	ids, routeErr := r.route(ctx, conv.tokens())
+	e.Models = ids
 	r.started = true
-	if err := r.append(startedEvent(r.cfg.Task, system, r.specs, ids)); err != nil {
+	if err := r.record(e); err != nil {
 		return err
 	}
 	if err := r.sync(PhaseStarting, "starting"); err != nil {
@@ -166,8 +149,8 @@ func (r *run) checkExecutor() error {
 }
 
 // route asks for the candidates and gives their ids.
-func (r *run) route(ctx context.Context) ([]string, error) {
-	candidates, err := r.pool.candidates(ctx, r.conv.tokens())
+func (r *run) route(ctx context.Context, tokens int64) ([]string, error) {
+	candidates, err := r.pool.candidates(ctx, tokens)
 	if err != nil {
 		s := stopf(ModelUnavailable, "No model can be used: %v", err)
 		s.category = llm.ProviderUnsupported
@@ -185,7 +168,7 @@ func (r *run) turn(ctx context.Context) error {
 	if err := r.checkLimits(ctx); err != nil {
 		return err
 	}
-	r.current = r.progress.Turns + 1
+	r.current = r.state.progress.Turns + 1
 	if err := r.wrapUp(); err != nil {
 		return err
 	}
@@ -201,15 +184,11 @@ func (r *run) turn(ctx context.Context) error {
 
 // react does what follows from a reply.
 func (r *run) react(ctx context.Context, resp *llm.Response) error {
-	kind := classify(resp)
-	if kind != replyEmpty {
-		r.empties = 0
-	}
-	switch kind {
+	switch classify(resp) {
 	case replyCalls:
 		return r.act(ctx, resp)
 	case replyFiltered:
-		s := stopf(ModelUnavailable, "%s stopped its reply for its content filter.", r.progress.Model)
+		s := stopf(ModelUnavailable, "%s stopped its reply for its content filter.", r.state.progress.Model)
 		s.category = llm.ContentFilter
 		return s
 	case replyCut:
@@ -224,8 +203,6 @@ func (r *run) react(ctx context.Context, resp *llm.Response) error {
 // the result. It must work whatever state the run is in.
 func (r *run) finish(ctx context.Context, s *stop) Result {
 	s.message = headTail(r.cfg.Transcript.Redact(s.message), maxMessage)
-	r.progress.Phase, r.progress.Activity = "", ""
-	r.progress.Time = r.clock.Now()
 	if failed := r.guard(func() error { return r.writeEnd(s) }); failed != nil {
 		// A success that is not on record is none.
 		if s.reason == Completed {
@@ -234,10 +211,15 @@ func (r *run) finish(ctx context.Context, s *stop) Result {
 		s = stopf(Internal, "The end of the run could not be recorded (%s). It was: %s %s", failed.message, s.reason, s.message)
 	}
 	r.closeTools(ctx)
-	r.report.close(r.progress)
+	p := r.progress("", "")
+	r.report.close(p)
+	verifications := r.state.verifications
+	if s.verifications != nil {
+		verifications = s.verifications
+	}
 	return Result{
 		Reason: s.reason, Category: s.category, Message: s.message,
-		Verifications: r.verifications, Progress: r.progress, Transcript: r.progress.Transcript,
+		Verifications: verifications, Progress: p, Transcript: p.Transcript,
 	}
 }
 

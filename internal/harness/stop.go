@@ -16,6 +16,8 @@ type stop struct {
 	message  string
 	// detail is for finding a bug; it goes to the transcript only.
 	detail string
+	// verifications, if set, are those of a round that the end came in the middle of.
+	verifications []VerificationResult
 }
 
 // Error implements error.

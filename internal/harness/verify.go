@@ -9,7 +9,6 @@ import (
 
 	"github.com/sampan-dev/sampan/internal/harness/tool"
 	"github.com/sampan-dev/sampan/internal/llm"
-	"github.com/sampan-dev/sampan/internal/text"
 	"github.com/sampan-dev/sampan/internal/transcript"
 )
 
@@ -32,24 +31,18 @@ func (r *run) conclude(ctx context.Context, resp *llm.Response) error {
 	if end := r.ready(ctx); end != nil {
 		return end
 	}
-	checks := r.cfg.Task.Verify
-	r.verifications = make([]VerificationResult, len(checks))
-	for i, v := range checks {
-		r.verifications[i] = VerificationResult{Name: v.Name, Message: "Not run."}
-	}
-	for i, v := range checks {
+	for _, v := range r.cfg.Task.Verify {
 		if err := r.sync(PhaseVerifying, "verifying: "+v.Name); err != nil {
 			return err
 		}
-		output, err := r.verify(ctx, v, &r.verifications[i])
+		result, err := r.verify(ctx, v)
 		if err != nil {
 			return err
 		}
-		if !r.verifications[i].Passed {
-			return r.refute(v, r.verifications[i], output)
+		if !result.Passed {
+			return r.rejectCompletion(v, result)
 		}
 	}
-	r.unproven = false
 	return &stop{reason: Completed, message: strings.TrimSpace(resp.Message.Content)}
 }
 
@@ -71,32 +64,29 @@ func (r *run) ready(ctx context.Context) *stop {
 	return nil
 }
 
-// refute tells the model that it is not done.
-func (r *run) refute(v Verification, result VerificationResult, output string) error {
-	r.unproven = true
-	r.idleClaims++
-	if r.idleClaims > maxIdleClaims {
+// rejectCompletion tells the model that it is not done.
+func (r *run) rejectCompletion(v Verification, result *transcript.Verification) error {
+	if claims := r.state.idleClaims + 1; claims > maxIdleClaims {
 		return stopf(VerificationFailed, "Verification %q failed, and the model called the task done %d times without another tool call.",
-			v.Name, r.idleClaims)
+			v.Name, claims)
 	}
 	words := fmt.Sprintf("[harness] The task is not done yet: verification %q failed (%s).\n$ %s\n%s\nMend the cause, then answer again.",
-		v.Name, howItEnded(result), v.Command, output)
+		v.Name, howItEnded(result), v.Command, result.Output)
 	if err := r.notice(transcript.NoticeVerificationFailed, words); err != nil {
 		return err
 	}
 	return r.sync(PhaseThinking, "thinking")
 }
 
-func howItEnded(v VerificationResult) string {
+func howItEnded(v *transcript.Verification) string {
 	if v.ExitCode != nil {
 		return fmt.Sprintf("exit code %d", *v.ExitCode)
 	}
 	return "it did not exit by itself"
 }
 
-// verify runs one command, fills in the result and records it. What it printed
-// is returned for the model.
-func (r *run) verify(ctx context.Context, v Verification, result *VerificationResult) (string, error) {
+// verify runs one command and records how it went.
+func (r *run) verify(ctx context.Context, v Verification) (*transcript.Verification, error) {
 	timeout := v.Timeout
 	if timeout <= 0 {
 		timeout = DefaultVerifyTimeout
@@ -105,28 +95,34 @@ func (r *run) verify(ctx context.Context, v Verification, result *VerificationRe
 	got, err := r.exec(ctx, v.Command, timeout)
 	switch {
 	case ctx.Err() != nil:
-		result.Message = "Stopped before it came to an end."
-		return "", stopFromContext(ctx)
+		return nil, r.unverified(v.Name, "Stopped before it came to an end.", stopFromContext(ctx))
 	case errors.Is(err, tool.ErrNotIsolated):
 		// What it then said would prove nothing.
-		result.Message = "Not run: the sandbox could not be made safe for it."
-		return "", stopf(SandboxLost, "Verification %q was not run: %v", v.Name, err)
+		return nil, r.unverified(v.Name, "Not run: the sandbox could not be made safe for it.",
+			stopf(SandboxLost, "Verification %q was not run: %v", v.Name, err))
 	case errors.Is(err, tool.ErrExecutorGone):
-		result.Message = "The sandbox went away."
-		return "", stopf(SandboxLost, "The sandbox went away during verification %q: %v", v.Name, err)
+		return nil, r.unverified(v.Name, "The sandbox went away.",
+			stopf(SandboxLost, "The sandbox went away during verification %q: %v", v.Name, err))
 	case err != nil:
 		// The executor is there: another process, or a file less, and it may work.
 		got = &tool.ExecResult{Stderr: []byte("The command could not be run: " + err.Error())}
 	}
-	output := outputText(got, timeout)
-	result.ExitCode = got.ExitCode
-	result.Passed = got.ExitCode != nil && *got.ExitCode == 0 && !got.TimedOut
-	result.Message = text.ClipStart(r.cfg.Transcript.Redact(output), verifyMessage)
-	err = r.append(transcript.Verification{
-		Name: v.Name, Command: v.Command, TimeoutSeconds: seconds(timeout), Passed: result.Passed, ExitCode: got.ExitCode,
-		TimedOut: got.TimedOut, Output: output, DurationMillis: r.clock.Now().Sub(began).Milliseconds(),
-	})
-	return output, err
+	result := &transcript.Verification{
+		Name: v.Name, Command: v.Command, TimeoutSeconds: seconds(timeout), ExitCode: got.ExitCode,
+		Passed:   got.ExitCode != nil && *got.ExitCode == 0 && !got.TimedOut,
+		TimedOut: got.TimedOut, Output: r.cfg.Transcript.Redact(outputText(got, timeout)),
+		DurationMillis: r.clock.Now().Sub(began).Milliseconds(),
+	}
+	return result, r.record(result)
+}
+
+// unverified is the end of a run in the middle of a verification, with why that one
+// has no result: it is not on record as one that ran.
+func (r *run) unverified(name, why string, end *stop) *stop {
+	round := state{checks: r.state.checks, verifications: r.state.verifications}
+	round.applyVerification(&transcript.Verification{Name: name, Output: why})
+	end.verifications = round.verifications
+	return end
 }
 
 // isolation bounds the end of what ran before a verification.

@@ -19,7 +19,7 @@ func written(t *testing.T, task string, n int) string {
 		if i == 0 {
 			d = RunStarted{Task: task}
 		}
-		if err := w.Append(0, d); err != nil {
+		if _, err := w.Append(0, d); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -68,7 +68,7 @@ func TestSchemaKnowsEveryField(t *testing.T) {
 	w := New(Options{Tee: &out})
 	for _, d := range every() {
 		allSet(t, reflect.ValueOf(d), string(d.EventType()))
-		if err := w.Append(1, d); err != nil {
+		if _, err := w.Append(1, d); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -24,7 +24,7 @@ func TestStats(t *testing.T) {
 		Verification{Name: "v", DurationMillis: 3},
 	)
 	for _, d := range events {
-		if err := w.Append(2, d); err != nil {
+		if _, err := w.Append(2, d); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -87,7 +87,7 @@ func TestOneWriter(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := first.Append(0, RunStarted{Task: "t"}); err != nil {
+	if _, err := first.Append(0, RunStarted{Task: "t"}); err != nil {
 		t.Fatal(err)
 	}
 	if err := first.Sync(); err != nil {

@@ -34,7 +34,7 @@ func write(t testing.TB, secrets ...string) (path string, tee *bytes.Buffer, sum
 		ToolResult{ID: "1", Content: "line\nline\u2028"},
 		RunEnded{Reason: "Completed"},
 	} {
-		if err := w.Append(i, d); err != nil {
+		if _, err := w.Append(i, d); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -86,7 +86,7 @@ func TestWriter(t *testing.T) {
 
 func TestWriterErrorsAreFinal(t *testing.T) {
 	w := New(Options{Tee: brokenWriter{}})
-	if err := w.Append(0, RunStarted{}); err != nil {
+	if _, err := w.Append(0, RunStarted{}); err != nil {
 		t.Fatal(err)
 	}
 	for range 2 {
@@ -94,14 +94,14 @@ func TestWriterErrorsAreFinal(t *testing.T) {
 			t.Errorf("Sync gives %v", err)
 		}
 	}
-	if err := w.Append(0, RunEnded{}); !errors.Is(err, errBroken) {
+	if _, err := w.Append(0, RunEnded{}); !errors.Is(err, errBroken) {
 		t.Errorf("Append gives %v", err)
 	}
 	whole := New(Options{})
 	if err := errors.Join(whole.Close(), whole.Close()); err != nil && !errors.Is(err, ErrClosed) {
 		t.Error(err)
 	}
-	if err := whole.Append(0, RunEnded{}); !errors.Is(err, ErrClosed) {
+	if _, err := whole.Append(0, RunEnded{}); !errors.Is(err, ErrClosed) {
 		t.Errorf("Append to a closed one gives %v", err)
 	}
 }
@@ -165,7 +165,7 @@ func TestVerifyEnds(t *testing.T) {
 			var out bytes.Buffer
 			w := New(Options{Tee: &out})
 			for _, d := range tc.events {
-				_ = w.Append(0, d)
+				_, _ = w.Append(0, d)
 			}
 			_ = w.Sync()
 			if _, err := Verify(&out); err == nil || !strings.Contains(err.Error(), tc.want) {
@@ -192,7 +192,8 @@ func TestOpen(t *testing.T) {
 		if len(events) != 3 {
 			t.Errorf("cut at %d: %d events", at, len(events))
 		}
-		if err := errors.Join(w.Append(4, RunEnded{Reason: "Cancelled"}), w.Close()); err != nil {
+		_, err = w.Append(4, RunEnded{Reason: "Cancelled"})
+		if err := errors.Join(err, w.Close()); err != nil {
 			t.Fatal(err)
 		}
 		f, _ := os.Open(file)
@@ -235,7 +236,7 @@ func TestRedaction(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			var out bytes.Buffer
 			w := New(Options{Tee: &out, Secrets: []string{secret, "", "abc"}})
-			_ = w.Append(1, ToolResult{Content: "abc " + text})
+			_, _ = w.Append(1, ToolResult{Content: "abc " + text})
 			if err := w.Sync(); err != nil {
 				t.Fatal(err)
 			}
@@ -271,7 +272,7 @@ func TestRedactionKeepsJSONWhole(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			var out bytes.Buffer
 			w := New(Options{Tee: &out, Secrets: []string{tc.secret}})
-			if err := w.Append(1, ToolResult{Content: tc.text, DurationMillis: 123456}); err != nil {
+			if _, err := w.Append(1, ToolResult{Content: tc.text, DurationMillis: 123456}); err != nil {
 				t.Fatal(err)
 			}
 			_ = w.Sync()

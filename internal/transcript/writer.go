@@ -98,21 +98,22 @@ func Create(path string, opts Options) (*Writer, error) {
 }
 
 // Append adds one event for a turn. It is kept in memory until Sync: call that
-// before anything that the event records takes effect.
-func (w *Writer) Append(turn int, data Data) error {
+// before anything that the event records takes effect. It gives the event's time.
+func (w *Writer) Append(turn int, data Data) (time.Time, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if err := w.usable(); err != nil {
-		return err
+		return time.Time{}, err
 	}
-	if err := w.encode(turn, data); err != nil {
+	now := w.now().UTC().Round(0) // as a reader has it, without the monotonic clock
+	if err := w.encode(turn, now, data); err != nil {
 		w.err = fmt.Errorf("encoding transcript event: %w", err)
-		return w.err
+		return time.Time{}, w.err
 	}
 	if w.buf.Len() > maxBuffered {
-		return w.flush()
+		return now, w.flush()
 	}
-	return nil
+	return now, nil
 }
 
 // Flush hands what was appended to the system, without waiting for the disk: it
@@ -187,7 +188,7 @@ func (w *Writer) usable() error {
 }
 
 // encode makes the line and adds it to the buffer.
-func (w *Writer) encode(turn int, data Data) error {
+func (w *Writer) encode(turn int, now time.Time, data Data) error {
 	w.line.Reset()
 	enc := json.NewEncoder(&w.line)
 	enc.SetEscapeHTML(false) // shell commands stay readable
@@ -198,7 +199,7 @@ func (w *Writer) encode(turn int, data Data) error {
 	if err != nil {
 		return err
 	}
-	head, err := json.Marshal(header{V: version(w.seq), Seq: w.seq + 1, Time: w.now().UTC(), Turn: turn, Type: data.EventType()})
+	head, err := json.Marshal(header{V: version(w.seq), Seq: w.seq + 1, Time: now, Turn: turn, Type: data.EventType()})
 	if err != nil {
 		return err
 	}
