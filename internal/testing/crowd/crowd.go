@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
-	"path/filepath"
 	"sync"
 	"time"
 
@@ -19,6 +18,7 @@ import (
 	"github.com/sampan-dev/sampan/internal/controller/adminpolicy"
 	"github.com/sampan-dev/sampan/internal/controller/modelregistry"
 	"github.com/sampan-dev/sampan/internal/testing/cluster"
+	"github.com/sampan-dev/sampan/internal/testing/operator"
 )
 
 // Options say how large the crowd is.
@@ -52,16 +52,15 @@ type crowd struct {
 	Options
 	api    *cluster.Cluster
 	dir    string
-	mgr    *manager
+	mgr    *operator.Manager
 	honest int
 	phases []Phase
 }
 
 // Namespaces of those who are not hostile.
 const (
-	operatorNamespace = "sampan-system"
-	honestNamespace   = "honest"
-	largeNamespace    = "large"
+	honestNamespace = "honest"
+	largeNamespace  = "large"
 )
 
 // Run measures an idle manager, then beside the largest tasks, then beside hostile
@@ -81,7 +80,7 @@ func Run(ctx context.Context, api *cluster.Cluster, o Options) (phases []Phase, 
 	if c.mgr, err = c.startManager(ctx); err != nil {
 		return nil, err
 	}
-	defer func() { err = errors.Join(err, c.mgr.stop()) }()
+	defer func() { err = errors.Join(err, c.mgr.Stop()) }()
 	if err := c.sample(ctx, &Phase{}); err != nil { // the first makes what its namespace shares
 		return nil, err
 	}
@@ -108,24 +107,22 @@ func nothing(context.Context) error { return nil }
 
 // prepare makes the namespaces of the honest.
 func (c *crowd) prepare(ctx context.Context) error {
-	for _, ns := range []string{operatorNamespace, honestNamespace, largeNamespace} {
+	if err := operator.Install(ctx, c.api); err != nil {
+		return err
+	}
+	if err := c.api.Client.Create(ctx, registryOf(operator.Namespace, honestRegistry)); err != nil {
+		return err
+	}
+	for _, ns := range []string{honestNamespace, largeNamespace} {
 		if err := c.namespace(ctx, ns, honestRegistry); err != nil {
 			return err
 		}
 	}
 	generous := &corev1.ConfigMap{
-		ObjectMeta: metav1.ObjectMeta{Name: adminpolicy.ConfigMapName, Namespace: operatorNamespace},
+		ObjectMeta: metav1.ObjectMeta{Name: adminpolicy.ConfigMapName, Namespace: operator.Namespace},
 		Data:       map[string]string{adminpolicy.Key: everything},
 	}
-	if err := c.api.Client.Create(ctx, generous); err != nil {
-		return err
-	}
-	for _, file := range []string{"service_account", "role", "role_binding", "runner_role"} {
-		if err := c.api.Apply(ctx, "config/rbac/"+file+".yaml"); err != nil {
-			return err
-		}
-	}
-	return nil
+	return c.api.Client.Create(ctx, generous)
 }
 
 func (c *crowd) namespace(ctx context.Context, name, document string) error {
@@ -160,7 +157,7 @@ func (c *crowd) phase(ctx context.Context, name string, do func(context.Context)
 		}
 	}
 	var err error
-	if p.PeakRSS, err = c.mgr.peakRSS(); err != nil {
+	if p.PeakRSS, err = c.mgr.PeakRSS(); err != nil {
 		return err
 	}
 	c.phases = append(c.phases, p)
@@ -192,7 +189,7 @@ func (c *crowd) sample(ctx context.Context, p *Phase) error {
 		return err
 	}
 	if err := c.awaitStatus(ctx, task); err != nil {
-		return fmt.Errorf("honest task %s got no status: %w: %s", name, err, c.mgr.tail())
+		return fmt.Errorf("honest task %s got no status: %w: %s", name, err, c.mgr.Tail())
 	}
 	p.Status = append(p.Status, time.Since(began))
 	return c.api.Client.Delete(ctx, task) // so that the honest do not wait for each other
@@ -266,7 +263,7 @@ func (c *crowd) await(ctx context.Context, list schema.GroupVersionKind, ready f
 		case <-ctx.Done():
 			return ctx.Err()
 		case <-deadline.C:
-			return fmt.Errorf("%s: there are %d of %d: %s", list.Kind, seen, n, c.mgr.tail())
+			return fmt.Errorf("%s: there are %d of %d: %s", list.Kind, seen, n, c.mgr.Tail())
 		}
 	}
 }
@@ -307,14 +304,8 @@ func (c *crowd) editRegistries(ctx context.Context) error {
 
 // restart takes the manager away and starts another one, which has to take in all
 // that is there.
-func (c *crowd) restart(ctx context.Context) (err error) {
-	c.mgr.restarting.Lock()
-	defer c.mgr.restarting.Unlock()
-	if err := c.mgr.stop(); err != nil {
-		return err
-	}
-	c.Log("the first manager has ended")
-	return c.mgr.start(ctx)
+func (c *crowd) restart(ctx context.Context) error {
+	return c.mgr.Restart(ctx, func() { c.Log("the first manager has ended") })
 }
 
 // each does something n times, two at once, in any order.
@@ -350,15 +341,11 @@ func each(n int, do func(i int) error) error {
 	return err
 }
 
-func (c *crowd) startManager(ctx context.Context) (*manager, error) {
-	m := &manager{program: filepath.Join(c.dir, "manager"), kubeconfig: filepath.Join(c.dir, "kubeconfig"), log: filepath.Join(c.dir, "manager.log")}
-	err := c.api.Kubeconfig(m.kubeconfig, "system:serviceaccount:"+operatorNamespace+":sampan-controller-manager",
-		"system:serviceaccounts", "system:serviceaccounts:"+operatorNamespace, "system:authenticated")
+func (c *crowd) startManager(ctx context.Context) (*operator.Manager, error) {
+	m, err := operator.Build(ctx, c.api, c.dir)
 	if err != nil {
 		return nil, err
 	}
-	if err := m.build(ctx); err != nil {
-		return nil, err
-	}
-	return m, m.start(ctx)
+	m.Args = []string{"--metrics-bind-address=0"}
+	return m, m.Start(ctx)
 }
