@@ -150,7 +150,7 @@ demo: cluster deploy ## Watch an agent mend a failing test in a real pod; MODEL_
 demo-down: cluster-down ## Remove all that the demo made.
 
 .PHONY: bench
-bench: bench-harness bench-start bench-tenants ## Run all benchmarks.
+bench: bench-harness bench-start bench-tenants bench-scale ## Run all benchmarks.
 
 .PHONY: bench-harness
 bench-harness: ## Measure the loop and the sandbox server, beside a floor in the same run.
@@ -159,6 +159,10 @@ bench-harness: ## Measure the loop and the sandbox server, beside a floor in the
 .PHONY: bench-tenants
 bench-tenants: ## Measure the manager beside 1,000 of the largest tasks and 100 hostile registries; takes some 8 GiB of memory.
 	assets="$$(hack/devcluster/run envtest)"; KUBEBUILDER_ASSETS="$$assets" go run ./test/bench/tenants
+
+.PHONY: bench-scale
+bench-scale: ## Measure what a task costs with 100, 1,000 and 10,000 of them, beside bare pods; SCALE_FLAGS=-tasks=100 is shorter.
+	assets="$$(hack/devcluster/run envtest)"; KUBEBUILDER_ASSETS="$$assets" go run ./test/bench/scale $(SCALE_FLAGS)
 
 .PHONY: bench-start
 bench-start: cluster deploy ## Measure AgentTask create to first model request, beside the floor of a bare pod.
