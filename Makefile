@@ -99,7 +99,7 @@ sbom: build $(BIN)/cyclonedx-gomod $(SBOM) ## Write what is in the programs, as 
 
 .PHONY: run
 run: ## Run the manager on this machine against the current kubeconfig.
-	go run ./cmd/manager --operator-namespace sampan-system --runner-image $(SANDBOX_IMG)
+	go run ./cmd/manager --leader-elect=false --operator-namespace sampan-system --runner-image $(SANDBOX_IMG)
 
 .PHONY: images
 images: ## Build the images; with Docker, or with buildah where there is none.
