@@ -30,8 +30,7 @@ import (
 func asManager(t *testing.T, api *cluster.Cluster) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "kubeconfig")
-	err := api.Kubeconfig(path, "system:serviceaccount:sampan-system:sampan-controller-manager",
-		"system:serviceaccounts", "system:serviceaccounts:sampan-system", "system:authenticated")
+	err := api.Kubeconfig(t.Context(), path, "sampan-system", "sampan-controller-manager")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -13,6 +13,9 @@ import (
 	"runtime"
 	"strconv"
 
+	authenticationv1 "k8s.io/api/authentication/v1"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	apiruntime "k8s.io/apimachinery/pkg/runtime"
 	utilruntime "k8s.io/apimachinery/pkg/util/runtime"
@@ -80,12 +83,15 @@ func Start(options ...Option) (*Cluster, error) {
 // Stop stops the API server.
 func (c *Cluster) Stop() error { return c.env.Stop() }
 
-// Kubeconfig writes a kubeconfig of the API server, as an administrator or, with a
-// user, as that one.
-func (c *Cluster) Kubeconfig(path, user string, groups ...string) error {
+// Kubeconfig writes a kubeconfig with a token of a service account, as a pod of it has.
+func (c *Cluster) Kubeconfig(ctx context.Context, path, namespace, serviceAccount string) error {
+	sa := &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Name: serviceAccount, Namespace: namespace}}
+	request := &authenticationv1.TokenRequest{Spec: authenticationv1.TokenRequestSpec{ExpirationSeconds: new(tokenSeconds)}}
+	if err := c.Client.SubResource("token").Create(ctx, sa, request); err != nil {
+		return fmt.Errorf("asking for a token of ServiceAccount %s: %w", serviceAccount, err)
+	}
 	auth := clientcmdapi.NewAuthInfo()
-	auth.ClientCertificateData, auth.ClientKeyData = c.Config.CertData, c.Config.KeyData
-	auth.Impersonate, auth.ImpersonateGroups = user, groups
+	auth.Token = request.Status.Token
 	server := clientcmdapi.NewCluster()
 	server.Server, server.CertificateAuthorityData = c.Config.Host, c.Config.CAData
 	kubeconfig := clientcmdapi.NewConfig()
@@ -94,6 +100,9 @@ func (c *Cluster) Kubeconfig(path, user string, groups ...string) error {
 	kubeconfig.CurrentContext = "test"
 	return clientcmd.WriteToFile(*kubeconfig, path)
 }
+
+// tokenSeconds is longer than any test or measurement.
+const tokenSeconds int64 = 4 * 60 * 60
 
 // Apply creates the objects of a YAML file below the repository's root.
 func (c *Cluster) Apply(ctx context.Context, path string) error {

@@ -38,9 +38,7 @@ type Manager struct {
 // log are in the folder dir.
 func Build(ctx context.Context, api *cluster.Cluster, dir string, tags ...string) (*Manager, error) {
 	m := &Manager{program: filepath.Join(dir, "manager"), kubeconfig: filepath.Join(dir, "kubeconfig"), log: filepath.Join(dir, "manager.log")}
-	err := api.Kubeconfig(m.kubeconfig, "system:serviceaccount:"+Namespace+":sampan-controller-manager",
-		"system:serviceaccounts", "system:serviceaccounts:"+Namespace, "system:authenticated")
-	if err != nil {
+	if err := api.Kubeconfig(ctx, m.kubeconfig, Namespace, "sampan-controller-manager"); err != nil {
 		return nil, err
 	}
 	cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-tags", strings.Join(tags, ","), "-o", m.program, "./cmd/manager")

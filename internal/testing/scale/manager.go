@@ -3,6 +3,7 @@ package scale
 import (
 	"context"
 	"crypto/tls"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -11,6 +12,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"golang.org/x/sync/errgroup"
 	authenticationv1 "k8s.io/api/authentication/v1"
 	corev1 "k8s.io/api/core/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
@@ -137,28 +139,30 @@ func (m *manager) serverMetrics(ctx context.Context) (families, error) {
 	return parse(data)
 }
 
-// profile begins profiles of the manager, if they are wanted. The heap's is taken
-// when that of the time has ended.
+// profile begins profiles of the time that the manager and the API server take, if
+// they are wanted.
 func (b *bench) profile(ctx context.Context) <-chan error {
 	done := make(chan error, 1)
-	go func() { done <- b.writeProfiles(ctx) }()
+	if b.Profiles == "" {
+		done <- nil
+		return done
+	}
+	path := fmt.Sprintf("profile?seconds=%d", int(b.ProfileTime.Seconds()))
+	go func() {
+		var server errgroup.Group
+		server.Go(func() error {
+			data, err := b.manager.api.Get().RequestURI("/debug/pprof/" + path).DoRaw(ctx)
+			return b.writeProfile("apiserver", data, err)
+		})
+		data, err := b.manager.get(ctx, b.manager.pprofURL+path)
+		done <- errors.Join(b.writeProfile("manager", data, err), server.Wait())
+	}()
 	return done
 }
 
-func (b *bench) writeProfiles(ctx context.Context) error {
-	if b.Profiles == "" {
-		return nil
+func (b *bench) writeProfile(name string, data []byte, err error) error {
+	if err != nil || b.Profiles == "" {
+		return err
 	}
-	for _, p := range []struct{ name, path string }{
-		{"cpu", fmt.Sprintf("profile?seconds=%d", int(b.ProfileTime.Seconds()))}, {"heap", "heap?gc=1"},
-	} {
-		data, err := b.manager.get(ctx, b.manager.pprofURL+p.path)
-		if err != nil {
-			return err
-		}
-		if err := os.WriteFile(filepath.Join(b.Profiles, fmt.Sprintf("%s-%d.pprof", p.name, b.Tasks)), data, 0o600); err != nil {
-			return err
-		}
-	}
-	return nil
+	return os.WriteFile(filepath.Join(b.Profiles, fmt.Sprintf("%s-%d.pprof", name, b.Tasks)), data, 0o600)
 }

@@ -27,8 +27,8 @@ type Options struct {
 	Tasks, Namespaces, Pods int
 	// Pause is how long a pod stays as it is before each step of its life.
 	Pause time.Duration
-	// Profiles is a folder for profiles of the manager, taken for ProfileTime from the
-	// first task on; empty for none.
+	// Profiles is a folder for profiles, taken for ProfileTime from the first task on;
+	// empty for none.
 	Profiles    string
 	ProfileTime time.Duration
 	// Args are flags of the manager.
@@ -258,7 +258,8 @@ func (b *bench) look(ctx context.Context, s *snapshot) error {
 		return err
 	}
 	s.reconciles, s.managerCPU = metrics.reconciles(), metrics.value("process_cpu_seconds_total")
-	if _, err := b.manager.get(ctx, b.manager.pprofURL+"heap?gc=1"); err != nil { // collects garbage
+	data, err := b.manager.get(ctx, b.manager.pprofURL+"heap?gc=1") // collects garbage
+	if err := b.writeProfile("manager-heap", data, err); err != nil {
 		return err
 	}
 	if metrics, err = b.manager.metrics(ctx); err != nil {
