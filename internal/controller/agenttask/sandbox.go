@@ -236,7 +236,7 @@ func (r *Reconciler) stopPod(ctx context.Context, s *scope) error {
 		return nil // a pod that has not been made yet never will be
 	}
 	st := s.task.Status
-	if s.pod != nil && st.Result.Attempt == st.Attempt && st.CompletionTime != nil {
+	if st.Result.Attempt == st.Attempt && st.CompletionTime != nil { // the Sandbox may not even show yet that there was a pod
 		if wait := stopGrace - s.now.Sub(st.CompletionTime.Time); wait > 0 {
 			s.requeueWithin(wait)
 			return nil
