@@ -259,8 +259,11 @@ func (s *scope) archive(d decision) {
 	if n := len(st.Attempts); n > maxArchived {
 		st.Attempts = st.Attempts[n-maxArchived:]
 	}
-	if st.RunningTime != nil {
+	switch {
+	case st.RunningTime != nil:
 		st.ActiveSeconds += int64(s.now.Sub(st.RunningTime.Time).Seconds())
+	case d.reason == v1alpha1.ReasonRunnerSilent:
+		st.ActiveSeconds += int64(contactLimit.Seconds()) // it ran, though nothing was heard of it
 	}
 	st.AttemptStartTime, st.RunningTime = nil, nil
 	switch {

@@ -26,7 +26,7 @@ const (
 	// reported, and contactLimit after how long its attempt counts as lost. A
 	// runner reports for the first time after two seconds (internal/runner).
 	contactNotice = time.Minute
-	contactLimit  = 3 * time.Minute
+	contactLimit  = 5 * time.Minute
 	// maxPending is how long a task may wait for what comes by itself: quota, a
 	// node, its turn in a Sandbox.
 	maxPending = 24 * time.Hour
@@ -347,14 +347,17 @@ func (f attemptState) awaitContact(d decision) decision {
 	message := fmt.Sprintf("Pod %s runs, and its runner has not reported for %s: it may not reach the API server; see the log of its container runner, and the NetworkPolicies of the namespace",
 		pod, silent.Truncate(contactNotice))
 	switch {
+	case silent >= remaining(f.task)+deadlineGrace:
+		return decision{kind: fail, reason: v1alpha1.ReasonDeadlineExceeded,
+			message: fmt.Sprintf("limits.activeSeconds (%d) has passed. %s", int(active(f.task).Seconds()), message)}
 	case silent >= contactLimit:
 		return decision{kind: lose, reason: v1alpha1.ReasonRunnerSilent, message: message}
 	case silent >= contactNotice:
 		d.reason, d.message = v1alpha1.ReasonRunnerSilent, message
-		d.requeueAfter = contactNotice - silent%contactNotice
+		d.requeueAfter = min(contactNotice-silent%contactNotice, remaining(f.task)+deadlineGrace-silent)
 	default:
 		d.message = "Pod " + pod + " runs; its runner is starting"
-		d.requeueAfter = contactNotice - silent
+		d.requeueAfter = min(contactNotice, remaining(f.task)+deadlineGrace) - silent
 	}
 	return d
 }

@@ -105,9 +105,23 @@ func TestDecide(t *testing.T) {
 		"no node has room":                          {func(f *attemptState) { silent(f); dead(f, "Unschedulable", 0) }, want{reason: "Unschedulable", after: time.Minute}},
 		"no node has room for a day":                {func(f *attemptState) { *f = runningFor(24 * time.Hour); silent(f); dead(f, "Unschedulable", 0) }, want{kind: fail, reason: "DeadlineExceeded"}},
 		"runner is silent":                          {func(f *attemptState) { silent(f); f.ready = readiness(metav1.ConditionTrue, "Ready", 59*time.Second) }, want{reason: "Starting", after: time.Second}},
-		"runner is silent for a minute":             {func(f *attemptState) { silent(f); f.ready = readiness(metav1.ConditionTrue, "Ready", 70*time.Second) }, want{reason: "RunnerSilent", after: 50 * time.Second}},
-		"runner is silent for too long":             {func(f *attemptState) { silent(f); f.ready = readiness(metav1.ConditionTrue, "Ready", contactLimit) }, want{kind: lose, reason: "RunnerSilent"}},
-		"image missing":                             {func(f *attemptState) { silent(f); f.sandboxStalled = true; dead(f, "ImagePullFailed", 0) }, want{reason: "ImagePullFailed", wait: stalls, after: time.Hour}},
+		"runner is silent for a minute": {func(f *attemptState) {
+			*f = runningFor(time.Hour)
+			silent(f)
+			f.ready = readiness(metav1.ConditionTrue, "Ready", 70*time.Second)
+		}, want{reason: "RunnerSilent", after: 50 * time.Second}},
+		"runner is silent for all of its time": {func(f *attemptState) {
+			*f = runningFor(time.Hour)
+			silent(f)
+			f.task.Status.ActiveSeconds = 3600 - 45
+			f.ready = readiness(metav1.ConditionTrue, "Ready", time.Minute)
+		}, want{kind: fail, reason: "DeadlineExceeded"}},
+		"runner is silent for too long": {func(f *attemptState) {
+			*f = runningFor(time.Hour)
+			silent(f)
+			f.ready = readiness(metav1.ConditionTrue, "Ready", contactLimit)
+		}, want{kind: lose, reason: "RunnerSilent"}},
+		"image missing": {func(f *attemptState) { silent(f); f.sandboxStalled = true; dead(f, "ImagePullFailed", 0) }, want{reason: "ImagePullFailed", wait: stalls, after: time.Hour}},
 		"image missing for too long": {func(f *attemptState) {
 			silent(f)
 			f.sandboxStalled = true
