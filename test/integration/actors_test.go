@@ -134,7 +134,6 @@ func (w *world) podStatus(name string, edit func(*corev1.PodStatus)) {
 	pod := w.pod(name)
 	edit(&pod.Status)
 	Expect(w.live.Status().Update(w.ctx, pod)).To(Succeed())
-	Expect(w.cache.Record(w.ctx)).To(Succeed())
 }
 
 // lose takes a pod away at once.
@@ -202,7 +201,7 @@ func (w *world) report(name, reason string) {
 func (w *world) applyStatus(name string, status map[string]any) {
 	GinkgoHelper()
 	Expect(w.live.SubResource("status").Apply(w.ctx, statusOf(w.ns, name, status), client.FieldOwner("agent-runner"), client.ForceOwnership)).To(Succeed())
-	Expect(w.cache.Record(w.ctx)).To(Succeed())
+	Expect(w.cache.Refresh(w.ctx, "AgentTask", types.NamespacedName{Namespace: w.ns, Name: name})).To(Succeed())
 }
 
 // logOf is the path of a runner's log.

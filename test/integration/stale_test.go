@@ -20,13 +20,7 @@ import (
 // are not named are read live.
 func (w *world) freeze(kinds ...string) *[]*faults.Cache {
 	frozen := &[]*faults.Cache{}
-	take := func() {
-		c := &faults.Cache{Live: w.live, Namespace: w.ns, Index: w.cache.Index}
-		for _, kind := range kinds {
-			Expect(c.Follow(w.ctx, kind, followed[kind])).To(Succeed())
-		}
-		*frozen = append(*frozen, c)
-	}
+	take := func() { *frozen = append(*frozen, w.cache.Freeze(kinds...)) }
 	after := w.writes.After
 	w.writes.After = func(verb string, obj client.Object) {
 		after(verb, obj)
@@ -69,7 +63,7 @@ func (w *world) wake(frozen []*faults.Cache) {
 	}
 	before := made
 	for age, cache := range frozen {
-		c := w.writes.Client(cache.Client(w.live))
+		c := w.writes.Client(cache.Client(w.cache.Writer(w.operator)))
 		w.restartWith(c)
 		tasks, sandboxes := w.tasks, w.sandboxes
 		for _, name := range []string{"x", "x-1", "x-2", "dev"} {

@@ -12,6 +12,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	networkingv1 "k8s.io/api/networking/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
 	"k8s.io/client-go/tools/events"
 	clocktesting "k8s.io/utils/clock/testing"
 	ctrl "sigs.k8s.io/controller-runtime"
@@ -61,15 +62,18 @@ func emptyWorld(ctx SpecContext) *world { return worldIn(ctx, newNamespace(ctx),
 
 func worldIn(ctx SpecContext, namespace string, operator client.WithWatch) *world {
 	w := &world{
-		ctx: ctx, ns: namespace, live: api.Client, operator: operator, kubelet: true, garbage: true,
+		ctx: ctx, ns: namespace, operator: operator, kubelet: true, garbage: true,
 		clock: clocktesting.NewFakeClock(time.Now().Truncate(time.Second)), writes: &faults.Writes{}, made: map[string][]string{},
 	}
 	w.cache = &faults.Cache{Live: api.Client, Namespace: w.ns, Index: map[string]client.IndexerFunc{"spec.sandbox.sandboxRef.name": agenttask.IndexSandboxRef}}
+	Expect(w.cache.Follow(ctx, &v1alpha1.AgentTaskList{}, &v1alpha1.SandboxList{}, &corev1.PodList{}, &networkingv1.NetworkPolicyList{},
+		&corev1.PersistentVolumeClaimList{}, &corev1.ServiceAccountList{}, &rbacv1.RoleBindingList{}, &corev1.ConfigMapList{})).To(Succeed())
+	DeferCleanup(func(ctx SpecContext) { Expect(w.cache.Check(ctx)).To(Succeed()) })
+	w.live = w.cache.Writer(api.Client)
 	w.writes.After = func(verb string, obj client.Object) {
 		if kind := strings.TrimPrefix(fmt.Sprintf("%T", obj), "*"); verb == "create" {
 			w.made[kind] = append(w.made[kind], obj.GetName())
 		}
-		Expect(w.cache.Record(w.ctx)).To(Succeed())
 	}
 	w.restart()
 	return w
@@ -79,7 +83,7 @@ func worldIn(ctx SpecContext, namespace string, operator client.WithWatch) *worl
 func (w *world) restart() {
 	w.writes.Restart()
 	w.events = events.NewFakeRecorder(1000)
-	w.restartWith(w.writes.Client(w.cache.Client(w.operator)))
+	w.restartWith(w.writes.Client(w.cache.Client(w.cache.Writer(w.operator))))
 }
 
 // restartWith gives new controllers another client.
@@ -171,7 +175,6 @@ func (w *world) create(objs ...client.Object) {
 		}
 		Expect(w.live.Create(w.ctx, obj)).To(Succeed())
 	}
-	Expect(w.cache.Record(w.ctx)).To(Succeed())
 }
 
 // change edits an object as a user would.
@@ -181,34 +184,32 @@ func (w *world) change(obj client.Object, edit func()) {
 	before := obj.DeepCopyObject().(client.Object)
 	edit()
 	Expect(w.live.Patch(w.ctx, obj, client.MergeFrom(before))).To(Succeed())
-	Expect(w.cache.Record(w.ctx)).To(Succeed())
 }
 
 // delete asks for an object's deletion.
 func (w *world) delete(obj client.Object, opts ...client.DeleteOption) {
 	GinkgoHelper()
 	Expect(client.IgnoreNotFound(w.live.Delete(w.ctx, obj, opts...))).To(Succeed())
-	Expect(w.cache.Record(w.ctx)).To(Succeed())
 }
 
 func (w *world) taskList() []v1alpha1.AgentTask {
 	GinkgoHelper()
 	var l v1alpha1.AgentTaskList
-	Expect(w.live.List(w.ctx, &l, client.InNamespace(w.ns))).To(Succeed())
+	Expect(w.cache.Newest(&l)).To(Succeed())
 	return l.Items
 }
 
 func (w *world) sandboxList() []v1alpha1.Sandbox {
 	GinkgoHelper()
 	var l v1alpha1.SandboxList
-	Expect(w.live.List(w.ctx, &l, client.InNamespace(w.ns))).To(Succeed())
+	Expect(w.cache.Newest(&l)).To(Succeed())
 	return l.Items
 }
 
 func (w *world) podList() []corev1.Pod {
 	GinkgoHelper()
 	var l corev1.PodList
-	Expect(w.live.List(w.ctx, &l, client.InNamespace(w.ns))).To(Succeed())
+	Expect(w.cache.Newest(&l)).To(Succeed())
 	return l.Items
 }
 
@@ -225,18 +226,10 @@ func (w *world) eventLog() string {
 	}
 }
 
-// followed are the kinds that a test may let a cache hold.
-var followed = map[string]client.ObjectList{
-	"AgentTask": &v1alpha1.AgentTaskList{}, "Sandbox": &v1alpha1.SandboxList{}, "Pod": &corev1.PodList{},
-	"NetworkPolicy": &networkingv1.NetworkPolicyList{}, "PersistentVolumeClaim": &corev1.PersistentVolumeClaimList{},
-}
-
 // lag lets the controllers' cache of some kinds stay n changes behind.
 func (w *world) lag(n int, kinds ...string) {
-	GinkgoHelper()
 	w.cache.Behind = map[string]int{}
 	for _, kind := range kinds {
 		w.cache.Behind[kind] = n
-		Expect(w.cache.Follow(w.ctx, kind, followed[kind])).To(Succeed())
 	}
 }

@@ -2,8 +2,11 @@ package faults
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"maps"
 	"reflect"
+	"slices"
 	"strings"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -15,8 +18,10 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
 )
 
-// Cache serves the objects of some kinds in one namespace as they were a
-// number of changes ago: an informer that lags. Other kinds are read live.
+// Cache has the objects of some kinds in one namespace, as an informer does that may
+// lag by a number of changes. It follows what is written through its Writer, so
+// nobody else may write there. Other kinds are read live. It is not safe for
+// concurrent use.
 type Cache struct {
 	Live      client.Client
 	Namespace string
@@ -31,34 +36,93 @@ type Cache struct {
 // history are the states of one kind, oldest first, and the one that is shown.
 type history struct {
 	list   client.ObjectList
-	states []map[types.NamespacedName]client.Object
+	states []state
 	shown  int
 }
 
-// Follow begins to lag for a kind.
-func (c *Cache) Follow(ctx context.Context, kind string, list client.ObjectList) error {
+type state map[types.NamespacedName]client.Object
+
+func (s state) versions() map[string]string {
+	out := map[string]string{}
+	for key, obj := range s {
+		out[key.Name] = obj.GetResourceVersion()
+	}
+	return out
+}
+
+// Follow begins to follow the kinds of some lists.
+func (c *Cache) Follow(ctx context.Context, lists ...client.ObjectList) error {
 	if c.kinds == nil {
 		c.kinds = map[string]*history{}
 	}
-	c.kinds[kind] = &history{list: list}
-	return c.Record(ctx)
-}
-
-// Record takes the state of the API server; call it after each change.
-func (c *Cache) Record(ctx context.Context) error {
-	for kind, h := range c.kinds {
-		list := h.list.DeepCopyObject().(client.ObjectList)
-		if err := c.Live.List(ctx, list, client.InNamespace(c.Namespace)); err != nil {
-			return fmt.Errorf("listing %s: %w", kind, err)
+	for _, list := range lists {
+		kind, err := c.kind(list)
+		if err != nil {
+			return err
 		}
-		state := map[types.NamespacedName]client.Object{}
-		for _, obj := range items(list) {
-			state[client.ObjectKeyFromObject(obj)] = obj
+		now, err := c.read(ctx, list)
+		if err != nil {
+			return err
 		}
-		h.states = append(h.states, state)
-		h.shown = max(h.shown, len(h.states)-1-c.Behind[kind])
+		c.kinds[kind] = &history{list: list, states: []state{now}}
 	}
 	return nil
+}
+
+// Freeze gives a cache in which some kinds stay as they are now.
+func (c *Cache) Freeze(kinds ...string) *Cache {
+	frozen := *c
+	frozen.kinds = map[string]*history{}
+	for kind, h := range c.kinds {
+		if slices.Contains(kinds, kind) {
+			h = &history{list: h.list, states: []state{h.newest()}}
+		}
+		frozen.kinds[kind] = h
+	}
+	return &frozen
+}
+
+// Refresh takes in that an object was written.
+func (c *Cache) Refresh(ctx context.Context, kind string, key types.NamespacedName) error {
+	h := c.kinds[kind]
+	if h == nil || key.Namespace != c.Namespace {
+		return nil
+	}
+	items, _ := reflect.TypeOf(h.list).Elem().FieldByName("Items")
+	found := reflect.New(items.Type.Elem()).Interface().(client.Object)
+	err := c.Live.Get(ctx, key, found)
+	if client.IgnoreNotFound(err) != nil {
+		return fmt.Errorf("reading %s %s: %w", kind, key.Name, err)
+	}
+	next := maps.Clone(h.newest())
+	if next[key] = found; err != nil {
+		delete(next, key)
+	}
+	// A change is one of the whole namespace, so that kinds lag by the same time.
+	for k, other := range c.kinds {
+		now := other.newest()
+		if k == kind {
+			now = next
+		}
+		other.states = append(other.states, now)
+		other.shown = max(other.shown, len(other.states)-1-c.Behind[k])
+	}
+	return nil
+}
+
+// Check compares the newest state with the API server's.
+func (c *Cache) Check(ctx context.Context) error {
+	var errs []error
+	for kind, h := range c.kinds {
+		now, err := c.read(ctx, h.list)
+		if err != nil {
+			return err
+		}
+		if have, want := h.newest().versions(), now.versions(); !maps.Equal(have, want) {
+			errs = append(errs, fmt.Errorf("the cache was not told of every write to %s: it has %v, the API server %v", kind, have, want))
+		}
+	}
+	return errors.Join(errs...)
 }
 
 // Advance shows one change more of each kind and reports whether there was one.
@@ -73,80 +137,147 @@ func (c *Cache) Advance() bool {
 	return moved
 }
 
+// Newest reads a list without any lag, in the order of names.
+func (c *Cache) Newest(list client.ObjectList) error {
+	kind, err := c.kind(list)
+	if err != nil {
+		return err
+	}
+	h := c.kinds[kind]
+	if h == nil {
+		return fmt.Errorf("the cache does not follow %s", kind)
+	}
+	c.list(h.newest(), list, nil)
+	return nil
+}
+
 // Client gives a client that reads from the cache and writes to the API server.
 func (c *Cache) Client(live client.WithWatch) client.WithWatch {
 	return interceptor.NewClient(live, interceptor.Funcs{
 		Get: func(ctx context.Context, live client.WithWatch, key client.ObjectKey, obj client.Object, opts ...client.GetOption) error {
-			h, gvk, err := c.historyOf(obj)
+			h, err := c.historyOf(obj, key.Namespace)
 			if err != nil || h == nil {
 				return firstError(err, func() error { return live.Get(ctx, key, obj, opts...) })
 			}
 			found, ok := h.states[h.shown][key]
 			if !ok {
-				return apierrors.NewNotFound(schema.GroupResource{Group: gvk.Group, Resource: strings.ToLower(gvk.Kind) + "s"}, key.Name)
+				return apierrors.NewNotFound(schema.GroupResource{Resource: strings.ToLower(reflect.TypeOf(obj).Elem().Name()) + "s"}, key.Name)
 			}
 			reflect.ValueOf(obj).Elem().Set(reflect.ValueOf(found.DeepCopyObject()).Elem())
 			return nil
 		},
 		List: func(ctx context.Context, live client.WithWatch, list client.ObjectList, opts ...client.ListOption) error {
-			h, _, err := c.historyOf(list)
-			if err != nil || h == nil {
-				return firstError(err, func() error { return c.listLive(ctx, live, list, opts) })
+			var o client.ListOptions
+			o.ApplyOptions(opts)
+			namespace := o.Namespace
+			if namespace == "" { // a controller looks at all, a test has but its own
+				namespace = c.Namespace
 			}
-			c.list(h, list, opts)
+			h, err := c.historyOf(list, namespace)
+			if err != nil || h == nil {
+				return firstError(err, func() error { return live.List(ctx, list, opts...) })
+			}
+			c.list(h.states[h.shown], list, &o)
 			return nil
 		},
 	})
 }
 
-// listLive selects by an index that the API server does not have.
-func (c *Cache) listLive(ctx context.Context, live client.Client, list client.ObjectList, opts []client.ListOption) error {
-	var o client.ListOptions
-	o.ApplyOptions(opts)
-	if err := live.List(ctx, list, client.InNamespace(o.Namespace)); err != nil {
-		return err
+// Writer gives a client whose writes the cache takes in.
+func (c *Cache) Writer(live client.WithWatch) client.WithWatch {
+	wrote := func(ctx context.Context, obj client.Object, err error) error {
+		if err != nil {
+			return err
+		}
+		kind, err := c.kind(obj)
+		if err != nil {
+			return err
+		}
+		return c.Refresh(ctx, kind, client.ObjectKeyFromObject(obj))
 	}
-	state := map[types.NamespacedName]client.Object{}
-	for _, obj := range items(list) {
-		state[client.ObjectKeyFromObject(obj)] = obj.DeepCopyObject().(client.Object)
-	}
-	c.list(&history{states: []map[types.NamespacedName]client.Object{state}}, list, opts)
-	return nil
+	return interceptor.NewClient(live, interceptor.Funcs{
+		Create: func(ctx context.Context, live client.WithWatch, obj client.Object, opts ...client.CreateOption) error {
+			return wrote(ctx, obj, live.Create(ctx, obj, opts...))
+		},
+		Update: func(ctx context.Context, live client.WithWatch, obj client.Object, opts ...client.UpdateOption) error {
+			return wrote(ctx, obj, live.Update(ctx, obj, opts...))
+		},
+		Patch: func(ctx context.Context, live client.WithWatch, obj client.Object, patch client.Patch, opts ...client.PatchOption) error {
+			return wrote(ctx, obj, live.Patch(ctx, obj, patch, opts...))
+		},
+		Delete: func(ctx context.Context, live client.WithWatch, obj client.Object, opts ...client.DeleteOption) error {
+			return wrote(ctx, obj, live.Delete(ctx, obj, opts...))
+		},
+		SubResourceCreate: func(ctx context.Context, live client.Client, sub string, obj, subResource client.Object, opts ...client.SubResourceCreateOption) error {
+			return wrote(ctx, obj, live.SubResource(sub).Create(ctx, obj, subResource, opts...))
+		},
+		SubResourceUpdate: func(ctx context.Context, live client.Client, sub string, obj client.Object, opts ...client.SubResourceUpdateOption) error {
+			return wrote(ctx, obj, live.SubResource(sub).Update(ctx, obj, opts...))
+		},
+		SubResourcePatch: func(ctx context.Context, live client.Client, sub string, obj client.Object, patch client.Patch, opts ...client.SubResourcePatchOption) error {
+			return wrote(ctx, obj, live.SubResource(sub).Patch(ctx, obj, patch, opts...))
+		},
+	})
 }
 
-func (c *Cache) list(h *history, list client.ObjectList, opts []client.ListOption) {
-	var o client.ListOptions
-	o.ApplyOptions(opts)
+func (h *history) newest() state { return h.states[len(h.states)-1] }
+
+// read takes the state of the API server.
+func (c *Cache) read(ctx context.Context, list client.ObjectList) (state, error) {
+	list = list.DeepCopyObject().(client.ObjectList)
+	if err := c.Live.List(ctx, list, client.InNamespace(c.Namespace)); err != nil {
+		return nil, fmt.Errorf("listing %T: %w", list, err)
+	}
+	now := state{}
+	for _, obj := range items(list) {
+		now[client.ObjectKeyFromObject(obj)] = obj
+	}
+	return now, nil
+}
+
+func (c *Cache) list(from state, list client.ObjectList, o *client.ListOptions) {
+	var found []client.Object
+	for _, obj := range from {
+		if c.selected(obj, o) {
+			found = append(found, obj)
+		}
+	}
+	if o == nil {
+		slices.SortFunc(found, func(a, b client.Object) int { return strings.Compare(a.GetName(), b.GetName()) })
+	}
 	out := reflect.ValueOf(list).Elem().FieldByName("Items")
 	out.SetLen(0)
-	for _, obj := range h.states[h.shown] {
-		if o.Namespace != "" && obj.GetNamespace() != o.Namespace || !c.selected(obj, &o) {
-			continue
-		}
+	for _, obj := range found {
 		out.Set(reflect.Append(out, reflect.ValueOf(obj.DeepCopyObject()).Elem()))
 	}
 }
 
 // selected matches what a manager's cache would have an index for.
 func (c *Cache) selected(obj client.Object, o *client.ListOptions) bool {
-	if o.FieldSelector == nil {
+	if o == nil || o.FieldSelector == nil {
 		return true
 	}
 	for _, r := range o.FieldSelector.Requirements() {
-		match := false
-		for _, v := range c.Index[r.Field](obj) {
-			match = match || v == r.Value
-		}
-		if !match {
+		if !slices.Contains(c.Index[r.Field](obj), r.Value) {
 			return false
 		}
 	}
 	return true
 }
 
-func (c *Cache) historyOf(obj runtime.Object) (*history, schema.GroupVersionKind, error) {
+// historyOf is that of an object's or a list's kind in the namespace, or nil.
+func (c *Cache) historyOf(obj runtime.Object, namespace string) (*history, error) {
+	if namespace != c.Namespace {
+		return nil, nil
+	}
+	kind, err := c.kind(obj)
+	return c.kinds[kind], err
+}
+
+// kind is an object's, or that of a list's items.
+func (c *Cache) kind(obj runtime.Object) (string, error) {
 	gvk, err := apiutil.GVKForObject(obj, c.Live.Scheme())
-	return c.kinds[strings.TrimSuffix(gvk.Kind, "List")], gvk, err
+	return strings.TrimSuffix(gvk.Kind, "List"), err
 }
 
 func items(list client.ObjectList) []client.Object {
