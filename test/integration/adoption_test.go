@@ -33,22 +33,22 @@ var _ = Describe("A pod that says to be a Sandbox's", func() {
 		w := newWorld(ctx)
 		w.create(objects.MakeSandbox("bench").Obj())
 		w.settle()
-		w.run("bench")
-		w.forge("bench", "bench-r1")
+		w.run("bench-1")
+		w.forge("bench", "bench-2")
 		w.eventLog()
-		w.delete(w.pod("bench"), client.GracePeriodSeconds(0))
+		w.delete(w.pod("bench-1"), client.GracePeriodSeconds(0))
 		w.settle()
 		Expect(w.ready("bench")).To(Equal("False PodPending"))
 		Expect(meta.FindStatusCondition(w.sandbox("bench").Status.Conditions, v1alpha1.ConditionReady).Message).To(Equal(
-			"Waiting for Pod bench-r1 to be removed: it says to belong to this Sandbox, and its metadata.annotations is not what the operator gives its pod"))
-		Expect(w.eventLog()).To(ContainSubstring("Warning PodNotOurs Deleted Pod bench-r1, which somebody else made"))
+			"Waiting for Pod bench-2 to be removed: it says to belong to this Sandbox, and its metadata.annotations is not what the operator gives its pod"))
+		Expect(w.eventLog()).To(ContainSubstring("Warning PodNotOurs Deleted Pod bench-2, which somebody else made"))
 		Expect(w.sandbox("bench").Status.PodUID).To(BeEmpty())
 
 		w.create(objects.MakeTask("x").In("bench").Obj())
-		w.delete(w.pod("bench-r1"), client.GracePeriodSeconds(0))
+		w.delete(w.pod("bench-2"), client.GracePeriodSeconds(0))
 		w.settle()
-		w.run("bench-r1")
-		pod := w.pod("bench-r1")
+		w.run("bench-2")
+		pod := w.pod("bench-2")
 		Expect(pod.Spec.Containers[0].Image).To(Equal("runner:test"))
 		Expect(w.sandbox("bench").Status.PodUID).To(Equal(string(pod.UID)))
 		Expect(w.task("x").Status.PodUID).To(Equal(string(pod.UID)))
@@ -58,11 +58,11 @@ var _ = Describe("A pod that says to be a Sandbox's", func() {
 		w := newWorld(ctx)
 		w.create(objects.MakeSandbox("bench").Obj(), objects.MakeTask("x").Attempts(1).Obj())
 		w.settle()
-		w.run("bench")
+		w.run("bench-1")
 		w.run("x-1")
-		for _, name := range []string{"bench", "x-1"} {
+		for sandbox, name := range map[string]string{"bench": "bench-1", "x": "x-1"} {
 			w.delete(w.pod(name), client.GracePeriodSeconds(0))
-			w.forge(name, name)
+			w.forge(sandbox, name)
 		}
 		w.podStatus("x-1", func(st *corev1.PodStatus) {
 			st.Phase = corev1.PodSucceeded
@@ -71,17 +71,17 @@ var _ = Describe("A pod that says to be a Sandbox's", func() {
 		w.settle()
 		Expect(w.stands("x")).To(Equal("False PodLost"), "its last words are no runner's")
 		Expect(w.task("x").Status.Result).To(BeZero())
-		Expect(w.sandbox("bench").Status.PodName).To(Equal("bench-r1"))
-		Expect(w.sandbox("bench").Status.PodUID).To(Equal(string(w.pod("bench-r1").UID)))
+		Expect(w.sandbox("bench").Status.PodName).To(Equal("bench-2"))
+		Expect(w.sandbox("bench").Status.PodUID).To(Equal(string(w.pod("bench-2").UID)))
 	})
 
 	It("is deleted with a Sandbox that wants no pod, and is not taken for one meanwhile", func(ctx SpecContext) {
 		w := newWorld(ctx)
 		w.create(objects.MakeSandbox("bench").With(func(sb *v1alpha1.Sandbox) { sb.Spec.State = v1alpha1.SandboxSuspended }).Obj())
 		w.settle()
-		w.forge("bench", "bench")
+		w.forge("bench", "bench-1")
 		w.settle()
-		Expect(w.pod("bench").DeletionTimestamp).NotTo(BeNil())
+		Expect(w.pod("bench-1").DeletionTimestamp).NotTo(BeNil())
 		Expect(w.sandbox("bench").Status.PodUID).To(BeEmpty())
 	})
 
@@ -97,13 +97,13 @@ var _ = Describe("A pod that says to be a Sandbox's", func() {
 		w := newWorld(ctx)
 		w.create(objects.MakeSandbox("bench").With(restricted).With(persistent).Obj())
 		w.settle()
-		w.run("bench")
-		uid := w.pod("bench").UID
+		w.run("bench-1")
+		uid := w.pod("bench-1").UID
 		forget(w)
 		w.settle()
 		Expect(w.sandbox("bench").Status.PodUID).To(Equal(string(uid)))
 		Expect(w.ready("bench")).To(Equal("True Ready"))
-		Expect(w.made["v1.Pod"]).To(Equal([]string{"bench"}))
+		Expect(w.made["v1.Pod"]).To(Equal([]string{"bench-1"}))
 		Expect(w.eventLog()).NotTo(ContainSubstring("PodNotOurs"))
 	})
 
@@ -111,13 +111,13 @@ var _ = Describe("A pod that says to be a Sandbox's", func() {
 		w := newWorld(ctx)
 		w.create(objects.MakeSandbox("bench").Obj())
 		w.settle()
-		uid := w.pod("bench").UID
+		uid := w.pod("bench-1").UID
 		forget(w)
 		w.sandboxes.Options.RunnerImage = "runner:later"
 		w.settle()
-		Expect(w.pod("bench").UID).NotTo(Equal(uid))
-		Expect(w.sandbox("bench").Status.PodUID).To(Equal(string(w.pod("bench").UID)))
-		Expect(w.made["v1.Pod"]).To(Equal([]string{"bench", "bench"}))
+		Expect(w.pod("bench-1").UID).NotTo(Equal(uid))
+		Expect(w.sandbox("bench").Status.PodUID).To(Equal(string(w.pod("bench-1").UID)))
+		Expect(w.made["v1.Pod"]).To(Equal([]string{"bench-1", "bench-1"}))
 	})
 })
 
@@ -126,7 +126,7 @@ var _ = Describe("A Sandbox that says to be a task's", func() {
 		w := newWorld(ctx)
 		task := objects.MakeTask("x").With(func(t *v1alpha1.AgentTask) { t.Spec.State = v1alpha1.TaskSuspended }).Obj()
 		w.create(task)
-		forged := objects.MakeSandbox("x-1").Image("theirs:1").With(func(sb *v1alpha1.Sandbox) {
+		forged := objects.MakeSandbox("x").Image("theirs:1").With(func(sb *v1alpha1.Sandbox) {
 			sb.OwnerReferences = ownedBy(task, "AgentTask")
 			sb.Status.TaskRef = v1alpha1.TaskReference{Name: "x", UID: string(task.UID), Attempt: 1}
 		}).Obj()

@@ -235,7 +235,7 @@ var _ = Describe("A Sandbox with a TTL", func() {
 		w.report("x", v1alpha1.ReasonCompleted)
 		w.exit("x-1", 0, "")
 		w.pass(61 * time.Second)
-		Expect(w.names(w.sandboxList())).To(Equal([]string{"x-1"}), "it keeps the task's log")
+		Expect(w.names(w.sandboxList())).To(Equal([]string{"x"}), "it keeps the task's log")
 		Expect(w.names(w.podList())).To(Equal([]string{"x-1"}))
 	})
 })

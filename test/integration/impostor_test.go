@@ -51,7 +51,7 @@ var _ = Describe("Who makes a pod of ours", Ordered, func() {
 	})
 
 	DescribeTable("is the operator", func(ctx SpecContext, text string, change func(*corev1.Pod)) {
-		pod := plainPod(ns, "bench-r1")
+		pod := plainPod(ns, "bench-1")
 		change(pod)
 		Expect(c.Create(ctx, pod)).To(refused("sampan-pods", text))
 		Expect(c.Create(ctx, plainPod(ns, "plain"))).To(Succeed(), "other pods are nobody's business")
@@ -80,7 +80,7 @@ var _ = Describe("Who makes a pod of ours", Ordered, func() {
 	)
 
 	DescribeTable("is the only one to change", func(ctx SpecContext, what string, change func(*corev1.Pod)) {
-		pod := podspec.Pod(podspec.Input{Sandbox: sb, PodName: "bench", RunnerImage: "runner:1", SandboxImage: "sandbox:1", Registry: "version: 1"})
+		pod := podspec.Pod(podspec.Input{Sandbox: sb, PodName: "bench-1", RunnerImage: "runner:1", SandboxImage: "sandbox:1", Registry: "version: 1"})
 		pod.OwnerReferences = ownedBy(sb, "Sandbox")
 		operator := account("sampan-system", "sampan-controller-manager", "")
 		Expect(operator.Create(ctx, pod)).To(Succeed())
@@ -106,7 +106,7 @@ var _ = Describe("Who makes a pod of ours", Ordered, func() {
 	)
 
 	It("adds a container to it", func(ctx SpecContext) {
-		pod := podspec.Pod(podspec.Input{Sandbox: sb, PodName: "bench", RunnerImage: "runner:1", SandboxImage: "sandbox:1"})
+		pod := podspec.Pod(podspec.Input{Sandbox: sb, PodName: "bench-1", RunnerImage: "runner:1", SandboxImage: "sandbox:1"})
 		Expect(account("sampan-system", "sampan-controller-manager", "").Create(ctx, pod)).To(Succeed())
 		pod.Spec.EphemeralContainers = []corev1.EphemeralContainer{{TargetContainerName: "runner",
 			EphemeralContainerCommon: corev1.EphemeralContainerCommon{Name: "debugger", Image: "theirs:1"}}}
@@ -155,12 +155,12 @@ var _ = Describe("Who makes a pod of ours", Ordered, func() {
 		Entry("a policy", func() client.Object {
 			return &networkingv1.NetworkPolicy{ObjectMeta: metav1.ObjectMeta{Name: "p"}}
 		}, "Sandbox"),
-		Entry("a Sandbox", func() client.Object { return objects.MakeSandbox("victim-1").Image("theirs:1").Obj() }, "AgentTask"),
+		Entry("a Sandbox", func() client.Object { return objects.MakeSandbox("victim").Image("theirs:1").Obj() }, "AgentTask"),
 	)
 
 	It("may be an administrator of the cluster", func(ctx SpecContext) {
 		grant(ctx, "jane", "", rbacv1.PolicyRule{APIGroups: []string{"*"}, Resources: []string{"*"}, Verbs: []string{"*"}})
-		pod := plainPod(ns, "bench-r1")
+		pod := plainPod(ns, "bench-1")
 		pod.Labels = map[string]string{podspec.LabelSandbox: "bench"}
 		Eventually(func() error { return as("jane", "").Create(ctx, pod, client.DryRunAll) }).WithTimeout(patience).Should(Succeed())
 	})

@@ -30,7 +30,7 @@ var _ = Describe("A named Sandbox", func() {
 		w.create(objects.MakeSandbox("dev").Obj())
 		w.settle()
 		Expect(w.stands("x")).To(Equal("Unknown Starting"))
-		Expect(w.task("x").Status.PodName).To(Equal("dev"))
+		Expect(w.task("x").Status.PodName).To(Equal("dev-1"))
 	})
 
 	It("runs one task at a time, in the order of their creation", func(ctx SpecContext) {
@@ -215,7 +215,7 @@ var _ = Describe("A named Sandbox", func() {
 var _ = Describe("An object in the way", func() {
 	It("is another's Sandbox", func(ctx SpecContext) {
 		w := newWorld(ctx)
-		foreign := objects.MakeSandbox("x-1").Image("theirs").Obj()
+		foreign := objects.MakeSandbox("x").Image("theirs").Obj()
 		w.create(foreign, objects.MakeTask("x").Obj())
 		w.settle()
 		Expect(w.stands("x")).To(Equal("Unknown NameConflict"))

@@ -93,7 +93,7 @@ var _ = Describe("The network of Sandboxes", func() {
 		Expect(err).NotTo(HaveOccurred())
 		var pods corev1.PodList
 		Expect(w.live.List(w.ctx, &pods, client.InNamespace(w.ns), client.MatchingLabelsSelector{Selector: selector})).To(Succeed())
-		Expect(w.names(pods.Items)).To(ConsistOf("x-1", "dev"))
+		Expect(w.names(pods.Items)).To(ConsistOf("x-1", "dev-1"))
 	})
 
 	It("is Restricted before the pod is there", func(ctx SpecContext) {
@@ -102,7 +102,7 @@ var _ = Describe("The network of Sandboxes", func() {
 		w.create(objects.MakeSandbox("dev").With(restricted).Git("http://git.kube-system.svc/r.git").Obj())
 		w.settle()
 		created := slices.DeleteFunc(slices.Clone(w.writes.Log), func(line string) bool { return !strings.Contains(line, " create ") })
-		pod := slices.IndexFunc(created, func(line string) bool { return strings.HasSuffix(line, "*v1.Pod dev") })
+		pod := slices.IndexFunc(created, func(line string) bool { return strings.HasSuffix(line, "*v1.Pod dev-1") })
 		policy := slices.IndexFunc(created, func(line string) bool {
 			return strings.HasSuffix(line, "*v1.NetworkPolicy sampan-sandbox-dev")
 		})
@@ -144,7 +144,7 @@ var _ = Describe("The network of Sandboxes", func() {
 			t.Spec.Sandbox.Template.Network.Egress = v1alpha1.EgressRestricted
 		}).Obj())
 		w.settle()
-		Expect(opens(w.policy("sampan-sandbox-x-1"))).To(And(ContainElement("10.1.2.3/32 TCP/80"), Not(ContainElement(ContainSubstring("10.9.9.9")))))
+		Expect(opens(w.policy("sampan-sandbox-x"))).To(And(ContainElement("10.1.2.3/32 TCP/80"), Not(ContainElement(ContainSubstring("10.9.9.9")))))
 	})
 
 	It("says which host it could not open, once", func(ctx SpecContext) {

@@ -77,14 +77,14 @@ var _ = Describe("The administrator's policy", func() {
 		Expect(w.ready("other")).To(Equal("False PolicyViolation"))
 		Expect(meta.FindStatusCondition(w.sandbox("other").Status.Conditions, v1alpha1.ConditionStalled).Message).
 			To(Equal(`The administrator's policy does not allow spec.template.image: "busybox" (policy: images)`))
-		Expect(w.names(w.podList())).To(Equal([]string{"box"}))
-		w.run("box")
+		Expect(w.names(w.podList())).To(Equal([]string{"box-1"}))
+		w.run("box-1")
 
 		w.editPolicy(policy, "version: 1\nimages: [\"docker.io/library/busybox\"]\n")
 		w.pass(time.Minute)
 		Expect(w.ready("box")).To(Equal("True Ready"), "what runs is left alone")
 		Expect(w.ready("other")).To(Equal("False PodPending"))
-		w.lose("box")
+		w.lose("box-1")
 		w.pass(time.Minute)
 		Expect(w.ready("box")).To(Equal("False PolicyViolation"))
 	})

@@ -78,7 +78,7 @@ var _ = Describe("What is left of an earlier one of the name", func() {
 		},
 		Entry("a claim", persistent, func(w *world) client.Object { return w.claim("dev") }, "PersistentVolumeClaim dev"),
 		Entry("a policy", restricted, func(w *world) client.Object { return w.policy("sampan-sandbox-dev") }, "NetworkPolicy sampan-sandbox-dev"),
-		Entry("a pod", func(*v1alpha1.Sandbox) {}, func(w *world) client.Object { return w.pod("dev-1") }, "Pod dev"),
+		Entry("a pod", func(*v1alpha1.Sandbox) {}, func(w *world) client.Object { return w.pod("dev-1") }, "Pod dev-1"),
 	)
 
 	DescribeTable("keeps a task waiting until it is collected", func(ctx SpecContext, what string, leave, collect func(w *world)) {
@@ -107,8 +107,8 @@ var _ = Describe("What is left of an earlier one of the name", func() {
 		Expect(w.stands("x")).To(Equal("Unknown Running"))
 		Expect(w.made["v1.Pod"]).To(Equal([]string{"x-1", "x-1"}))
 	},
-		Entry("a policy", "NetworkPolicy sampan-sandbox-x-1 of an earlier Sandbox x-1", func(*world) {}, func(w *world) { w.collect("x") }),
-		Entry("a Sandbox", "Sandbox x-1 of an earlier AgentTask x",
+		Entry("a policy", "NetworkPolicy sampan-sandbox-x of an earlier Sandbox x", func(*world) {}, func(w *world) { w.collect("x") }),
+		Entry("a Sandbox", "Sandbox x of an earlier AgentTask x",
 			func(w *world) { w.strip(w.task("x")) },
 			func(w *world) {
 				again, err := w.tasks.Reconcile(w.ctx, request(w.task("x")))
@@ -126,7 +126,7 @@ var _ = Describe("What is left of an earlier one of the name", func() {
 		pod := &corev1.Pod{ObjectMeta: held, Spec: corev1.PodSpec{Containers: []corev1.Container{{Name: "c", Image: "c"}}}}
 		account := &corev1.ServiceAccount{ObjectMeta: held}
 		sandbox := &v1alpha1.Sandbox{ObjectMeta: held, Spec: v1alpha1.SandboxSpec{State: v1alpha1.SandboxSuspended}}
-		pod.Name, account.Name, sandbox.Name = "dev", "sampan-runner", "x-1"
+		pod.Name, account.Name, sandbox.Name = "dev-1", "sampan-runner", "x"
 		w.kubelet = false
 		for _, obj := range []client.Object{pod, account, sandbox} {
 			w.create(obj)
@@ -134,15 +134,15 @@ var _ = Describe("What is left of an earlier one of the name", func() {
 		}
 		w.create(objects.MakeSandbox("dev").Obj(), objects.MakeTask("x").Obj())
 		w.settle()
-		w.waitsFor(w.sandbox("dev").Status.Conditions, "Waiting for Pod dev to be removed: it is being deleted")
-		w.waitsFor(w.task("x").Status.Conditions, "Waiting for Sandbox x-1 to be removed: it is being deleted")
+		w.waitsFor(w.sandbox("dev").Status.Conditions, "Waiting for Pod dev-1 to be removed: it is being deleted")
+		w.waitsFor(w.task("x").Status.Conditions, "Waiting for Sandbox x to be removed: it is being deleted")
 		w.strip(pod)
 		w.settle()
 		w.waitsFor(w.sandbox("dev").Status.Conditions, "Waiting for ServiceAccount sampan-runner to be removed: it is being deleted")
 		w.strip(account)
 		w.strip(w.sandbox("x"))
 		w.settle()
-		Expect(w.made["v1.Pod"]).To(ConsistOf("dev", "x-1"))
+		Expect(w.made["v1.Pod"]).To(ConsistOf("dev-1", "x-1"))
 		Expect(w.stands("x")).To(Equal("Unknown Starting"))
 	})
 
@@ -161,7 +161,7 @@ var _ = Describe("What is left of an earlier one of the name", func() {
 		w.delete(w.sandbox("dev-2"))
 		w.settle()
 		w.eventLog()
-		w.waitsFor(w.sandbox("dev").Status.Conditions, "Waiting for Pod dev-r1 of an earlier Sandbox dev-r1 to be removed")
+		w.waitsFor(w.sandbox("dev").Status.Conditions, "Waiting for Pod dev-2 of an earlier Sandbox dev-2 to be removed")
 		w.lose("dev-2")
 		Expect(metav1.IsControlledBy(w.pod("dev-2"), w.sandbox("dev"))).To(BeTrue())
 	})
@@ -193,13 +193,13 @@ var _ = Describe("What is left of an earlier one of the name", func() {
 		Expect(again.RequeueAfter).To(soon)
 	},
 		Entry("a Sandbox", func() client.Object {
-			return objects.MakeSandbox("x-1").With(func(sb *v1alpha1.Sandbox) { sb.Spec.State = v1alpha1.SandboxSuspended }).Obj()
+			return objects.MakeSandbox("x").With(func(sb *v1alpha1.Sandbox) { sb.Spec.State = v1alpha1.SandboxSuspended }).Obj()
 		}, func(w *world) (ctrl.Result, error) {
 			w.strip(w.sandbox("x"))
 			return w.tasks.Reconcile(w.ctx, request(w.task("x")))
 		}),
 		Entry("a Pod", func() client.Object {
-			return &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: "dev", Namespace: "default"},
+			return &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: "dev-1", Namespace: "default"},
 				Spec: corev1.PodSpec{Containers: []corev1.Container{{Name: "c", Image: "c"}}}}
 		}, func(w *world) (ctrl.Result, error) { return w.sandboxes.Reconcile(w.ctx, request(w.sandbox("dev"))) }),
 	)
