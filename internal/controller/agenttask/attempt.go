@@ -279,20 +279,25 @@ func (s *scope) archive(d decision) {
 	s.retry(a.Number, d)
 }
 
-// retry counts a lost attempt and says whether there is another.
+// retry counts a lost attempt and says whether there is another. That a user has
+// suspended its Sandbox counts as nothing, as if the task itself had been.
 func (s *scope) retry(attempt int32, d decision) {
 	st := &s.task.Status
 	when := "the next one is about to start"
-	if interrupts(d.reason) {
+	switch {
+	case d.reason == v1alpha1.ReasonSuspended:
+	case interrupts(d.reason):
 		st.Interruptions++
 		when = fmt.Sprintf("the next one starts after a pause of %s", interruptionPause(st.Interruptions))
 		if st.Interruptions >= maxInterruptions {
 			s.finish(false, d.reason, fmt.Sprintf("%s; this was interruption %d", d.message, st.Interruptions))
 			return
 		}
-	} else if st.FailedAttempts++; st.FailedAttempts >= maxAttempts(s.task) {
-		s.finish(false, d.reason, fmt.Sprintf("%s; this was attempt %d of %d", d.message, st.FailedAttempts, maxAttempts(s.task)))
-		return
+	default:
+		if st.FailedAttempts++; st.FailedAttempts >= maxAttempts(s.task) {
+			s.finish(false, d.reason, fmt.Sprintf("%s; this was attempt %d of %d", d.message, st.FailedAttempts, maxAttempts(s.task)))
+			return
+		}
 	}
 	s.setInProgress(v1alpha1.ReasonRetrying, fmt.Sprintf("Attempt %d was lost (%s); %s", attempt, d.reason, when), passes)
 }
