@@ -23,12 +23,13 @@ func (r *Reconciler) reconcileAttempt(ctx context.Context, s *scope) error {
 	case s.holder.ref.Attempt == 0:
 		s.facts.noAttempt = true
 		return r.removePod(ctx, s)
-	case s.before.Status.TaskRef != s.holder.ref && (st.PodName != "" || s.holder.ref.Attempt > 1):
+	}
+	st.TaskRef = s.holder.ref // so that the task hears what its attempt waits for
+	if s.lacksPod() {
 		if gone, err := r.retirePods(ctx, s); err != nil || !gone {
 			return err
 		}
 	}
-	st.TaskRef = s.holder.ref
 	switch {
 	case s.pod == nil && st.PodName != "":
 		live, err := r.livePod(ctx, s)
@@ -66,6 +67,16 @@ func (r *Reconciler) keepRecord(ctx context.Context, s *scope) error {
 	s.facts.over = s.pod == nil
 	r.observePod(ctx, s)
 	return nil
+}
+
+// lacksPod reports whether the attempt has no pod yet and an earlier one may have:
+// also one that was never recorded.
+func (s *scope) lacksPod() bool {
+	attempt, name := s.holder.ref.Attempt, s.sandbox.Status.PodName
+	if name == "" {
+		return s.pod == nil && attempt > 1
+	}
+	return name != PodName(s.sandbox, attempt)
 }
 
 // retirePods removes the pods of earlier attempts and reports whether the next one
