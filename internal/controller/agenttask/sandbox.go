@@ -232,10 +232,10 @@ func (r *Reconciler) stopPod(ctx context.Context, s *scope) error {
 	if s.sandbox == nil || s.sandbox.Spec.State == v1alpha1.SandboxSuspended {
 		return nil
 	}
-	if s.pod == nil && s.sandbox.Status.PodName != "" || s.pod != nil && podEnded(s.pod) {
-		return nil // a pod that has not been made yet never will be
-	}
 	st := s.task.Status
+	if s.pod == nil && s.sandbox.Status.PodName != "" && s.sandbox.Status.PodName == st.PodName || s.pod != nil && podEnded(s.pod) {
+		return nil // it is gone, or has ended; one that runs may be that of an earlier attempt
+	}
 	if st.Result.Attempt == st.Attempt && st.CompletionTime != nil { // the Sandbox may not even show yet that there was a pod
 		if wait := stopGrace - s.now.Sub(st.CompletionTime.Time); wait > 0 {
 			s.requeueWithin(wait)
