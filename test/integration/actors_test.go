@@ -47,20 +47,17 @@ func (w *world) pod(name string) *corev1.Pod {
 // its runner reports for the first time.
 func (w *world) run(name string) { GinkgoHelper(); w.runOn(name, "node") }
 
-func (w *world) runOn(name, node string) {
-	GinkgoHelper()
-	w.start(name, node)
-}
+func (w *world) runOn(name, node string) { GinkgoHelper(); w.start(name, node) }
 
 // speak plays the first report of each runner that runs and has a task.
 func (w *world) speak() bool {
 	GinkgoHelper()
 	spoke := false
-	pods := w.podList()
+	pods, sandboxes := w.podList(), w.sandboxList()
 	for _, t := range w.taskList() {
 		st := t.Status
 		runs := slices.ContainsFunc(pods, func(p corev1.Pod) bool {
-			return p.Name == st.PodName && p.DeletionTimestamp == nil && slices.ContainsFunc(p.Status.ContainerStatuses, func(c corev1.ContainerStatus) bool {
+			return p.Name == st.PodName && p.DeletionTimestamp == nil && worksFor(&p, sandboxes) == t.UID && slices.ContainsFunc(p.Status.ContainerStatuses, func(c corev1.ContainerStatus) bool {
 				return c.Name == podapi.RunnerContainer && c.State.Running != nil
 			})
 		})
@@ -73,12 +70,24 @@ func (w *world) speak() bool {
 	return spoke
 }
 
+// worksFor is the UID of the task that a pod's runner finds in its Sandbox.
+func worksFor(pod *corev1.Pod, sandboxes []v1alpha1.Sandbox) types.UID {
+	for _, sb := range sandboxes {
+		switch task := podapi.OwnerTask(&sb); {
+		case !metav1.IsControlledBy(pod, &sb):
+		case task != nil:
+			return task.UID
+		default:
+			return types.UID(sb.Status.TaskRef.UID)
+		}
+	}
+	return ""
+}
+
 // start plays scheduler and kubelet alone.
 func (w *world) start(name, node string) {
 	GinkgoHelper()
-	pod := w.pod(name)
-	binding := &corev1.Binding{ObjectMeta: metav1.ObjectMeta{Name: name, Namespace: w.ns}, Target: corev1.ObjectReference{Kind: "Node", Name: node}}
-	Expect(w.live.SubResource("binding").Create(w.ctx, pod, binding)).To(Succeed())
+	w.bind(name, node)
 	w.podStatus(name, func(st *corev1.PodStatus) {
 		st.Phase = corev1.PodRunning
 		st.Conditions = []corev1.PodCondition{{Type: corev1.PodReady, Status: corev1.ConditionTrue}}
@@ -87,6 +96,13 @@ func (w *world) start(name, node string) {
 		}
 	})
 	w.settle()
+}
+
+// bind plays the scheduler.
+func (w *world) bind(name, node string) {
+	GinkgoHelper()
+	binding := &corev1.Binding{ObjectMeta: metav1.ObjectMeta{Name: name, Namespace: w.ns}, Target: corev1.ObjectReference{Kind: "Node", Name: node}}
+	Expect(w.live.SubResource("binding").Create(w.ctx, w.pod(name), binding)).To(Succeed())
 }
 
 // exit plays kubelet: both containers ended.

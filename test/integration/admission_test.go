@@ -142,7 +142,7 @@ var _ = Describe("Who writes a task's status", Ordered, func() {
 	})
 
 	DescribeTable("is nobody else", func(ctx SpecContext, who func() client.Client) {
-		Expect(apply(ctx, who(), report)).To(forbidden("only by the pod"))
+		Expect(apply(ctx, who(), report)).To(forbidden("only by the runner of the pod"))
 	},
 		Entry("another pod's runner", func() client.Client { return account(task.Namespace, "sampan-runner", "x-2") }),
 		Entry("a later pod of that name", func() client.Client { return account(task.Namespace, "sampan-runner", "x-1@another") }),
@@ -154,7 +154,7 @@ var _ = Describe("Who writes a task's status", Ordered, func() {
 	It("is nobody before it has a pod", func(ctx SpecContext) {
 		task.Status.PodName = ""
 		Expect(api.Client.Status().Update(ctx, task)).To(Succeed())
-		Expect(apply(ctx, account(task.Namespace, "sampan-runner", "x-1"), report)).To(forbidden("only by the pod"))
+		Expect(apply(ctx, account(task.Namespace, "sampan-runner", "x-1"), report)).To(forbidden("only by the runner of the pod"))
 	})
 
 	It("is nobody's runner after the end", func(ctx SpecContext) {
@@ -197,7 +197,7 @@ var _ = Describe("Who writes a task's status", Ordered, func() {
 	})
 
 	It("is not the operator's account of another namespace", func(ctx SpecContext) {
-		Expect(apply(ctx, account(task.Namespace, "sampan-controller-manager", "manager-0"), report)).To(forbidden("only by the pod"))
+		Expect(apply(ctx, account(task.Namespace, "sampan-controller-manager", "manager-0"), report)).To(forbidden("only by the runner of the pod"))
 	})
 
 	It("may be an administrator", func(ctx SpecContext) {

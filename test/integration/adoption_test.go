@@ -128,13 +128,14 @@ var _ = Describe("A Sandbox that says to be a task's", func() {
 		w.create(task)
 		forged := objects.MakeSandbox("x").Image("theirs:1").With(func(sb *v1alpha1.Sandbox) {
 			sb.OwnerReferences = ownedBy(task, "AgentTask")
-			sb.Status.TaskRef = v1alpha1.TaskReference{Name: "x", UID: string(task.UID), Attempt: 1}
 		}).Obj()
 		w.create(forged)
+		w.changeStatus(forged, func() { forged.Status.TaskRef = v1alpha1.TaskReference{Name: "x", UID: string(task.UID), Attempt: 1} })
 		w.settle()
-		Expect(w.ready("x")).To(Equal("False NameConflict"), "it would get the task's prompt")
+		Expect(w.ready("x")).To(Equal("False Idle"))
 		w.change(task, func() { task.Spec.State = v1alpha1.TaskActive })
 		w.settle()
+		Expect(w.ready("x")).To(Equal("False NameConflict"), "it would get the task's prompt")
 		Expect(w.stands("x")).To(Equal("Unknown NameConflict"))
 		Expect(meta.FindStatusCondition(w.task("x").Status.Conditions, v1alpha1.ConditionSucceeded).Message).To(ContainSubstring("does not belong to this task"))
 		Expect(w.podList()).To(BeEmpty())

@@ -17,24 +17,29 @@ var _ = Describe("What leaves slowly", func() {
 	// A lost attempt whose pod stays on a node that does not answer.
 	leaving := func(ctx SpecContext) *world {
 		w := newWorld(ctx)
-		w.create(objects.MakeTask("x").Active(3600).Obj())
+		w.create(objects.MakeTask("x").Active(60).Obj())
 		w.settle()
 		w.runOn("x-1", lostNode)
+		w.pass(10 * time.Second)
 		w.report("x", v1alpha1.ReasonSandboxLost)
-		w.pass(11 * time.Second)
-		Expect(w.task("x").Status.Attempts).To(HaveLen(1))
-		Expect(w.sandbox("x").DeletionTimestamp).NotTo(BeNil())
-		Expect(w.stands("x")).To(Equal("Unknown Retrying"))
+		w.pass(time.Second)
+		st := w.task("x").Status
+		Expect(st.Attempts).To(HaveLen(1))
+		Expect(st.PodName).To(Equal("x-2"), "from now on the old runner may not report")
+		Expect(w.pod("x-1").DeletionTimestamp).NotTo(BeNil())
+		Expect(w.stands("x")).To(Equal("Unknown Starting"))
+		Expect(w.saysOfTask("x")).To(Equal("Waiting for Pod x-1 of an earlier attempt to be removed"))
 		return w
 	}
 
-	It("is waited for before the next attempt, but not for ever", func(ctx SpecContext) {
+	It("is waited for before the next attempt has its pod, but not for ever", func(ctx SpecContext) {
 		w := leaving(ctx)
 		w.pass(4 * time.Minute)
-		Expect(w.task("x").Status.Attempt).To(BeEquivalentTo(1))
-		w.pass(time.Minute)
-		Expect(w.task("x").Status.Attempt).To(BeEquivalentTo(2))
-		Expect(w.task("x").Status.PodName).To(Equal("x-2"))
+		Expect(w.names(w.podList())).To(Equal([]string{"x-1"}))
+		w.pass(time.Minute + 30*time.Second) // that is how long a pod may take by itself
+		Expect(w.names(w.podList())).To(Equal([]string{"x-1", "x-2"}))
+		w.run("x-2")
+		Expect(w.stands("x")).To(Equal("Unknown Running"))
 	})
 
 	It("is waited for from when it began to leave, however long ago the attempt was lost", func(ctx SpecContext) {
@@ -48,14 +53,35 @@ var _ = Describe("What leaves slowly", func() {
 		Expect(err).To(MatchError(faults.ErrInjected))
 		task := w.task("x")
 		Expect(task.Status.Attempts).To(HaveLen(1))
-		Expect(w.sandbox("x").DeletionTimestamp).To(BeNil())
+		Expect(w.pod("x-1").DeletionTimestamp).To(BeNil())
 		By("the operator having been away for half an hour since") // the API server's clock cannot be moved ahead
 		task.Status.Attempts[0].CompletionTime.Time = task.Status.Attempts[0].CompletionTime.Add(-time.Hour / 2)
 		Expect(w.live.Status().Update(w.ctx, task)).To(Succeed())
 		w.restart()
 		w.settle()
-		Expect(w.sandbox("x").DeletionTimestamp).NotTo(BeNil())
-		Expect(w.task("x").Status.Attempt).To(BeEquivalentTo(1))
+		Expect(w.pod("x-1").DeletionTimestamp).NotTo(BeNil())
+		Expect(w.names(w.podList())).To(Equal([]string{"x-1"}))
+	})
+
+	It("is waited for, too, where nobody had recorded the pod", func(ctx SpecContext) {
+		w := newWorld(ctx)
+		task := objects.MakeTask("x").Obj()
+		w.create(task)
+		w.settle()
+		Expect(w.sandbox("x").Status.PodName).To(BeEmpty())
+		w.kubelet = false
+		w.bind("x-1", "node")
+		w.change(task, func() { task.Spec.State = v1alpha1.TaskSuspended })
+		w.settle()
+		Expect(w.pod("x-1").DeletionTimestamp).NotTo(BeNil())
+		w.change(task, func() { task.Spec.State = v1alpha1.TaskActive })
+		w.settle()
+		w.pass(time.Minute)
+		Expect(w.made["v1.Pod"]).To(Equal([]string{"x-1"}))
+		w.kubelet = true
+		w.settle()
+		w.run("x-2")
+		Expect(w.stands("x")).To(Equal("Unknown Running"))
 	})
 
 	It("does not keep a task from being cancelled", func(ctx SpecContext) {
@@ -64,17 +90,40 @@ var _ = Describe("What leaves slowly", func() {
 		w.change(task, func() { task.Spec.State = v1alpha1.TaskCancelled })
 		w.settle()
 		Expect(w.stands("x")).To(Equal("False Cancelled"))
+		w.pass(10 * time.Minute)
+		Expect(w.made["v1.Pod"]).To(Equal([]string{"x-1"}))
 	})
 
-	It("does not keep a task from its deadline", func(ctx SpecContext) {
+	It("is a runner that has not stopped, and is made to when its task ends meanwhile", func(ctx SpecContext) {
 		w := newWorld(ctx)
-		w.create(objects.MakeTask("x").Active(60).Obj())
+		task := objects.MakeTask("x").Obj()
+		w.create(task)
 		w.settle()
-		w.runOn("x-1", lostNode)
-		w.report("x", v1alpha1.ReasonSandboxLost)
-		w.pass(11 * time.Second)
-		Expect(w.stands("x")).To(Equal("Unknown Retrying"))
-		w.pass(50 * time.Second)
+		w.silent = true
+		w.run("x-1")
+		w.clock.Step(4 * time.Minute)
+		for range 2 { // before the Sandbox's controller has seen the next attempt
+			_, err := w.tasks.Reconcile(w.ctx, request(task))
+			Expect(err).NotTo(HaveOccurred())
+		}
+		Expect(w.task("x").Status.PodName).To(Equal("x-2"))
+		w.change(task, func() { task.Spec.State = v1alpha1.TaskCancelled })
+		_, err := w.tasks.Reconcile(w.ctx, request(task))
+		Expect(err).NotTo(HaveOccurred())
+		Expect(w.stands("x")).To(Equal("False Cancelled"))
+		w.settle()
+		w.pass(time.Minute)
+		Expect(w.podList()).To(BeEmpty(), "it can report nothing, and would go on asking the model")
+	})
+
+	It("costs the task none of its time", func(ctx SpecContext) {
+		w := leaving(ctx)
+		Expect(w.task("x").Status.ActiveSeconds).To(BeNumerically("~", 10, 2))
+		w.pass(6 * time.Minute)
+		w.run("x-2")
+		w.pass(60 * time.Second) // the runner keeps the deadline itself, and has a moment to say so
+		Expect(w.stands("x")).To(Equal("Unknown Running"))
+		w.pass(10 * time.Second)
 		Expect(w.stands("x")).To(Equal("False DeadlineExceeded"))
 	})
 
@@ -120,13 +169,15 @@ var _ = Describe("What leaves slowly", func() {
 		w.delete(&corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: w.ns}})
 		w.lose("x-1") // settles, and fails on any error
 		Expect(w.stands("x")).To(Equal("Unknown Starting"))
-		Expect(w.names(w.sandboxList())).To(Equal([]string{"dev"}))
+		Expect(w.podList()).To(HaveLen(1))
 		w.lose("dev-1")
 		Expect(w.ready("dev")).To(Equal("False PodPending"))
 		w.delete(w.sandbox("dev"))
 		w.delete(w.task("x"))
 		w.settle()
 		Expect(w.taskList()).To(BeEmpty())
+		Expect(w.sandboxList()).To(BeEmpty())
+		Expect(w.podList()).To(BeEmpty())
 	})
 
 	It("keeps the pod whose runner has told the end", func(ctx SpecContext) {

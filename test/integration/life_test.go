@@ -205,7 +205,10 @@ var _ = Describe("A task's life", func() {
 		Expect(w.task("x").Status.Attempt).To(BeEquivalentTo(1))
 		w.pass(4 * time.Minute)
 		Expect(w.task("x").Status.Attempt).To(BeEquivalentTo(1), "a runner that is cut off may not have given up yet")
-		w.pass(2 * time.Minute)
+		w.pass(time.Minute + 30*time.Second) // that is how long a pod may take by itself
+		Expect(w.stands("x")).To(Equal("Unknown Retrying"))
+		Expect(w.task("x").Status.Attempts).To(HaveLen(1))
+		w.pass(5 * time.Second)
 		t := w.task("x")
 		Expect(t.Status.Attempt).To(BeEquivalentTo(2))
 		Expect(t.Status.PodName).To(Equal("x-2"))
@@ -257,11 +260,16 @@ var _ = Describe("A task's life", func() {
 		w.settle()
 		w.run("x-1")
 		w.kubelet = false
+		w.garbage = false
 		w.delete(w.task("x"))
 		w.settle()
+		Expect(w.taskList()).To(BeEmpty(), "nothing keeps it")
+		Expect(w.names(w.podList())).To(Equal([]string{"x-1"}))
+		Expect(w.nextLook("x")).To(BeZero(), "its Sandbox is the garbage collector's")
+		w.garbage = true
+		w.settle()
 		Expect(w.pod("x-1").DeletionTimestamp).NotTo(BeNil())
-		Expect(w.taskList()).To(HaveLen(1), "the task stays until nothing of it runs")
-		Expect(w.sandboxList()).To(HaveLen(1))
+		Expect(w.sandboxList()).To(HaveLen(1), "the Sandbox stays until nothing of it runs")
 		w.kubelet = true
 		w.settle()
 		Expect(w.taskList()).To(BeEmpty())

@@ -243,7 +243,7 @@ var _ = Describe("The network of Sandboxes", func() {
 			w.sandboxes.Client = interceptor.NewClient(w.sandboxes.Client.(client.WithWatch), interceptor.Funcs{
 				Create: func(ctx context.Context, c client.WithWatch, obj client.Object, opts ...client.CreateOption) error {
 					if refuse && fmt.Sprintf("%T", obj) == "*v1."+kind {
-						return apierrors.NewForbidden(schema.GroupResource{Resource: strings.ToLower(kind)}, obj.GetName(), errors.New("exceeded quota"))
+						return apierrors.NewForbidden(schema.GroupResource{Resource: strings.ToLower(kind)}, obj.GetName(), errors.New("not here"))
 					}
 					return c.Create(ctx, obj, opts...)
 				},
@@ -252,7 +252,7 @@ var _ = Describe("The network of Sandboxes", func() {
 			w.settle()
 			Expect(w.ready("dev")).To(Equal("False " + want))
 			ready := meta.FindStatusCondition(w.sandbox("dev").Status.Conditions, v1alpha1.ConditionReady)
-			Expect(ready.Message).To(And(ContainSubstring(strings.ToLower(kind)), ContainSubstring("exceeded quota")))
+			Expect(ready.Message).To(And(ContainSubstring(strings.ToLower(kind)), ContainSubstring("not here")))
 			Expect(w.nextLook("dev")).To(BeNumerically(">", 0))
 			Expect(w.made["v1.Pod"]).To(BeEmpty())
 			refuse = false

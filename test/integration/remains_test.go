@@ -109,7 +109,7 @@ var _ = Describe("What is left of an earlier one of the name", func() {
 	},
 		Entry("a policy", "NetworkPolicy sampan-sandbox-x of an earlier Sandbox x", func(*world) {}, func(w *world) { w.collect("x") }),
 		Entry("a Sandbox", "Sandbox x of an earlier AgentTask x",
-			func(w *world) { w.strip(w.task("x")) },
+			func(w *world) { w.garbage = false },
 			func(w *world) {
 				again, err := w.tasks.Reconcile(w.ctx, request(w.task("x")))
 				Expect(err).NotTo(HaveOccurred())
@@ -148,20 +148,20 @@ var _ = Describe("What is left of an earlier one of the name", func() {
 
 	It("is not what belongs to a Sandbox that is there", func(ctx SpecContext) {
 		w := newWorld(ctx)
-		other := objects.MakeSandbox("dev-2").Obj()
-		w.create(other, objects.MakeSandbox("dev").Obj())
+		w.create(objects.MakeSandbox("other").Obj(), objects.MakeSandbox("dev").Obj())
 		w.settle()
 		w.run("dev-1")
+		w.forge("other", "dev-2")
 		w.lose("dev-1")
 		Expect(w.ready("dev")).To(Equal("False NameConflict"))
 		Expect(meta.IsStatusConditionTrue(w.sandbox("dev").Status.Conditions, v1alpha1.ConditionStalled)).To(BeTrue())
 
 		By("that Sandbox going without its pod")
-		w.strip(w.sandbox("dev-2"))
-		w.delete(w.sandbox("dev-2"))
+		w.strip(w.sandbox("other"))
+		w.delete(w.sandbox("other"))
 		w.settle()
 		w.eventLog()
-		w.waitsFor(w.sandbox("dev").Status.Conditions, "Waiting for Pod dev-2 of an earlier Sandbox dev-2 to be removed")
+		w.waitsFor(w.sandbox("dev").Status.Conditions, "Waiting for Pod dev-2 of an earlier Sandbox other to be removed")
 		w.lose("dev-2")
 		Expect(metav1.IsControlledBy(w.pod("dev-2"), w.sandbox("dev"))).To(BeTrue())
 	})

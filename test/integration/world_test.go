@@ -186,6 +186,15 @@ func (w *world) change(obj client.Object, edit func()) {
 	Expect(w.live.Patch(w.ctx, obj, client.MergeFrom(before))).To(Succeed())
 }
 
+// changeStatus edits an object's status as somebody could who may.
+func (w *world) changeStatus(obj client.Object, edit func()) {
+	GinkgoHelper()
+	Expect(w.live.Get(w.ctx, client.ObjectKeyFromObject(obj), obj)).To(Succeed())
+	before := obj.DeepCopyObject().(client.Object)
+	edit()
+	Expect(w.live.Status().Patch(w.ctx, obj, client.MergeFrom(before))).To(Succeed())
+}
+
 // delete asks for an object's deletion.
 func (w *world) delete(obj client.Object, opts ...client.DeleteOption) {
 	GinkgoHelper()
