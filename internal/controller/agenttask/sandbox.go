@@ -237,9 +237,8 @@ func (r *Reconciler) stopPod(ctx context.Context, s *scope) error {
 		return nil // it is gone, or has ended; one that runs may be that of an earlier attempt
 	}
 	if st.Result.Attempt == st.Attempt && st.CompletionTime != nil { // the Sandbox may not even show yet that there was a pod
-		if wait := stopGrace - s.now.Sub(st.CompletionTime.Time); wait > 0 {
-			s.requeueWithin(wait)
-			return nil
+		if s.now.Sub(st.CompletionTime.Time) < stopGrace {
+			return nil // it ends by itself, and overdue finds the one that does not
 		}
 	}
 	before := s.sandbox.DeepCopy()

@@ -20,8 +20,7 @@ func NewQueue(workers int, large func(reconcile.Request) bool) func(string, work
 	return func(name string, limiter workqueue.TypedRateLimiter[request]) workqueue.TypedRateLimitingInterface[request] {
 		w := &waiting{large: large, most: max(1, workers/4), busy: map[request]bool{}}
 		queue := lanes{workqueue.NewTypedWithConfig(workqueue.TypedQueueConfig[request]{Name: name, Queue: w}), w}
-		delaying := workqueue.NewTypedDelayingQueueWithConfig(workqueue.TypedDelayingQueueConfig[request]{Name: name, Queue: queue})
-		return workqueue.NewTypedRateLimitingQueueWithConfig(limiter, workqueue.TypedRateLimitingQueueConfig[request]{Name: name, DelayingQueue: delaying})
+		return workqueue.NewTypedRateLimitingQueueWithConfig(limiter, workqueue.TypedRateLimitingQueueConfig[request]{Name: name, DelayingQueue: newDelays(queue)})
 	}
 }
 

@@ -45,7 +45,7 @@ type node struct {
 	// begun are the pods that were seen, by UID.
 	begun map[types.UID]bool
 	// told gets the task that lets a pod report, by the pod's UID.
-	told map[types.UID]chan *v1alpha1.AgentTask
+	told map[types.NamespacedName]chan *v1alpha1.AgentTask
 	// done are the tasks that have ended, by UID.
 	done map[types.UID]bool
 }
@@ -56,7 +56,7 @@ const concurrency = 8
 // startNode runs a node until ctx ends.
 func startNode(ctx context.Context, api *cluster.Cluster, pause time.Duration) (*node, error) {
 	n := &node{ctx: ctx, pause: pause, busy: make(chan struct{}, concurrency), ended: make(chan client.Object, 128), failed: make(chan error, 1),
-		begun: map[types.UID]bool{}, told: map[types.UID]chan *v1alpha1.AgentTask{}, done: map[types.UID]bool{}}
+		begun: map[types.UID]bool{}, told: map[types.NamespacedName]chan *v1alpha1.AgentTask{}, done: map[types.UID]bool{}}
 	config := n.config(api.Config)
 	var err error
 	if n.pods, err = client.New(config, client.Options{Scheme: api.Scheme}); err != nil {
@@ -125,9 +125,9 @@ func (n *node) podSeen(obj any) {
 // taskSeen tells a pod that it may report, and the caller that a task has ended.
 func (n *node) taskSeen(obj any) {
 	task := obj.(*v1alpha1.AgentTask)
-	if uid := types.UID(task.Status.PodUID); uid != "" {
+	if name := task.Status.PodName; name != "" {
 		select {
-		case n.tell(uid) <- task:
+		case n.tell(types.NamespacedName{Namespace: task.Namespace, Name: name}) <- task:
 		default: // it was told
 		}
 	}
@@ -155,7 +155,7 @@ func (n *node) end(obj client.Object) {
 	}
 }
 
-func (n *node) tell(pod types.UID) chan *v1alpha1.AgentTask {
+func (n *node) tell(pod types.NamespacedName) chan *v1alpha1.AgentTask {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if n.told[pod] == nil {
@@ -249,12 +249,12 @@ func (n *node) setStatus(pod *corev1.Pod, status corev1.PodStatus) error {
 func (n *node) report(pod *corev1.Pod) (words string, err error) {
 	var task *v1alpha1.AgentTask
 	select {
-	case task = <-n.tell(pod.UID):
+	case task = <-n.tell(client.ObjectKeyFromObject(pod)):
 	case <-n.ctx.Done():
 		return "", n.ctx.Err()
 	}
 	st := v1alpha1.AgentTaskStatus{
-		Progress: v1alpha1.TaskProgress{Model: "demo", Turns: new(int32(2)), ToolCalls: new(int32(3)), FailedToolCalls: new(int32(0)), Activity: "Runs the tests",
+		Progress: v1alpha1.TaskProgress{Attempt: task.Status.Attempt, Model: "demo", Turns: new(int32(2)), ToolCalls: new(int32(3)), FailedToolCalls: new(int32(0)), Activity: "Runs the tests",
 			LastProgressTime: &metav1.Time{Time: time.Now()},
 			Usage: v1alpha1.TaskUsage{InputTokens: new(int64(20000)), CachedInputTokens: new(int64(10000)), OutputTokens: new(int64(500)),
 				CostUSD: "0.01", Accuracy: v1alpha1.UsageReported}},

@@ -1,0 +1,65 @@
+package agenttask
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/util/wait"
+	"k8s.io/client-go/util/workqueue"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	logf "sigs.k8s.io/controller-runtime/pkg/log"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+
+	"github.com/sampan-dev/sampan/api/v1alpha1"
+	"github.com/sampan-dev/sampan/internal/controller/kit"
+)
+
+// watchOverdue asks now and then which pods run on though their tasks have ended. A
+// timer for each task would cost each of them a reconcile, for what nearly none does.
+func (r *Reconciler) watchOverdue(ctx context.Context, queue workqueue.TypedRateLimitingInterface[reconcile.Request]) error {
+	look := func(ctx context.Context) (bool, error) {
+		tasks, err := r.overdue(ctx)
+		if err != nil {
+			logf.FromContext(ctx).Error(err, "Could not look for pods that run on")
+		}
+		for _, task := range tasks {
+			queue.Add(reconcile.Request{NamespacedName: task})
+		}
+		return false, nil
+	}
+	go func() { _ = wait.PollUntilContextCancel(ctx, stopGrace/2, false, look) }() // it ends with ctx alone
+	return nil
+}
+
+// overdue are the ended tasks whose pods have had time to end, and run.
+func (r *Reconciler) overdue(ctx context.Context) ([]types.NamespacedName, error) {
+	var pods corev1.PodList
+	if err := r.List(ctx, &pods, client.UnsafeDisableDeepCopy); err != nil {
+		return nil, fmt.Errorf("listing Pods: %w", err)
+	}
+	var out []types.NamespacedName
+	for i := range pods.Items {
+		pod := &pods.Items[i]
+		owner := metav1.GetControllerOf(pod)
+		if owner == nil || owner.Kind != "Sandbox" || podEnded(pod) || pod.DeletionTimestamp != nil {
+			continue
+		}
+		var task v1alpha1.AgentTask
+		key := types.NamespacedName{Namespace: pod.Namespace, Name: owner.Name} // a task's own Sandbox has its name
+		if err := r.Get(ctx, key, &task, client.UnsafeDisableDeepCopy); err != nil {
+			if client.IgnoreNotFound(err) != nil {
+				return out, fmt.Errorf("reading AgentTask %s: %w", key, err)
+			}
+			continue
+		}
+		end := task.Status.CompletionTime
+		if !named(&task) && kit.Finished(&task) && end != nil && r.Clock.Since(end.Time) >= stopGrace+time.Second {
+			out = append(out, key)
+		}
+	}
+	return out, nil
+}
