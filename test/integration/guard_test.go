@@ -15,7 +15,6 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/sampan-dev/sampan/internal/testing/cluster"
-	"github.com/sampan-dev/sampan/internal/testing/objects"
 )
 
 // guarded is the label of namespaces in which the admission policies hold: in the
@@ -95,9 +94,7 @@ func guardedWorld(ctx SpecContext) *world {
 	config := impersonate("system:serviceaccount:sampan-system:sampan-controller-manager", "manager-0", "system:serviceaccounts", "system:serviceaccounts:sampan-system")
 	operator, err := client.NewWithWatch(config, client.Options{Scheme: api.Scheme, Mapper: api.Client.RESTMapper()})
 	Expect(err).NotTo(HaveOccurred())
-	w := worldIn(ctx, guardedNamespace(ctx), operator)
-	w.create(objects.MakeRegistry(w.ns, objects.RegistryDocument))
-	return w
+	return worldIn(ctx, guardedNamespace(ctx), operator).checked().withRegistry()
 }
 
 var _ = Describe("The operator", func() {

@@ -52,13 +52,26 @@ type world struct {
 }
 
 // newWorld makes a namespace with a registry, and the controllers.
-func newWorld(ctx SpecContext) *world {
-	w := emptyWorld(ctx)
+func newWorld(ctx SpecContext) *world { return emptyWorld(ctx).withRegistry() }
+
+func emptyWorld(ctx SpecContext) *world { return worldIn(ctx, newNamespace(ctx), api.Client).checked() }
+
+// unwatchedWorld is for worlds of which a spec makes several at once; it checks
+// their caches itself.
+func unwatchedWorld(ctx SpecContext) *world {
+	return worldIn(ctx, newNamespace(ctx), api.Client).withRegistry()
+}
+
+func (w *world) withRegistry() *world {
 	w.create(objects.MakeRegistry(w.ns, objects.RegistryDocument))
 	return w
 }
 
-func emptyWorld(ctx SpecContext) *world { return worldIn(ctx, newNamespace(ctx), api.Client) }
+// checked looks after the spec whether the world's cache was told of all that was written.
+func (w *world) checked() *world {
+	DeferCleanup(func(ctx SpecContext) { Expect(w.cache.Check(ctx)).To(Succeed()) })
+	return w
+}
 
 func worldIn(ctx SpecContext, namespace string, operator client.WithWatch) *world {
 	w := &world{
@@ -68,7 +81,6 @@ func worldIn(ctx SpecContext, namespace string, operator client.WithWatch) *worl
 	w.cache = &faults.Cache{Live: api.Client, Namespace: w.ns, Index: map[string]client.IndexerFunc{"spec.sandbox.sandboxRef.name": agenttask.IndexSandboxRef}}
 	Expect(w.cache.Follow(ctx, &v1alpha1.AgentTaskList{}, &v1alpha1.SandboxList{}, &corev1.PodList{}, &networkingv1.NetworkPolicyList{},
 		&corev1.PersistentVolumeClaimList{}, &corev1.ServiceAccountList{}, &rbacv1.RoleBindingList{}, &corev1.ConfigMapList{})).To(Succeed())
-	DeferCleanup(func(ctx SpecContext) { Expect(w.cache.Check(ctx)).To(Succeed()) })
 	w.live = w.cache.Writer(api.Client)
 	w.writes.After = func(verb string, obj client.Object) {
 		if kind := strings.TrimPrefix(fmt.Sprintf("%T", obj), "*"); verb == "create" {
