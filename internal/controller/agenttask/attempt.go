@@ -36,8 +36,12 @@ func (r *Reconciler) reconcileAttempt(ctx context.Context, s *scope) error {
 		if st.RunningTime == nil {
 			st.RunningTime = new(metav1.NewTime(s.now))
 		}
-		if st.PodUID == "" && s.pod != nil {
+		switch {
+		case st.PodUID != "":
+		case s.pod != nil:
 			st.PodUID = string(s.pod.UID)
+		default:
+			s.requeueWithin(goneInterval) // the Sandbox's controller has yet to vouch for it
 		}
 	}
 	s.takeTerminationMessage()
@@ -79,9 +83,6 @@ func (s *scope) attemptState() attemptState {
 		f.podKnown = s.sandbox.Status.PodName != "" && s.sandbox.Status.PodName == s.task.Status.PodName
 		f.ready = readyOf(s.sandbox)
 		f.sandboxStalled = meta.IsStatusConditionTrue(s.sandbox.Status.Conditions, v1alpha1.ConditionStalled)
-	}
-	if f.spoke && !named(s.task) {
-		f.podKnown = true
 	}
 	if res := s.task.Status.Result; res.Attempt != 0 && res.Attempt == s.task.Status.Attempt {
 		f.result = &res

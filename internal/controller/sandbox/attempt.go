@@ -9,6 +9,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
+	"github.com/sampan-dev/sampan/api/v1alpha1"
 	"github.com/sampan-dev/sampan/internal/controller/kit"
 	"github.com/sampan-dev/sampan/internal/podspec"
 )
@@ -31,28 +32,36 @@ func (r *Reconciler) reconcileAttempt(ctx context.Context, s *scope) error {
 		}
 	}
 	switch {
-	case s.pod == nil && st.PodName != "":
+	case s.pod == nil && (st.PodName != "" || spoke(s.holder.task)):
 		live, err := r.livePod(ctx, s)
 		if err != nil {
 			return err
 		}
 		if s.facts.lost = live == nil; s.facts.lost {
+			st.PodName = s.podName() // its runner has reported, so it was there
 			return nil
 		}
 		s.requeue, s.pod = podGoneInterval, live // it is not in the cache, so no watch tells of it
 	case s.pod == nil:
 		return r.createPod(ctx, s)
 	}
+	if ok, err := r.vouch(ctx, s); err != nil || !ok {
+		return err
+	}
 	r.observePod(ctx, s)
 	if s.facts.telling() {
-		if err := r.recordLate(ctx, s); err != nil || s.stopped() {
-			return err
-		}
+		r.recordMade(s)
 	}
 	if s.facts.dead() {
 		return nil
 	}
 	return r.keepOwned(ctx, s)
+}
+
+// spoke reports whether the runner of the task's current attempt has reported.
+func spoke(task *v1alpha1.AgentTask) bool {
+	st := task.Status
+	return st.Progress.Attempt == st.Attempt || st.Result.Attempt == st.Attempt
 }
 
 // keepRecord looks after the pod of a task that has ended: its log is the record.
@@ -63,6 +72,15 @@ func (r *Reconciler) keepRecord(ctx context.Context, s *scope) error {
 			return err
 		}
 		s.pod = live
+	}
+	if s.pod != nil && s.holder.task != nil {
+		ok, err := r.vouch(ctx, s)
+		if err != nil || s.facts.obstructed() {
+			return err
+		}
+		if s.facts.problem = nil; ok { // no pod is to be made, so nothing stands in its way
+			r.recordMade(s)
+		}
 	}
 	s.facts.over = s.pod == nil
 	r.observePod(ctx, s)

@@ -48,7 +48,8 @@ func (r *Reconciler) podInput(ctx context.Context, s *scope) (*podspec.Input, *p
 		if candidates, err = entry.Route(task, scopes); err != nil {
 			return nil, &problem{reason: v1alpha1.ReasonModelNotFound, message: err.Error()}, nil
 		}
-		in.Task, in.Prompt = s.holder.ref, task.Spec.PromptFrom
+		in.Prompt = task.Spec.PromptFrom
+		in.Task = v1alpha1.TaskReference{Name: task.Name, UID: string(task.UID), Attempt: task.Status.Attempt}
 		in.ModelKeys, in.Scripts = modelregistry.Inputs(candidates)
 	} else {
 		candidates = entry.All(scopes)

@@ -25,11 +25,15 @@ func (s *uidSet) add(uid types.UID) {
 	s.uids[uid] = struct{}{}
 }
 
-// take removes a UID and reports whether it was there.
-func (s *uidSet) take(uid types.UID) bool {
+func (s *uidSet) has(uid types.UID) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	_, ok := s.uids[uid]
-	delete(s.uids, uid)
 	return ok
+}
+
+func (s *uidSet) remove(uid types.UID) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.uids, uid)
 }

@@ -121,7 +121,7 @@ func (r *Reconciler) ensureNeeds(ctx context.Context, s *scope, egress []network
 
 // findPod reads the Sandbox's pod from the cache. A pod of a named Sandbox that
 // nobody has recorded is left to createPod, which knows what it would have made;
-// that of an attempt is looked at, and believed when recordLate has.
+// that of an attempt is looked at, once vouch has looked at it.
 func (r *Reconciler) findPod(ctx context.Context, s *scope) error {
 	name := s.podName()
 	pod := &corev1.Pod{}
@@ -165,33 +165,42 @@ func (s *scope) record(pod *corev1.Pod) {
 	s.sandbox.Status.PodName, s.sandbox.Status.PodUID = pod.Name, string(pod.UID)
 }
 
-// recordLate records the pod of an attempt, once there is something to tell of it:
-// to record that it was made would cost a write for which nobody waits. One that
-// this process has not made is held against what it would have made.
-func (r *Reconciler) recordLate(ctx context.Context, s *scope) error {
-	if s.recorded(s.pod) {
-		return nil
+// vouch reports whether the pod of an attempt is the operator's. One that this process
+// has not made, and no status has, is held against what it would have made.
+func (r *Reconciler) vouch(ctx context.Context, s *scope) (bool, error) {
+	if s.recorded(s.pod) || r.made.has(s.pod.UID) {
+		return true, nil
 	}
-	if !r.made.take(s.pod.UID) {
-		pod, err := r.livePod(ctx, s) // the cache keeps only what is looked at
-		if err != nil || pod == nil {
-			return err
-		}
-		in, problem, err := r.podInput(ctx, s)
-		if err != nil {
-			return err
-		}
-		if problem != nil {
-			s.facts.problem = problem
-			s.requeue = problemInterval
-			return nil
-		}
-		if field := unlike(podspec.Pod(*in), pod); field != "" {
-			return r.discard(ctx, s, pod, field)
-		}
+	pod, err := r.livePod(ctx, s) // the cache keeps only what is looked at
+	if err != nil {
+		return false, err
 	}
-	s.record(s.pod)
-	return nil
+	if pod == nil || pod.UID != s.pod.UID {
+		return false, errStale
+	}
+	in, problem, err := r.podInput(ctx, s)
+	if err != nil {
+		return false, err
+	}
+	if problem != nil {
+		s.facts.problem = problem
+		s.requeue = problemInterval
+		return false, nil
+	}
+	if field := unlike(podspec.Pod(*in), pod); field != "" {
+		return false, r.discard(ctx, s, pod, field)
+	}
+	r.made.add(pod.UID)
+	return true, nil
+}
+
+// recordMade records the pod of an attempt, once there is something to tell of it:
+// to record that it was made would cost a write for which nobody waits.
+func (r *Reconciler) recordMade(s *scope) {
+	if !s.recorded(s.pod) {
+		s.record(s.pod)
+		r.made.remove(s.pod.UID)
+	}
 }
 
 // removePod removes the pod and, once it is gone, makes room for the next one.
