@@ -85,7 +85,9 @@ func worksFor(pod *corev1.Pod, sandboxes []v1alpha1.Sandbox) types.UID {
 }
 
 // start plays scheduler and kubelet alone.
-func (w *world) start(name, node string) {
+func (w *world) start(name, node string) { GinkgoHelper(); w.containersRun(name, node); w.settle() }
+
+func (w *world) containersRun(name, node string) {
 	GinkgoHelper()
 	w.bind(name, node)
 	w.podStatus(name, func(st *corev1.PodStatus) {
@@ -95,7 +97,6 @@ func (w *world) start(name, node string) {
 			setContainer(st, c, corev1.ContainerState{Running: &corev1.ContainerStateRunning{}})
 		}
 	})
-	w.settle()
 }
 
 // bind plays the scheduler.

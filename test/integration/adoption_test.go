@@ -146,3 +146,128 @@ var _ = Describe("A Sandbox that says to be a task's", func() {
 		Expect(w.pod("x-1").Spec.Containers[1].Image).To(Equal("sandbox:test"))
 	})
 })
+
+var _ = Describe("A pod of an attempt that no status has yet", func() {
+	// starting is a task whose pod is there, and whose Sandbox has not recorded it.
+	starting := func(ctx SpecContext) (*world, *v1alpha1.AgentTask) {
+		w := newWorld(ctx)
+		w.create(objects.MakeTask("x").Obj())
+		w.settle()
+		Expect(w.sandbox("x").Status.PodUID).To(BeEmpty())
+		return w, w.task("x")
+	}
+	// reported lets the pod run and its runner report before the Sandbox's controller looks.
+	reported := func(w *world, task *v1alpha1.AgentTask) {
+		w.containersRun("x-1", "node")
+		w.speak()
+		for range 2 {
+			_, err := w.tasks.Reconcile(w.ctx, request(task))
+			Expect(err).NotTo(HaveOccurred())
+		}
+	}
+
+	It("is not lost when its runner reports first", func(ctx SpecContext) {
+		w, task := starting(ctx)
+		reported(w, task)
+		Expect(w.stands("x")).To(Equal("Unknown Running"))
+		again, err := w.tasks.Reconcile(w.ctx, request(task))
+		Expect(err).NotTo(HaveOccurred())
+		Expect(again.RequeueAfter).To(BeNumerically("<=", 5*time.Second), "no watch tells when the pod is known")
+		w.settle()
+		Expect(w.task("x").Status.PodUID).To(Equal(string(w.pod("x-1").UID)))
+		Expect(w.task("x").Status.Attempts).To(BeEmpty())
+	})
+
+	It("is lost when it goes after that, and is not made a second time", func(ctx SpecContext) {
+		w, task := starting(ctx)
+		reported(w, task)
+		w.lose("x-1")
+		Expect(w.task("x").Status.Attempts).To(HaveLen(1))
+		Expect(w.task("x").Status.Attempts[0].Reason).To(Equal(v1alpha1.ReasonPodLost))
+		Expect(w.made["v1.Pod"]).To(Equal([]string{"x-1", "x-2"}))
+	})
+
+	It("is made again when it goes before that", func(ctx SpecContext) {
+		w, _ := starting(ctx)
+		w.lose("x-1")
+		Expect(w.task("x").Status.Attempts).To(BeEmpty(), "nothing was lost")
+		Expect(w.made["v1.Pod"]).To(Equal([]string{"x-1", "x-1"}))
+		w.run("x-1")
+		Expect(w.stands("x")).To(Equal("Unknown Running"))
+	})
+
+	It("keeps the record of a run that is over before the Sandbox's controller looks", func(ctx SpecContext) {
+		w, task := starting(ctx)
+		reported(w, task)
+		w.applyStatus("x", map[string]any{"progress": map[string]any{"attempt": int64(1), "turns": 3},
+			"result": map[string]any{"attempt": int64(1), "reason": v1alpha1.ReasonCompleted, "message": "Done."}})
+		_, err := w.tasks.Reconcile(w.ctx, request(task))
+		Expect(err).NotTo(HaveOccurred())
+		Expect(w.stands("x")).To(Equal("True Completed"))
+		w.exit("x-1", 0, "")
+		w.pass(time.Minute)
+		Expect(w.names(w.podList())).To(Equal([]string{"x-1"}))
+		Expect(w.ready("x")).To(Equal("False PodFinished"))
+	})
+
+	It("is ours after a restart where it is what we have made", func(ctx SpecContext) {
+		w, _ := starting(ctx)
+		uid := w.pod("x-1").UID
+		w.restart()
+		w.settle()
+		w.run("x-1")
+		Expect(w.stands("x")).To(Equal("Unknown Running"))
+		Expect(w.sandbox("x").Status.PodUID).To(Equal(string(uid)))
+		Expect(w.made["v1.Pod"]).To(Equal([]string{"x-1"}))
+		Expect(w.eventLog()).NotTo(ContainSubstring("PodNotOurs"))
+	})
+
+	It("is made again after a restart where it is not what we would make now", func(ctx SpecContext) {
+		w, _ := starting(ctx)
+		w.restart()
+		w.sandboxes.Options.RunnerImage = "runner:later"
+		w.settle()
+		Expect(w.made["v1.Pod"]).To(Equal([]string{"x-1", "x-1"}))
+		Expect(w.pod("x-1").Spec.Containers[0].Image).To(Equal("runner:later"))
+		w.run("x-1")
+		Expect(w.stands("x")).To(Equal("Unknown Running"))
+	})
+
+	It("is not one that somebody else was quicker to make, even before it tells anything", func(ctx SpecContext) {
+		w := newWorld(ctx)
+		task := objects.MakeTask("x").Obj()
+		w.create(task)
+		_, err := w.tasks.Reconcile(w.ctx, request(task))
+		Expect(err).NotTo(HaveOccurred())
+		w.forge("x", "x-1")
+		w.settle()
+		Expect(w.pod("x-1").DeletionTimestamp).NotTo(BeNil())
+		Expect(w.saysOfTask("x")).To(HavePrefix("Waiting for Pod x-1 to be removed: it says to belong to this Sandbox"))
+		Expect(w.eventLog()).To(ContainSubstring("Warning PodNotOurs Deleted Pod x-1, which somebody else made"))
+		Expect(w.task("x").Status.PodUID).To(BeEmpty())
+		w.delete(w.pod("x-1"), client.GracePeriodSeconds(0))
+		w.settle()
+		w.run("x-1")
+		Expect(w.pod("x-1").Spec.Containers[0].Image).To(Equal("runner:test"))
+		Expect(w.task("x").Status.PodUID).To(Equal(string(w.pod("x-1").UID)))
+	})
+
+	It("is not one that somebody else has made for the next attempt", func(ctx SpecContext) {
+		w, _ := starting(ctx)
+		w.run("x-1")
+		w.forge("x", "x-2")
+		w.eventLog()
+		w.delete(w.pod("x-1"), client.GracePeriodSeconds(0))
+		w.settle()
+		Expect(w.eventLog()).To(ContainSubstring("Warning PodNotOurs Deleted Pod x-2, which somebody else made"))
+		w.podStatus("x-2", func(st *corev1.PodStatus) {
+			w.terminate(st, podapi.RunnerContainer, 0, "Completed", lastWords(w.task("x"), 2, v1alpha1.ReasonCompleted))
+		})
+		w.settle()
+		Expect(w.stands("x")).To(Equal("Unknown Starting"))
+		w.delete(w.pod("x-2"), client.GracePeriodSeconds(0))
+		w.settle()
+		w.run("x-2")
+		Expect(w.stands("x")).To(Equal("Unknown Running"))
+	})
+})

@@ -101,7 +101,7 @@ var _ = Describe("What leaves slowly", func() {
 		w.settle()
 		w.silent = true
 		w.run("x-1")
-		w.clock.Step(4 * time.Minute)
+		w.clock.Step(6 * time.Minute)
 		for range 2 { // before the Sandbox's controller has seen the next attempt
 			_, err := w.tasks.Reconcile(w.ctx, request(task))
 			Expect(err).NotTo(HaveOccurred())
