@@ -37,7 +37,7 @@ func BenchmarkTurn(b *testing.B) {
 				}
 				defer w.Close() //nolint:errcheck // a benchmark
 				f.Transcript, f.Task.Limits.Turns = w, b.N+1
-				f.Progress = func(Progress) {}
+				f.Reporter = NewReporter(func(Progress) {}, nil)
 				text := strings.Repeat("x", size)
 				f.tools.run = func(context.Context, llm.ToolCall) (ToolResult, error) { return ToolResult{Content: text}, nil }
 				m := model("m", discarding{p})

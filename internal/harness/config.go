@@ -115,10 +115,9 @@ type Config struct {
 	Ready func(context.Context) error
 	// Transcript may be nil: the run is then not recorded. The caller closes it.
 	Transcript *transcript.Writer
-	// Progress is told where the run stands after each recorded step. Calls
-	// come one at a time; one that takes longer than a few milliseconds does not
-	// hold up the run, and what happens in between is then reported as one.
-	Progress func(Progress)
+	// Reporter is told where the run stands after each recorded step, and closed
+	// when it has ended; it may be nil.
+	Reporter *Reporter
 	// Clock is the wall clock when nil.
 	Clock Clock
 	Retry Retry

@@ -112,12 +112,12 @@ func TestPhases(t *testing.T) {
 	f.Task.Verify = []Verification{{Name: "tests", Command: "make"}}
 	var phases []Phase
 	var words []string
-	f.Progress = func(p Progress) {
+	f.Reporter = NewReporter(func(p Progress) {
 		if n := len(phases); n == 0 || phases[n-1] != p.Phase {
 			phases = append(phases, p.Phase)
 		}
 		words = append(words, p.Activity)
-	}
+	}, nil)
 	f.Retry.Base, f.Retry.Cap = 1, 1
 	if res := f.run(t, t.Context()); res.Reason != Completed || res.Progress.Phase != "" {
 		t.Errorf("ended %s in phase %s", res.Reason, res.Progress.Phase)

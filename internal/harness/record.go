@@ -27,7 +27,7 @@ func (r *run) sync(phase Phase, activity string) error {
 		return unwritten(err)
 	}
 	r.synced = r.summary()
-	r.report.tell(r.progress(phase, activity))
+	r.cfg.Reporter.Tell(r.progress(phase, activity))
 	return nil
 }
 

@@ -9,9 +9,12 @@ import (
 // that only notes the value down sees every step; a slow one misses some.
 const reportWait = 5 * time.Millisecond
 
-// reporter hands progress to the callback in a goroutine of its own, so that a
-// callback that hangs cannot hang the run.
-type reporter struct {
+// Reporter is the one way by which others hear where a run stands, from the
+// checkout of its workspace to its end. It hands progress to a callback in a goroutine
+// of its own, so that one that hangs cannot hang the run. Calls come one at a time;
+// one that takes longer than a few milliseconds holds up nothing, and what happens in
+// between is then reported as one. A nil Reporter reports nothing.
+type Reporter struct {
 	f     func(Progress)
 	clock Clock
 
@@ -23,20 +26,27 @@ type reporter struct {
 	busy bool
 }
 
-func newReporter(f func(Progress), clock Clock) *reporter {
-	return &reporter{f: f, clock: clock}
+// NewReporter makes the Reporter of one run; a nil clock is the wall clock.
+func NewReporter(f func(Progress), clock Clock) *Reporter {
+	if clock == nil {
+		clock = wallClock{}
+	}
+	return &Reporter{f: f, clock: clock}
 }
 
-// tell reports p and waits a moment for the callback to return, unless it is
+// Tell reports p and waits a moment for the callback to return, unless it is
 // busy with an earlier report: then p takes the place of what waits.
-func (r *reporter) tell(p Progress) {
+func (r *Reporter) Tell(p Progress) {
 	if idle, started := r.enqueue(p); started {
 		r.wait(idle, reportWait)
 	}
 }
 
 // close reports p as the last one.
-func (r *reporter) close(p Progress) {
+func (r *Reporter) close(p Progress) {
+	if r == nil {
+		return
+	}
 	if idle, _ := r.enqueue(p); idle != nil {
 		r.wait(idle, grace)
 	}
@@ -45,7 +55,10 @@ func (r *reporter) close(p Progress) {
 	r.mu.Unlock()
 }
 
-func (r *reporter) enqueue(p Progress) (idle chan struct{}, started bool) {
+func (r *Reporter) enqueue(p Progress) (idle chan struct{}, started bool) {
+	if r == nil {
+		return nil, false
+	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.f == nil {
@@ -61,7 +74,7 @@ func (r *reporter) enqueue(p Progress) (idle chan struct{}, started bool) {
 }
 
 // deliver calls back until nothing waits.
-func (r *reporter) deliver(idle chan struct{}) {
+func (r *Reporter) deliver(idle chan struct{}) {
 	defer close(idle)
 	for {
 		r.mu.Lock()
@@ -83,7 +96,7 @@ func contained(f func(Progress), p Progress) {
 	f(p)
 }
 
-func (r *reporter) wait(idle chan struct{}, d time.Duration) {
+func (r *Reporter) wait(idle chan struct{}, d time.Duration) {
 	timeout := make(chan struct{})
 	stop := r.clock.AfterFunc(d, func() { close(timeout) })
 	defer stop()

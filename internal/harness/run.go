@@ -39,7 +39,6 @@ type run struct {
 	// current is the turn that events belong to: the one of the next or the
 	// last reply, counting from 1.
 	current int
-	report  *reporter
 	// synced counts what is on disk.
 	synced TranscriptSummary
 	// isReady is set once the sandbox was there.
@@ -66,11 +65,10 @@ func (r *run) run(ctx context.Context) Result {
 
 func newRun(cfg Config) *run {
 	return &run{
-		cfg:    cfg,
-		clock:  cfg.Clock,
-		began:  cfg.Clock.Now(),
-		tools:  map[string]bool{},
-		report: newReporter(cfg.Progress, cfg.Clock),
+		cfg:   cfg,
+		clock: cfg.Clock,
+		began: cfg.Clock.Now(),
+		tools: map[string]bool{},
 	}
 }
 
@@ -212,7 +210,7 @@ func (r *run) finish(ctx context.Context, s *stop) Result {
 	}
 	r.closeTools(ctx)
 	p := r.progress("", "")
-	r.report.close(p)
+	r.cfg.Reporter.close(p)
 	verifications := r.state.verifications
 	if s.verifications != nil {
 		verifications = s.verifications

@@ -373,12 +373,12 @@ func TestProgress(t *testing.T) {
 	t.Run("is told of each step, after it was written", func(t *testing.T) {
 		f := newFixture(script(calls(call("1", "write", `{"command":"go  test\n./..."}`)), says("done")))
 		var activities []string
-		f.Progress = func(p Progress) {
+		f.Reporter = NewReporter(func(p Progress) {
 			activities = append(activities, p.Activity)
 			if p.Transcript.Bytes > int64(f.out.Len()) {
 				t.Errorf("%q reported %d bytes, %d were written", p.Activity, p.Transcript.Bytes, f.out.Len())
 			}
-		}
+		}, nil)
 		res := f.run(t, t.Context())
 		if diff := cmp.Diff([]string{"starting", "write: go test ./...", "thinking", ""}, activities); diff != "" {
 			t.Error(diff)
@@ -391,13 +391,13 @@ func TestProgress(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			f := newFixture(script(calls(call("1", "write", "{}")), says("done")))
 			first := true
-			f.Progress = func(Progress) {
+			f.Reporter = NewReporter(func(Progress) {
 				if first {
 					first = false
 					panic("boom")
 				}
 				pass(time.Hour)
-			}
+			}, nil)
 			began := time.Now()
 			if res := f.run(t, t.Context()); res.Reason != Completed || time.Since(began) > time.Second {
 				t.Errorf("ended %s after %s", res.Reason, time.Since(began))

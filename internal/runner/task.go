@@ -11,6 +11,7 @@ import (
 	"github.com/sampan-dev/sampan/internal/harness"
 	"github.com/sampan-dev/sampan/internal/harness/tool"
 	"github.com/sampan-dev/sampan/internal/models"
+	"github.com/sampan-dev/sampan/internal/runner/workspace"
 )
 
 // defaultActive is the API's; the harness by itself has no limit on time.
@@ -94,9 +95,12 @@ func ToolSet(exec tool.Executor, task harness.Task) (harness.Tools, error) {
 	return set, nil
 }
 
-// CheckoutProgress is where a run stands that does not go yet.
-func CheckoutProgress(words string) harness.Progress {
-	return harness.Progress{Phase: harness.PhaseCheckout, Activity: words, Time: time.Now()}
+// ReportCheckout gives what reports a checkout where the run is reported that
+// comes after it.
+func ReportCheckout(to *harness.Reporter) func(workspace.Step) {
+	return func(s workspace.Step) {
+		to.Tell(harness.Progress{Phase: harness.PhaseCheckout, Activity: s.String(), Time: time.Now()})
+	}
 }
 
 // UsageError is a fault of what the user gave, found before anything ran.

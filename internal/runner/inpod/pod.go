@@ -204,7 +204,7 @@ func (p *Runner) drive(ctx context.Context, sb *v1alpha1.Sandbox, at *v1alpha1.A
 		return filepath.Join(podapi.InputDir, podapi.ScriptFile(m.Name))
 	}}
 	res := harness.Run(ctx, harness.Config{
-		Task: task, Tools: tools, Executor: exec, Ready: sandbox.wait, Transcript: w, Progress: rep.note,
+		Task: task, Tools: tools, Executor: exec, Ready: sandbox.wait, Transcript: w, Reporter: rep.progress,
 		Models: &harness.RegistryRouter{
 			Registry: p.registry, Selector: runner.SelectorOf(at), Connect: conn.Connect,
 			Need: models.Need{Scopes: p.scopes, Priced: !task.Limits.CostUSD.IsZero()},
@@ -293,7 +293,7 @@ func (p *Runner) prepare(ctx context.Context, sb *v1alpha1.Sandbox, rep *reporte
 	private := filepath.Join(podapi.StateDir, "checkout")
 	repo := workspace.Repository{
 		GitSource: sb.Spec.Template.Workspace.Git, User: os.Getenv(podapi.EnvGitUsername), Password: p.env.Get(podapi.EnvGitPassword),
-		Progress: func(words string) { rep.note(runner.CheckoutProgress(words)) },
+		Progress: runner.ReportCheckout(rep.progress),
 	}
 	switch {
 	case podapi.Persistent(sb):

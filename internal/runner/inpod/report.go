@@ -40,6 +40,9 @@ type reporter struct {
 	apply     func(context.Context, *v1alpha1.AgentTask, v1alpha1.AgentTaskStatus) error
 	lastWords string
 
+	// progress is where the checkout and the run tell of themselves.
+	progress *harness.Reporter
+
 	mu     sync.Mutex
 	latest harness.Progress
 	wake   chan struct{}
@@ -50,6 +53,7 @@ func newReporter(a *api, task *v1alpha1.AgentTask, pod string, b base) *reporter
 	r := &reporter{task: task, pod: pod, base: b, apply: a.applyStatus, lastWords: terminationLog,
 		wake: make(chan struct{}, 1), done: make(chan struct{})}
 	r.wake <- struct{}{} // the operator waits for a first report, whatever is in it
+	r.progress = harness.NewReporter(r.note, nil)
 	return r
 }
 
@@ -89,12 +93,12 @@ func (r *reporter) run(ctx context.Context) {
 
 func (r *reporter) status(p harness.Progress) v1alpha1.AgentTaskStatus {
 	return v1alpha1.AgentTaskStatus{
-		Progress:   r.progress(p),
+		Progress:   r.taskProgress(p),
 		Transcript: transcriptOf(r.task.Namespace, r.pod, r.logged, p.Transcript),
 	}
 }
 
-func (r *reporter) progress(p harness.Progress) v1alpha1.TaskProgress {
+func (r *reporter) taskProgress(p harness.Progress) v1alpha1.TaskProgress {
 	out := r.base.progress(p)
 	out.Attempt = r.task.Status.Attempt
 	return out

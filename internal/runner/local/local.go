@@ -81,7 +81,8 @@ func (l Runner) config(ctx context.Context, at *v1alpha1.AgentTask) (*harness.Co
 		return nil, nil, &runner.UsageError{Err: fmt.Errorf("%s: %w", l.RegistryFile, err)}
 	}
 	env := runner.TakeSecrets(reg)
-	exec, err := l.executor(ctx, at, env)
+	reporter := harness.NewReporter(l.Progress, nil)
+	exec, err := l.executor(ctx, at, env, reporter)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -95,7 +96,7 @@ func (l Runner) config(ctx context.Context, at *v1alpha1.AgentTask) (*harness.Co
 	}
 	conn := runner.Connector{TaskName: at.Name, Env: env.Get, ScriptFile: localScript(l.RegistryFile)}
 	cfg := &harness.Config{
-		Task: task, Tools: tools, Executor: exec, Transcript: w, Progress: l.Progress,
+		Task: task, Tools: tools, Executor: exec, Transcript: w, Reporter: reporter,
 		WrapUp: l.WrapUp, Resume: events,
 		Models: &harness.RegistryRouter{Registry: reg, Selector: runner.SelectorOf(at), Need: need, Connect: conn.Connect},
 	}
@@ -109,9 +110,9 @@ type closingExecutor interface {
 }
 
 // executor is where tools work: a folder of this machine, or a sandbox server.
-func (l Runner) executor(ctx context.Context, at *v1alpha1.AgentTask, env runner.Environment) (closingExecutor, error) {
+func (l Runner) executor(ctx context.Context, at *v1alpha1.AgentTask, env runner.Environment, to *harness.Reporter) (closingExecutor, error) {
 	if l.SandboxSocket == "" {
-		return l.engine(ctx, at, env)
+		return l.engine(ctx, at, env, to)
 	}
 	c := client.New(l.SandboxSocket)
 	ready, cancel := context.WithTimeout(ctx, socketTimeout)
@@ -140,12 +141,12 @@ func (r released) Close() error {
 }
 
 // engine makes the workspace ready and opens it.
-func (l Runner) engine(ctx context.Context, at *v1alpha1.AgentTask, env runner.Environment) (closingExecutor, error) {
+func (l Runner) engine(ctx context.Context, at *v1alpha1.AgentTask, env runner.Environment, to *harness.Reporter) (closingExecutor, error) {
 	g, err := startGuard(l.Program)
 	if err != nil {
 		return nil, err
 	}
-	err = l.prepare(ctx, at, env)
+	err = l.prepare(ctx, at, env, to)
 	var e *engine.Engine
 	if err == nil {
 		e, err = engine.New(l.Workspace, engine.Options{Env: append(os.Environ(), g.mark()...)})
@@ -211,68 +212,25 @@ func sameTask(w *transcript.Writer, events []transcript.Event, task harness.Task
 
 // prepare checks out the task's repository where the workspace is empty, as a
 // pod would. A workspace with something in it is the user's and is left alone.
-func (l Runner) prepare(ctx context.Context, at *v1alpha1.AgentTask, env runner.Environment) error {
+func (l Runner) prepare(ctx context.Context, at *v1alpha1.AgentTask, env runner.Environment, to *harness.Reporter) error {
 	if err := os.MkdirAll(l.Workspace, 0o755); err != nil {
 		return &runner.UsageError{Err: fmt.Errorf("making the workspace: %w", err)}
 	}
 	repo := workspace.Repository{
 		GitSource: at.Spec.Sandbox.Template.Workspace.Git,
 		User:      env.Get(podapi.EnvGitUsername), Password: env.Get(podapi.EnvGitPassword),
+		Progress: runner.ReportCheckout(to),
 	}
 	none, err := workspace.IsEmpty(l.Workspace)
 	if err != nil || !none || repo.URL == "" {
 		return err
 	}
-	var stop func()
-	repo.Progress, stop = relay(l.Progress)
-	defer stop()
 	if err := workspace.Checkout(ctx, repo, l.Workspace); err != nil {
 		// The next run must not take a part of it for the user's own.
 		return errors.Join(err, workspace.Clear(l.Workspace))
 	}
 	return nil
 }
-
-// relay tells the progress of a checkout, in a goroutine of its own: git must not
-// wait for a terminal.
-func relay(tell func(harness.Progress)) (progress func(words string), stop func()) {
-	if tell == nil {
-		return nil, func() {}
-	}
-	words, done, gone := make(chan string, 1), make(chan struct{}), make(chan struct{})
-	go func() {
-		defer close(gone)
-		for {
-			select {
-			case w := <-words:
-				tell(runner.CheckoutProgress(w))
-			case <-done:
-				select {
-				case w := <-words:
-					tell(runner.CheckoutProgress(w))
-				default:
-				}
-				return
-			}
-		}
-	}()
-	progress = func(w string) {
-		select {
-		case words <- w:
-		default: // the next one says more
-		}
-	}
-	return progress, func() {
-		close(done)
-		select {
-		case <-gone:
-		case <-time.After(relayWait):
-		}
-	}
-}
-
-// relayWait is how long the last words of a checkout may take to be told.
-const relayWait = 100 * time.Millisecond
 
 func (l Runner) prompt(at *v1alpha1.AgentTask) (string, error) {
 	if l.PromptFile != "" {

@@ -67,8 +67,8 @@ const credentialHelper = `!f() { test "$1" = get || return 0; p= h=; ` +
 type Repository struct {
 	v1alpha1.GitSource
 	User, Password string
-	// Progress is told in a few words how far it is; it may be nil.
-	Progress func(string)
+	// Progress is told how far it is; it may be nil.
+	Progress func(Step)
 }
 
 // Checkout puts a repository into an empty workspace. It must run before any
@@ -81,7 +81,7 @@ func Checkout(ctx context.Context, repo Repository, workspace string) error {
 		return fmt.Errorf("the URL of the repository %w", err)
 	}
 	if repo.Progress != nil {
-		repo.Progress("checking out " + describe(repo.GitSource))
+		repo.Progress(Step{Source: describe(repo.GitSource)})
 	}
 	g := newGit(repo, u, workspace)
 	err = g.fetch(ctx, repo.GitSource)
@@ -172,7 +172,7 @@ type git struct {
 	config []string
 	// origins are who may be told the credentials.
 	origins  []origin.Origin
-	progress func(string)
+	progress func(Step)
 }
 
 // commitID tells a full commit from the name of a branch or tag.

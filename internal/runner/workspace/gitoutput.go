@@ -2,7 +2,6 @@ package workspace
 
 import (
 	"bytes"
-	"fmt"
 	"regexp"
 	"strings"
 	"time"
@@ -22,17 +21,41 @@ const (
 // gitStep is a line in which git, or the server through it, says how far it is.
 var gitStep = regexp.MustCompile(`^(?:remote: )?((?:Enumerating|Counting|Compressing|Receiving|Resolving|Unpacking|Updating|Filtering|Fetching|Checking)(?: [a-z]+)+): +(\d{1,3}%)?(?:.*, ([0-9.]+ [KMGT]?i?B) \|)?`)
 
+// Step is how far a checkout is.
+type Step struct {
+	// Source is the repository and its ref, as the checkout begins.
+	Source string
+	// Action is what git then does ("receiving objects"), Done how much of that, in
+	// percent with the sign, and Received what came of it, with its unit, if git says it.
+	Action, Done, Received string
+}
+
+// String is a step in a few words, for people.
+func (s Step) String() string {
+	words := "checking out"
+	if s.Source != "" {
+		words += " " + s.Source
+	}
+	if s.Action != "" {
+		words += ": " + s.Action + " " + s.Done
+	}
+	if s.Received != "" {
+		words += ", " + s.Received
+	}
+	return words
+}
+
 // gitOutput takes what git prints: of its progress it tells, and it keeps the
 // end of the rest.
 type gitOutput struct {
 	// progress may be nil; sometimes bounds how often it is called.
-	progress  func(string)
+	progress  func(Step)
 	sometimes *rate.Sometimes
 
 	line, words bytes.Buffer
 }
 
-func newGitOutput(progress func(string)) *gitOutput {
+func newGitOutput(progress func(Step)) *gitOutput {
 	return &gitOutput{progress: progress, sometimes: &rate.Sometimes{Interval: progressInterval}}
 }
 
@@ -67,11 +90,7 @@ func (o *gitOutput) tell(step []string) {
 		return
 	}
 	o.sometimes.Do(func() {
-		words := fmt.Sprintf("checking out: %s %s", strings.ToLower(step[1]), step[2])
-		if step[3] != "" {
-			words += ", " + step[3]
-		}
-		o.progress(words)
+		o.progress(Step{Action: strings.ToLower(step[1]), Done: step[2], Received: step[3]})
 	})
 }
 

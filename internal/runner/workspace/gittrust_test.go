@@ -302,7 +302,7 @@ func TestNothingToCheckOut(t *testing.T) {
 // is.
 func TestGitOutput(t *testing.T) {
 	var told []string
-	o := newGitOutput(func(words string) { told = append(told, words) })
+	o := newGitOutput(func(s Step) { told = append(told, s.String()) })
 	o.sometimes.Interval, o.sometimes.Every = 0, 1
 	for _, piece := range []string{
 		"remote: Enumerating objects: 5, done.\nremote: Counting obj", "ects:  20% (1/5)\rremote: Counting objects: 100% (5/5), done.\n",
