@@ -35,8 +35,8 @@ func (r *run) callModel(ctx context.Context) (*llm.Response, error) {
 		if resp != nil || err != nil {
 			return resp, err
 		}
-		wait, again := t.nextRound(failures)
-		if !again {
+		wait, retry := t.nextRound(failures)
+		if !retry {
 			return nil, unavailable(t.failed)
 		}
 		if err := r.pause(ctx, wait, "no model answered"); err != nil {
@@ -50,7 +50,7 @@ func (r *run) callModel(ctx context.Context) (*llm.Response, error) {
 func (r *run) tryEach(ctx context.Context, t *trial) (*llm.Response, []failure, error) {
 	var failures []failure
 	for i, m := range t.candidates {
-		t.alone = len(t.candidates) == 1 || t.rounds == 0 && i == len(t.candidates)-1 && !passing(failures)
+		t.lastCandidate = len(t.candidates) == 1 || t.rounds == 0 && i == len(t.candidates)-1 && !passing(failures)
 		t.follows = i < len(t.candidates)-1
 		m = r.pool.learned(m)
 		if err := r.switchTo(m, failures); err != nil {
@@ -94,7 +94,7 @@ func (r *run) pause(ctx context.Context, wait time.Duration, why string) error {
 }
 
 // unavailable is the end when no candidate answered. The category is that of
-// the preferred one, since it is the one to mend.
+// the preferred one, since it is the one to fix.
 func unavailable(failures []failure) *stop {
 	parts := make([]string, len(failures))
 	for i, f := range failures {
@@ -153,7 +153,7 @@ func (r *run) attempts(ctx context.Context, m Model, t *trial) (*llm.Response, e
 	req := llm.Request{Model: m.Upstream, Messages: r.state.conv.view(), Tools: r.specs}
 	for {
 		var err error
-		// Anew each time: a failed attempt may have cost something.
+		// Again each time: a failed attempt may have cost something.
 		if req.MaxOutputTokens, err = r.reserve(m); err != nil {
 			return nil, err
 		}
@@ -182,11 +182,11 @@ func (r *run) attempts(ctx context.Context, m Model, t *trial) (*llm.Response, e
 		if !errors.As(err, &le) {
 			return nil, err
 		}
-		wait, again := t.backoff(m.ID, le, took)
+		wait, retry := t.backoff(m.ID, le, took)
 		attempt := t.attempts[m.ID]
 		err = r.bookFailure(m, r.charged(le.Usage, req.MaxOutputTokens), &transcript.Retry{
 			Model: m.ID, Attempt: attempt, Category: le.Category, Message: le.Message, Adapted: le.Adapted,
-			WaitMillis: wait.Milliseconds(), GaveUp: !again, LatencyMillis: took.Milliseconds(),
+			WaitMillis: wait.Milliseconds(), GaveUp: !retry, LatencyMillis: took.Milliseconds(),
 		})
 		if err != nil {
 			return nil, err
@@ -194,7 +194,7 @@ func (r *run) attempts(ctx context.Context, m Model, t *trial) (*llm.Response, e
 		if le.Category == llm.Stopped {
 			return nil, stopFromContext(ctx)
 		}
-		if !again {
+		if !retry {
 			return nil, le
 		}
 		if err := r.correct(le); err != nil {
@@ -281,7 +281,7 @@ func (r *run) guess() llm.Usage {
 
 // accept books and records a reply.
 func (r *run) accept(m Model, resp *llm.Response, latency time.Duration) error {
-	r.mendCallIDs(resp)
+	r.fixCallIDs(resp)
 	if resp.Message.Role == "" {
 		resp.Message.Role = llm.RoleAssistant
 	}
@@ -297,9 +297,9 @@ func (r *run) accept(m Model, resp *llm.Response, latency time.Duration) error {
 	})
 }
 
-// mendCallIDs makes the ids of calls unique in the run, in case that a
+// fixCallIDs makes the ids of calls unique in the run, in case that a
 // provider did not: an answer must lead to one call only.
-func (r *run) mendCallIDs(resp *llm.Response) {
+func (r *run) fixCallIDs(resp *llm.Response) {
 	used := map[string]bool{}
 	for i := range resp.Message.ToolCalls {
 		c := &resp.Message.ToolCalls[i]

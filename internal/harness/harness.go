@@ -18,7 +18,7 @@ const (
 	// Completed: the model finished by itself and every verification passed.
 	Completed End = "Completed"
 	// VerificationFailed: a verification still failed when the run had no turns
-	// or budget left to mend it, or when the model called it done again and
+	// or budget left to fix it, or when the model called it done again and
 	// again without touching anything.
 	VerificationFailed End = "VerificationFailed"
 	// MaxTurns: the turn limit was reached.
@@ -104,7 +104,7 @@ type Result struct {
 	Reason End `json:"reason"`
 	// Category is set with ModelUnavailable.
 	Category llm.Category `json:"category,omitempty"`
-	// Message is the model's last words for Completed, else what stopped the run, for people.
+	// Message is the model's final reply for Completed, else what stopped the run, for people.
 	Message       string               `json:"message"`
 	Verifications []VerificationResult `json:"verifications,omitempty"`
 	Progress      Progress             `json:"progress"`

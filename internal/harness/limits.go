@@ -41,7 +41,7 @@ func (r *run) checkLimits(ctx context.Context) error {
 	return nil
 }
 
-// outOf is the end at a limit: with a verification failed and not mended, that
+// outOf is the end at a limit: with a verification failed and not fixed, that
 // is what people need to know.
 func (r *run) outOf(reason End, what string) *stop {
 	if !r.state.unproven {

@@ -49,8 +49,8 @@ type trial struct {
 	failed []failure
 	// adaptions counts the requests that were refused and changed.
 	adaptions int
-	// alone says that no other candidate would be asked if this one is given up.
-	alone bool
+	// lastCandidate says that no other candidate would be asked if this one is given up.
+	lastCandidate bool
 	// follows says that another one is asked in this round if this one fails.
 	follows bool
 }
@@ -123,7 +123,7 @@ func (t *trial) backoff(id string, le *llm.Error, took time.Duration) (time.Dura
 		return 0, false
 	}
 	wait := max(t.pause(n), le.RetryAfter)
-	if !t.alone && t.moveOn(id, le) {
+	if !t.lastCandidate && t.moveOn(id, le) {
 		return 0, false // the next one is sooner there
 	}
 	return t.within(wait, le)

@@ -101,7 +101,7 @@ func (r *run) correct(le *llm.Error) error {
 }
 
 // cutOff says that a call must not be run, since the reply ended in the middle
-// of it. Arguments that were cut are often mended into something valid, and
+// of it. Arguments that were cut are often repaired into something valid, and
 // half a file written is worse than none.
 func cutOff(resp *llm.Response, i int) bool {
 	calls := resp.Message.ToolCalls

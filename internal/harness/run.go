@@ -17,7 +17,7 @@ const (
 	closeGrace = 500 * time.Millisecond
 )
 
-// maxMessage bounds Result.Message; the transcript has the model's last words
+// maxMessage bounds Result.Message; the transcript has the model's final reply
 // in full.
 const maxMessage = 64 << 10
 

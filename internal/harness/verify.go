@@ -70,7 +70,7 @@ func (r *run) rejectCompletion(v Verification, result *transcript.Verification) 
 		return stopf(VerificationFailed, "Verification %q failed, and the model called the task done %d times without another tool call.",
 			v.Name, claims)
 	}
-	words := fmt.Sprintf("[harness] The task is not done yet: verification %q failed (%s).\n$ %s\n%s\nMend the cause, then answer again.",
+	words := fmt.Sprintf("[harness] The task is not done yet: verification %q failed (%s).\n$ %s\n%s\nFix the cause, then answer again.",
 		v.Name, howItEnded(result), v.Command, result.Output)
 	if err := r.notice(transcript.NoticeVerificationFailed, words); err != nil {
 		return err

@@ -110,7 +110,7 @@ type Response struct {
 	Usage        Usage
 	// Model is what the server says has answered; empty when it does not say.
 	Model string
-	// Notes say what the provider had to mend in the reply, for the transcript:
+	// Notes say what the provider had to repair in the reply, for the transcript:
 	// a tool call salvaged from text, arguments repaired, an id made unique.
 	Notes []string
 }

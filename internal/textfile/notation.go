@@ -83,9 +83,9 @@ func Unshow(s, file string) string {
 		return s
 	}
 	var pairs []string
-	add := func(name, real string) {
+	add := func(name, sign string) {
 		if !strings.Contains(file, name) {
-			pairs = append(pairs, name, real)
+			pairs = append(pairs, name, sign)
 		}
 	}
 	controls, pictures := map[rune]bool{}, false

@@ -78,8 +78,8 @@ type Response struct {
 	// Kept is false where the reply did not become part of the conversation
 	// (an empty one).
 	Kept bool `json:"kept"`
-	// Notes say what was mended in the reply: arguments repaired, a call
-	// salvaged from text, an id made unique. Message is the mended one.
+	// Notes say what was repaired in the reply: arguments repaired, a call
+	// salvaged from text, an id made unique. Message is the repaired one.
 	Notes []string `json:"notes,omitempty"`
 }
 

@@ -38,7 +38,7 @@ type Stats struct {
 	Compactions         int            `json:"compactions"`
 	Fallbacks           int            `json:"fallbacks"`
 	Notices             map[string]int `json:"notices,omitempty"`
-	// MendedReplies had something in them that the provider mended.
+	// MendedReplies had something in them that the provider repaired.
 	MendedReplies int   `json:"mendedReplies"`
 	Events        int64 `json:"events"`
 	Bytes         int64 `json:"bytes"`

@@ -114,7 +114,7 @@ func (f *folded) whole(i int) bool { return i == 0 || i == len(f.text) || f.at[i
 // findAlike finds old where it is but for characters that look alike. An edit
 // without a line is none. Letters that only look like others mean something
 // else: these are named, and nothing is done.
-func (t *normalised) findAlike(old, new string) (edit, error) {
+func (t *normalised) findAlike(old, replacement string) (edit, error) {
 	if len(t.text) > maxAlikeBytes || isASCII(old) && isASCII(t.text) || strings.TrimSpace(old) == "" {
 		return edit{}, nil
 	}
@@ -124,7 +124,7 @@ func (t *normalised) findAlike(old, new string) (edit, error) {
 	case 1:
 		from, to := file.at[at[0]], file.at[at[0]+len(want.text)]
 		was := t.text[from:to]
-		e := t.edit(from, was, keepAlike(was, new, old))
+		e := t.edit(from, was, keepAlike(was, replacement, old))
 		e.notes = append(e.notes, fmt.Sprintf("old_text was found but for characters that look alike: %s. Outside of the change the file's own were kept",
 			t.differences(from, fold(was, foldRunes), want)))
 		return e, nil
@@ -162,10 +162,10 @@ func isASCII(s string) bool {
 	return strings.IndexFunc(s, func(r rune) bool { return r >= utf8.RuneSelf }) < 0
 }
 
-// keepAlike gives new with the characters of was, the file's text, wherever new
-// repeats old.
-func keepAlike(was, new, old string) string {
-	f, o, n := fold(was, foldRunes), fold(old, foldRunes), fold(new, foldRunes)
+// keepAlike gives the replacement with the characters of was, the file's text,
+// wherever it repeats old.
+func keepAlike(was, replacement, old string) string {
+	f, o, n := fold(was, foldRunes), fold(old, foldRunes), fold(replacement, foldRunes)
 	pairs := align(o.text, n.text)
 	var b strings.Builder
 	next := 0 // of n.text
@@ -184,12 +184,12 @@ func keepAlike(was, new, old string) string {
 			run--
 		}
 		if run > 0 {
-			b.WriteString(new[n.at[next]:n.at[q]])
+			b.WriteString(replacement[n.at[next]:n.at[q]])
 			b.WriteString(was[f.at[p]:f.at[p+run]])
 			next = q + run
 		}
 	}
-	b.WriteString(new[n.at[next]:])
+	b.WriteString(replacement[n.at[next]:])
 	return b.String()
 }
 

@@ -25,21 +25,21 @@ type edit struct {
 // findEdit finds the one place of a file's text where old is. Models write
 // "\n" and plain characters; a file's own line ends, its byte order mark, and
 // whatever is outside of the change stay as they are.
-func findEdit(text, old, new string) (edit, error) {
+func findEdit(text, old, replacement string) (edit, error) {
 	if old == "" {
 		return edit{}, errors.New("old_text is empty. Give the text to replace; to add lines, give a line beside them and repeat it in new_text.")
 	}
-	if old == new {
+	if old == replacement {
 		return edit{}, errors.New("old_text and new_text are the same. Nothing was done.")
 	}
-	if strings.Contains(old+new, "\r") && strings.Count(text, old) == 1 {
+	if strings.Contains(old+replacement, "\r") && strings.Count(text, old) == 1 {
 		// The model speaks of line ends itself: take it at its word.
 		i := strings.Index(text, old)
-		return edit{from: i, to: i + len(old), middle: new, line: lineAt(text, i)}, nil
+		return edit{from: i, to: i + len(old), middle: replacement, line: lineAt(text, i)}, nil
 	}
 	t := normalise(text)
-	old, new = plain(old), plain(new)
-	if old == new {
+	old, replacement = plain(old), plain(replacement)
+	if old == replacement {
 		return edit{}, errors.New("old_text and new_text differ only in line ends or a byte order mark, which edit_file keeps.")
 	}
 	if old == "" {
@@ -51,16 +51,16 @@ func findEdit(text, old, new string) (edit, error) {
 			old, at = o, t.find(o)
 		}
 	}
-	new = textfile.Unshow(new, t.text)
+	replacement = textfile.Unshow(replacement, t.text)
 	if len(at) == 0 {
 		// The last line may have no line end where the model believes in one.
 		if o := strings.TrimSuffix(old, "\n"); o != "" && o != old && strings.HasSuffix(t.text, o) {
-			old, new = o, strings.TrimSuffix(new, "\n")
+			old, replacement = o, strings.TrimSuffix(replacement, "\n")
 			at = []int{len(t.text) - len(o)}
 		}
 	}
 	if len(at) == 0 {
-		if e, err := t.findAlike(old, new); e.line > 0 || err != nil {
+		if e, err := t.findAlike(old, replacement); e.line > 0 || err != nil {
 			return e, err
 		}
 		if why := explainMiss(t.text, old); why != "" {
@@ -71,7 +71,7 @@ func findEdit(text, old, new string) (edit, error) {
 	if len(at) > 1 {
 		return edit{}, t.ambiguous(at)
 	}
-	return t.edit(at[0], old, new), nil
+	return t.edit(at[0], old, replacement), nil
 }
 
 func (t *normalised) ambiguous(at []int) error {
@@ -169,13 +169,13 @@ func (t *normalised) lines(at []int) string {
 	return b.String()
 }
 
-// edit puts new in the place of old at i. What both have in common at their
+// edit puts the replacement in the place of old at i. What both have in common at their
 // ends is not touched, so that mixed line ends survive there; lines in between
 // get the line end of what they replace, or of their neighbours.
-func (t *normalised) edit(i int, old, new string) edit {
-	head := commonPrefix(old, new)
-	tail := commonPrefixReversed(old[head:], new[head:])
-	return t.place(i, i+head, i+len(old)-tail, new[head:len(new)-tail])
+func (t *normalised) edit(i int, old, replacement string) edit {
+	head := commonPrefix(old, replacement)
+	tail := commonPrefixReversed(old[head:], replacement[head:])
+	return t.place(i, i+head, i+len(old)-tail, replacement[head:len(replacement)-tail])
 }
 
 // place is the edit that replaces from..to of text, of a match that begins at i.

@@ -8,8 +8,8 @@ import (
 )
 
 // applyEdit is an edit of a file in UTF-8.
-func applyEdit(data []byte, old, new string) ([]byte, int, error) {
-	e, err := findEdit(string(data), old, new)
+func applyEdit(data []byte, old, replacement string) ([]byte, int, error) {
+	e, err := findEdit(string(data), old, replacement)
 	if err != nil {
 		return nil, 0, err
 	}
@@ -97,9 +97,9 @@ func FuzzApplyEdit(f *testing.F) {
 	} {
 		f.Add([]byte(s[0]), s[1], s[2])
 	}
-	f.Fuzz(func(t *testing.T, data []byte, old, new string) {
+	f.Fuzz(func(t *testing.T, data []byte, old, replacement string) {
 		before := bytes.Clone(data)
-		out, line, err := applyEdit(data, old, new)
+		out, line, err := applyEdit(data, old, replacement)
 		if !bytes.Equal(before, data) {
 			t.Fatal("the input was changed")
 		}
@@ -110,19 +110,19 @@ func FuzzApplyEdit(f *testing.F) {
 			t.Fatalf("line %d of %q", line, data)
 		}
 		// What is read back as a model sees it must be the same edit on what it saw.
-		if !strings.Contains(old+new, "\r") {
+		if !strings.Contains(old+replacement, "\r") {
 			seen, want := normalise(string(data)).text, ""
 			if i := strings.Index(seen, plain(old)); i >= 0 {
-				want = seen[:i] + plain(new) + seen[i+len(plain(old)):]
+				want = seen[:i] + plain(replacement) + seen[i+len(plain(old)):]
 			} else {
 				o := strings.TrimSuffix(plain(old), "\n")
-				want = strings.TrimSuffix(seen, o) + strings.TrimSuffix(plain(new), "\n")
+				want = strings.TrimSuffix(seen, o) + strings.TrimSuffix(plain(replacement), "\n")
 			}
 			if got := normalise(string(out)).text; got != want && !strings.Contains(string(data), "\r") && !bytes.HasPrefix(out, []byte(bom)) {
-				t.Fatalf("edit of %q: %q -> %q gave %q, want %q", data, old, new, got, want)
+				t.Fatalf("edit of %q: %q -> %q gave %q, want %q", data, old, replacement, got, want)
 			}
 		}
-		if bytes.HasPrefix(data, []byte(bom)) && !strings.Contains(old+new, "\r") && !bytes.HasPrefix(out, []byte(bom)) {
+		if bytes.HasPrefix(data, []byte(bom)) && !strings.Contains(old+replacement, "\r") && !bytes.HasPrefix(out, []byte(bom)) {
 			t.Fatal("the byte order mark was lost")
 		}
 	})

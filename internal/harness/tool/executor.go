@@ -64,7 +64,7 @@ var (
 	ErrNoSpace            = errors.New("no space left in the workspace")
 	// ErrKilled is a command that somebody asked to be killed.
 	ErrKilled = errors.New("the command was killed on request")
-	// ErrIsolated is a request that came while another one was alone.
+	// ErrIsolated is a request that came while an exclusive one ran.
 	ErrIsolated = errors.New("a verification is running, and nothing may run beside it")
 	// ErrNotIsolated says that a command did not run since what ran before could not
 	// be ended, or had tampered with what the command would have inherited.

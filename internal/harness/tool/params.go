@@ -175,7 +175,7 @@ func decodeStrict(text string) (any, error) {
 	return v, nil
 }
 
-// coerce mends scalars that are only spelled wrongly: "30" for 30, "true" for true.
+// coerce repairs scalars that are only spelled wrongly: "30" for 30, "true" for true.
 func coerce(v any, want string) any {
 	s, isString := v.(string)
 	switch {

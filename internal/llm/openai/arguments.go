@@ -14,11 +14,11 @@ func isObject(text string) bool {
 
 // normalizeArguments makes an object's text of what a model gave as arguments,
 // where that can be done without guessing at what it left out. Anything else comes
-// back as it is, to become an error observation. mended says that the text was
+// back as it is, to become an error observation. repaired says that the text was
 // changed by more than filling in "{}" for nothing. repair is false where the
 // output limit cut the reply: what is left of a call must not run, and nothing at
 // all may be left of it.
-func normalizeArguments(text string, repair bool) (args string, mended bool) {
+func normalizeArguments(text string, repair bool) (args string, repaired bool) {
 	trimmed := strings.TrimSpace(text)
 	switch {
 	case trimmed == "" && !repair:

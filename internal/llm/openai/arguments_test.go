@@ -12,7 +12,7 @@ func TestNormalizeArguments(t *testing.T) {
 	deep := strings.Repeat("[", jsontext.MaxRepairDepth+1)
 	for name, tc := range map[string]struct {
 		in, want string
-		mended   bool
+		repaired bool
 	}{
 		"object":               {` {"a": 1} `, `{"a": 1}`, false},
 		"nothing":              {" \n", "{}", false},
@@ -36,9 +36,9 @@ func TestNormalizeArguments(t *testing.T) {
 		"too large to look at": {"{" + strings.Repeat(" ", jsontext.MaxRepairBytes) + ",}", "{" + strings.Repeat(" ", jsontext.MaxRepairBytes) + ",}", false},
 	} {
 		t.Run(name, func(t *testing.T) {
-			got, mended := normalizeArguments(tc.in, true)
-			if strings.TrimSpace(got) != strings.TrimSpace(tc.want) || mended != tc.mended {
-				t.Errorf("got %q, %v, want %q, %v", got, mended, tc.want, tc.mended)
+			got, repaired := normalizeArguments(tc.in, true)
+			if strings.TrimSpace(got) != strings.TrimSpace(tc.want) || repaired != tc.repaired {
+				t.Errorf("got %q, %v, want %q, %v", got, repaired, tc.want, tc.repaired)
 			}
 		})
 	}
@@ -47,8 +47,8 @@ func TestNormalizeArguments(t *testing.T) {
 // Where a reply was cut, nothing may be what is left of arguments.
 func TestNothingLeftOfArguments(t *testing.T) {
 	for text, want := range map[string]string{"": "", " ": "", "null": "{}", `{"a":1`: `{"a":1`} {
-		if got, mended := normalizeArguments(text, false); got != want || mended {
-			t.Errorf("%q: %q, %v", text, got, mended)
+		if got, repaired := normalizeArguments(text, false); got != want || repaired {
+			t.Errorf("%q: %q, %v", text, got, repaired)
 		}
 	}
 	cut := delta(`"tool_calls":[{"index":0,"id":"a","function":{"name":"list","arguments":""}}]`)

@@ -10,7 +10,7 @@
 //   - It asks for a stream (unless Quirks.NoStream), because only a stream shows
 //     that a slow server is still alive, and joins it to one response. The client
 //     never sees a stream, so its limits on them do not matter.
-//   - It reads responses leniently, mends what can be mended, and hands the client
+//   - It reads responses leniently, repairs what can be repaired, and hands the client
 //     the one canonical form.
 //   - It turns every failure into an *llm.Error, with the response's Retry-After,
 //     and without any key.

@@ -87,19 +87,19 @@ func FuzzWhole(f *testing.F) {
 }
 
 // FuzzArguments: never empty, a valid object stays what it means, and what was
-// mended is an object.
+// repaired is an object.
 func FuzzArguments(f *testing.F) {
 	for _, s := range []string{"", "null", "{}", `{"a":1,}`, `{"a":"b`, `{'a': 'b'}`, `"{\"a\":1}"`, `{"a":[1,2`, "```json\n{}\n```", `[1]`, `{"a":tr`} {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, text string) {
-		got, mended := normalizeArguments(text, true)
+		got, repaired := normalizeArguments(text, true)
 		if got == "" {
 			t.Fatal("empty")
 		}
 		var before, after any
-		if mended && !isObject(got) {
-			t.Fatalf("mended %q to %q", text, got)
+		if repaired && !isObject(got) {
+			t.Fatalf("repaired %q to %q", text, got)
 		}
 		if isObject(text) {
 			if json.Unmarshal([]byte(text), &before) != nil || json.Unmarshal([]byte(got), &after) != nil || !cmp.Equal(before, after) {

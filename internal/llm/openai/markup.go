@@ -101,7 +101,7 @@ type lookup struct {
 	repaired int
 }
 
-// repair mends JSON, within what one reply may cost: a text may hold many values.
+// repair repairs JSON, within what one reply may cost: a text may hold many values.
 func (l *lookup) repair(text string) (string, error) {
 	if l.repaired += len(text); l.repaired > jsontext.MaxRepairBytes {
 		return "", errors.New("too much to repair")

@@ -13,7 +13,7 @@ import (
 	"github.com/sampan-dev/sampan/internal/text"
 )
 
-// result is a reply after everything that could be mended was.
+// result is a reply after everything that could be repaired was.
 type result struct {
 	model     string
 	content   string
@@ -123,8 +123,8 @@ func (x *exchange) takeCalls(r *result, calls []*callInProgress, repair bool) {
 		if id != givenID && givenID != "" {
 			r.note("tool call id %q was not new; made it %q", text.Clip(givenID, 64), id)
 		}
-		args, mended := normalizeArguments(wholeSigns(c.arguments.String()), repair)
-		if mended {
+		args, repaired := normalizeArguments(wholeSigns(c.arguments.String()), repair)
+		if repaired {
 			r.note("arguments of %s repaired", text.Clip(name, 64))
 		}
 		opaque, ok := c.opaque.text()

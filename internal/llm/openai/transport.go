@@ -243,7 +243,7 @@ func (t *transport) broken(ctx context.Context, w *watch, err error, during bool
 	cause := context.Cause(w.ctx)
 	switch {
 	case ctx.Err() != nil:
-		// The caller's own end, which no retry can mend.
+		// The caller's own end, which no retry can fix.
 		return &llm.Error{Category: llm.Timeout, Message: "the call was stopped: " + ctx.Err().Error(), Err: ctx.Err()}
 	case errors.Is(cause, errIdle):
 		return &llm.Error{Category: llm.Timeout, Retryable: true, Err: cause,

@@ -7,7 +7,7 @@ import (
 )
 
 // maxCountedFaults bounds the memory for faults that pass on retry; beyond it the
-// oldest count is forgotten, so that its fault starts anew.
+// oldest count is forgotten, so that its fault starts again.
 const maxCountedFaults = 4096
 
 var faultSeed = maphash.MakeSeed()

@@ -97,7 +97,7 @@ func follow[T any, P object[T]](ctx context.Context, a *api, resource, name stri
 	}
 }
 
-// followInterval is the pause before a broken watch is begun anew.
+// followInterval is the pause before a broken watch is begun again.
 const followInterval = time.Second
 
 func get[T any, P object[T]](ctx context.Context, a *api, resource, name string) (P, error) {

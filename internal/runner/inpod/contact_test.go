@@ -12,7 +12,7 @@ import (
 )
 
 // A runner that is cut off gives up after three misses in a row; a refusal is
-// an answer, and an answer in between starts the count anew.
+// an answer, and an answer in between starts the count again.
 func TestKeepContact(t *testing.T) {
 	broken := errors.New("dial tcp: i/o timeout")
 	refused := apierrors.NewForbidden(v1alpha1.GroupVersion.WithResource("agenttasks").GroupResource(), "t", errors.New("no"))

@@ -114,7 +114,7 @@ func (p *Runner) Run(ctx context.Context) (int, error) {
 				continue
 			}
 		}
-		// A result that could not be reported is in the last words, which only the
+		// A result that could not be reported is in the termination message, which only the
 		// end of this container brings to the operator.
 		return res.Reason.ExitCode(), errors.Join(err, p.shutdown(ctx, sb, res.Reason))
 	}
@@ -150,7 +150,7 @@ func (p *Runner) runTask(ctx context.Context, w *watcher, sb *v1alpha1.Sandbox) 
 	if err != nil {
 		return harness.Result{Reason: harness.Cancelled}, nil
 	}
-	b, err := baseOf(task.Status.Progress)
+	b, err := priorUsageOf(task.Status.Progress)
 	if err != nil {
 		return harness.Result{Reason: harness.Internal}, err
 	}
@@ -180,10 +180,10 @@ func (p *Runner) drive(ctx context.Context, sb *v1alpha1.Sandbox, at *v1alpha1.A
 	if err != nil {
 		return failed(harness.Internal, err), v1alpha1.ReasonInternal
 	}
-	if usedUp := rep.base.remaining(&task.Limits); usedUp != "" {
+	if usedUp := rep.prior.remaining(&task.Limits); usedUp != "" {
 		return failed(harness.BudgetExceeded, fmt.Errorf("limits.%s was used up by earlier attempts", usedUp)), v1alpha1.ReasonBudgetExceeded
 	}
-	fresh, err := p.prepare(ctx, sb, rep)
+	preTool, err := p.prepare(ctx, sb, rep)
 	switch {
 	case ctx.Err() != nil:
 		res := harness.Stopped(ctx)
@@ -191,7 +191,7 @@ func (p *Runner) drive(ctx context.Context, sb *v1alpha1.Sandbox, at *v1alpha1.A
 	case err != nil:
 		return failed(harness.Internal, err), v1alpha1.ReasonWorkspaceFailed
 	}
-	sandbox, exec := p.executor(ctx, fresh)
+	sandbox, exec := p.executor(ctx, preTool)
 	w, err := transcript.Create(p.transcriptPath(at), transcript.Options{Tee: &p.log, Secrets: p.secretsOf(at, task)})
 	if err != nil {
 		return failed(harness.Internal, err), v1alpha1.ReasonInternal
@@ -286,7 +286,7 @@ func podPrompt(at *v1alpha1.AgentTask, file string) (string, error) {
 // prepare checks out the workspace, once per pod, or once for all pods of a
 // persistent one: after tools have run, git is not trusted there any more. It
 // reports whether no tool can have run yet.
-func (p *Runner) prepare(ctx context.Context, sb *v1alpha1.Sandbox, rep *reporter) (fresh bool, err error) {
+func (p *Runner) prepare(ctx context.Context, sb *v1alpha1.Sandbox, rep *reporter) (preTool bool, err error) {
 	if p.prepared {
 		return false, nil
 	}
@@ -298,24 +298,24 @@ func (p *Runner) prepare(ctx context.Context, sb *v1alpha1.Sandbox, rep *reporte
 	switch {
 	case podapi.Persistent(sb):
 		w := workspace.Persistent{Dir: podapi.WorkspaceDir, RecordDir: podapi.RecordDir, PrivateDir: private}
-		fresh, err = w.Prepare(ctx, repo)
+		preTool, err = w.Prepare(ctx, repo)
 	case repo.URL != "":
 		err = workspace.CheckoutBeside(ctx, repo, private, podapi.WorkspaceDir)
-		fresh = err == nil
+		preTool = err == nil
 	default:
-		fresh = true
+		preTool = true
 	}
 	p.prepared = err == nil
-	return fresh, err
+	return preTool, err
 }
 
 // executor is the sandbox for the loop itself, and the wait for it. How long
 // that may take, with an image to be pulled, is for the task's own time limit and
 // for the operator, which names the cause.
-func (p *Runner) executor(ctx context.Context, fresh bool) (*starting, harness.Executor) {
+func (p *Runner) executor(ctx context.Context, preTool bool) (*starting, harness.Executor) {
 	s := start(ctx, p.exec.WaitReady)
-	if fresh {
-		return s, &untouched{Executor: p.exec, dir: podapi.WorkspaceDir}
+	if preTool {
+		return s, &preToolFS{Executor: p.exec, dir: podapi.WorkspaceDir}
 	}
 	return s, p.exec
 }

@@ -26,19 +26,19 @@ const (
 	finalReportTimeout = 30 * time.Second
 )
 
-// terminationLog is where kubelet reads a container's last words.
+// terminationLog is where kubelet reads a container's termination message.
 const terminationLog = "/dev/termination-log"
 
 // reporter writes one run's status: now and then while it goes on, and at once
 // when it ends.
 type reporter struct {
-	task *v1alpha1.AgentTask
-	pod  string
-	base base
+	task  *v1alpha1.AgentTask
+	pod   string
+	prior priorUsage
 	// logged is how many bytes of earlier transcripts are in the pod's log.
-	logged    int64
-	apply     func(context.Context, *v1alpha1.AgentTask, v1alpha1.AgentTaskStatus) error
-	lastWords string
+	logged         int64
+	apply          func(context.Context, *v1alpha1.AgentTask, v1alpha1.AgentTaskStatus) error
+	terminationLog string
 
 	// progress is where the checkout and the run tell of themselves.
 	progress *harness.Reporter
@@ -49,8 +49,8 @@ type reporter struct {
 	done   chan struct{}
 }
 
-func newReporter(a *api, task *v1alpha1.AgentTask, pod string, b base) *reporter {
-	r := &reporter{task: task, pod: pod, base: b, apply: a.applyStatus, lastWords: terminationLog,
+func newReporter(a *api, task *v1alpha1.AgentTask, pod string, b priorUsage) *reporter {
+	r := &reporter{task: task, pod: pod, prior: b, apply: a.applyStatus, terminationLog: terminationLog,
 		wake: make(chan struct{}, 1), done: make(chan struct{})}
 	r.wake <- struct{}{} // the operator waits for a first report, whatever is in it
 	r.progress = harness.NewReporter(r.note, nil)
@@ -99,7 +99,7 @@ func (r *reporter) status(p harness.Progress) v1alpha1.AgentTaskStatus {
 }
 
 func (r *reporter) taskProgress(p harness.Progress) v1alpha1.TaskProgress {
-	out := r.base.progress(p)
+	out := r.prior.progress(p)
 	out.Attempt = r.task.Status.Attempt
 	return out
 }
@@ -111,7 +111,7 @@ func (r *reporter) finish(ctx context.Context, res harness.Result, reason string
 	status.Progress.Activity = ""
 	status.Transcript = transcriptOf(r.task.Namespace, r.pod, r.logged, res.Transcript)
 	status.Result = resultOf(r.task.Status.Attempt, res, reason)
-	wordsErr := r.sayLastWords(status)
+	wordsErr := r.writeTerminationMessage(status)
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), finalReportTimeout)
 	defer cancel()
 	_, err := backoff.Retry(ctx, func() (struct{}, error) {
@@ -140,26 +140,26 @@ func final(err error) bool {
 		apierrors.IsConflict(err) || apierrors.IsBadRequest(err)
 }
 
-// sayLastWords leaves the result for the operator, cut so that it fits.
-func (r *reporter) sayLastWords(status v1alpha1.AgentTaskStatus) error {
-	words := podapi.TerminationMessage{TaskUID: string(r.task.UID), Result: status.Result, Progress: status.Progress, Transcript: status.Transcript}
+// writeTerminationMessage leaves the result for the operator, cut so that it fits.
+func (r *reporter) writeTerminationMessage(status v1alpha1.AgentTaskStatus) error {
+	message := podapi.TerminationMessage{TaskUID: string(r.task.UID), Result: status.Result, Progress: status.Progress, Transcript: status.Transcript}
 	for _, limit := range []int{maxResultMessage, 512, 64} {
-		if m := text.Clip(words.Result.Message, limit); m != words.Result.Message {
-			words.Result.Message = m
-			words.Result.Truncated = []v1alpha1.TruncatedField{v1alpha1.TruncatedMessage, v1alpha1.TruncatedVerifications}
+		if m := text.Clip(message.Result.Message, limit); m != message.Result.Message {
+			message.Result.Message = m
+			message.Result.Truncated = []v1alpha1.TruncatedField{v1alpha1.TruncatedMessage, v1alpha1.TruncatedVerifications}
 		}
 		if limit < maxResultMessage {
-			for i := range words.Result.Verifications {
-				words.Result.Verifications[i].Message = ""
+			for i := range message.Result.Verifications {
+				message.Result.Verifications[i].Message = ""
 			}
 		}
-		data, err := json.Marshal(words)
+		data, err := json.Marshal(message)
 		if err != nil {
-			return fmt.Errorf("encoding the last words: %w", err)
+			return fmt.Errorf("encoding the termination message: %w", err)
 		}
 		if len(data) <= podapi.MaxTerminationMessageBytes {
-			return os.WriteFile(r.lastWords, data, 0o644)
+			return os.WriteFile(r.terminationLog, data, 0o644)
 		}
 	}
-	return fmt.Errorf("the last words do not fit into %d bytes", podapi.MaxTerminationMessageBytes)
+	return fmt.Errorf("the termination message does not fit into %d bytes", podapi.MaxTerminationMessageBytes)
 }

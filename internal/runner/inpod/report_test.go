@@ -48,32 +48,32 @@ func (r *recorder) all() []v1alpha1.AgentTaskStatus {
 	return r.applied
 }
 
-func newTestReporter(t *testing.T, rec *recorder, b base) *reporter {
+func newTestReporter(t *testing.T, rec *recorder, b priorUsage) *reporter {
 	t.Helper()
 	return &reporter{
 		task: &v1alpha1.AgentTask{
 			ObjectMeta: metav1.ObjectMeta{Name: "t", Namespace: "ns", UID: "uid-1"},
 			Status:     v1alpha1.AgentTaskStatus{Attempt: 2},
 		},
-		pod: "t-2", base: b, apply: rec.apply, lastWords: filepath.Join(t.TempDir(), "words"),
+		pod: "t-2", prior: b, apply: rec.apply, terminationLog: filepath.Join(t.TempDir(), "words"),
 		wake: make(chan struct{}, 1), done: make(chan struct{}),
 	}
 }
 
-func readWords(t *testing.T, r *reporter) podapi.TerminationMessage {
+func readMessage(t *testing.T, r *reporter) podapi.TerminationMessage {
 	t.Helper()
-	data, err := os.ReadFile(r.lastWords)
+	data, err := os.ReadFile(r.terminationLog)
 	if err != nil {
 		t.Fatal(err)
 	}
 	if len(data) > podapi.MaxTerminationMessageBytes {
-		t.Errorf("the last words have %d bytes, kubelet keeps %d", len(data), podapi.MaxTerminationMessageBytes)
+		t.Errorf("the termination message has %d bytes, kubelet keeps %d", len(data), podapi.MaxTerminationMessageBytes)
 	}
-	var words podapi.TerminationMessage
-	if err := json.Unmarshal(data, &words); err != nil {
+	var message podapi.TerminationMessage
+	if err := json.Unmarshal(data, &message); err != nil {
 		t.Fatal(err)
 	}
-	return words
+	return message
 }
 
 // Progress comes much faster than it may be written: one status an interval,
@@ -81,7 +81,7 @@ func readWords(t *testing.T, r *reporter) podapi.TerminationMessage {
 func TestReporterCoalesces(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		rec := &recorder{}
-		r := newTestReporter(t, rec, base{})
+		r := newTestReporter(t, rec, priorUsage{})
 		ctx, cancel := context.WithCancel(t.Context())
 		go r.run(ctx)
 		for round := range 3 {
@@ -120,7 +120,7 @@ func TestFinish(t *testing.T) {
 		Transcript: harness.TranscriptSummary{Events: 9, Bytes: 1000, Digest: "sha256:" + strings.Repeat("a", 64)},
 	}
 	rec := &recorder{fail: []error{errors.New("connection refused"), apierrors.NewServiceUnavailable("starting")}}
-	r := newTestReporter(t, rec, base{turns: 10, input: 1000, cost: decimal.RequireFromString("0.5")})
+	r := newTestReporter(t, rec, priorUsage{turns: 10, input: 1000, cost: decimal.RequireFromString("0.5")})
 	if err := r.finish(t.Context(), res, string(res.Reason)); err != nil {
 		t.Fatal(err)
 	}
@@ -147,16 +147,16 @@ func TestFinish(t *testing.T) {
 	if got.Transcript.URI != "/api/v1/namespaces/ns/pods/t-2/log?container=runner&limitBytes=1000" {
 		t.Errorf("transcript is at %s", got.Transcript.URI)
 	}
-	words := readWords(t, r)
-	if words.TaskUID != "uid-1" || words.Result.Attempt != 2 || *words.Progress.Turns != 13 || *words.Transcript.Events != 9 {
-		t.Errorf("last words are %+v", words)
+	message := readMessage(t, r)
+	if message.TaskUID != "uid-1" || message.Result.Attempt != 2 || *message.Progress.Turns != 13 || *message.Transcript.Events != 9 {
+		t.Errorf("termination message is %+v", message)
 	}
 }
 
 // What ended before the agent began has no transcript to point at.
 func TestFinishWithoutTranscript(t *testing.T) {
 	rec := &recorder{}
-	r := newTestReporter(t, rec, base{})
+	r := newTestReporter(t, rec, priorUsage{})
 	if err := r.finish(t.Context(), harness.Result{Message: "git clone"}, v1alpha1.ReasonWorkspaceFailed); err != nil {
 		t.Fatal(err)
 	}
@@ -165,24 +165,24 @@ func TestFinishWithoutTranscript(t *testing.T) {
 	}
 }
 
-// An answer that cannot change is not asked for again, and the last words stay.
+// An answer that cannot change is not asked for again, and the termination message stays.
 func TestFinishGivesUp(t *testing.T) {
 	gone := apierrors.NewForbidden(v1alpha1.GroupVersion.WithResource("agenttasks").GroupResource(), "t", errors.New("another pod"))
 	rec := &recorder{fail: []error{gone}}
-	r := newTestReporter(t, rec, base{})
+	r := newTestReporter(t, rec, priorUsage{})
 	if err := r.finish(t.Context(), harness.Result{Reason: harness.Completed, Message: "Done."}, "Completed"); !apierrors.IsForbidden(err) {
 		t.Errorf("error is %v, want the refusal", err)
 	}
 	if len(rec.all()) != 0 {
 		t.Error("it was tried again")
 	}
-	if words := readWords(t, r); words.Result.Reason != "Completed" {
-		t.Errorf("last words are %+v", words)
+	if message := readMessage(t, r); message.Result.Reason != "Completed" {
+		t.Errorf("termination message is %+v", message)
 	}
 }
 
 // The worst valid result still fits: quotes and control characters grow when encoded.
-func TestLastWordsFit(t *testing.T) {
+func TestTerminationMessageFits(t *testing.T) {
 	res := harness.Result{Reason: harness.MaxTurns, Message: strings.Repeat("\x01\"", 4000)}
 	for range 16 {
 		res.Verifications = append(res.Verifications, harness.VerificationResult{
@@ -190,17 +190,17 @@ func TestLastWordsFit(t *testing.T) {
 		})
 	}
 	rec := &recorder{}
-	r := newTestReporter(t, rec, base{})
+	r := newTestReporter(t, rec, priorUsage{})
 	if err := r.finish(t.Context(), res, "MaxTurns"); err != nil {
 		t.Fatal(err)
 	}
-	if words := readWords(t, r); words.Result.Reason != "MaxTurns" || len(words.Result.Verifications) != 16 {
-		t.Errorf("last words are %+v", words)
+	if message := readMessage(t, r); message.Result.Reason != "MaxTurns" || len(message.Result.Verifications) != 16 {
+		t.Errorf("termination message is %+v", message)
 	}
 }
 
 func TestRemaining(t *testing.T) {
-	b := base{input: 100, output: 50, cost: decimal.RequireFromString("0.40")}
+	b := priorUsage{input: 100, output: 50, cost: decimal.RequireFromString("0.40")}
 	for name, tc := range map[string]struct {
 		limits harness.Limits
 		want   harness.Limits

@@ -51,9 +51,9 @@ func (s *starting) failure() error {
 	}
 }
 
-// untouched is the loop's view of a workspace in which no tool has run yet: the
+// preToolFS is the loop's view of a workspace in which no tool has run yet: the
 // first file that it asks for, the project's notes, it gets without the sandbox.
-type untouched struct {
+type preToolFS struct {
 	harness.Executor
 	dir  string
 	read atomic.Bool
@@ -61,11 +61,11 @@ type untouched struct {
 
 // ReadFile implements harness.Executor. os.Root keeps a symlink of the
 // repository from leading out of the workspace.
-func (u *untouched) ReadFile(ctx context.Context, path string, maxBytes int64) (*tool.File, error) {
-	if u.read.Swap(true) {
-		return u.Executor.ReadFile(ctx, path, maxBytes)
+func (p *preToolFS) ReadFile(ctx context.Context, path string, maxBytes int64) (*tool.File, error) {
+	if p.read.Swap(true) {
+		return p.Executor.ReadFile(ctx, path, maxBytes)
 	}
-	root, err := os.OpenRoot(u.dir)
+	root, err := os.OpenRoot(p.dir)
 	if err != nil {
 		return nil, err
 	}

@@ -55,7 +55,7 @@ var errLater = errors.New("asked the sandbox")
 
 func (later) ReadFile(context.Context, string, int64) (*tool.File, error) { return nil, errLater }
 
-func TestUntouched(t *testing.T) {
+func TestPreToolFS(t *testing.T) {
 	dir := t.TempDir()
 	outside := filepath.Join(t.TempDir(), "secret")
 	for path, text := range map[string]string{filepath.Join(dir, "AGENTS.md"): "notes", outside: "secret"} {
@@ -78,7 +78,7 @@ func TestUntouched(t *testing.T) {
 		"too large": {path: "AGENTS.md", max: 4, err: tool.ErrTooLarge},
 	} {
 		t.Run(name, func(t *testing.T) {
-			u := &untouched{Executor: later{}, dir: dir}
+			u := &preToolFS{Executor: later{}, dir: dir}
 			f, err := u.ReadFile(t.Context(), tc.path, tc.max)
 			if !errors.Is(err, tc.err) {
 				t.Fatalf("error is %v, want %v", err, tc.err)

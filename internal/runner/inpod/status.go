@@ -21,17 +21,17 @@ const (
 	maxActivity            = 128
 )
 
-// base is what earlier attempts used; the status shows the sum.
-type base struct {
+// priorUsage is what earlier attempts used; the status shows the sum.
+type priorUsage struct {
 	turns, toolCalls, failedToolCalls int32
 	input, cached, output             int64
 	cost                              decimal.Decimal
 	accuracy                          v1alpha1.UsageAccuracy
 }
 
-// baseOf reads what a task has used so far.
-func baseOf(p v1alpha1.TaskProgress) (base, error) {
-	b := base{
+// priorUsageOf reads what a task has used so far.
+func priorUsageOf(p v1alpha1.TaskProgress) (priorUsage, error) {
+	b := priorUsage{
 		turns: value(p.Turns), toolCalls: value(p.ToolCalls), failedToolCalls: value(p.FailedToolCalls),
 		input: value(p.Usage.InputTokens), cached: value(p.Usage.CachedInputTokens), output: value(p.Usage.OutputTokens),
 		accuracy: p.Usage.Accuracy,
@@ -48,7 +48,7 @@ func baseOf(p v1alpha1.TaskProgress) (base, error) {
 
 // remaining takes what earlier attempts used off the limits that hold over all
 // attempts. The name of a limit that is used up already is returned.
-func (b base) remaining(l *harness.Limits) (usedUp string) {
+func (b priorUsage) remaining(l *harness.Limits) (usedUp string) {
 	if l.InputTokens > 0 {
 		if l.InputTokens -= b.input; l.InputTokens <= 0 {
 			usedUp = "inputTokens"
@@ -68,7 +68,7 @@ func (b base) remaining(l *harness.Limits) (usedUp string) {
 }
 
 // progress is what a task's status says of a run.
-func (b base) progress(p harness.Progress) v1alpha1.TaskProgress {
+func (b priorUsage) progress(p harness.Progress) v1alpha1.TaskProgress {
 	accuracy := v1alpha1.UsageReported
 	if p.Usage.Estimated || b.accuracy == v1alpha1.UsageEstimated {
 		accuracy = v1alpha1.UsageEstimated

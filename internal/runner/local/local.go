@@ -192,7 +192,7 @@ func resumeTranscript(path string, task harness.Task, opts transcript.Options) (
 
 func sameTask(w *transcript.Writer, events []transcript.Event, task harness.Task) error {
 	if len(events) == 0 {
-		return errors.New("it holds no event; begin anew with another file")
+		return errors.New("it holds no event; begin again with another file")
 	}
 	data, err := events[0].Decode()
 	if err != nil {

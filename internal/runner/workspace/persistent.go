@@ -38,7 +38,7 @@ type Persistent struct {
 
 // Prepare checks the repository out if that was not done before, perhaps by an
 // earlier pod. It reports whether no tool can have run yet.
-func (w Persistent) Prepare(ctx context.Context, repo Repository) (fresh bool, err error) {
+func (w Persistent) Prepare(ctx context.Context, repo Repository) (preTool bool, err error) {
 	src := repo.GitSource
 	data, err := readRecord(filepath.Join(w.RecordDir, checkoutFile))
 	if err == nil {

@@ -28,14 +28,14 @@ func (k kept) start(src v1alpha1.GitSource) (bool, error) {
 	return k.Prepare(k.t.Context(), withLogin(src))
 }
 
-func (k kept) starts(src v1alpha1.GitSource, wantFresh bool) {
+func (k kept) starts(src v1alpha1.GitSource, wantPreTool bool) {
 	k.t.Helper()
-	fresh, err := k.start(src)
+	preTool, err := k.start(src)
 	if err != nil {
 		k.t.Fatal(err)
 	}
-	if fresh != wantFresh {
-		k.t.Errorf("fresh is %v", fresh)
+	if preTool != wantPreTool {
+		k.t.Errorf("preTool is %v", preTool)
 	}
 }
 
@@ -203,7 +203,7 @@ func TestAMarkerThatCannotBeWrittenFailsTheStart(t *testing.T) {
 	root, _ := newOrigin(t)
 	k := newKept(t)
 	k.RecordDir = filepath.Join(k.RecordDir, "not there")
-	if fresh, err := k.start(v1alpha1.GitSource{URL: serveGit(t, root) + "/repo.git"}); err == nil || fresh {
-		t.Errorf("fresh is %v, error %v", fresh, err)
+	if preTool, err := k.start(v1alpha1.GitSource{URL: serveGit(t, root) + "/repo.git"}); err == nil || preTool {
+		t.Errorf("preTool is %v, error %v", preTool, err)
 	}
 }

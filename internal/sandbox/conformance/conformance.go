@@ -24,8 +24,8 @@ type Subject struct {
 	Workspace string
 }
 
-// Run runs the suite; make gives a fresh executor with an empty workspace.
-func Run(t *testing.T, make func(t *testing.T) Subject) {
+// Run runs the suite; newSubject gives a fresh executor with an empty workspace.
+func Run(t *testing.T, newSubject func(t *testing.T) Subject) {
 	t.Helper()
 	for name, test := range map[string]func(*testing.T, Subject){
 		"exec/results":        testExecResults,
@@ -69,7 +69,7 @@ func Run(t *testing.T, make func(t *testing.T) Subject) {
 		"glob":                testGlob,
 		"ignored":             testIgnored,
 	} {
-		t.Run(name, func(t *testing.T) { test(t, make(t)) })
+		t.Run(name, func(t *testing.T) { test(t, newSubject(t)) })
 	}
 }
 

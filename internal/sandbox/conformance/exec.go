@@ -58,14 +58,14 @@ func testExecEnvironment(t *testing.T, s Subject) {
 	if err := os.Mkdir(s.onDisk("sub"), 0o755); err != nil {
 		t.Fatal(err)
 	}
-	real, err := filepath.EvalSymlinks(s.Workspace)
+	workspace, err := filepath.EvalSymlinks(s.Workspace)
 	if err != nil {
 		t.Fatal(err)
 	}
 	for name, tc := range map[string]struct{ command, cwd, want string }{
-		"workspace":     {command: "pwd -P", want: real},
-		"cwd":           {command: "pwd -P; echo $PWD", cwd: "sub", want: real + "/sub\n" + real + "/sub"},
-		"absolute cwd":  {command: "pwd -P", cwd: real + "/sub", want: real + "/sub"},
+		"workspace":     {command: "pwd -P", want: workspace},
+		"cwd":           {command: "pwd -P; echo $PWD", cwd: "sub", want: workspace + "/sub\n" + workspace + "/sub"},
+		"absolute cwd":  {command: "pwd -P", cwd: workspace + "/sub", want: workspace + "/sub"},
 		"given":         {command: "echo $GIVEN", want: "a b"},
 		"no terminal":   {command: "test -t 0 || test -t 1 || test -t 2 || echo none", want: "none"},
 		"no pager":      {command: "echo $PAGER $GIT_PAGER $TERM", want: "cat cat dumb"},

@@ -41,9 +41,9 @@ type Options struct {
 	// where the engine is its first process; beyond it all commands are killed (default
 	// 8192, and three quarters of the cgroup's pids.max where that is less).
 	MaxProcesses int
-	// Alone is called when a request has become the only one, with its context,
+	// BackgroundStopped is called when a request has become the only one, with its context,
 	// before what ran beside it is waited for; nil does nothing.
-	Alone func(context.Context)
+	BackgroundStopped func(context.Context)
 	// Log gets what is not worth an error; nil is silence.
 	Log *slog.Logger
 }
@@ -58,8 +58,8 @@ func (o *Options) setDefaults() {
 	if o.MaxProcesses <= 0 {
 		o.MaxProcesses = defaultMaxProcesses()
 	}
-	if o.Alone == nil {
-		o.Alone = func(context.Context) {}
+	if o.BackgroundStopped == nil {
+		o.BackgroundStopped = func(context.Context) {}
 	}
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
@@ -117,16 +117,16 @@ func New(workspace string, opts Options) (*Engine, error) {
 	if err := os.MkdirAll(abs, 0o755); err != nil {
 		return nil, fmt.Errorf("making workspace: %w", err)
 	}
-	real, err := filepath.EvalSymlinks(abs)
+	resolvedPath, err := filepath.EvalSymlinks(abs)
 	if err != nil {
 		return nil, fmt.Errorf("resolving workspace: %w", err)
 	}
-	root, err := os.OpenRoot(real)
+	root, err := os.OpenRoot(resolvedPath)
 	if err != nil {
 		return nil, fmt.Errorf("opening workspace: %w", err)
 	}
-	e := &Engine{opts: opts, workspace: real, root: root, oom: openOOMCounter(), gate: newGate(), limits: readLimits()}
-	if abs != real {
+	e := &Engine{opts: opts, workspace: resolvedPath, root: root, oom: openOOMCounter(), gate: newGate(), limits: readLimits()}
+	if abs != resolvedPath {
 		e.aliases = []string{abs}
 	}
 	e.env = baseEnv(opts.Env)

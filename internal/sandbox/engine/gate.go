@@ -8,7 +8,7 @@ import (
 	"github.com/sampan-dev/sampan/internal/harness/tool"
 )
 
-// gate lets requests in side by side, and lets one of them be alone.
+// gate lets requests in side by side, and lets one of them be exclusive.
 type gate struct {
 	mu sync.Mutex
 	// inside are the requests that were let in, and how to end each.
@@ -25,7 +25,7 @@ type visit struct{ end context.CancelCauseFunc }
 func newGate() *gate { return &gate{inside: map[*visit]struct{}{}} }
 
 // enter lets a request in, until it calls leave. Its context ends with
-// tool.ErrKilled when another request wants to be alone; while one is,
+// tool.ErrKilled when another request wants to be exclusive; while one is,
 // the error is tool.ErrIsolated.
 func (g *gate) enter(ctx context.Context) (inner context.Context, leave func(), err error) {
 	g.mu.Lock()
@@ -53,7 +53,7 @@ func (g *gate) left(v *visit) {
 
 // close shuts the gate for all others, ends the contexts of those inside, and
 // says so by calling ended. It returns when they have left, or fails when ctx ends
-// before; the gate is then open again. While another is alone it waits for that.
+// before; the gate is then open again. While another is exclusive it waits for that.
 func (g *gate) close(ctx context.Context, ended func()) (reopen func(), err error) {
 	empty, busy := g.shut()
 	for busy != nil {
@@ -61,7 +61,7 @@ func (g *gate) close(ctx context.Context, ended func()) (reopen func(), err erro
 		case <-busy:
 			empty, busy = g.shut()
 		case <-ctx.Done():
-			return nil, fmt.Errorf("waiting for another request that is alone: %w", ctx.Err())
+			return nil, fmt.Errorf("waiting for another exclusive request: %w", ctx.Err())
 		}
 	}
 	ended()

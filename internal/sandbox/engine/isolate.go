@@ -14,21 +14,21 @@ import (
 	"github.com/sampan-dev/sampan/internal/harness/tool"
 )
 
-// isolateDeadline bounds the end of what ran before a request that is alone.
+// isolateDeadline bounds the end of what ran before an exclusive request.
 const isolateDeadline = 30 * time.Second
 
 // Enter lets a request of any kind in. Its context ends when another request
-// needs to be alone; while one is, Enter fails with tool.ErrIsolated.
+// needs to be exclusive; while one is, Enter fails with tool.ErrIsolated.
 func (e *Engine) Enter(ctx context.Context) (context.Context, func(), error) {
 	return e.gate.enter(ctx)
 }
 
-// alone refuses every new request, ends those that are there and every process
+// stopBackground refuses every new request, ends those that are there and every process
 // that they started, and gives back how to let requests in again.
-func (e *Engine) alone(ctx context.Context) (reopen func(), err error) {
+func (e *Engine) stopBackground(ctx context.Context) (reopen func(), err error) {
 	deadline, cancel := context.WithTimeout(ctx, isolateDeadline)
 	defer cancel()
-	reopen, err = e.gate.close(deadline, func() { e.opts.Alone(ctx) })
+	reopen, err = e.gate.close(deadline, func() { e.opts.BackgroundStopped(ctx) })
 	if err != nil {
 		return nil, err
 	}
@@ -41,7 +41,7 @@ func (e *Engine) alone(ctx context.Context) (reopen func(), err error) {
 
 // StopAll implements tool.Executor.
 func (e *Engine) StopAll(ctx context.Context) error {
-	reopen, err := e.alone(ctx)
+	reopen, err := e.stopBackground(ctx)
 	if err != nil {
 		return err
 	}
@@ -52,7 +52,7 @@ func (e *Engine) StopAll(ctx context.Context) error {
 // isolated runs a command with nothing beside it, from an environment that no
 // earlier command could prepare, and leaves nothing of it running.
 func (e *Engine) isolated(ctx context.Context, id string, req tool.ExecRequest) (_ *tool.ExecResult, err error) {
-	reopen, err := e.alone(ctx)
+	reopen, err := e.stopBackground(ctx)
 	if err == nil {
 		defer reopen()
 		err = e.limits.unchanged()
@@ -135,8 +135,8 @@ func within(dir, top string) bool {
 }
 
 func resolved(dir string) string {
-	if real, err := filepath.EvalSymlinks(dir); err == nil {
-		return real
+	if target, err := filepath.EvalSymlinks(dir); err == nil {
+		return target
 	}
 	return dir
 }

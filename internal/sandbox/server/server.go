@@ -75,7 +75,7 @@ func Run(ctx context.Context, opts Options) error {
 		opts.MaxFileBytes = defaultMaxFileBytes
 	}
 	s := &server{opts: opts, began: time.Now(), conns: newConnections(), stop: stop}
-	opts.Engine.Log, opts.Engine.Alone = opts.Log, s.conns.endOthers
+	opts.Engine.Log, opts.Engine.BackgroundStopped = opts.Log, s.conns.endOthers
 	var err error
 	if s.engine, err = engine.New(opts.Workspace, opts.Engine); err != nil {
 		return err
@@ -147,7 +147,7 @@ func (s *server) handler() http.Handler {
 	files := s.entering(s.files)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if s.conns.ending(r.Context()) {
-			panic(http.ErrAbortHandler) // it was sent before the one that had to be alone
+			panic(http.ErrAbortHandler) // it was sent before the one that had to be exclusive
 		}
 		w = farewell{w, func() bool { return s.conns.ending(r.Context()) }}
 		defer s.contain(w, r)
@@ -165,7 +165,7 @@ func (s *server) handler() http.Handler {
 	})
 }
 
-// entering lets a request in beside others, and ends it when one must be alone.
+// entering lets a request in beside others, and ends it when one must be exclusive.
 // Commands do so themselves.
 func (s *server) entering(h http.HandlerFunc) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
