@@ -83,8 +83,9 @@ func glyphOf(phase harness.Phase) string {
 		return "?"
 	case harness.PhaseTool:
 		return "→"
+	default:
+		return "·"
 	}
-	return "·"
 }
 
 // put is the only way to w. That nobody reads it is no fault of the run, which

@@ -139,6 +139,7 @@ func fallsBack(c llm.Category) bool {
 	switch c {
 	case llm.RateLimited, llm.Overloaded, llm.Timeout, llm.Network, llm.ProviderUnsupported, llm.QuotaExceeded, llm.TruncatedStream:
 		return true
+	default:
+		return false
 	}
-	return false
 }

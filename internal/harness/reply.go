@@ -68,6 +68,7 @@ func (r *run) nudge(resp *llm.Response) error {
 		kind, text = transcript.NoticeMissingToolCall, missingCallText
 	case llm.FinishLength:
 		text = emptyCutText
+	default: // the server says no more than that
 	}
 	if err := r.notice(kind, text); err != nil {
 		return err

@@ -193,6 +193,7 @@ func (r *run) react(ctx context.Context, resp *llm.Response) error {
 		return r.goOn(resp)
 	case replyEmpty:
 		return r.nudge(resp)
+	case replyDone:
 	}
 	return r.conclude(ctx, resp)
 }

@@ -128,6 +128,20 @@ func (s *Screen) apply(final byte, params string) {
 	}
 	first, second, _ := strings.Cut(params, ";")
 	n := number(first, 1)
+	if s.move(final, n, second) {
+		return
+	}
+	s.erase(final, number(first, 0), n)
+	// Also without a character a row becomes longer, or of cells, or another
+	// one is at the cursor.
+	if s.row().long() {
+		s.giveLong()
+	}
+	s.x = min(s.x, s.row().len()+maxColumn)
+}
+
+// move does what a control sequence says of the cursor alone.
+func (s *Screen) move(final byte, n int, second string) bool {
 	switch final {
 	case 'A':
 		s.moveTo(max(s.y-n, min(s.home, s.y)), s.x)
@@ -152,14 +166,9 @@ func (s *Screen) apply(final byte, params string) {
 	case 'u':
 		s.moveTo(s.saveY, s.saveX)
 	default:
-		s.erase(final, number(first, 0), n)
-		// Also without a character a row becomes longer, or of cells, or another
-		// one is at the cursor.
-		if s.row().long() {
-			s.giveLong()
-		}
-		s.x = min(s.x, s.row().len()+maxColumn)
+		return false
 	}
+	return true
 }
 
 // erase is what changes text: mode is the parameter of those that have 0 for

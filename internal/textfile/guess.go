@@ -76,7 +76,6 @@ func oddness(enc encoding.Encoding, text []byte) float64 {
 }
 
 func oddRune(before, r, after rune) float64 {
-	within := unicode.IsLetter(before) && unicode.IsLetter(after)
 	switch {
 	case r == '\uFFFD', r < 0xa0, unicode.Is(unicode.Co, r), !unicode.IsGraphic(r) && !unicode.Is(unicode.Cf, r):
 		return 3
@@ -86,6 +85,14 @@ func oddRune(before, r, after rune) float64 {
 		return 1
 	case unicode.IsLetter(r):
 		return oddLetter(before, r, after)
+	}
+	return oddSign(before, r, after)
+}
+
+// oddSign is oddRune of what is no letter.
+func oddSign(before, r, after rune) float64 {
+	within := unicode.IsLetter(before) && unicode.IsLetter(after)
+	switch {
 	case r == '\u2019' && script(before) == 'a' || r == '\u00ad' || script(before) == 'x' || script(after) == 'x':
 		return 0 // an apostrophe; signs between Chinese letters
 	case within, before >= utf8.RuneSelf && unicode.IsLetter(before), before >= 0xa0 && before < 0xc0 && after >= 0xa0:

@@ -176,6 +176,7 @@ func (d *decoder) plain(n *yaml.Node) any {
 			out[i] = d.plain(item)
 		}
 		return out
+	default: // a scalar
 	}
 	var v any
 	if err := n.Decode(&v); err != nil {
@@ -203,8 +204,9 @@ func kindName(n *yaml.Node) string {
 		return "mapping"
 	case yaml.SequenceNode:
 		return "list"
+	default:
+		return "single value"
 	}
-	return "single value"
 }
 
 func typeName(v reflect.Value) string {

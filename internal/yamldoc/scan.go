@@ -88,28 +88,10 @@ func (s *scanner) scanToken() *Problem {
 		s.pos += len("---")
 		s.flow, s.indents = 0, s.indents[:0]
 		return s.node()
-	case c == '[' || c == '{':
-		s.pos++
-		s.flow++
-		p := s.node()
-		s.empty = true
-		return p
-	case s.flow > 0 && (c == ']' || c == '}'):
-		s.pos++
-		s.flow--
-		return nil
-	case s.flow > 0 && c == ',':
-		s.pos++
-		var p *Problem
-		if s.empty {
-			p = s.node()
-		}
-		s.empty = true
-		return p
+	case s.atFlow(c):
+		return s.scanFlow(c)
 	case c == '&' || c == '*' || c == '!':
-		for s.pos < len(s.data) && !blank(s.data[s.pos]) && (s.flow == 0 || !flowIndicator(s.data[s.pos])) {
-			s.pos++
-		}
+		s.skipProperty()
 		return s.node()
 	case s.flow == 0 && (c == '|' || c == '>'):
 		s.skipToLineEnd()
@@ -127,6 +109,38 @@ func (s *scanner) scanToken() *Problem {
 	}
 	s.skipPlain()
 	return s.endScalar(column)
+}
+
+// skipProperty goes past an anchor, an alias or a tag.
+func (s *scanner) skipProperty() {
+	for s.pos < len(s.data) && !blank(s.data[s.pos]) && (s.flow == 0 || !flowIndicator(s.data[s.pos])) {
+		s.pos++
+	}
+}
+
+// atFlow says that scanFlow is for the sign that comes.
+func (s *scanner) atFlow(c byte) bool {
+	return c == '[' || c == '{' || s.flow > 0 && (c == ']' || c == '}' || c == ',')
+}
+
+// scanFlow goes past a sign that begins, ends or parts a list or a mapping in
+// brackets.
+func (s *scanner) scanFlow(c byte) (p *Problem) {
+	s.pos++
+	switch c {
+	case ']', '}':
+		s.flow--
+		return nil
+	case ',':
+		if s.empty {
+			p = s.node()
+		}
+	default:
+		s.flow++
+		p = s.node()
+	}
+	s.empty = true
+	return p
 }
 
 // endScalar counts a scalar, and the mapping whose key it is.

@@ -52,7 +52,7 @@ turns:
 		}
 		Expect(json.Unmarshal(lines.Bytes(), &first)).To(Succeed())
 		Expect(first.Type).To(Equal("run_started"))
-		Expect(first.Data.Prompt == prompt).To(BeTrue(), "the prompt has %d bytes, was given %d", len(first.Data.Prompt), len(prompt))
+		Expect(first.Data.Prompt).To(Equal(prompt), "the prompt has %d bytes, was given %d", len(first.Data.Prompt), len(prompt))
 		pod, err := json.Marshal(s.pod("reader-1"))
 		Expect(err).NotTo(HaveOccurred())
 		Expect(string(pod)).NotTo(ContainSubstring("no play"), "a prompt is in no argument and no environment")

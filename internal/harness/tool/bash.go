@@ -83,21 +83,8 @@ func (s *Set) showExec(res *ExecResult, timeout time.Duration, p *bashParams) st
 	how := s.tip("with read_file", "read_file") + s.tip("or grep", "read_file", "grep")
 	var notes []string
 	note := func(format string, args ...any) { notes = append(notes, "["+fmt.Sprintf(format, args...)+"]") }
-	switch {
-	case res.TimedOut:
-		hint := fmt.Sprintf("give timeout_seconds (at most %s) if it needs longer, or background: true", seconds(opts.ToolTimeout))
-		if timeout >= opts.ToolTimeout {
-			hint = "that is the most a command may take; do it in smaller steps, or with background: true"
-		}
-		note("timed out after %s s and was ended with all it had started; %s", seconds(timeout), hint)
-	case res.Signal != "":
-		note("ended by %s", res.Signal)
-	case res.ExitCode == nil:
-		note("exit status unknown")
-	case *res.ExitCode != 0:
-		note("exit code %d", *res.ExitCode)
-	case text == "":
-		note("exit code 0, no output")
+	if end := s.howEnded(res, timeout, text == ""); end != "" {
+		note("%s", end)
 	}
 	if stray > 0 {
 		note("%s not UTF-8 and shown in hexadecimal, as <E9>; see them with od -c, or as text with iconv", count(stray, "byte is", "bytes are"))
@@ -121,6 +108,28 @@ func (s *Set) showExec(res *ExecResult, timeout time.Duration, p *bashParams) st
 		text += "\n"
 	}
 	return text + strings.Join(notes, "\n")
+}
+
+// howEnded says how a command ended; nothing of one that succeeded and printed
+// something.
+func (s *Set) howEnded(res *ExecResult, timeout time.Duration, silent bool) string {
+	switch {
+	case res.TimedOut:
+		hint := fmt.Sprintf("give timeout_seconds (at most %s) if it needs longer, or background: true", seconds(s.opts.ToolTimeout))
+		if timeout >= s.opts.ToolTimeout {
+			hint = "that is the most a command may take; do it in smaller steps, or with background: true"
+		}
+		return fmt.Sprintf("timed out after %s s and was ended with all it had started; %s", seconds(timeout), hint)
+	case res.Signal != "":
+		return fmt.Sprintf("ended by %s", res.Signal)
+	case res.ExitCode == nil:
+		return "exit status unknown"
+	case *res.ExitCode != 0:
+		return fmt.Sprintf("exit code %d", *res.ExitCode)
+	case silent:
+		return "exit code 0, no output"
+	}
+	return ""
 }
 
 // seconds writes a duration as seconds, without a needless fraction.

@@ -95,8 +95,9 @@ func passes(c llm.Category) bool {
 	switch c {
 	case llm.RateLimited, llm.Overloaded, llm.Timeout, llm.Network, llm.TruncatedStream, llm.EmptyResponse, llm.ModelQuality:
 		return true
+	default:
+		return false
 	}
-	return false
 }
 
 // The statuses that net/http has no name for.

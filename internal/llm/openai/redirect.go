@@ -16,7 +16,7 @@ const maxRedirects = 3
 // either.
 func (t *transport) send(w *watch, r *http.Request, x *exchange) (*http.Response, error) {
 	for hops := 0; ; hops++ {
-		resp, err := t.base.RoundTrip(t.outgoing(w, r, x))
+		resp, err := t.base.RoundTrip(t.outgoing(w, r, x)) //nolint:contextcheck // the watch has it
 		if err != nil || hops == maxRedirects {
 			return resp, err
 		}

@@ -157,6 +157,7 @@ func (s *shaper) message(m *llm.Message, role llm.Role) outMessage {
 		}
 	case llm.RoleAssistant:
 		s.assistant(m, &out)
+	case llm.RoleUser:
 	}
 	return out
 }

@@ -240,7 +240,7 @@ func (t *transport) unreadable(ctx context.Context, w *watch, resp *http.Respons
 
 // broken is the failure of a connection, before or during the reply.
 func (t *transport) broken(ctx context.Context, w *watch, err error, during bool) *llm.Error {
-	cause := context.Cause(w.ctx)
+	cause := context.Cause(w.ctx) //nolint:contextcheck // it was made of ctx
 	switch {
 	case ctx.Err() != nil:
 		// The caller's own end, which no retry can fix.

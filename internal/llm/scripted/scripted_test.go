@@ -61,7 +61,7 @@ func overHTTP(t *testing.T, s *Script, key string, quirks openai.Quirks) (*opena
 	server := NewServer(s, key)
 	web := httptest.NewServer(server)
 	p, err := openai.New(openai.Config{
-		BaseURL: web.URL + "/v1", APIKey: key, TaskName: "demo", Quirks: quirks, IdleTimeout: 50 * time.Millisecond,
+		BaseURL: web.URL + "/v1", APIKey: key, TaskName: "demo", Quirks: quirks, IdleTimeout: 500 * time.Millisecond,
 	})
 	if err != nil {
 		t.Fatal(err)

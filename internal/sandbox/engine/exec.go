@@ -61,7 +61,7 @@ func (e *Engine) ExecID(ctx context.Context, id string, req tool.ExecRequest) (*
 func (e *Engine) execute(ctx context.Context, x *execution) (*tool.ExecResult, error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	defer context.AfterFunc(e.base, func() {
+	defer context.AfterFunc(e.base, func() { //nolint:contextcheck // the engine's end is another one
 		cancel(fmt.Errorf("%w: it is shutting down", tool.ErrExecutorGone))
 	})()
 	if err := e.running.add(x.id, x.req, cancel); err != nil {
@@ -198,7 +198,7 @@ func (x *execution) run(ctx context.Context) (_ *tool.ExecResult, err error) {
 		x.terminate(ctx)
 	case <-ctx.Done():
 	}
-	x.finish(res)
+	x.finish(res) //nolint:contextcheck // what is ended is ended to the last process
 	if err := ctx.Err(); err != nil {
 		return nil, cancelled(ctx)
 	}

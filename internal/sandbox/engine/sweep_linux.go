@@ -88,7 +88,7 @@ func (t *tracker) killAlone(c *command) bool {
 // in the container, also what was entered from outside.
 func (t *tracker) sweepAll(ctx context.Context) error {
 	if os.Getpid() != 1 {
-		_, err := t.sweep(&command{})
+		_, err := t.sweep(&command{}) //nolint:contextcheck // it has a deadline of its own
 		return err
 	}
 	pause := newPause(sweepFirstPause, sweepLastPause)

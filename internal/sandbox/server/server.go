@@ -80,7 +80,7 @@ func Run(ctx context.Context, opts Options) error {
 	if s.engine, err = engine.New(opts.Workspace, opts.Engine); err != nil {
 		return err
 	}
-	l, err := listen(opts.SocketPath, opts.Log)
+	l, err := listen(opts.SocketPath, opts.Log) //nolint:contextcheck // a look at the socket, see stale
 	if err != nil {
 		return errors.Join(err, s.engine.Close())
 	}
@@ -108,13 +108,13 @@ func (s *server) serve(ctx context.Context, l *socket) error {
 	case err = <-failed:
 		err = fmt.Errorf("serving %s: %w", s.opts.SocketPath, err)
 	}
-	return errors.Join(err, s.end(hs, l))
+	return errors.Join(err, s.end(ctx, hs, l))
 }
 
 // end kills what runs while the server still answers, then closes everything.
-func (s *server) end(hs *http.Server, l *socket) error {
+func (s *server) end(ctx context.Context, hs *http.Server, l *socket) error {
 	l.remove()
-	deadline, cancel := context.WithTimeout(context.Background(), stopDeadline)
+	deadline, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopDeadline)
 	defer cancel()
 	closed := make(chan error, 1)
 	go func() { closed <- s.engine.Close() }()
@@ -149,7 +149,7 @@ func (s *server) handler() http.Handler {
 		if s.conns.ending(r.Context()) {
 			panic(http.ErrAbortHandler) // it was sent before the one that had to be exclusive
 		}
-		w = farewell{w, func() bool { return s.conns.ending(r.Context()) }}
+		w = farewell{w, func() bool { return s.conns.ending(r.Context()) }} //nolint:contextcheck // the request's own
 		defer s.contain(w, r)
 		// The last request's deadline must not end this one.
 		_ = http.NewResponseController(w).SetWriteDeadline(time.Time{})
