@@ -49,17 +49,17 @@ type outcome struct {
 func (r *run) act(ctx context.Context, resp *llm.Response) error {
 	calls := resp.Message.ToolCalls
 	for _, c := range calls {
-		if err := r.record(&transcript.ToolCall{ID: c.ID, Name: c.Name, Arguments: c.Arguments}); err != nil {
+		if err := r.log.record(&transcript.ToolCall{ID: c.ID, Name: c.Name, Arguments: c.Arguments}); err != nil {
 			return err
 		}
 	}
-	if err := r.sync(PhaseTool, activity(calls[0])); err != nil {
+	if err := r.log.sync(PhaseTool, activity(calls[0])); err != nil {
 		return err
 	}
 	end := r.ready(ctx)
 	for from := 0; from < len(calls); {
-		to := r.batchEnd(calls, from)
-		outcomes := r.runBatch(ctx, resp, from, to, end)
+		to := r.tools.batchEnd(calls, from)
+		outcomes := r.tools.run(ctx, resp, from, to, end)
 		for i, o := range outcomes {
 			if o.end != nil && end == nil {
 				end = o.end
@@ -70,7 +70,7 @@ func (r *run) act(ctx context.Context, resp *llm.Response) error {
 		}
 		from = to
 		if from < len(calls) && end == nil {
-			if err := r.sync(PhaseTool, activity(calls[from])); err != nil {
+			if err := r.log.sync(PhaseTool, activity(calls[from])); err != nil {
 				return err
 			}
 		}
@@ -81,22 +81,44 @@ func (r *run) act(ctx context.Context, resp *llm.Response) error {
 	if err := r.checkLoop(); err != nil {
 		return err
 	}
-	return r.sync(PhaseThinking, "thinking")
+	return r.log.sync(PhaseThinking, "thinking")
+}
+
+// toolbox runs the tools that a model may call.
+type toolbox struct {
+	tools Tools
+	// specs are offered to the model; names tells which there are.
+	specs []llm.ToolSpec
+	names map[string]bool
+	// limit caps one call.
+	limit time.Duration
+	clock Clock
+}
+
+// open asks the tools, which may be nil, what they are.
+func (t *toolbox) open() {
+	if t.tools != nil {
+		t.specs = t.tools.Specs()
+	}
+	t.names = map[string]bool{}
+	for _, s := range t.specs {
+		t.names[s.Name] = true
+	}
 }
 
 // batchEnd gives the end of the calls from one on that may run at once.
-func (r *run) batchEnd(calls []llm.ToolCall, from int) int {
+func (t *toolbox) batchEnd(calls []llm.ToolCall, from int) int {
 	to := from
-	for to < len(calls) && to-from < maxParallel && r.readOnly(calls[to].Name) {
+	for to < len(calls) && to-from < maxParallel && t.readOnly(calls[to].Name) {
 		to++
 	}
 	return max(to, from+1)
 }
 
-func (r *run) readOnly(name string) bool { return r.tools[name] && r.cfg.Tools.ReadOnly(name) }
+func (t *toolbox) readOnly(name string) bool { return t.names[name] && t.tools.ReadOnly(name) }
 
-// runBatch runs calls [from, to). Once the run has an end, they are only answered.
-func (r *run) runBatch(ctx context.Context, resp *llm.Response, from, to int, end *stop) []outcome {
+// run runs calls [from, to). Once the run has an end, they are only answered.
+func (t *toolbox) run(ctx context.Context, resp *llm.Response, from, to int, end *stop) []outcome {
 	out := make([]outcome, to-from)
 	one := func(i int) {
 		switch call := resp.Message.ToolCalls[from+i]; {
@@ -106,10 +128,10 @@ func (r *run) runBatch(ctx context.Context, resp *llm.Response, from, to int, en
 			out[i] = unanswered(stopFromContext(ctx))
 		case cutOff(resp, from+i):
 			out[i] = outcome{result: ToolResult{Content: cutCallText, IsError: true}, synthetic: true}
-		case !r.tools[call.Name]:
-			out[i] = outcome{result: ToolResult{Content: r.unknownTool(call.Name), IsError: true}, synthetic: true}
+		case !t.names[call.Name]:
+			out[i] = outcome{result: ToolResult{Content: t.unknownTool(call.Name), IsError: true}, synthetic: true}
 		default:
-			out[i] = r.runCall(ctx, call)
+			out[i] = t.runOne(ctx, call)
 		}
 	}
 	if len(out) == 1 {
@@ -133,18 +155,18 @@ func unanswered(end *stop) outcome {
 	return outcome{result: ToolResult{Content: text, IsError: true}, synthetic: true, end: end}
 }
 
-// runCall runs one call. It returns soon after ctx ends, also when the tool
+// runOne runs one call. It returns soon after ctx ends, also when the tool
 // does not.
-func (r *run) runCall(ctx context.Context, call llm.ToolCall) outcome {
-	began := r.clock.Now()
-	limit := r.cfg.Task.Limits.Tool
-	callCtx, cancel := withTimeout(ctx, r.clock, limit+toolSlack, errToolTimeout)
+func (t *toolbox) runOne(ctx context.Context, call llm.ToolCall) outcome {
+	began := t.clock.Now()
+	limit := t.limit
+	callCtx, cancel := withTimeout(ctx, t.clock, limit+toolSlack, errToolTimeout)
 	defer cancel()
-	result, err := await(callCtx, r.clock, func() (ToolResult, error) { return r.cfg.Tools.Run(callCtx, call) })
+	result, err := await(callCtx, t.clock, func() (ToolResult, error) { return t.tools.Run(callCtx, call) })
 	if p := (*panicked)(nil); errors.As(err, &p) {
 		result, err = ToolResult{Content: fmt.Sprintf("The tool %s failed: %v", call.Name, p.value), IsError: true}, nil
 	}
-	o := outcome{result: result, took: r.clock.Now().Sub(began)}
+	o := outcome{result: result, took: t.clock.Now().Sub(began)}
 	if err == nil {
 		o.result.Content = headTail(o.result.Content, maxResult)
 		return o
@@ -168,9 +190,28 @@ func (r *run) runCall(ctx context.Context, call llm.ToolCall) outcome {
 	return cut
 }
 
-func (r *run) unknownTool(name string) string {
-	names := make([]string, 0, len(r.tools))
-	for n := range r.tools {
+// close ends what the tools left running.
+func (t *toolbox) close(ctx context.Context) {
+	if t.tools == nil {
+		return
+	}
+	ctx, cancel := withTimeout(context.WithoutCancel(ctx), t.clock, closeGrace, context.DeadlineExceeded)
+	defer cancel()
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		defer func() { _ = recover() }() // the run has ended, on record; nothing is left to tell
+		_ = t.tools.Close(ctx)
+	}()
+	select {
+	case <-done:
+	case <-ctx.Done():
+	}
+}
+
+func (t *toolbox) unknownTool(name string) string {
+	names := make([]string, 0, len(t.names))
+	for n := range t.names {
 		names = append(names, n)
 	}
 	sort.Strings(names)
@@ -182,7 +223,7 @@ func (r *run) unknownTool(name string) string {
 
 // answer records a result.
 func (r *run) answer(call llm.ToolCall, o outcome) error {
-	return r.record(&transcript.ToolResult{
+	return r.log.record(&transcript.ToolResult{
 		ID: call.ID, Name: call.Name, Content: o.result.Content, IsError: o.result.IsError,
 		Synthetic: o.synthetic, DurationMillis: o.took.Milliseconds(),
 	})

@@ -20,18 +20,46 @@ type failure struct {
 	err   *llm.Error
 }
 
-// callModel gets one reply from the first candidate that gives one, and books
-// and records it. It is not synced: what follows from it is recorded with it.
-func (r *run) callModel(ctx context.Context) (*llm.Response, error) {
-	candidates, err := r.pool.candidates(ctx, r.state.conv.tokens())
+// caller gets replies from the models of a run: from the one that the router
+// prefers, and from others while that one does not answer.
+type caller struct {
+	log    *journal
+	budget *budget
+	clock  Clock
+	pool   *pool
+	// specs are the tools that are offered.
+	specs   []llm.ToolSpec
+	retry   Retry
+	timeout time.Duration
+}
+
+// route asks for the candidates and gives their ids.
+func (c *caller) route(ctx context.Context, tokens int64) ([]string, error) {
+	candidates, err := c.pool.candidates(ctx, tokens)
 	if err != nil {
 		s := stopf(ModelUnavailable, "No model can be used: %v", err)
 		s.category = llm.ProviderUnsupported
 		return nil, s
 	}
-	t := r.newTrial(candidates)
+	ids := make([]string, len(candidates))
+	for i, m := range candidates {
+		ids[i] = m.ID
+	}
+	return ids, nil
+}
+
+// call gets one reply from the first candidate that gives one, and books
+// and records it. It is not synced: what follows from it is recorded with it.
+func (c *caller) call(ctx context.Context) (*llm.Response, error) {
+	candidates, err := c.pool.candidates(ctx, c.log.state.conv.tokens())
+	if err != nil {
+		s := stopf(ModelUnavailable, "No model can be used: %v", err)
+		s.category = llm.ProviderUnsupported
+		return nil, s
+	}
+	t := c.newTrial(candidates)
 	for {
-		resp, failures, err := r.tryEach(ctx, t)
+		resp, failures, err := c.tryEach(ctx, t)
 		if resp != nil || err != nil {
 			return resp, err
 		}
@@ -39,7 +67,7 @@ func (r *run) callModel(ctx context.Context) (*llm.Response, error) {
 		if !retry {
 			return nil, unavailable(t.failed)
 		}
-		if err := r.pause(ctx, wait, "no model answered"); err != nil {
+		if err := c.pause(ctx, wait, "no model answered"); err != nil {
 			return nil, err
 		}
 	}
@@ -47,18 +75,18 @@ func (r *run) callModel(ctx context.Context) (*llm.Response, error) {
 
 // tryEach asks the candidates of a trial one after the other, and says how each
 // failed if none answered.
-func (r *run) tryEach(ctx context.Context, t *trial) (*llm.Response, []failure, error) {
+func (c *caller) tryEach(ctx context.Context, t *trial) (*llm.Response, []failure, error) {
 	var failures []failure
 	for i, m := range t.candidates {
 		t.lastCandidate = len(t.candidates) == 1 || t.rounds == 0 && i == len(t.candidates)-1 && !passing(failures)
 		t.follows = i < len(t.candidates)-1
-		m = r.pool.learned(m)
-		if err := r.switchTo(m, failures); err != nil {
+		m = c.pool.learned(m)
+		if err := c.switchTo(m, failures); err != nil {
 			return nil, nil, err
 		}
-		resp, err := r.callCandidate(ctx, m, t)
+		resp, err := c.callCandidate(ctx, m, t)
 		if err == nil {
-			r.pool.answered(m.ID)
+			c.pool.answered(m.ID)
 			return resp, nil, nil
 		}
 		var le *llm.Error
@@ -77,17 +105,17 @@ func (r *run) tryEach(ctx context.Context, t *trial) (*llm.Response, []failure, 
 		if !fallsBack(le.Category) {
 			return nil, nil, unavailable(t.failed)
 		}
-		r.pool.failed(m.ID, t.spent[m.ID])
+		c.pool.failed(m.ID, t.spent[m.ID])
 	}
 	return nil, failures, nil
 }
 
 // pause waits, and says for what.
-func (r *run) pause(ctx context.Context, wait time.Duration, why string) error {
-	if err := r.sync(PhaseWaiting, fmt.Sprintf("waiting %.1fs: %s", wait.Seconds(), why)); err != nil {
+func (c *caller) pause(ctx context.Context, wait time.Duration, why string) error {
+	if err := c.log.sync(PhaseWaiting, fmt.Sprintf("waiting %.1fs: %s", wait.Seconds(), why)); err != nil {
 		return err
 	}
-	if err := sleep(ctx, r.clock, wait); err != nil {
+	if err := sleep(ctx, c.clock, wait); err != nil {
 		return stopFromContext(ctx)
 	}
 	return nil
@@ -106,8 +134,8 @@ func unavailable(failures []failure) *stop {
 }
 
 // switchTo notes that another model than before is used.
-func (r *run) switchTo(m Model, failures []failure) error {
-	from := r.state.model
+func (c *caller) switchTo(m Model, failures []failure) error {
+	from := c.log.state.model
 	if from == "" || from == m.ID {
 		return nil
 	}
@@ -115,7 +143,7 @@ func (r *run) switchTo(m Model, failures []failure) error {
 	if n := len(failures); n > 0 {
 		e.Category, e.Message = failures[n-1].err.Category, failures[n-1].err.Message
 	}
-	return r.record(e)
+	return c.log.record(e)
 }
 
 // maxCuts bounds how often the conversation is cut down for one call.
@@ -123,12 +151,12 @@ const maxCuts = 4
 
 // callCandidate calls one model, cutting the conversation down where it does
 // not fit: by our estimate, or because the server says so.
-func (r *run) callCandidate(ctx context.Context, m Model, t *trial) (*llm.Response, error) {
-	if err := r.makeRoom(m); err != nil {
+func (c *caller) callCandidate(ctx context.Context, m Model, t *trial) (*llm.Response, error) {
+	if err := c.makeRoom(m); err != nil {
 		return nil, err
 	}
 	for cuts := 0; ; cuts++ {
-		resp, err := r.attempts(ctx, m, t)
+		resp, err := c.attempts(ctx, m, t)
 		var le *llm.Error
 		if !errors.As(err, &le) || le.Category != llm.ContextLength {
 			return resp, err
@@ -137,46 +165,46 @@ func (r *run) callCandidate(ctx context.Context, m Model, t *trial) (*llm.Respon
 			return nil, stopf(ContextExhausted, "%s refused the conversation as too long, also after it was cut down: %s", m.ID, le.Message)
 		}
 		// The window is smaller than we were told, or the text longer than we think.
-		target := r.state.conv.tokens() / 2
-		if r.pool.learn(m, le.ContextWindow) {
-			m = r.pool.learned(m)
+		target := c.log.state.conv.tokens() / 2
+		if c.pool.learn(m, le.ContextWindow) {
+			m = c.pool.learned(m)
 			target = min(target, int64(compactTo*float64(m.ContextWindow)))
 		}
-		if err := r.compact(m, target, fmt.Sprintf("%s refused the conversation as too long (%s)", m.ID, le.Message)); err != nil {
+		if err := c.compact(m, target, fmt.Sprintf("%s refused the conversation as too long (%s)", m.ID, le.Message)); err != nil {
 			return nil, err
 		}
 	}
 }
 
 // attempts sends the request, again after failures that may pass.
-func (r *run) attempts(ctx context.Context, m Model, t *trial) (*llm.Response, error) {
-	req := llm.Request{Model: m.Upstream, Messages: r.state.conv.view(), Tools: r.specs}
+func (c *caller) attempts(ctx context.Context, m Model, t *trial) (*llm.Response, error) {
+	req := llm.Request{Model: m.Upstream, Messages: c.log.state.conv.view(), Tools: c.specs}
 	for {
 		var err error
 		// Again each time: a failed attempt may have cost something.
-		if req.MaxOutputTokens, err = r.reserve(m); err != nil {
+		if req.MaxOutputTokens, err = c.budget.reserve(m); err != nil {
 			return nil, err
 		}
-		if err := r.pool.pace(ctx, m); err != nil {
+		if err := c.pool.pace(ctx, m); err != nil {
 			return nil, stopFromContext(ctx)
 		}
-		err = r.record(&transcript.Request{
+		err = c.log.record(&transcript.Request{
 			Model: m.ID, Upstream: m.Upstream, Messages: len(req.Messages),
-			EstimatedInputTokens: r.state.conv.tokens(), MaxOutputTokens: req.MaxOutputTokens,
+			EstimatedInputTokens: c.log.state.conv.tokens(), MaxOutputTokens: req.MaxOutputTokens,
 		})
 		if err != nil {
 			return nil, err
 		}
 		// Handed over now: of a process that is killed during the call, the next
 		// one knows that there was a call.
-		if err := r.cfg.Transcript.Flush(); err != nil {
+		if err := c.log.transcript.Flush(); err != nil {
 			return nil, unwritten(err)
 		}
-		began := r.clock.Now()
-		resp, err := r.complete(ctx, m, req, r.attemptLimit(m, t))
-		took := r.clock.Now().Sub(began)
+		began := c.clock.Now()
+		resp, err := c.complete(ctx, m, req, c.attemptLimit(m, t))
+		took := c.clock.Now().Sub(began)
 		if err == nil {
-			return resp, r.accept(m, resp, took)
+			return resp, c.accept(m, resp, took)
 		}
 		var le *llm.Error
 		if !errors.As(err, &le) {
@@ -184,7 +212,7 @@ func (r *run) attempts(ctx context.Context, m Model, t *trial) (*llm.Response, e
 		}
 		wait, retry := t.backoff(m.ID, le, took)
 		attempt := t.attempts[m.ID]
-		err = r.bookFailure(m, r.charged(le.Usage, req.MaxOutputTokens), &transcript.Retry{
+		err = c.bookFailure(m, c.charged(le.Usage, req.MaxOutputTokens), &transcript.Retry{
 			Model: m.ID, Attempt: attempt, Category: le.Category, Message: le.Message, Adapted: le.Adapted,
 			WaitMillis: wait.Milliseconds(), GaveUp: !retry, LatencyMillis: took.Milliseconds(),
 		})
@@ -197,34 +225,34 @@ func (r *run) attempts(ctx context.Context, m Model, t *trial) (*llm.Response, e
 		if !retry {
 			return nil, le
 		}
-		if err := r.correct(le); err != nil {
+		if err := c.correct(le); err != nil {
 			return nil, err
 		}
-		req.Messages = r.state.conv.view()
+		req.Messages = c.log.state.conv.view()
 		why := fmt.Sprintf("%s failed (%s, attempt %d), trying for another %s", m.ID, le.Category, attempt, t.left().Round(time.Second))
-		if err := r.pause(ctx, wait, why); err != nil {
+		if err := c.pause(ctx, wait, why); err != nil {
 			return nil, err
 		}
 	}
 }
 
 // bookFailure records a failed call with what it cost all the same.
-func (r *run) bookFailure(m Model, u llm.Usage, e *transcript.Retry) error {
+func (c *caller) bookFailure(m Model, u llm.Usage, e *transcript.Retry) error {
 	if u.InputTokens > 0 || u.OutputTokens > 0 {
 		cost := priceOf(m, u)
 		e.Usage, e.CostUSD = &u, &cost
 	}
-	return r.record(e)
+	return c.log.record(e)
 }
 
 // charged is what a failed call is taken to have cost. Where its provider had to
 // estimate, we know better: our estimate of the input has learned from what was
 // counted before, and the output was bounded.
-func (r *run) charged(u llm.Usage, maxOutput int) llm.Usage {
+func (c *caller) charged(u llm.Usage, maxOutput int) llm.Usage {
 	if !u.Estimated {
 		return u
 	}
-	u.InputTokens = r.state.conv.tokens()
+	u.InputTokens = c.log.state.conv.tokens()
 	if maxOutput > 0 {
 		u.OutputTokens = min(u.OutputTokens, int64(maxOutput))
 	}
@@ -233,10 +261,10 @@ func (r *run) charged(u llm.Usage, maxOutput int) llm.Usage {
 
 // complete makes one attempt within a limit. It returns soon after ctx ends even
 // when the provider does not; a panic of the provider is an error.
-func (r *run) complete(ctx context.Context, m Model, req llm.Request, limit time.Duration) (*llm.Response, error) {
-	callCtx, cancel := withTimeout(ctx, r.clock, limit, errCallTimeout)
+func (c *caller) complete(ctx context.Context, m Model, req llm.Request, limit time.Duration) (*llm.Response, error) {
+	callCtx, cancel := withTimeout(ctx, c.clock, limit, errCallTimeout)
 	defer cancel()
-	resp, err := await(callCtx, r.clock, func() (*llm.Response, error) { return m.Provider.Complete(callCtx, req) })
+	resp, err := await(callCtx, c.clock, func() (*llm.Response, error) { return m.Provider.Complete(callCtx, req) })
 	var p *panicked
 	switch {
 	case errors.As(err, &p):
@@ -244,7 +272,7 @@ func (r *run) complete(ctx context.Context, m Model, req llm.Request, limit time
 		s.detail, err = p.stack, s
 	case errors.Is(err, errNoAnswer):
 		err = &llm.Error{
-			Category: llm.Timeout, Message: "the call did not return after it was told to stop", Usage: r.guess(),
+			Category: llm.Timeout, Message: "the call did not return after it was told to stop", Usage: c.guess(),
 		}
 	}
 	switch {
@@ -254,44 +282,44 @@ func (r *run) complete(ctx context.Context, m Model, req llm.Request, limit time
 		return resp, nil
 	case ctx.Err() != nil:
 		return nil, &llm.Error{
-			Category: llm.Stopped, Message: "the run was stopped in the middle of the call to " + m.ID, Usage: r.costOf(err), Err: err,
+			Category: llm.Stopped, Message: "the run was stopped in the middle of the call to " + m.ID, Usage: c.costOf(err), Err: err,
 		}
 	case errors.Is(context.Cause(callCtx), errCallTimeout):
 		return nil, &llm.Error{
 			Category: llm.Timeout, Message: fmt.Sprintf("no reply within %s", limit), Retryable: true,
-			Usage: r.costOf(err), Err: err,
+			Usage: c.costOf(err), Err: err,
 		}
 	}
 	return nil, err
 }
 
 // costOf is what a call cost that was cut off: as its provider says, or a guess.
-func (r *run) costOf(err error) llm.Usage {
+func (c *caller) costOf(err error) llm.Usage {
 	var le *llm.Error
 	if errors.As(err, &le) {
 		return le.Usage
 	}
-	return r.guess()
+	return c.guess()
 }
 
 // guess is the least that a call costs of which nothing is known: its input.
-func (r *run) guess() llm.Usage {
-	return llm.Usage{InputTokens: r.state.conv.tokens(), Estimated: true}
+func (c *caller) guess() llm.Usage {
+	return llm.Usage{InputTokens: c.log.state.conv.tokens(), Estimated: true}
 }
 
 // accept books and records a reply.
-func (r *run) accept(m Model, resp *llm.Response, latency time.Duration) error {
-	r.fixCallIDs(resp)
+func (c *caller) accept(m Model, resp *llm.Response, latency time.Duration) error {
+	c.fixCallIDs(resp)
 	if resp.Message.Role == "" {
 		resp.Message.Role = llm.RoleAssistant
 	}
 	if u := resp.Usage; u.InputTokens == 0 && u.OutputTokens == 0 {
 		resp.Usage = llm.Usage{
-			InputTokens: r.state.conv.tokens(), OutputTokens: estimate(resp.Message), Estimated: true,
+			InputTokens: c.log.state.conv.tokens(), OutputTokens: estimate(resp.Message), Estimated: true,
 		}
 	}
 	kept := classify(resp) != replyEmpty || strings.TrimSpace(resp.Message.Content) != ""
-	return r.record(&transcript.Response{
+	return c.log.record(&transcript.Response{
 		Model: m.ID, ServedBy: resp.Model, Message: resp.Message, FinishReason: resp.FinishReason, Usage: resp.Usage,
 		CostUSD: priceOf(m, resp.Usage), LatencyMillis: latency.Milliseconds(), Kept: kept, Notes: resp.Notes,
 	})
@@ -299,13 +327,13 @@ func (r *run) accept(m Model, resp *llm.Response, latency time.Duration) error {
 
 // fixCallIDs makes the ids of calls unique in the run, in case that a
 // provider did not: an answer must lead to one call only.
-func (r *run) fixCallIDs(resp *llm.Response) {
+func (c *caller) fixCallIDs(resp *llm.Response) {
 	used := map[string]bool{}
 	for i := range resp.Message.ToolCalls {
-		c := &resp.Message.ToolCalls[i]
-		for n := 0; c.ID == "" || used[c.ID] || r.state.callIDs[c.ID]; n++ {
-			c.ID = fmt.Sprintf("call_%d_%d_%d", r.current, i, n)
+		call := &resp.Message.ToolCalls[i]
+		for n := 0; call.ID == "" || used[call.ID] || c.log.state.callIDs[call.ID]; n++ {
+			call.ID = fmt.Sprintf("call_%d_%d_%d", c.log.turn, i, n)
 		}
-		used[c.ID] = true
+		used[call.ID] = true
 	}
 }

@@ -31,7 +31,7 @@ const (
 )
 
 // makeRoom compacts the conversation when it fills most of the model's window.
-func (r *run) makeRoom(m Model) error {
+func (c *caller) makeRoom(m Model) error {
 	if m.ContextWindow <= 0 {
 		return nil
 	}
@@ -40,14 +40,14 @@ func (r *run) makeRoom(m Model) error {
 		reserve = m.ContextWindow / 4
 	}
 	room := int64(m.ContextWindow - reserve)
-	if r.state.conv.tokens() <= int64(compactAt*float64(room)) {
+	if c.log.state.conv.tokens() <= int64(compactAt*float64(room)) {
 		return nil
 	}
-	err := r.compact(m, int64(compactTo*float64(room)), fmt.Sprintf("The conversation fills the window of %s (%d tokens)", m.ID, m.ContextWindow))
-	if err != nil && r.state.conv.tokens() <= room {
+	err := c.compact(m, int64(compactTo*float64(room)), fmt.Sprintf("The conversation fills the window of %s (%d tokens)", m.ID, m.ContextWindow))
+	if err != nil && c.log.state.conv.tokens() <= room {
 		return nil // nothing to cut, and it still fits
 	}
-	if err == nil && r.state.conv.tokens() > room {
+	if err == nil && c.log.state.conv.tokens() > room {
 		return stopf(ContextExhausted, "The conversation does not fit the window of %s (%d tokens), also after it was cut down.", m.ID, m.ContextWindow)
 	}
 	return err
@@ -55,19 +55,19 @@ func (r *run) makeRoom(m Model) error {
 
 // compact cuts the conversation down to about target tokens and records how.
 // One that would free next to nothing is not done and ends the run.
-func (r *run) compact(m Model, target int64, why string) error {
-	before := r.state.conv.tokens()
-	plan := planCompaction(r.state.conv, target)
-	after := before - r.state.conv.scale(plan.freed)
+func (c *caller) compact(m Model, target int64, why string) error {
+	before := c.log.state.conv.tokens()
+	plan := planCompaction(c.log.state.conv, target)
+	after := before - c.log.state.conv.scale(plan.freed)
 	if float64(before-after) < minFreed*float64(before) {
 		return stopf(ContextExhausted, "%s, and there is next to nothing that could be left out.", why)
 	}
 	e := plan.event
-	e.MessagesBefore, e.TokensBefore, e.ContextWindow = len(r.state.conv.messages), before, m.ContextWindow
-	cut := r.state.conv
+	e.MessagesBefore, e.TokensBefore, e.ContextWindow = len(c.log.state.conv.messages), before, m.ContextWindow
+	cut := c.log.state.conv
 	cut.replace(compacted(cut.messages, e))
 	e.MessagesAfter, e.TokensAfter = len(cut.messages), cut.tokens()
-	return r.record(&e)
+	return c.log.record(&e)
 }
 
 // compaction is a plan: what to leave out, and how much that frees (unscaled).

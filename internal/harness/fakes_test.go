@@ -167,7 +167,7 @@ func (f *fixture) run(t *testing.T, ctx context.Context) Result {
 	t.Helper()
 	live := newRun(f.withDefaults())
 	res := live.run(ctx)
-	f.checkReplay(t, live.state)
+	f.checkReplay(t, live.log.state)
 	rep, err := transcript.Verify(bytes.NewReader(f.out.Bytes()))
 	if err != nil {
 		t.Fatalf("transcript: %v\n%s", err, f.out.String())

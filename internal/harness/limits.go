@@ -20,35 +20,45 @@ const softFraction = 0.8
 // minReply is the least room for a reply that is worth a model call, in tokens.
 const minReply = 32
 
-// checkLimits ends the run when a limit was reached.
-func (r *run) checkLimits(ctx context.Context) error {
+// budget is what a run may use, and what it has used of that.
+type budget struct {
+	log    *journal
+	clock  Clock
+	limits Limits
+	// began is when the run's active time starts to count; for a resumed run
+	// that lies before this process.
+	began time.Time
+}
+
+// check ends the run when a limit was reached.
+func (b *budget) check(ctx context.Context) error {
 	if ctx.Err() != nil {
 		return stopFromContext(ctx)
 	}
-	l, p := r.cfg.Task.Limits, r.state.progress
+	l, p := b.limits, b.log.state.progress
 	switch {
 	case p.Turns >= l.Turns:
-		return r.outOf(MaxTurns, fmt.Sprintf("The limit of %s was reached", text.Plural(l.Turns, "turn")))
-	case l.Active > 0 && r.clock.Now().Sub(r.began) >= l.Active:
+		return b.outOf(MaxTurns, fmt.Sprintf("The limit of %s was reached", text.Plural(l.Turns, "turn")))
+	case l.Active > 0 && b.clock.Now().Sub(b.began) >= l.Active:
 		return stopf(DeadlineExceeded, "The time limit of %s was reached.", l.Active)
 	case l.InputTokens > 0 && p.Usage.InputTokens >= l.InputTokens:
-		return r.outOf(BudgetExceeded, fmt.Sprintf("%d of %d input tokens were used", p.Usage.InputTokens, l.InputTokens))
+		return b.outOf(BudgetExceeded, fmt.Sprintf("%d of %d input tokens were used", p.Usage.InputTokens, l.InputTokens))
 	case l.OutputTokens > 0 && p.Usage.OutputTokens >= l.OutputTokens:
-		return r.outOf(BudgetExceeded, fmt.Sprintf("%d of %d output tokens were used", p.Usage.OutputTokens, l.OutputTokens))
+		return b.outOf(BudgetExceeded, fmt.Sprintf("%d of %d output tokens were used", p.Usage.OutputTokens, l.OutputTokens))
 	case l.CostUSD.IsPositive() && p.CostUSD.GreaterThanOrEqual(l.CostUSD):
-		return r.outOf(BudgetExceeded, fmt.Sprintf("%s of %s USD were spent", p.CostUSD, l.CostUSD))
+		return b.outOf(BudgetExceeded, fmt.Sprintf("%s of %s USD were spent", p.CostUSD, l.CostUSD))
 	}
 	return nil
 }
 
 // outOf is the end at a limit: with a verification failed and not fixed, that
 // is what people need to know.
-func (r *run) outOf(reason End, what string) *stop {
-	if !r.state.unproven {
+func (b *budget) outOf(reason End, what string) *stop {
+	if !b.log.state.unproven {
 		return stopf(reason, "%s before the model was done.", what)
 	}
 	failed := "a verification"
-	for _, v := range r.state.verifications {
+	for _, v := range b.log.state.verifications {
 		if !v.Passed {
 			failed = fmt.Sprintf("verification %q", v.Name)
 			break
@@ -60,9 +70,9 @@ func (r *run) outOf(reason End, what string) *stop {
 // reserve gives the output tokens that a call to m may take, so that even the
 // longest reply stays within every limit, or ends the run when there is no
 // room for a reply at all. 0 leaves it to the server.
-func (r *run) reserve(m Model) (int, error) {
-	l, used := r.cfg.Task.Limits, r.state.progress.Usage
-	input := r.state.conv.atMost()
+func (b *budget) reserve(m Model) (int, error) {
+	l, used := b.limits, b.log.state.progress.Usage
+	input := b.log.state.conv.atMost()
 	output := int64(m.MaxOutputTokens)
 	bound := func(n int64) {
 		if output == 0 || n < output {
@@ -70,27 +80,27 @@ func (r *run) reserve(m Model) (int, error) {
 		}
 	}
 	if l.InputTokens > 0 && used.InputTokens+input > l.InputTokens {
-		return 0, r.outOf(BudgetExceeded, fmt.Sprintf("The next call may need %d input tokens and %d of %d were left",
+		return 0, b.outOf(BudgetExceeded, fmt.Sprintf("The next call may need %d input tokens and %d of %d were left",
 			input, l.InputTokens-used.InputTokens, l.InputTokens))
 	}
 	if l.OutputTokens > 0 {
 		if left := l.OutputTokens - used.OutputTokens; left < minReply {
-			return 0, r.outOf(BudgetExceeded, fmt.Sprintf("Only %d of %d output tokens were left", left, l.OutputTokens))
+			return 0, b.outOf(BudgetExceeded, fmt.Sprintf("Only %d of %d output tokens were left", left, l.OutputTokens))
 		}
 		bound(l.OutputTokens - used.OutputTokens)
 	}
 	if l.CostUSD.IsPositive() {
-		left := l.CostUSD.Sub(r.state.progress.CostUSD).Sub(priceOf(m, llm.Usage{InputTokens: input}))
+		left := l.CostUSD.Sub(b.log.state.progress.CostUSD).Sub(priceOf(m, llm.Usage{InputTokens: input}))
 		n, priced := m.Pricing.AffordableOutput(left)
 		if left.IsNegative() || priced && n < minReply {
-			return 0, r.outOf(BudgetExceeded, fmt.Sprintf("%s of %s USD were spent and the next call could pass that", r.state.progress.CostUSD, l.CostUSD))
+			return 0, b.outOf(BudgetExceeded, fmt.Sprintf("%s of %s USD were spent and the next call could pass that", b.log.state.progress.CostUSD, l.CostUSD))
 		}
 		if priced {
 			bound(n)
 		}
 	}
 	if m.ContextWindow > 0 && output > 0 {
-		bound(max(int64(m.ContextWindow)-r.state.conv.tokens(), minReply))
+		bound(max(int64(m.ContextWindow)-b.log.state.conv.tokens(), minReply))
 	}
 	return int(output), nil
 }
@@ -102,14 +112,14 @@ func priceOf(m Model, u llm.Usage) decimal.Decimal {
 
 // warnOnce tells the model, once, that a limit is near.
 func (r *run) warnOnce() error {
-	if r.state.warned {
+	if r.log.state.warned {
 		return nil
 	}
-	left := r.nearLimits()
+	left := r.budget.nearLimits()
 	if len(left) == 0 {
 		return nil
 	}
-	return r.notice(transcript.NoticeSoftLimit, "[harness] You are close to a limit of this run: "+strings.Join(left, "; ")+
+	return r.log.notice(transcript.NoticeSoftLimit, "[harness] You are close to a limit of this run: "+strings.Join(left, "; ")+
 		". Wrap up now: finish what matters most, leave the work in a good state, and then answer without calling a tool.")
 }
 
@@ -127,24 +137,24 @@ func (r *run) wrapUp() error {
 	default:
 		return nil // also when the channel is nil
 	}
-	if r.state.wrapUpAt == 0 {
-		return r.notice(transcript.NoticeWrapUp, wrapUpText)
+	if r.log.state.wrapUpAt == 0 {
+		return r.log.notice(transcript.NoticeWrapUp, wrapUpText)
 	}
-	if r.current-r.state.wrapUpAt < wrapUpTurns {
+	if r.log.turn-r.log.state.wrapUpAt < wrapUpTurns {
 		return nil
 	}
-	return r.outOf(Cancelled, fmt.Sprintf("The user asked the run to come to an end, and %d more turns passed", wrapUpTurns))
+	return r.budget.outOf(Cancelled, fmt.Sprintf("The user asked the run to come to an end, and %d more turns passed", wrapUpTurns))
 }
 
 // nearLimits says what is left of limits that are nearly used up.
-func (r *run) nearLimits() []string {
-	l, p := r.cfg.Task.Limits, r.state.progress
+func (b *budget) nearLimits() []string {
+	l, p := b.limits, b.log.state.progress
 	var out []string
 	// A run of a few turns reaches 80 % only with its last one.
 	if near(float64(p.Turns), float64(l.Turns)) || l.Turns > 1 && p.Turns == l.Turns-1 {
 		out = append(out, fmt.Sprintf("%d of %d turns are left", l.Turns-p.Turns, l.Turns))
 	}
-	if active := r.clock.Now().Sub(r.began); near(active.Seconds(), l.Active.Seconds()) {
+	if active := b.clock.Now().Sub(b.began); near(active.Seconds(), l.Active.Seconds()) {
 		out = append(out, fmt.Sprintf("%s of %s are left", (l.Active-active).Round(time.Second), l.Active))
 	}
 	if near(float64(p.Usage.InputTokens), float64(l.InputTokens)) {

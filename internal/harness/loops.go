@@ -105,14 +105,14 @@ func (d *loopDetector) rounds(period int, long time.Duration) int {
 
 // checkLoop warns the model about a loop, and ends the run when it goes on.
 func (r *run) checkLoop() error {
-	loops := r.state.loops
+	loops := r.log.state.loops
 	switch {
 	case loops.quick >= loopStop || loops.all >= slowStop:
 		return stopf(LoopDetected, "The model made the same calls with the same results %d times in a row.", loops.all)
 	case !loops.looping() || loops.warned:
 		return nil
 	case loops.quick < loopNotice:
-		return r.notice(transcript.NoticeLoop, slowText)
+		return r.log.notice(transcript.NoticeLoop, slowText)
 	}
-	return r.notice(transcript.NoticeLoop, loopText)
+	return r.log.notice(transcript.NoticeLoop, loopText)
 }

@@ -55,12 +55,12 @@ type trial struct {
 	follows bool
 }
 
-func (r *run) newTrial(candidates []Model) *trial {
+func (c *caller) newTrial(candidates []Model) *trial {
 	t := &trial{
-		policy: r.cfg.Retry, clock: r.clock, candidates: candidates, patience: r.cfg.Retry.Patience,
+		policy: c.retry, clock: c.clock, candidates: candidates, patience: c.retry.Patience,
 		attempts: map[string]int{}, spent: map[string]time.Duration{},
 	}
-	if half, limited := r.halfOfTime(); limited {
+	if half, limited := c.budget.halfOfTime(); limited {
 		t.patience = min(t.patience, half)
 	}
 	return t
@@ -68,20 +68,20 @@ func (r *run) newTrial(candidates []Model) *trial {
 
 // halfOfTime is the part of the run's remaining time that may be waited, if that
 // is limited.
-func (r *run) halfOfTime() (time.Duration, bool) {
-	active := r.cfg.Task.Limits.Active
-	left := active - r.clock.Now().Sub(r.began)
+func (b *budget) halfOfTime() (time.Duration, bool) {
+	active := b.limits.Active
+	left := active - b.clock.Now().Sub(b.began)
 	return time.Duration(activePart * float64(left)), active > 0
 }
 
 // attemptLimit is how long one attempt may take. Where another model can be asked
 // it leaves time for that one; the end of the run bounds all attempts anyhow.
-func (r *run) attemptLimit(m Model, t *trial) time.Duration {
-	limit := r.cfg.CallTimeout
+func (c *caller) attemptLimit(m Model, t *trial) time.Duration {
+	limit := c.timeout
 	if m.CallTimeout > 0 {
 		limit = m.CallTimeout
 	}
-	if half, limited := r.halfOfTime(); limited && t.follows {
+	if half, limited := c.budget.halfOfTime(); limited && t.follows {
 		limit = min(limit, max(half, slowFailure))
 	}
 	return limit

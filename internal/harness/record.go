@@ -10,32 +10,46 @@ import (
 	"github.com/sampan-dev/sampan/internal/transcript"
 )
 
+// journal is the record of a run, and where the run stands by it.
+type journal struct {
+	transcript *transcript.Writer
+	reporter   *Reporter
+	clock      Clock
+	// state is what follows from the events that were recorded so far.
+	state state
+	// turn is the one that events belong to: that of the next or the last reply,
+	// counting from 1.
+	turn int
+	// synced counts what is on disk.
+	synced TranscriptSummary
+}
+
 // record appends an event of the current turn and applies it; sync makes it last.
 // The data is a pointer to its struct, as Decode gives it.
-func (r *run) record(data transcript.Data) error {
-	at, err := r.cfg.Transcript.Append(r.current, data)
+func (j *journal) record(data transcript.Data) error {
+	at, err := j.transcript.Append(j.turn, data)
 	if err != nil {
 		return err
 	}
-	r.state = apply(r.state, event{turn: r.current, time: at, data: data})
+	j.state = apply(j.state, event{turn: j.turn, time: at, data: data})
 	return nil
 }
 
 // sync puts on disk what was appended and then, not before, reports it.
-func (r *run) sync(phase Phase, activity string) error {
-	if err := r.cfg.Transcript.Sync(); err != nil {
+func (j *journal) sync(phase Phase, activity string) error {
+	if err := j.transcript.Sync(); err != nil {
 		return unwritten(err)
 	}
-	r.synced = r.summary()
-	r.cfg.Reporter.Tell(r.progress(phase, activity))
+	j.synced = j.summary()
+	j.reporter.Tell(j.progress(phase, activity))
 	return nil
 }
 
 // progress is where the run stands, with what it does now.
-func (r *run) progress(phase Phase, activity string) Progress {
-	p := r.state.progress
-	p.Phase, p.Activity = phase, text.Inline(r.cfg.Transcript.Redact(activity))
-	p.Time, p.Transcript = r.clock.Now(), r.synced
+func (j *journal) progress(phase Phase, activity string) Progress {
+	p := j.state.progress
+	p.Phase, p.Activity = phase, text.Inline(j.transcript.Redact(activity))
+	p.Time, p.Transcript = j.clock.Now(), j.synced
 	return p
 }
 
@@ -43,14 +57,14 @@ func unwritten(err error) *stop {
 	return stopf(Internal, "The transcript could not be written: %v", err)
 }
 
-func (r *run) summary() TranscriptSummary {
-	s := r.cfg.Transcript.Summary()
+func (j *journal) summary() TranscriptSummary {
+	s := j.transcript.Summary()
 	return TranscriptSummary{Events: s.Events, Bytes: s.Bytes, Digest: s.Digest}
 }
 
 // notice tells the model something, as a user message, and records it.
-func (r *run) notice(kind transcript.NoticeKind, words string) error {
-	return r.record(&transcript.Notice{Kind: kind, Text: words})
+func (j *journal) notice(kind transcript.NoticeKind, words string) error {
+	return j.record(&transcript.Notice{Kind: kind, Text: words})
 }
 
 // writeEnd records the terminal event.
@@ -58,29 +72,29 @@ func (r *run) writeEnd(s *stop) error {
 	if !r.started {
 		// A transcript begins with run_started, however soon the run failed.
 		r.started = true
-		if err := r.record(startedEvent(r.cfg.Task, "", r.specs)); err != nil {
+		if err := r.log.record(startedEvent(r.cfg.Task, "", r.tools.specs)); err != nil {
 			return err
 		}
 	}
-	for _, call := range r.state.open {
+	for _, call := range r.log.state.open {
 		// Only a failure of the loop itself leaves any.
 		if err := r.answer(call, unanswered(s)); err != nil {
 			return err
 		}
 	}
-	p := r.state.progress
-	err := r.record(&transcript.RunEnded{
+	p := r.log.state.progress
+	err := r.log.record(&transcript.RunEnded{
 		Reason: string(s.reason), Category: s.category, Message: s.message, ExitCode: s.reason.ExitCode(),
 		Model: p.Model, Turns: p.Turns, ToolCalls: p.ToolCalls, Failed: p.FailedToolCalls,
 		Usage: p.Usage, CostUSD: p.CostUSD, Detail: s.detail,
 	})
 	if err == nil {
-		err = r.cfg.Transcript.Sync()
+		err = r.log.transcript.Sync()
 	}
 	if err != nil {
 		return err
 	}
-	r.synced = r.summary()
+	r.log.synced = r.log.summary()
 	return nil
 }
 

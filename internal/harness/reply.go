@@ -59,8 +59,8 @@ const (
 
 // nudge answers an empty reply, a bounded number of times.
 func (r *run) nudge(resp *llm.Response) error {
-	if n := r.state.empties + 1; n > maxEmpties {
-		return stopf(EmptyResponse, "%s gave %d replies in a row with nothing in them.", r.state.progress.Model, n)
+	if n := r.log.state.empties + 1; n > maxEmpties {
+		return stopf(EmptyResponse, "%s gave %d replies in a row with nothing in them.", r.log.state.progress.Model, n)
 	}
 	kind, text := transcript.NoticeEmptyReply, emptyText
 	switch resp.FinishReason {
@@ -70,10 +70,10 @@ func (r *run) nudge(resp *llm.Response) error {
 		text = emptyCutText
 	default: // the server says no more than that
 	}
-	if err := r.notice(kind, text); err != nil {
+	if err := r.log.notice(kind, text); err != nil {
 		return err
 	}
-	return r.sync(PhaseWaiting, "got an empty reply")
+	return r.log.sync(PhaseWaiting, "got an empty reply")
 }
 
 // goOn answers a reply that ended before the model had finished.
@@ -82,23 +82,23 @@ func (r *run) goOn(resp *llm.Response) error {
 	if resp.FinishReason != llm.FinishLength {
 		kind, text = transcript.NoticePaused, pausedText
 	}
-	if err := r.notice(kind, text); err != nil {
+	if err := r.log.notice(kind, text); err != nil {
 		return err
 	}
-	return r.sync(PhaseThinking, "thinking")
+	return r.log.sync(PhaseThinking, "thinking")
 }
 
 // correct tells the model what it did wrong in a reply that could not be used and
 // is no part of the conversation, unless it was the last thing that it was told.
-func (r *run) correct(le *llm.Error) error {
+func (c *caller) correct(le *llm.Error) error {
 	if le.Hint == "" {
 		return nil
 	}
 	text := "[harness] " + le.Hint
-	if last := r.state.conv.messages[len(r.state.conv.messages)-1]; last.Role == llm.RoleUser && last.Content == text {
+	if last := c.log.state.conv.messages[len(c.log.state.conv.messages)-1]; last.Role == llm.RoleUser && last.Content == text {
 		return nil
 	}
-	return r.notice(transcript.NoticeUnusableReply, text)
+	return c.log.notice(transcript.NoticeUnusableReply, text)
 }
 
 // cutOff says that a call must not be run, since the reply ended in the middle

@@ -21,26 +21,18 @@ const (
 // in full.
 const maxMessage = 64 << 10
 
-// run is one run in this process. Its methods are called from one goroutine.
+// run is one run in this process: it takes the turns, and decides what follows from
+// a reply. Its methods, and those of its parts, are called from one goroutine.
 type run struct {
-	cfg   Config
-	clock Clock
-	// state is what follows from the events that were recorded so far.
-	state state
-	// began is when the run's active time starts to count; for a resumed run
-	// that lies before this process.
-	began time.Time
-	// specs are offered to the model; tools tells which names there are.
-	specs []llm.ToolSpec
-	tools map[string]bool
-	pool  *pool
+	cfg    Config
+	clock  Clock
+	log    *journal
+	budget *budget
+	models *caller
+	tools  *toolbox
+	checks *verifier
 	// started is set once the first event was appended.
 	started bool
-	// current is the turn that events belong to: the one of the next or the
-	// last reply, counting from 1.
-	current int
-	// synced counts what is on disk.
-	synced TranscriptSummary
 	// isReady is set once the sandbox was there.
 	isReady bool
 }
@@ -52,7 +44,7 @@ func Run(ctx context.Context, cfg Config) Result { return newRun(cfg.withDefault
 
 func (r *run) run(ctx context.Context) Result {
 	s := r.guard(r.replay)
-	if s == nil && r.state.ended != nil {
+	if s == nil && r.log.state.ended != nil {
 		return r.endedBefore()
 	}
 	ctx, cancel := context.WithCancelCause(ctx)
@@ -64,11 +56,17 @@ func (r *run) run(ctx context.Context) Result {
 }
 
 func newRun(cfg Config) *run {
+	clock, task := cfg.Clock, cfg.Task
+	log := &journal{transcript: cfg.Transcript, reporter: cfg.Reporter, clock: clock}
+	spent := &budget{log: log, clock: clock, limits: task.Limits, began: clock.Now()}
 	return &run{
-		cfg:   cfg,
-		clock: cfg.Clock,
-		began: cfg.Clock.Now(),
-		tools: map[string]bool{},
+		cfg: cfg, clock: clock, log: log, budget: spent,
+		models: &caller{
+			log: log, budget: spent, clock: clock, retry: cfg.Retry, timeout: cfg.CallTimeout,
+			pool: newPool(cfg.Models, clock, cfg.Retry.CoolDown, task.Limits.CostUSD.IsPositive()),
+		},
+		tools:  &toolbox{tools: cfg.Tools, limit: task.Limits.Tool, clock: clock},
+		checks: &verifier{log: log, executor: cfg.Executor, clock: clock},
 	}
 }
 
@@ -88,11 +86,11 @@ func (r *run) loop(ctx context.Context, cancel context.CancelCauseFunc) error {
 	if err := r.begin(ctx); err != nil {
 		return err
 	}
-	if active := r.cfg.Task.Limits.Active; active > 0 {
-		left := active - r.clock.Now().Sub(r.began)
+	if active := r.budget.limits.Active; active > 0 {
+		left := active - r.clock.Now().Sub(r.budget.began)
 		defer r.clock.AfterFunc(max(left, 0), func() { cancel(errActive) })()
 	}
-	if reply := r.state.pendingReply(); reply != nil {
+	if reply := r.log.state.pendingReply(); reply != nil {
 		if err := r.react(ctx, reply); err != nil {
 			return err
 		}
@@ -106,26 +104,21 @@ func (r *run) loop(ctx context.Context, cancel context.CancelCauseFunc) error {
 
 // begin builds the conversation and records it.
 func (r *run) begin(ctx context.Context) error {
-	if r.cfg.Tools != nil {
-		r.specs = r.cfg.Tools.Specs()
-	}
-	for _, s := range r.specs {
-		r.tools[s.Name] = true
-	}
-	r.pool = newPool(r.cfg.Models, r.clock, r.cfg.Retry.CoolDown, r.cfg.Task.Limits.CostUSD.IsPositive())
+	r.tools.open()
+	r.models.specs = r.tools.specs
 	if len(r.cfg.Resume) > 0 {
 		return r.resume(ctx)
 	}
 	docs, docsErr := r.projectDocs(ctx)
-	e := startedEvent(r.cfg.Task, systemPrompt(r.cfg.Task, docs), r.specs)
+	e := startedEvent(r.cfg.Task, systemPrompt(r.cfg.Task, docs), r.tools.specs)
 	conv := firstConversation(e)
-	ids, routeErr := r.route(ctx, conv.tokens())
+	ids, routeErr := r.models.route(ctx, conv.tokens())
 	e.Models = ids
 	r.started = true
-	if err := r.record(e); err != nil {
+	if err := r.log.record(e); err != nil {
 		return err
 	}
-	if err := r.sync(PhaseStarting, "starting"); err != nil {
+	if err := r.log.sync(PhaseStarting, "starting"); err != nil {
 		return err
 	}
 	switch {
@@ -146,34 +139,19 @@ func (r *run) checkExecutor() error {
 	return nil
 }
 
-// route asks for the candidates and gives their ids.
-func (r *run) route(ctx context.Context, tokens int64) ([]string, error) {
-	candidates, err := r.pool.candidates(ctx, tokens)
-	if err != nil {
-		s := stopf(ModelUnavailable, "No model can be used: %v", err)
-		s.category = llm.ProviderUnsupported
-		return nil, s
-	}
-	ids := make([]string, len(candidates))
-	for i, m := range candidates {
-		ids[i] = m.ID
-	}
-	return ids, nil
-}
-
 // turn is one model call and what follows from the reply.
 func (r *run) turn(ctx context.Context) error {
-	if err := r.checkLimits(ctx); err != nil {
+	if err := r.budget.check(ctx); err != nil {
 		return err
 	}
-	r.current = r.state.progress.Turns + 1
+	r.log.turn = r.log.state.progress.Turns + 1
 	if err := r.wrapUp(); err != nil {
 		return err
 	}
 	if err := r.warnOnce(); err != nil {
 		return err
 	}
-	resp, err := r.callModel(ctx)
+	resp, err := r.models.call(ctx)
 	if err != nil {
 		return err
 	}
@@ -186,7 +164,7 @@ func (r *run) react(ctx context.Context, resp *llm.Response) error {
 	case replyCalls:
 		return r.act(ctx, resp)
 	case replyFiltered:
-		s := stopf(ModelUnavailable, "%s stopped its reply for its content filter.", r.state.progress.Model)
+		s := stopf(ModelUnavailable, "%s stopped its reply for its content filter.", r.log.state.progress.Model)
 		s.category = llm.ContentFilter
 		return s
 	case replyCut:
@@ -201,7 +179,7 @@ func (r *run) react(ctx context.Context, resp *llm.Response) error {
 // finish writes the terminal event, ends what tools left running, and gives
 // the result. It must work whatever state the run is in.
 func (r *run) finish(ctx context.Context, s *stop) Result {
-	s.message = headTail(r.cfg.Transcript.Redact(s.message), maxMessage)
+	s.message = headTail(r.log.transcript.Redact(s.message), maxMessage)
 	if failed := r.guard(func() error { return r.writeEnd(s) }); failed != nil {
 		// A success that is not on record is none.
 		if s.reason == Completed {
@@ -209,33 +187,15 @@ func (r *run) finish(ctx context.Context, s *stop) Result {
 		}
 		s = stopf(Internal, "The end of the run could not be recorded (%s). It was: %s %s", failed.message, s.reason, s.message)
 	}
-	r.closeTools(ctx)
-	p := r.progress("", "")
-	r.cfg.Reporter.close(p)
-	verifications := r.state.verifications
+	r.tools.close(ctx)
+	p := r.log.progress("", "")
+	r.log.reporter.close(p)
+	verifications := r.log.state.verifications
 	if s.verifications != nil {
 		verifications = s.verifications
 	}
 	return Result{
 		Reason: s.reason, Category: s.category, Message: s.message,
 		Verifications: verifications, Progress: p, Transcript: p.Transcript,
-	}
-}
-
-func (r *run) closeTools(ctx context.Context) {
-	if r.cfg.Tools == nil {
-		return
-	}
-	ctx, cancel := withTimeout(context.WithoutCancel(ctx), r.clock, closeGrace, context.DeadlineExceeded)
-	defer cancel()
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		defer func() { _ = recover() }() // the run has ended, on record; nothing is left to tell
-		_ = r.cfg.Tools.Close(ctx)
-	}()
-	select {
-	case <-done:
-	case <-ctx.Done():
 	}
 }

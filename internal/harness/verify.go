@@ -32,10 +32,10 @@ func (r *run) conclude(ctx context.Context, resp *llm.Response) error {
 		return end
 	}
 	for _, v := range r.cfg.Task.Verify {
-		if err := r.sync(PhaseVerifying, "verifying: "+v.Name); err != nil {
+		if err := r.log.sync(PhaseVerifying, "verifying: "+v.Name); err != nil {
 			return err
 		}
-		result, err := r.verify(ctx, v)
+		result, err := r.checks.verify(ctx, v)
 		if err != nil {
 			return err
 		}
@@ -66,16 +66,16 @@ func (r *run) ready(ctx context.Context) *stop {
 
 // rejectCompletion tells the model that it is not done.
 func (r *run) rejectCompletion(v Verification, result *transcript.Verification) error {
-	if claims := r.state.idleClaims + 1; claims > maxIdleClaims {
+	if claims := r.log.state.idleClaims + 1; claims > maxIdleClaims {
 		return stopf(VerificationFailed, "Verification %q failed, and the model called the task done %d times without another tool call.",
 			v.Name, claims)
 	}
 	words := fmt.Sprintf("[harness] The task is not done yet: verification %q failed (%s).\n$ %s\n%s\nFix the cause, then answer again.",
 		v.Name, howItEnded(result), v.Command, result.Output)
-	if err := r.notice(transcript.NoticeVerificationFailed, words); err != nil {
+	if err := r.log.notice(transcript.NoticeVerificationFailed, words); err != nil {
 		return err
 	}
-	return r.sync(PhaseThinking, "thinking")
+	return r.log.sync(PhaseThinking, "thinking")
 }
 
 func howItEnded(v *transcript.Verification) string {
@@ -85,8 +85,15 @@ func howItEnded(v *transcript.Verification) string {
 	return "it did not exit by itself"
 }
 
+// verifier runs the commands that have to exit 0.
+type verifier struct {
+	log      *journal
+	executor Executor
+	clock    Clock
+}
+
 // verify runs one command and records how it went.
-func (r *run) verify(ctx context.Context, v Verification) (*transcript.Verification, error) {
+func (r *verifier) verify(ctx context.Context, v Verification) (*transcript.Verification, error) {
 	timeout := v.Timeout
 	if timeout <= 0 {
 		timeout = DefaultVerifyTimeout
@@ -110,16 +117,16 @@ func (r *run) verify(ctx context.Context, v Verification) (*transcript.Verificat
 	result := &transcript.Verification{
 		Name: v.Name, Command: v.Command, TimeoutSeconds: seconds(timeout), ExitCode: got.ExitCode,
 		Passed:   got.ExitCode != nil && *got.ExitCode == 0 && !got.TimedOut,
-		TimedOut: got.TimedOut, Output: r.cfg.Transcript.Redact(outputText(got, timeout)),
+		TimedOut: got.TimedOut, Output: r.log.transcript.Redact(outputText(got, timeout)),
 		DurationMillis: r.clock.Now().Sub(began).Milliseconds(),
 	}
-	return result, r.record(result)
+	return result, r.log.record(result)
 }
 
 // unverified is the end of a run in the middle of a verification, with why that one
 // has no result: it is not on record as one that ran.
-func (r *run) unverified(name, why string, end *stop) *stop {
-	round := state{checks: r.state.checks, verifications: r.state.verifications}
+func (r *verifier) unverified(name, why string, end *stop) *stop {
+	round := state{checks: r.log.state.checks, verifications: r.log.state.verifications}
 	round.applyVerification(&transcript.Verification{Name: name, Output: why})
 	end.verifications = round.verifications
 	return end
@@ -130,11 +137,11 @@ const isolation = 30 * time.Second
 
 // exec runs a verification, with nothing beside it that could tamper with it; it
 // returns soon after ctx ends whatever the executor does.
-func (r *run) exec(ctx context.Context, command string, timeout time.Duration) (*tool.ExecResult, error) {
+func (r *verifier) exec(ctx context.Context, command string, timeout time.Duration) (*tool.ExecResult, error) {
 	execCtx, cancel := withTimeout(ctx, r.clock, timeout+isolation+toolSlack, errToolTimeout)
 	defer cancel()
 	got, err := await(execCtx, r.clock, func() (*tool.ExecResult, error) {
-		return r.cfg.Executor.Exec(execCtx, tool.ExecRequest{
+		return r.executor.Exec(execCtx, tool.ExecRequest{
 			Shell: command, TimeoutSeconds: timeout.Seconds(), MaxOutputBytes: verifyOutput,
 			MergeStderr: true, Terminal: true, Isolated: true,
 		})
