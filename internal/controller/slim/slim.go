@@ -131,8 +131,28 @@ func (c slimClient) Get(ctx context.Context, key client.ObjectKey, obj client.Ob
 	if err := c.Client.Get(ctx, key, obj, opts...); err != nil || !Partial(obj) {
 		return err
 	}
+	return c.whole(ctx, key, obj, opts...)
+}
+
+// whole replaces a stub.
+func (c slimClient) whole(ctx context.Context, key client.ObjectKey, obj client.Object, opts ...client.GetOption) error {
 	reflect.ValueOf(obj).Elem().SetZero()
 	return c.live.Get(ctx, key, obj, opts...)
+}
+
+// GetUnlessIdle gives an object as Get does, save that a stub stays one while idle says
+// of it that there is nothing to do for which more is needed: of a thousand large
+// objects that are suspended or have ended, none is read again when a manager starts.
+// What is changed in a stub may be patched, and never updated.
+func GetUnlessIdle(ctx context.Context, c client.Client, key client.ObjectKey, obj client.Object, idle func() bool) error {
+	wrapped, ok := c.(slimClient)
+	if !ok {
+		return c.Get(ctx, key, obj)
+	}
+	if err := wrapped.Client.Get(ctx, key, obj); err != nil || !Partial(obj) || idle() {
+		return err
+	}
+	return wrapped.whole(ctx, key, obj)
 }
 
 // heavy reports whether values have more than MaxBytes. It stops as soon as they do.

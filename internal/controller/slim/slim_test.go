@@ -164,6 +164,45 @@ func TestGetGivesTheWhole(t *testing.T) {
 	}
 }
 
+// TestIdleOnesStayStubs, and so nothing is read past the cache for them.
+func TestIdleOnesStayStubs(t *testing.T) {
+	scheme := runtime.NewScheme()
+	if err := v1alpha1.AddToScheme(scheme); err != nil {
+		t.Fatal(err)
+	}
+	task := &v1alpha1.AgentTask{ObjectMeta: metav1.ObjectMeta{Name: "x", Namespace: "ns"}}
+	task.Spec.Prompt, task.Spec.State = long, v1alpha1.TaskSuspended
+	live := fake.NewClientBuilder().WithScheme(scheme).WithObjects(task).WithStatusSubresource(task).Build()
+	key := client.ObjectKeyFromObject(task)
+	if err := live.Get(t.Context(), key, task); err != nil {
+		t.Fatal(err)
+	}
+	cached := fake.NewClientBuilder().WithScheme(scheme).WithObjects(kept(t, task.DeepCopy())).Build()
+	var got v1alpha1.AgentTask
+	suspended := func() bool { return got.Spec.State == v1alpha1.TaskSuspended }
+	if err := GetUnlessIdle(t.Context(), Client(cached, missing{}), key, &got, suspended); err != nil || !Partial(&got) {
+		t.Errorf("of one that is suspended there is %v, %v", got.ObjectMeta, err)
+	}
+
+	// Its status can be written, and nothing else of it is.
+	before := got.DeepCopy()
+	got.Status.Attempt = 7
+	if err := live.Status().Patch(t.Context(), &got, client.MergeFrom(before)); err != nil {
+		t.Fatal(err)
+	}
+	if err := live.Get(t.Context(), key, task); err != nil || task.Spec.Prompt != long || task.Status.Attempt != 7 || Partial(task) {
+		t.Errorf("a stub was written: %v, %v", task.ObjectMeta, err)
+	}
+
+	busy := func() bool { return false }
+	if err := GetUnlessIdle(t.Context(), Client(cached, decoding{live}), key, &got, busy); err != nil || Partial(&got) || got.Spec.Prompt != long {
+		t.Errorf("of one that is at work there is %v, %v", got.ObjectMeta, err)
+	}
+	if err := GetUnlessIdle(t.Context(), live, key, &got, suspended); err != nil || got.Spec.Prompt != long {
+		t.Errorf("a client that knows no stubs gives %v, %v", got.ObjectMeta, err)
+	}
+}
+
 // decoding reads as a client of the API server does, which sets what was sent.
 type decoding struct{ client.Reader }
 
