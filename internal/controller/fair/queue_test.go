@@ -1,12 +1,15 @@
 package fair
 
 import (
+	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/client-go/util/workqueue"
 )
 
@@ -57,6 +60,48 @@ func TestNamespacesTakeTurns(t *testing.T) {
 	}
 	if n := q.Len(); n != 96 {
 		t.Errorf("%d are left, want 96", n)
+	}
+}
+
+// TestACrowdKeepsNobodyWaiting: whether 10,000 requests of a namespace come at once or
+// fail all the time, those of another are next, and at most one of the crowd's is
+// before each.
+func TestACrowdKeepsNobodyWaiting(t *testing.T) {
+	const crowd, workers = 10000, 8
+	for name, add := range map[string]func(workqueue.TypedRateLimitingInterface[request], request){
+		"added":  func(q workqueue.TypedRateLimitingInterface[request], r request) { q.Add(r) },
+		"failed": func(q workqueue.TypedRateLimitingInterface[request], r request) { q.AddRateLimited(r) },
+	} {
+		// As controller-runtime has it where none is given: it knows no bound over all.
+		limiter := workqueue.NewTypedItemExponentialFailureRateLimiter[request](5*time.Millisecond, 1000*time.Second)
+		q := NewQueue(workers, func(request) bool { return false })(name, limiter)
+		t.Cleanup(q.ShutDown)
+		for i := range crowd {
+			add(q, req("crowd", fmt.Sprint(i)))
+		}
+		awaitLen(t, q, crowd)
+		for range workers {
+			get(t, q)
+		}
+		for i := range 3 {
+			add(q, req("a", fmt.Sprint(i)))
+		}
+		awaitLen(t, q, crowd-workers+3)
+		var got []string
+		for range 6 {
+			got = append(got, get(t, q))
+		}
+		if n := len(slices.DeleteFunc(got, func(r string) bool { return strings.HasPrefix(r, "crowd/") })); n != 3 {
+			t.Errorf("%s: of the other namespace's 3 requests %d were among the next 6: %v", name, n, got)
+		}
+	}
+}
+
+func awaitLen(t *testing.T, q workqueue.TypedRateLimitingInterface[request], n int) {
+	t.Helper()
+	err := wait.PollUntilContextTimeout(t.Context(), time.Millisecond, time.Minute, true, func(context.Context) (bool, error) { return q.Len() >= n, nil })
+	if err != nil {
+		t.Fatalf("%d wait, want %d: %v", q.Len(), n, err)
 	}
 }
 
