@@ -9,6 +9,7 @@ import (
 	"net/netip"
 	"os"
 	"strings"
+	"time"
 
 	"github.com/go-logr/logr"
 	corev1 "k8s.io/api/core/v1"
@@ -184,6 +185,15 @@ func run(ctx context.Context, o *options) error {
 	return mgr.Start(ctx)
 }
 
+// An API server that is busy with what tenants write answers late, and a manager that
+// gives its lease up then has all of that to read again. One that ends in order
+// releases the lease; after any other end the next one waits for leaseDuration.
+const (
+	leaseDuration = 45 * time.Second
+	renewDeadline = 30 * time.Second
+	renewInterval = 5 * time.Second
+)
+
 // +kubebuilder:rbac:groups=coordination.k8s.io,namespace=sampan-system,resources=leases,verbs=get;create;update
 // +kubebuilder:rbac:groups=operator.sampan.dev,resources=identities,verbs=use
 // +kubebuilder:rbac:groups="",namespace=sampan-system,resources=events,verbs=create;patch
@@ -208,6 +218,9 @@ func newManager(o *options) (ctrl.Manager, error) {
 		LeaderElectionID:              "sampan.dev",
 		LeaderElectionNamespace:       o.operatorNamespace,
 		LeaderElectionReleaseOnCancel: true,
+		LeaseDuration:                 new(leaseDuration),
+		RenewDeadline:                 new(renewDeadline),
+		RetryPeriod:                   new(renewInterval),
 		Cache:                         cacheOptions(),
 	})
 }
