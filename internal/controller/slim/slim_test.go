@@ -229,14 +229,16 @@ func TestPodsAreStripped(t *testing.T) {
 	pod := podspec.Pod(podspec.Input{Sandbox: &v1alpha1.Sandbox{ObjectMeta: metav1.ObjectMeta{Name: "box", Namespace: "ns"}}, PodName: "box", Registry: long})
 	pod.Spec.NodeName = "node"
 	pod.OwnerReferences = meta().OwnerReferences
-	pod.Status = corev1.PodStatus{Phase: corev1.PodRunning, PodIP: "192.0.2.1", Conditions: []corev1.PodCondition{{Type: corev1.PodReady}},
+	pod.Status = corev1.PodStatus{Phase: corev1.PodRunning, PodIP: "192.0.2.1",
+		Conditions:        []corev1.PodCondition{{Type: corev1.ContainersReady}, {Type: corev1.PodScheduled}, {Type: corev1.PodReady}, {Type: "example.com/gate"}, {Type: corev1.DisruptionTarget}},
 		ContainerStatuses: []corev1.ContainerStatus{{Name: "runner", ImageID: long, State: corev1.ContainerState{Running: &corev1.ContainerStateRunning{}}}}}
 	got := kept(t, pod)
 	want := &corev1.Pod{
-		ObjectMeta: metav1.ObjectMeta{Name: "box", Namespace: "ns", Annotations: map[string]string{}, OwnerReferences: meta().OwnerReferences[1:],
+		ObjectMeta: metav1.ObjectMeta{Name: "box", Namespace: "ns", OwnerReferences: meta().OwnerReferences[1:],
 			Labels: map[string]string{podspec.LabelManagedBy: podspec.ManagedBy, podspec.LabelSandbox: "box"}},
 		Spec: corev1.PodSpec{NodeName: "node"},
-		Status: corev1.PodStatus{Phase: corev1.PodRunning, PodIP: "192.0.2.1", Conditions: []corev1.PodCondition{{Type: corev1.PodReady}},
+		Status: corev1.PodStatus{Phase: corev1.PodRunning, PodIP: "192.0.2.1",
+			Conditions:        []corev1.PodCondition{{Type: corev1.PodScheduled}, {Type: corev1.PodReady}, {Type: corev1.DisruptionTarget}},
 			ContainerStatuses: []corev1.ContainerStatus{{Name: "runner", State: corev1.ContainerState{Running: &corev1.ContainerStateRunning{}}}}},
 	}
 	if d := cmp.Diff(want, got); d != "" {
