@@ -50,9 +50,10 @@ func Build(ctx context.Context, api *cluster.Cluster, dir string, tags ...string
 	return m, nil
 }
 
-// Start runs the manager with the memory limit of the Deployment that is delivered.
+// Start runs the manager with the environment of the Deployment that is delivered, its
+// memory limit in it.
 func (m *Manager) Start(ctx context.Context) (err error) {
-	memory, err := memoryLimit()
+	env, err := environment()
 	if err != nil {
 		return err
 	}
@@ -62,16 +63,16 @@ func (m *Manager) Start(ctx context.Context) (err error) {
 	args := append([]string{"--operator-namespace=" + Namespace, "--runner-image=runner:test", "--health-probe-bind-address=0"}, m.Args...)
 	// Should it run away, it takes itself down and not the machine.
 	m.cmd = exec.CommandContext(ctx, "/bin/sh", append([]string{"-c", `ulimit -v 8388608 && exec "$0" "$@"`, m.program}, args...)...)
-	m.cmd.Env = slices.Concat(os.Environ(), []string{"KUBECONFIG=" + m.kubeconfig, "GOMEMLIMIT=" + memory}, m.Env)
+	m.cmd.Env = slices.Concat(os.Environ(), env, []string{"KUBECONFIG=" + m.kubeconfig}, m.Env)
 	m.cmd.Stdout, m.cmd.Stderr = m.file, m.file
 	return m.cmd.Start()
 }
 
-// memoryLimit is GOMEMLIMIT of config/manager.
-func memoryLimit() (string, error) {
+// environment is that of config/manager, save what depends on the pod.
+func environment() (out []string, err error) {
 	objects, err := cluster.Load(filepath.Join(cluster.Root(), "config", "manager", "manager.yaml"))
 	if err != nil {
-		return "", err
+		return nil, err
 	}
 	for _, obj := range objects {
 		if obj.GetKind() != "Deployment" {
@@ -79,15 +80,18 @@ func memoryLimit() (string, error) {
 		}
 		var d appsv1.Deployment
 		if err := runtime.DefaultUnstructuredConverter.FromUnstructured(obj.Object, &d); err != nil {
-			return "", err
+			return nil, err
 		}
 		for _, e := range d.Spec.Template.Spec.Containers[0].Env {
-			if e.Name == "GOMEMLIMIT" {
-				return e.Value, nil
+			if e.ValueFrom == nil {
+				out = append(out, e.Name+"="+e.Value)
 			}
 		}
 	}
-	return "", fmt.Errorf("config/manager sets no GOMEMLIMIT")
+	if !slices.ContainsFunc(out, func(e string) bool { return strings.HasPrefix(e, "GOMEMLIMIT=") }) {
+		return nil, fmt.Errorf("config/manager sets no GOMEMLIMIT")
+	}
+	return out, nil
 }
 
 // Stop ends the manager as Kubernetes does.
