@@ -44,7 +44,7 @@ type node struct {
 	mu sync.Mutex
 	// begun are the pods that were seen, by UID.
 	begun map[types.UID]bool
-	// told gets the task that lets a pod report, by the pod's UID.
+	// told gets the task that lets a pod report, by the pod's name.
 	told map[types.NamespacedName]chan *v1alpha1.AgentTask
 	// done are the tasks that have ended, by UID.
 	done map[types.UID]bool
@@ -136,7 +136,7 @@ func (n *node) taskSeen(obj any) {
 		return
 	}
 	if c.Status == metav1.ConditionFalse {
-		n.fail(fmt.Errorf("AgentTask %s/%s failed: %s: %s", task.Namespace, task.Name, c.Reason, c.Message)) //nolint:staticcheck // a kind's name
+		n.fail(fmt.Errorf("AgentTask %s/%s failed: %s: %s", task.Namespace, task.Name, c.Reason, c.Message))
 		return
 	}
 	n.mu.Lock()
@@ -254,7 +254,7 @@ func (n *node) report(pod *corev1.Pod) (words string, err error) {
 		return "", n.ctx.Err()
 	}
 	st := v1alpha1.AgentTaskStatus{
-		Progress: v1alpha1.TaskProgress{Attempt: task.Status.Attempt, Model: "demo", Turns: new(int32(2)), ToolCalls: new(int32(3)), FailedToolCalls: new(int32(0)), Activity: "Runs the tests",
+		Progress: v1alpha1.TaskProgress{Model: "demo", Turns: new(int32(2)), ToolCalls: new(int32(3)), FailedToolCalls: new(int32(0)), Activity: "Runs the tests",
 			LastProgressTime: &metav1.Time{Time: time.Now()},
 			Usage: v1alpha1.TaskUsage{InputTokens: new(int64(20000)), CachedInputTokens: new(int64(10000)), OutputTokens: new(int64(500)),
 				CostUSD: "0.01", Accuracy: v1alpha1.UsageReported}},
