@@ -38,21 +38,18 @@ func (f families) value(name string) float64 {
 }
 
 // reconciles are how many each controller has done.
-func (f families) reconciles() map[string]int {
-	out := map[string]int{}
+func (f families) reconciles() Counts {
+	out := Counts{}
 	for _, m := range f["controller_runtime_reconcile_total"].GetMetric() {
 		out[labels(m)["controller"]] += int(m.GetCounter().GetValue())
 	}
 	return out
 }
 
-// snapshot is what both processes have done up to some time.
+// snapshot is what the manager has done up to some time.
 type snapshot struct {
-	// requests are the manager's own.
-	requests   Requests
-	reconciles map[string]int
-	// managerCPU and serverCPU are in seconds.
-	managerCPU, serverCPU float64
-	// heap is how many bytes the manager has in use after a garbage collection.
+	// requests are its own.
+	requests, reconciles Counts
+	// heap is how many bytes it has in use after a garbage collection.
 	heap int64
 }

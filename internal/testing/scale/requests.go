@@ -11,10 +11,11 @@ import (
 	"k8s.io/client-go/rest"
 )
 
-// Requests counts what was asked of an API server by verb and resource, such as
+// Counts are how often things were done, by name: reconciles by controller, and what
+// was asked of an API server by verb and resource, such as
 // "PATCH agenttasks.sampan.dev/status". The verbs are those of the API server's own
 // metrics; watches are left out.
-type Requests map[string]int
+type Counts map[string]int
 
 // write are the verbs that change something.
 var write = []string{"POST", "PUT", "PATCH", "APPLY", "DELETE", "DELETECOLLECTION"}
@@ -23,7 +24,7 @@ var write = []string{"POST", "PUT", "PATCH", "APPLY", "DELETE", "DELETECOLLECTIO
 var unbilled = []string{"leases.coordination.k8s.io", "tokenreviews.authentication.k8s.io", "subjectaccessreviews.authorization.k8s.io"}
 
 // Writes are those that changed something because of a task.
-func (r Requests) Writes() Requests {
+func (r Counts) Writes() Counts {
 	out := maps.Clone(r)
 	maps.DeleteFunc(out, func(key string, _ int) bool {
 		verb, resource, _ := strings.Cut(key, " ")
@@ -33,7 +34,7 @@ func (r Requests) Writes() Requests {
 }
 
 // Reads are those that changed nothing.
-func (r Requests) Reads() Requests {
+func (r Counts) Reads() Counts {
 	out := maps.Clone(r)
 	maps.DeleteFunc(out, func(key string, _ int) bool {
 		return !strings.HasPrefix(key, "GET ") && !strings.HasPrefix(key, "LIST ")
@@ -42,7 +43,7 @@ func (r Requests) Reads() Requests {
 }
 
 // Total is how many there are.
-func (r Requests) Total() int {
+func (r Counts) Total() int {
 	n := 0
 	for _, count := range r {
 		n += count
@@ -51,7 +52,7 @@ func (r Requests) Total() int {
 }
 
 // Largest are the keys, the most frequent first.
-func (r Requests) Largest() []string {
+func (r Counts) Largest() []string {
 	return slices.SortedFunc(maps.Keys(r), func(a, b string) int {
 		if d := r[b] - r[a]; d != 0 {
 			return d
@@ -61,7 +62,7 @@ func (r Requests) Largest() []string {
 }
 
 // without takes away what others have asked.
-func (r Requests) without(others ...Requests) Requests {
+func (r Counts) without(others ...Counts) Counts {
 	out := maps.Clone(r)
 	for _, o := range others {
 		for key, n := range o {
@@ -73,8 +74,8 @@ func (r Requests) without(others ...Requests) Requests {
 }
 
 // served reads from an API server's metrics what it was asked by everybody.
-func served(metrics families) Requests {
-	out := Requests{}
+func served(metrics families) Counts {
+	out := Counts{}
 	for _, m := range metrics["apiserver_request_total"].GetMetric() {
 		l := labels(m)
 		if l["verb"] == "WATCH" || l["resource"] == "" {
@@ -99,7 +100,7 @@ func key(verb, group, resource, subresource string) string {
 // counter counts the requests of the clients that are made with it.
 type counter struct {
 	mu   sync.Mutex
-	seen Requests
+	seen Counts
 }
 
 // config is one whose clients are counted.
@@ -109,7 +110,7 @@ func (c *counter) config(config *rest.Config) *rest.Config {
 	return out
 }
 
-func (c *counter) requests() Requests {
+func (c *counter) requests() Counts {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return maps.Clone(c.seen)
@@ -125,7 +126,7 @@ func (c counting) RoundTrip(req *http.Request) (*http.Response, error) {
 	if k := keyOf(req); k != "" {
 		c.mu.Lock()
 		if c.seen == nil {
-			c.seen = Requests{}
+			c.seen = Counts{}
 		}
 		c.seen[k]++
 		c.mu.Unlock()

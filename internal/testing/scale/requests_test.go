@@ -36,12 +36,12 @@ func TestKeyOf(t *testing.T) {
 }
 
 func TestRequests(t *testing.T) {
-	all := Requests{"POST pods": 5, "GET pods": 3, "LIST pods": 1, "PUT leases.coordination.k8s.io": 7, "PATCH agenttasks.sampan.dev/status": 9}
-	own := all.without(Requests{"POST pods": 5}, Requests{"GET pods": 1})
-	if d := cmp.Diff(Requests{"PATCH agenttasks.sampan.dev/status": 9}, own.Writes()); d != "" {
+	all := Counts{"POST pods": 5, "GET pods": 3, "LIST pods": 1, "PUT leases.coordination.k8s.io": 7, "PATCH agenttasks.sampan.dev/status": 9}
+	own := all.without(Counts{"POST pods": 5}, Counts{"GET pods": 1})
+	if d := cmp.Diff(Counts{"PATCH agenttasks.sampan.dev/status": 9}, own.Writes()); d != "" {
 		t.Error(d)
 	}
-	if d := cmp.Diff(Requests{"GET pods": 2, "LIST pods": 1}, own.Reads()); d != "" {
+	if d := cmp.Diff(Counts{"GET pods": 2, "LIST pods": 1}, own.Reads()); d != "" {
 		t.Error(d)
 	}
 	if d := cmp.Diff([]string{"GET pods", "LIST pods"}, own.Reads().Largest()); d != "" {

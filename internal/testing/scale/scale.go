@@ -48,9 +48,9 @@ type Result struct {
 	// rates they do not depend on what else the machine does.
 	ManagerCPU, ServerCPU, PodServerCPU float64
 	// Requests are the manager's own, until nothing happens any more.
-	Requests Requests
+	Requests Counts
 	// Reconciles are those of each controller.
-	Reconciles Requests
+	Reconciles Counts
 	// IdleHeap and Heap are the bytes in use after a garbage collection, before the
 	// first task and while all are there. PeakRSS is the most that the process had.
 	IdleHeap, Heap, PeakRSS int64
@@ -124,15 +124,19 @@ func (b *bench) measure(ctx context.Context) (*Result, error) {
 	if _, err := b.race(ctx, b.Namespaces, func(i int) client.Object { return task("first", i) }); err != nil {
 		return nil, err
 	}
-	idle, err := b.settle(ctx)
+	before, err := b.settle(ctx)
 	if err != nil {
 		return nil, err
 	}
 	b.Log("%d bare pods", b.Pods)
+	_, idle, err := b.processorTime(ctx)
+	if err != nil {
+		return nil, err
+	}
 	if res.PodRate, err = b.race(ctx, b.Pods, func(i int) client.Object { return barePod(i) }); err != nil {
 		return nil, err
 	}
-	before, err := b.settle(ctx)
+	managerBefore, serverBefore, err := b.processorTime(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -141,19 +145,23 @@ func (b *bench) measure(ctx context.Context) (*Result, error) {
 	if res.TaskRate, err = b.race(ctx, b.Tasks, func(i int) client.Object { return task("task", i%b.Namespaces, i) }); err != nil {
 		return nil, err
 	}
+	managerAfter, serverAfter, err := b.processorTime(ctx)
+	if err != nil {
+		return nil, err
+	}
+	res.PodServerCPU = (serverBefore - idle) / float64(max(1, b.Pods))
+	res.ManagerCPU, res.ServerCPU = (managerAfter-managerBefore)/float64(b.Tasks), (serverAfter-serverBefore)/float64(b.Tasks)
+	b.Log("all have ended; waiting for what the manager still does")
 	after, err := b.settle(ctx)
 	if err != nil {
 		return nil, err
 	}
+	res.Requests = after.requests.without(before.requests)
+	res.Reconciles = after.reconciles.without(before.reconciles)
+	res.IdleHeap, res.Heap = before.heap, after.heap
 	if err := <-profiled; err != nil {
 		return nil, err
 	}
-	res.Requests = after.requests.without(before.requests)
-	res.Reconciles = Requests(after.reconciles).without(before.reconciles)
-	res.ManagerCPU = (after.managerCPU - before.managerCPU) / float64(b.Tasks)
-	res.ServerCPU = (after.serverCPU - before.serverCPU) / float64(b.Tasks)
-	res.PodServerCPU = (before.serverCPU - idle.serverCPU) / float64(b.Pods)
-	res.IdleHeap, res.Heap = before.heap, after.heap
 	res.PeakRSS, err = b.manager.PeakRSS()
 	return res, err
 }
@@ -222,49 +230,64 @@ func (b *bench) race(ctx context.Context, n int, obj func(i int) client.Object) 
 	return float64(n) / time.Since(began).Seconds(), nil
 }
 
-// quiet is for how long nothing has been written where all is settled; it is longer
-// than the manager's pauses between tries.
-const quiet = 3 * time.Second
+// quiet is for how long no reconcile has ended where all is settled. It is longer than
+// any time after which the manager looks at a task or a Sandbox that is well, so that
+// those looks are counted.
+const quiet = 25 * time.Second
 
-// settle waits until the manager writes nothing any more, and gives what has been done
+// settle waits until the manager does nothing any more, and gives what has been done
 // since it started.
 func (b *bench) settle(ctx context.Context) (*snapshot, error) {
-	tick := time.NewTicker(quiet)
+	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
-	last := -1
+	last, since := -1, time.Now()
 	for {
-		metrics, err := b.manager.serverMetrics(ctx)
+		metrics, err := b.manager.metrics(ctx)
 		if err != nil {
 			return nil, err
 		}
-		s := &snapshot{serverCPU: metrics.value("process_cpu_seconds_total"), requests: served(metrics).without(b.creator.requests(), b.node.requests())}
-		n := s.requests.Writes().Total()
-		if n == last {
-			return s, b.look(ctx, s)
+		if n := metrics.reconciles().Total(); n != last {
+			last, since = n, time.Now()
+		} else if time.Since(since) >= quiet {
+			return b.look(ctx)
 		}
-		last = n
 		select {
 		case <-tick.C:
 		case <-ctx.Done():
-			return nil, fmt.Errorf("the manager still writes: %w", context.Cause(ctx))
+			return nil, fmt.Errorf("the manager is still at work: %w", context.Cause(ctx))
 		}
 	}
 }
 
-// look adds what the manager's own metrics tell.
-func (b *bench) look(ctx context.Context, s *snapshot) error {
-	metrics, err := b.manager.metrics(ctx)
-	if err != nil {
-		return err
-	}
-	s.reconciles, s.managerCPU = metrics.reconciles(), metrics.value("process_cpu_seconds_total")
-	data, err := b.manager.get(ctx, b.manager.pprofURL+"heap?gc=1") // collects garbage
+// look collects the manager's garbage, and reads what both processes tell.
+func (b *bench) look(ctx context.Context) (*snapshot, error) {
+	data, err := b.manager.get(ctx, b.manager.pprofURL+"heap?gc=1")
 	if err := b.writeProfile("manager-heap", data, err); err != nil {
-		return err
+		return nil, err
 	}
-	if metrics, err = b.manager.metrics(ctx); err != nil {
-		return err
+	own, err := b.manager.metrics(ctx)
+	if err != nil {
+		return nil, err
 	}
-	s.heap = int64(metrics.value("go_memstats_heap_alloc_bytes"))
-	return nil
+	server, err := b.manager.serverMetrics(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return &snapshot{
+		requests:   served(server).without(b.creator.requests(), b.node.requests()),
+		reconciles: own.reconciles(),
+		heap:       int64(own.value("go_memstats_heap_alloc_bytes")),
+	}, nil
 }
+
+// processorTime is what both processes took since they started, in seconds.
+func (b *bench) processorTime(ctx context.Context) (manager, server float64, err error) {
+	own, err := b.manager.metrics(ctx)
+	if err != nil {
+		return 0, 0, err
+	}
+	all, err := b.manager.serverMetrics(ctx)
+	return own.value(processorSeconds), all.value(processorSeconds), err
+}
+
+const processorSeconds = "process_cpu_seconds_total"

@@ -117,15 +117,15 @@ func report(o scale.Options, results []*scale.Result) error {
 	})
 	t.row("peak RSS of the manager, MB", fmt.Sprintf("< %.0f", targetRSS/1e6), func(r *scale.Result) string { return megabytes(r.PeakRSS) })
 	last := results[len(results)-1]
-	t.breakdown("writes a task", last.Requests.Writes().Largest(), func(r *scale.Result) scale.Requests { return r.Requests })
-	t.breakdown("reads a task", last.Requests.Reads().Largest(), func(r *scale.Result) scale.Requests { return r.Requests })
-	t.breakdown("reconciles a task", last.Reconciles.Largest(), func(r *scale.Result) scale.Requests { return r.Reconciles })
+	t.breakdown("writes a task", last.Requests.Writes().Largest(), func(r *scale.Result) scale.Counts { return r.Requests })
+	t.breakdown("reads a task", last.Requests.Reads().Largest(), func(r *scale.Result) scale.Counts { return r.Requests })
+	t.breakdown("reconciles a task", last.Reconciles.Largest(), func(r *scale.Result) scale.Counts { return r.Reconciles })
 	fmt.Print(t)
 	return check(results)
 }
 
 // breakdown tells of what a figure is made, without what happens seldom.
-func (t *table) breakdown(title string, keys []string, counts func(*scale.Result) scale.Requests) {
+func (t *table) breakdown(title string, keys []string, counts func(*scale.Result) scale.Counts) {
 	t.blank()
 	t.rows = append(t.rows, []string{strings.ToUpper(title)})
 	for _, key := range keys {
