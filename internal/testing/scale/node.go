@@ -254,7 +254,7 @@ func (n *node) report(pod *corev1.Pod) (words string, err error) {
 		return "", n.ctx.Err()
 	}
 	st := v1alpha1.AgentTaskStatus{
-		Progress: v1alpha1.TaskProgress{Model: "demo", Turns: new(int32(2)), ToolCalls: new(int32(3)), FailedToolCalls: new(int32(0)), Activity: "Runs the tests",
+		Progress: v1alpha1.TaskProgress{Attempt: task.Status.Attempt, Model: "demo", Turns: new(int32(2)), ToolCalls: new(int32(3)), FailedToolCalls: new(int32(0)), Activity: "Runs the tests",
 			LastProgressTime: &metav1.Time{Time: time.Now()},
 			Usage: v1alpha1.TaskUsage{InputTokens: new(int64(20000)), CachedInputTokens: new(int64(10000)), OutputTokens: new(int64(500)),
 				CostUSD: "0.01", Accuracy: v1alpha1.UsageReported}},
