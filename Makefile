@@ -6,6 +6,8 @@
 CLUSTER ?= devcluster
 MANAGER_IMG ?= ghcr.io/sampan-dev/manager:dev
 SANDBOX_IMG ?= ghcr.io/sampan-dev/sandbox:dev
+# NAMESPACE is where the operator runs.
+NAMESPACE ?= sampan-system
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 
 SHELL = /usr/bin/env bash -o pipefail
@@ -19,7 +21,7 @@ VULN := $(BIN)/vuln
 SBOM := $(BIN)/sbom
 LDFLAGS := -X github.com/sampan-dev/sampan/internal/version.linked=$(VERSION)
 KUBECTL ?= kubectl
-CLUSTER_SH := CLUSTER=$(CLUSTER) MANAGER_IMG=$(MANAGER_IMG) SANDBOX_IMG=$(SANDBOX_IMG) hack/cluster.sh
+CLUSTER_SH := CLUSTER=$(CLUSTER) NAMESPACE=$(NAMESPACE) MANAGER_IMG=$(MANAGER_IMG) SANDBOX_IMG=$(SANDBOX_IMG) hack/cluster.sh
 
 .PHONY: all
 all: build
@@ -81,7 +83,7 @@ test: ## Run unit and envtest suites; needs Go, gcc and git.
 .PHONY: test-e2e
 test-e2e: cluster deploy ## Run the end-to-end suite on a cluster that is made for it.
 	$(CLUSTER_SH) kubeconfig >/dev/null
-	KUBECONFIG="$$($(CLUSTER_SH) kubeconfig)" go tool ginkgo --procs=3 --timeout=25m -v ./test/e2e
+	NAMESPACE=$(NAMESPACE) KUBECONFIG="$$($(CLUSTER_SH) kubeconfig)" go tool ginkgo --procs=3 --timeout=25m -v ./test/e2e
 
 ##@ Build
 
@@ -99,7 +101,7 @@ sbom: build $(BIN)/cyclonedx-gomod $(SBOM) ## Write what is in the programs, as 
 
 .PHONY: run
 run: ## Run the manager on this machine against the current kubeconfig.
-	go run ./cmd/manager --leader-elect=false --operator-namespace sampan-system --runner-image $(SANDBOX_IMG)
+	go run ./cmd/manager --operator-namespace $(NAMESPACE) --leader-elect=false --runner-image $(SANDBOX_IMG)
 
 .PHONY: images
 images: ## Build the images; with Docker, or with buildah where there is none.

@@ -2,14 +2,16 @@
 # The cluster that e2e, demo and benchmarks run on, behind one interface:
 # CLUSTER=devcluster (default), kind, or current: the one of your kubeconfig,
 # which is neither made nor removed, and into which images come by make push.
+# NAMESPACE is where the operator runs, MANAGER_IMG and SANDBOX_IMG are its images.
 # KIND_CONFIG is a file with kind's own configuration, such as another node image.
-# usage: hack/cluster.sh up | down | deploy | undeploy | kubeconfig
+# usage: hack/cluster.sh up | down | manifests | deploy | undeploy | kubeconfig
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
 CLUSTER=${CLUSTER:-devcluster}
 MANAGER_IMG=${MANAGER_IMG:-ghcr.io/sampan-dev/manager:dev}
 SANDBOX_IMG=${SANDBOX_IMG:-ghcr.io/sampan-dev/sandbox:dev}
+NAMESPACE=${NAMESPACE:-sampan-system}
 KIND_NAME=sampan
 KIND_KUBECONFIG=$PWD/bin/kind-kubeconfig
 
@@ -52,17 +54,37 @@ down() {
   esac
 }
 
+# newImage writes an entry of kustomize's images: NAME becomes IMAGE.
+newImage() {
+  local name=$1 image=$2 digest='' tag=''
+  case $image in *@*) digest=${image#*@} image=${image%%@*} ;; esac
+  case ${image##*/} in *:*) tag=${image##*:} image=${image%:*} ;; esac
+  [ -n "$tag$digest" ] || tag=latest
+  echo "- {name: $name, newName: \"$image\"${tag:+, newTag: \"$tag\"}${digest:+, digest: \"$digest\"}}"
+}
+
+# manifests prints what is installed.
+manifests() {
+  mkdir -p bin/deploy
+  {
+    echo "resources: [../../config/default]"
+    echo "namespace: $NAMESPACE"
+    echo "images:"
+    newImage ghcr.io/sampan-dev/manager "$MANAGER_IMG"
+    newImage ghcr.io/sampan-dev/sandbox "$SANDBOX_IMG"
+  } >bin/deploy/kustomization.yaml
+  kubectl kustomize bin/deploy
+}
+
 # deploy applies the operator and waits for it. A new image of the same name
 # does not change the Deployment, so that is restarted.
 deploy() {
   export KUBECONFIG
   KUBECONFIG=$(kubeconfig)
-  kubectl kustomize config/default |
-    sed -e "s#ghcr.io/sampan-dev/manager:dev#$MANAGER_IMG#" -e "s#ghcr.io/sampan-dev/sandbox:dev#$SANDBOX_IMG#" |
-    kubectl apply --server-side --force-conflicts -f - >/dev/null
+  manifests | kubectl apply --server-side --force-conflicts -f - >/dev/null
   kubectl wait --for=condition=Established --timeout=60s crd/agenttasks.sampan.dev crd/sandboxes.sampan.dev >/dev/null
-  kubectl -n sampan-system rollout restart deployment/sampan-controller-manager >/dev/null
-  kubectl -n sampan-system rollout status deployment/sampan-controller-manager --timeout=120s
+  kubectl -n "$NAMESPACE" rollout restart deployment/sampan-controller-manager >/dev/null
+  kubectl -n "$NAMESPACE" rollout status deployment/sampan-controller-manager --timeout=120s
 }
 
 undeploy() {
@@ -73,10 +95,10 @@ undeploy() {
     kubectl delete agenttasks,sandboxes --all --all-namespaces --timeout=120s
   fi
   kubectl delete serviceaccounts,rolebindings,networkpolicies --all-namespaces --selector app.kubernetes.io/managed-by=sampan --ignore-not-found
-  kubectl delete --ignore-not-found -k config/default
+  manifests | kubectl delete --ignore-not-found -f -
 }
 
 case ${1:-} in
-  up | down | deploy | undeploy | kubeconfig) "$1" ;;
+  up | down | manifests | deploy | undeploy | kubeconfig) "$1" ;;
   *) sed -n 's/^# usage: /usage: /p' "$0" >&2; exit 2 ;;
 esac

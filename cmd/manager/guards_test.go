@@ -18,6 +18,7 @@ import (
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/rest"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/sampan-dev/sampan/api/v1alpha1"
@@ -78,13 +79,10 @@ func scrape(t *testing.T, url, token string) (status int, body string) {
 // lets get /metrics.
 func checkMetrics(t *testing.T, api *cluster.Cluster, addr string) {
 	t.Helper()
-	if err := api.Apply(t.Context(), "config/rbac/metrics_reader.yaml"); err != nil {
-		t.Fatal(err)
-	}
 	stranger, reader := token(t, api, "stranger"), token(t, api, "reader")
 	create(t, api, &rbacv1.ClusterRoleBinding{
 		ObjectMeta: metav1.ObjectMeta{Name: "reader"},
-		RoleRef:    rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: "sampan-metrics-reader"},
+		RoleRef:    rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: prefix + "sampan-metrics-reader"},
 		Subjects:   []rbacv1.Subject{{Kind: "ServiceAccount", Name: "reader", Namespace: "work"}},
 	})
 	url := "https://" + addr + "/metrics"
@@ -115,7 +113,7 @@ func checkLeader(t *testing.T, api *cluster.Cluster) (holder func() string) {
 	t.Helper()
 	holder = func() string {
 		var lease coordinationv1.Lease
-		err := api.Client.Get(t.Context(), types.NamespacedName{Namespace: "sampan-system", Name: "sampan.dev"}, &lease)
+		err := api.Client.Get(t.Context(), types.NamespacedName{Namespace: operatorNamespace, Name: "sampan.dev"}, &lease)
 		if err != nil || lease.Spec.HolderIdentity == nil {
 			return ""
 		}
@@ -127,12 +125,37 @@ func checkLeader(t *testing.T, api *cluster.Cluster) (holder func() string) {
 	return holder
 }
 
+// checkImpostor: who has the operator's usual name, and is not the operator here, may
+// not write a task's status, whatever RBAC lets it do in a namespace.
+func checkImpostor(t *testing.T, api *cluster.Cluster) {
+	t.Helper()
+	create(t, api, objects.MakeTask("victim").Namespace("work").With(func(task *v1alpha1.AgentTask) {
+		task.Spec.State = v1alpha1.TaskSuspended
+	}).Obj(), &rbacv1.RoleBinding{
+		ObjectMeta: metav1.ObjectMeta{Name: "impostor", Namespace: "work"},
+		RoleRef:    rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: "cluster-admin"},
+		Subjects:   []rbacv1.Subject{{Kind: rbacv1.ServiceAccountKind, Namespace: "sampan-system", Name: managerAccount}},
+	})
+	config := rest.CopyConfig(api.Config)
+	config.Impersonate = rest.ImpersonationConfig{UserName: "system:serviceaccount:sampan-system:" + managerAccount, Groups: []string{"system:serviceaccounts", "system:authenticated"}}
+	impostor, err := client.New(config, client.Options{Scheme: api.Scheme})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var said error
+	await(t, "refusing an impostor", func() bool {
+		task := &v1alpha1.AgentTask{ObjectMeta: metav1.ObjectMeta{Name: "victim", Namespace: "work"}}
+		said = impostor.Status().Patch(t.Context(), task, client.RawPatch(types.MergePatchType, []byte(`{"status":{"attempt":7}}`)))
+		return said != nil && strings.Contains(said.Error(), prefix+"sampan-runner-status")
+	})
+}
+
 // checkPolicyWatch: an edit of the administrator's policy wakes what it refused well
 // before anything looks again by itself, and an edit that is broken is told of.
 func checkPolicyWatch(t *testing.T, api *cluster.Cluster) {
 	t.Helper()
 	bounds := &corev1.ConfigMap{
-		ObjectMeta: metav1.ObjectMeta{Namespace: "sampan-system", Name: adminpolicy.ConfigMapName},
+		ObjectMeta: metav1.ObjectMeta{Namespace: operatorNamespace, Name: adminpolicy.ConfigMapName},
 		Data:       map[string]string{adminpolicy.Key: "version: 1\nimages: []\n"},
 	}
 	create(t, api, bounds)
@@ -160,7 +183,7 @@ func checkPolicyWatch(t *testing.T, api *cluster.Cluster) {
 	edit("version: 1\nimages: [busybox]\n")
 	await(t, "saying what is wrong with an edit", func() bool {
 		var events corev1.EventList
-		if err := api.Client.List(t.Context(), &events, client.InNamespace("sampan-system")); err != nil {
+		if err := api.Client.List(t.Context(), &events, client.InNamespace(operatorNamespace)); err != nil {
 			t.Fatal(err)
 		}
 		for _, e := range events.Items {

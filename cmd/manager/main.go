@@ -2,6 +2,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"flag"
 	"fmt"
@@ -52,11 +53,13 @@ type options struct {
 	version           bool
 	leaderElect       bool
 	operatorNamespace string
-	workers           int
-	qps               float64
-	sandbox           sandbox.Options
-	userNamespaces    string
-	zap               zap.Options
+	// podName is the pod that the manager runs in; empty outside of a cluster.
+	podName        string
+	workers        int
+	qps            float64
+	sandbox        sandbox.Options
+	userNamespaces string
+	zap            zap.Options
 }
 
 func (o *options) bind(fs *flag.FlagSet) {
@@ -65,11 +68,13 @@ func (o *options) bind(fs *flag.FlagSet) {
 	fs.StringVar(&o.checkPolicy, "check-policy", "", "Check a file with an administrator's policy, and do nothing else.")
 	fs.BoolVar(&o.version, "version", false, "Print the version, and do nothing else.")
 	fs.StringVar(&o.probeAddr, "health-probe-bind-address", ":8081", "Address of /healthz and /readyz.")
-	fs.BoolVar(&o.leaderElect, "leader-elect", true, "Let only one of several managers be active, by a lease in the operator's namespace.")
+	fs.BoolVar(&o.leaderElect, "leader-elect", true, "Let only one of several managers be active, by a Lease in the operator's namespace.")
 	fs.StringVar(&o.operatorNamespace, "operator-namespace", os.Getenv("POD_NAMESPACE"), "Namespace whose registry serves namespaces without one of their own.")
 	fs.IntVar(&o.workers, "workers", 8, "How many objects of a kind are reconciled at once.")
 	fs.Float64Var(&o.qps, "kube-api-qps", -1, "Bound on requests to the API server, per second, of each kind of object. Default: none; the number of workers bounds how many are under way, and the API server shares itself out by priority and fairness.")
-	fs.StringVar(&o.sandbox.RunnerImage, "runner-image", "", "Image of the runner container. Required.")
+	o.podName = os.Getenv("POD_NAME")
+	fs.StringVar(&o.sandbox.RunnerImage, "runner-image", "", "Image of the runner container. Default: that of the init container runner of the pod that POD_NAME names.")
+	fs.StringVar(&o.sandbox.RunnerRole, "runner-role", "", "ClusterRole that runners are bound to. Default: sampan-runner, with the prefix and suffix of the manager's own ServiceAccount.")
 	fs.StringVar(&o.sandbox.SandboxImage, "sandbox-image", "", "Image of the sandbox container where a Sandbox names none. Default: the runner image.")
 	fs.StringVar(&o.userNamespaces, "user-namespaces", string(sandbox.UserNamespacesAuto), "Run pods in user namespaces (hostUsers: false): off; on, which needs support on every node; or auto, for pods without a claim or a runtime class, while every node says that it has it.")
 	fs.Func("dns-cidrs", "CIDRs, divided by commas, of resolvers that a Restricted Sandbox may ask besides those in kube-system and in 169.254.0.0/16. May be repeated.", o.addDNS)
@@ -88,14 +93,11 @@ func (o *options) addDNS(list string) error {
 }
 
 func (o *options) complete() error {
-	if o.sandbox.RunnerImage == "" {
-		return fmt.Errorf("--runner-image is required")
+	if o.sandbox.RunnerImage == "" && o.podName == "" {
+		return fmt.Errorf("--runner-image, or POD_NAME in the environment, is required")
 	}
 	if o.operatorNamespace == "" {
 		return fmt.Errorf("--operator-namespace, or POD_NAMESPACE in the environment, is required")
-	}
-	if o.sandbox.SandboxImage == "" {
-		o.sandbox.SandboxImage = o.sandbox.RunnerImage
 	}
 	o.sandbox.Workers = o.workers
 	switch mode := sandbox.UserNamespaceMode(o.userNamespaces); mode {
@@ -156,6 +158,11 @@ func run(ctx context.Context, o *options) error {
 	if err != nil {
 		return fmt.Errorf("making the manager: %w", err)
 	}
+	if err := o.fromPod(ctx, mgr.GetAPIReader()); err != nil {
+		return err
+	}
+	o.sandbox.SandboxImage = cmp.Or(o.sandbox.SandboxImage, o.sandbox.RunnerImage)
+	o.sandbox.RunnerRole = cmp.Or(o.sandbox.RunnerRole, podspec.RunnerName)
 	o.sandbox.UserNamespaces.Nodes = mgr.GetAPIReader()
 	recorder := mgr.GetEventRecorder("sampan")
 	cached := slim.Client(mgr.GetClient(), mgr.GetAPIReader())
@@ -194,9 +201,9 @@ const (
 	renewInterval = 5 * time.Second
 )
 
-// +kubebuilder:rbac:groups=coordination.k8s.io,namespace=sampan-system,resources=leases,verbs=get;create;update
+// +kubebuilder:rbac:groups=coordination.k8s.io,namespace=system,resources=leases,verbs=get;create;update
 // +kubebuilder:rbac:groups=operator.sampan.dev,resources=identities,verbs=use
-// +kubebuilder:rbac:groups="",namespace=sampan-system,resources=events,verbs=create;patch
+// +kubebuilder:rbac:groups="",namespace=system,resources=events,verbs=create;patch
 
 func newManager(o *options) (ctrl.Manager, error) {
 	scheme := runtime.NewScheme()

@@ -11,26 +11,84 @@ import (
 	"time"
 
 	"github.com/go-logr/logr"
+	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
 	networkingv1 "k8s.io/api/networking/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	apiruntime "k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/wait"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/sampan-dev/sampan/api/v1alpha1"
+	"github.com/sampan-dev/sampan/internal/podspec"
 	"github.com/sampan-dev/sampan/internal/testing/cluster"
 	"github.com/sampan-dev/sampan/internal/testing/objects"
 )
+
+// The operator is installed under other names than its own, by kustomize's own means.
+const (
+	operatorNamespace = "agents"
+	prefix            = "my-"
+	overlay           = `namespace: agents
+namePrefix: my-
+images:
+- {name: ghcr.io/sampan-dev/manager, newName: registry.example.com:5000/manager, newTag: v1}
+- {name: ghcr.io/sampan-dev/sandbox, newName: registry.example.com:5000/sandbox, newTag: v2}`
+)
+
+// install installs the operator but for its Deployment, which nothing runs here, and
+// gives the pod that it describes.
+func install(t *testing.T, api *cluster.Cluster) *corev1.Pod {
+	t.Helper()
+	if err := api.Install(t.Context(), overlay, append(cluster.RBAC, "ValidatingAdmissionPolicy", "ValidatingAdmissionPolicyBinding")...); err != nil {
+		t.Fatal(err)
+	}
+	objs, err := cluster.Render(t.Context(), overlay)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, obj := range objs {
+		if obj.GetKind() != "Deployment" {
+			continue
+		}
+		var d appsv1.Deployment
+		if err := apiruntime.DefaultUnstructuredConverter.FromUnstructured(obj.Object, &d); err != nil {
+			t.Fatal(err)
+		}
+		pod := &corev1.Pod{ObjectMeta: d.Spec.Template.ObjectMeta, Spec: d.Spec.Template.Spec}
+		pod.Namespace, pod.Name = d.Namespace, "manager-0"
+		create(t, api, pod)
+		return pod
+	}
+	t.Fatal("there is no Deployment")
+	return nil
+}
+
+// optionsOf gives the options that the manager has in a pod.
+func optionsOf(t *testing.T, pod *corev1.Pod) *options {
+	t.Helper()
+	t.Setenv("POD_NAME", pod.Name)
+	t.Setenv("POD_NAMESPACE", pod.Namespace)
+	var o options
+	fs := flag.NewFlagSet("manager", flag.ContinueOnError)
+	o.bind(fs)
+	if err := fs.Parse(pod.Spec.Containers[0].Args); err != nil {
+		t.Fatal(err)
+	}
+	o.metricsAddr, o.probeAddr = freeAddress(t), "0"
+	return &o
+}
 
 // asManager writes a kubeconfig of the manager's own service account.
 func asManager(t *testing.T, api *cluster.Cluster) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "kubeconfig")
-	err := api.Kubeconfig(t.Context(), path, "sampan-system", "sampan-controller-manager")
+	err := api.Kubeconfig(t.Context(), path, operatorNamespace, prefix+managerAccount)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -45,8 +103,9 @@ func await(t *testing.T, what string, done func() bool) {
 	}
 }
 
-// What the tests of the controllers leave out: the rights of config/rbac, the
-// manager's caches, which select, its watches and its timers.
+// What the tests of the controllers leave out: the rights of config/rbac, under
+// names that an overlay gives, the manager's caches, which select, its watches and
+// its timers.
 func TestTheManagerRunsWithItsRights(t *testing.T) {
 	ctrl.SetLogger(logr.Discard())
 	api, err := cluster.Start()
@@ -58,22 +117,15 @@ func TestTheManagerRunsWithItsRights(t *testing.T) {
 			t.Error(err)
 		}
 	}()
-	for _, name := range []string{"sampan-system", "work"} {
-		create(t, api, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: name}})
-	}
-	for _, file := range []string{"service_account", "role", "role_binding", "runner_role"} {
-		if err := api.Apply(t.Context(), "config/rbac/"+file+".yaml"); err != nil {
-			t.Fatal(err)
-		}
-	}
+	create(t, api, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: "work"}})
+	o := optionsOf(t, install(t, api))
 	t.Setenv("KUBECONFIG", asManager(t, api))
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
-	o := &options{metricsAddr: freeAddress(t), leaderElect: true, probeAddr: "0", operatorNamespace: "sampan-system", workers: 2, qps: 100, userNamespaces: "auto"}
-	o.sandbox.RunnerImage = "runner:test"
 	go func() { ended <- run(ctx, o) }()
 	live(t, api)
 	checkMetrics(t, api, o.metricsAddr)
+	checkImpostor(t, api)
 	checkPolicyWatch(t, api)
 	holder := checkLeader(t, api)
 	cancel()
@@ -120,6 +172,25 @@ func create(t *testing.T, api *cluster.Cluster, objs ...client.Object) {
 	}
 }
 
+// checkNames: what is made in other namespaces is made with the names and the images
+// of this install.
+func checkNames(t *testing.T, api *cluster.Cluster, pod *corev1.Pod) {
+	t.Helper()
+	for _, c := range pod.Spec.Containers {
+		if c.Image != "registry.example.com:5000/sandbox:v2" {
+			t.Errorf("container %s runs %s", c.Name, c.Image)
+		}
+	}
+	var binding rbacv1.RoleBinding
+	if err := api.Client.Get(t.Context(), types.NamespacedName{Namespace: "work", Name: prefix + podspec.RunnerName}, &binding); err != nil {
+		t.Fatal(err)
+	}
+	var role rbacv1.ClusterRole
+	if err := api.Client.Get(t.Context(), types.NamespacedName{Name: binding.RoleRef.Name}, &role); err != nil {
+		t.Errorf("runners are bound to a role that is not there: %v", err)
+	}
+}
+
 // live is the life of a Sandbox that needs all that a Sandbox can need.
 func live(t *testing.T, api *cluster.Cluster) {
 	t.Helper()
@@ -138,6 +209,7 @@ func live(t *testing.T, api *cluster.Cluster) {
 	if !there(&pod, "box") {
 		t.Fatal("the pod is gone")
 	}
+	checkNames(t, api, &pod)
 	pod.Status.Phase = corev1.PodRunning
 	pod.Status.Conditions = []corev1.PodCondition{{Type: corev1.PodReady, Status: corev1.ConditionTrue}}
 	if err := api.Client.Status().Update(t.Context(), &pod); err != nil {

@@ -23,7 +23,6 @@ import (
 )
 
 const (
-	operatorNamespace  = "sampan-system"
 	operatorDeployment = "sampan-controller-manager"
 	// runLabel marks the namespaces of one run of the suite.
 	runLabel = "e2e.sampan/run"
@@ -32,8 +31,9 @@ const (
 )
 
 var (
-	sandboxImage = imageFrom("SANDBOX_IMG", "ghcr.io/sampan-dev/sandbox:dev")
-	managerImage = imageFrom("MANAGER_IMG", "ghcr.io/sampan-dev/manager:dev")
+	operatorNamespace = fromEnv("NAMESPACE", "sampan-system")
+	sandboxImage      = fromEnv("SANDBOX_IMG", "ghcr.io/sampan-dev/sandbox:dev")
+	managerImage      = fromEnv("MANAGER_IMG", "ghcr.io/sampan-dev/manager:dev")
 
 	// run tells the namespaces of this run from those of another.
 	run string
@@ -43,7 +43,7 @@ var (
 	cluster     client.WithWatch
 )
 
-func imageFrom(variable, fallback string) string {
+func fromEnv(variable, fallback string) string {
 	if v := os.Getenv(variable); v != "" {
 		return v
 	}

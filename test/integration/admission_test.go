@@ -196,6 +196,19 @@ var _ = Describe("Who writes a task's status", Ordered, func() {
 		Expect(account("sampan-system", "sampan-controller-manager", "manager-0").Status().Patch(ctx, task, client.MergeFrom(before))).To(Succeed())
 	})
 
+	It("is any account that has the operator's ClusterRole", func(ctx SpecContext) {
+		binding := &rbacv1.ClusterRoleBinding{ObjectMeta: metav1.ObjectMeta{GenerateName: "other-operator-"},
+			RoleRef:  rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: "sampan-manager"},
+			Subjects: []rbacv1.Subject{{Kind: rbacv1.ServiceAccountKind, Namespace: "agents", Name: "anything"}}}
+		Expect(api.Client.Create(ctx, binding)).To(Succeed())
+		DeferCleanup(func(ctx SpecContext) { Expect(api.Client.Delete(ctx, binding)).To(Succeed()) })
+		Eventually(func() error {
+			before := task.DeepCopy()
+			task.Status.Attempt++
+			return account("agents", "anything", "").Status().Patch(ctx, task, client.MergeFrom(before))
+		}).WithTimeout(patience).Should(Succeed())
+	})
+
 	It("is not the operator's account of another namespace", func(ctx SpecContext) {
 		Expect(apply(ctx, account(task.Namespace, "sampan-controller-manager", "manager-0"), report)).To(forbidden("only by the runner of the pod"))
 	})

@@ -2,16 +2,15 @@ package integration
 
 import (
 	"context"
-	"path/filepath"
+	"slices"
 
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
 
-	admissionv1 "k8s.io/api/admissionregistration/v1"
 	corev1 "k8s.io/api/core/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/sampan-dev/sampan/internal/testing/cluster"
@@ -25,24 +24,16 @@ const guarded = "test.sampan/guarded"
 // in some namespaces only.
 func guard(ctx context.Context) {
 	GinkgoHelper()
-	for _, path := range []string{"manager/namespace.yaml", "rbac/service_account.yaml", "rbac/role.yaml", "rbac/role_binding.yaml", "rbac/runner_role.yaml"} {
-		Expect(api.Apply(ctx, "config/"+path)).To(Succeed())
-	}
-	files, err := filepath.Glob(filepath.Join(cluster.Root(), "config", "admission", "*.yaml"))
+	objs, err := cluster.Render(ctx, "")
 	Expect(err).NotTo(HaveOccurred())
-	for _, path := range files {
-		objs, err := cluster.Load(path)
-		Expect(err).NotTo(HaveOccurred())
-		for _, obj := range objs {
-			switch obj.GetKind() {
-			case "ValidatingAdmissionPolicy":
-				Expect(api.Client.Create(ctx, obj)).To(Succeed())
-			case "ValidatingAdmissionPolicyBinding":
-				var binding admissionv1.ValidatingAdmissionPolicyBinding
-				Expect(runtime.DefaultUnstructuredConverter.FromUnstructured(obj.Object, &binding)).To(Succeed())
-				binding.Spec.MatchResources = &admissionv1.MatchResources{NamespaceSelector: &metav1.LabelSelector{MatchLabels: map[string]string{guarded: "true"}}}
-				Expect(api.Client.Create(ctx, &binding)).To(Succeed())
-			}
+	for _, obj := range objs {
+		switch kind := obj.GetKind(); {
+		case kind == "ValidatingAdmissionPolicyBinding":
+			here := map[string]any{"matchLabels": map[string]any{guarded: "true"}}
+			Expect(unstructured.SetNestedField(obj.Object, here, "spec", "matchResources", "namespaceSelector")).To(Succeed())
+			Expect(api.Apply(ctx, obj)).To(Succeed())
+		case kind == "ValidatingAdmissionPolicy", slices.Contains(cluster.RBAC, kind):
+			Expect(api.Apply(ctx, obj)).To(Succeed())
 		}
 	}
 }

@@ -23,6 +23,7 @@ import (
 	"github.com/sampan-dev/sampan/internal/controller/agenttask"
 	"github.com/sampan-dev/sampan/internal/controller/modelregistry"
 	"github.com/sampan-dev/sampan/internal/controller/sandbox"
+	"github.com/sampan-dev/sampan/internal/podspec"
 	"github.com/sampan-dev/sampan/internal/testing/expect"
 	"github.com/sampan-dev/sampan/internal/testing/faults"
 	"github.com/sampan-dev/sampan/internal/testing/objects"
@@ -104,7 +105,7 @@ func (w *world) restartWith(c client.Client) {
 	policy := &adminpolicy.Store{Reader: c, Namespace: w.ns + "-operator", Recorder: w.events}
 	w.tasks = &agenttask.Reconciler{Client: c, APIReader: w.operator, Recorder: w.events, Clock: w.clock, Registry: store, Policy: policy}
 	w.sandboxes = &sandbox.Reconciler{Client: c, APIReader: w.operator, Recorder: w.events, Clock: w.clock, Registry: store, Policy: policy,
-		Options: sandbox.Options{RunnerImage: "runner:test", SandboxImage: "sandbox:test"}}
+		Options: sandbox.Options{RunnerImage: "runner:test", SandboxImage: "sandbox:test", RunnerRole: podspec.RunnerName}}
 }
 
 // settle reconciles everything until nothing changes any more, and checks after

@@ -47,7 +47,7 @@ type Store struct {
 	err     error
 }
 
-// +kubebuilder:rbac:groups="",namespace=sampan-system,resources=configmaps,resourceNames=sampan-policy,verbs=get;list;watch
+// +kubebuilder:rbac:groups="",namespace=system,resources=configmaps,resourceNames=sampan-policy,verbs=get;list;watch
 
 // Load gives the policy that holds: the default where there is no ConfigMap. A
 // *models.InvalidError says that there is one, and that it never was valid since the

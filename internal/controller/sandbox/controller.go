@@ -28,6 +28,8 @@ import (
 type Options struct {
 	RunnerImage  string
 	SandboxImage string
+	// RunnerRole is the ClusterRole that runners are bound to.
+	RunnerRole string
 	// UserNamespaces is nil for none.
 	UserNamespaces *UserNamespaces
 	// DNS are resolvers that are neither in kube-system nor node-local.
@@ -83,7 +85,6 @@ func (s *scope) event(kind, reason, action, format string, args ...any) {
 // +kubebuilder:rbac:groups="",resources=pods,verbs=get;list;watch;create;delete
 // +kubebuilder:rbac:groups="",resources=serviceaccounts,verbs=get;list;watch;create
 // +kubebuilder:rbac:groups=rbac.authorization.k8s.io,resources=rolebindings,verbs=get;list;watch;create;update
-// +kubebuilder:rbac:groups=rbac.authorization.k8s.io,resources=clusterroles,resourceNames=sampan-runner,verbs=bind
 // +kubebuilder:rbac:groups="",resources=persistentvolumeclaims,verbs=get;list;watch;create
 // +kubebuilder:rbac:groups=networking.k8s.io,resources=networkpolicies,verbs=get;list;watch;create;update
 // +kubebuilder:rbac:groups="",resources=services,resourceNames=kubernetes,verbs=get;list;watch

@@ -37,7 +37,7 @@ func (r *Reconciler) ensureNamespace(ctx context.Context, s *scope) error {
 // ensureRoleBinding gives the runners their rights. Whom it binds is put back when
 // somebody has changed it; to what cannot be changed.
 func (r *Reconciler) ensureRoleBinding(ctx context.Context, s *scope) error {
-	want := podspec.RoleBinding(s.sandbox.Namespace)
+	want := podspec.RoleBinding(s.sandbox.Namespace, r.Options.RunnerRole)
 	obj, err := r.ensureShared(ctx, s, want, v1alpha1.ReasonPodRefused)
 	if err != nil || obj == nil {
 		return err

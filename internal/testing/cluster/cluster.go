@@ -62,9 +62,7 @@ func Start(options ...Option) (*Cluster, error) {
 		CRDDirectoryPaths:     []string{filepath.Join(Root(), "config", "crd", "bases")},
 		ErrorIfCRDPathMissing: true,
 	}
-	if os.Getenv("KUBEBUILDER_ASSETS") == "" {
-		env.BinaryAssetsDirectory = filepath.Join(Root(), "bin", "devcluster")
-	}
+	env.BinaryAssetsDirectory = assets()
 	for _, o := range options {
 		o(env)
 	}
@@ -104,40 +102,43 @@ func (c *Cluster) Kubeconfig(ctx context.Context, path, namespace, serviceAccoun
 // tokenSeconds is longer than any test or measurement.
 const tokenSeconds int64 = 4 * 60 * 60
 
-// Apply creates the objects of a YAML file below the repository's root.
-func (c *Cluster) Apply(ctx context.Context, path string) error {
-	objects, err := Load(filepath.Join(Root(), path))
-	if err != nil {
-		return err
-	}
-	for _, obj := range objects {
-		if err := c.Client.Create(ctx, obj); err != nil {
-			return fmt.Errorf("creating %s of %s: %w", obj.GetName(), path, err)
-		}
-	}
-	return nil
-}
-
 // Load reads the objects of a YAML file.
 func Load(path string) ([]*unstructured.Unstructured, error) {
 	data, err := os.ReadFile(path)
 	if err != nil {
 		return nil, err
 	}
+	out, err := Decode(bytes.NewReader(data))
+	if err != nil {
+		return nil, fmt.Errorf("reading %s: %w", path, err)
+	}
+	return out, nil
+}
+
+// Decode reads the objects of YAML documents.
+func Decode(r io.Reader) ([]*unstructured.Unstructured, error) {
 	var out []*unstructured.Unstructured
-	decoder := yaml.NewYAMLOrJSONDecoder(bytes.NewReader(data), 4096)
+	decoder := yaml.NewYAMLOrJSONDecoder(r, 4096)
 	for {
 		obj := &unstructured.Unstructured{}
 		switch err := decoder.Decode(&obj.Object); {
 		case errors.Is(err, io.EOF):
 			return out, nil
 		case err != nil:
-			return nil, fmt.Errorf("reading %s: %w", path, err)
+			return nil, err
 		}
 		if len(obj.Object) > 0 {
 			out = append(out, obj)
 		}
 	}
+}
+
+// assets is where an API server's binaries are.
+func assets() string {
+	if dir := os.Getenv("KUBEBUILDER_ASSETS"); dir != "" {
+		return dir
+	}
+	return filepath.Join(Root(), "bin", "devcluster")
 }
 
 // Root is the repository's root.

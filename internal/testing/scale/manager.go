@@ -85,9 +85,6 @@ func freeAddresses(n int) (out []string, err error) {
 
 // metricsToken is of a service account that may read the metrics.
 func metricsToken(ctx context.Context, api *cluster.Cluster) (string, error) {
-	if err := api.Apply(ctx, "config/rbac/metrics_reader.yaml"); err != nil {
-		return "", err
-	}
 	sa := &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Name: "metrics-reader", Namespace: "default"}}
 	request := &authenticationv1.TokenRequest{}
 	for _, obj := range []client.Object{sa, &rbacv1.ClusterRoleBinding{ObjectMeta: metav1.ObjectMeta{Name: sa.Name},
