@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -85,6 +86,11 @@ func checkMetrics(t *testing.T, api *cluster.Cluster, addr string) {
 		RoleRef:    rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: prefix + "sampan-metrics-reader"},
 		Subjects:   []rbacv1.Subject{{Kind: "ServiceAccount", Name: "reader", Namespace: "work"}},
 	})
+	docs, err := os.ReadFile(filepath.Join(cluster.Root(), "docs", "metrics.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	create(t, api, objects.MakeTask("suspended").Namespace("work").With(func(task *v1alpha1.AgentTask) { task.Spec.State = v1alpha1.TaskSuspended }).Obj())
 	url := "https://" + addr + "/metrics"
 	await(t, "serving metrics", func() bool { status, _ := scrape(t, url, ""); return status != 0 })
 	for name, c := range map[string]struct {
@@ -99,10 +105,25 @@ func checkMetrics(t *testing.T, api *cluster.Cluster, addr string) {
 			t.Errorf("%s gets %d, want %d: %.80s", name, status, c.want, body)
 		}
 	}
+	// A task that waits, and what docs/metrics.md says that every manager has.
+	wanted := []string{`sampan_tasks{reason="Suspended"} 1`}
+	for _, m := range regexp.MustCompile("(?m)^\\| `([a-z_]+)` \\| (\\w+) \\| [^|]* \\|$").FindAllStringSubmatch(string(docs), -1) {
+		wanted = append(wanted, "# TYPE "+m[1]+" "+m[2])
+	}
+	if len(wanted) < 9 {
+		t.Fatalf("docs/metrics.md has only %v", wanted)
+	}
+	var missing string
 	await(t, "serving who has the right", func() bool {
 		status, body := scrape(t, url, reader)
-		return status == http.StatusOK && strings.Contains(body, "controller_runtime_reconcile_total")
-	})
+		missing = ""
+		for _, line := range wanted {
+			if !strings.Contains(body, line+"\n") {
+				missing = line
+			}
+		}
+		return status == http.StatusOK && missing == ""
+	}, &missing)
 	if status, body := scrape(t, "http://"+addr+"/metrics", reader); status == http.StatusOK {
 		t.Errorf("the token goes over plain HTTP, too: %.80s", body)
 	}

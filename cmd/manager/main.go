@@ -34,6 +34,7 @@ import (
 	"github.com/sampan-dev/sampan/api/v1alpha1"
 	"github.com/sampan-dev/sampan/internal/controller/adminpolicy"
 	"github.com/sampan-dev/sampan/internal/controller/agenttask"
+	"github.com/sampan-dev/sampan/internal/controller/metrics"
 	"github.com/sampan-dev/sampan/internal/controller/modelregistry"
 	"github.com/sampan-dev/sampan/internal/controller/sandbox"
 	"github.com/sampan-dev/sampan/internal/controller/slim"
@@ -182,6 +183,9 @@ func run(ctx context.Context, o *options) error {
 		Clock: clock.RealClock{}, Registry: store, Policy: bounds, Options: o.sandbox,
 	}).SetupWithManager(mgr); err != nil {
 		return fmt.Errorf("setting up the sandbox controller: %w", err)
+	}
+	if err := mgr.Add(&metrics.Watcher{Cache: mgr.GetCache(), Clock: clock.RealClock{}}); err != nil {
+		return fmt.Errorf("setting up the metrics: %w", err)
 	}
 	if err := mgr.AddHealthzCheck("healthz", healthz.Ping); err != nil {
 		return err

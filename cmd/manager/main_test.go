@@ -95,10 +95,14 @@ func asManager(t *testing.T, api *cluster.Cluster) string {
 	return path
 }
 
-func await(t *testing.T, what string, done func() bool) {
+// await waits until something is done; details say what is still missing.
+func await(t *testing.T, what string, done func() bool, details ...*string) {
 	t.Helper()
 	err := wait.PollUntilContextTimeout(t.Context(), 50*time.Millisecond, time.Minute, true, func(context.Context) (bool, error) { return done(), nil })
 	if err != nil {
+		for _, d := range details {
+			what += ": " + *d
+		}
 		t.Fatalf("%s: %v", what, err)
 	}
 }
