@@ -126,6 +126,9 @@ func up(ctx context.Context, a *app) error {
 	if err := host.RequireRoot(); err != nil {
 		return err
 	}
+	if err := a.cluster.Available(ctx); err != nil {
+		return err
+	}
 	if err := host.Ensure(ctx, os.Stderr, host.ForCluster); err != nil {
 		return err
 	}

@@ -35,14 +35,51 @@ var group = proc.Cgroup{Name: config.Cgroup}
 // it takes less than 15 seconds.
 const readyTimeout = 2 * time.Minute
 
+// Available fails where another cluster is in the way, which a look tells: so it is
+// asked before the programs are built, which takes minutes.
+func (c Cluster) Available(ctx context.Context) error {
+	boot, err := bootID()
+	if err != nil {
+		return err
+	}
+	last, err := readRecord(c.State)
+	if err != nil {
+		return err
+	}
+	if err := c.alone(linkOwner(), last, boot); err != nil {
+		return err
+	}
+	if last != nil && last.Boot == boot {
+		return nil // what uses the ports is this cluster, or what is left of it
+	}
+	return portsFree(ctx, ports)
+}
+
+// alone fails where a cluster of another folder or checkout runs: a machine has one
+// at a time. The node's link belongs to the folder owner, if there is one.
+func (c Cluster) alone(owner string, last *record, boot string) error {
+	if err := c.owns(owner); err != nil {
+		return err
+	}
+	if foreign(last, c.Bin, boot, proc.Identity.Alive) {
+		return fmt.Errorf("the cluster of another checkout, whose programs are in %s, runs on this machine, and there can be only one: remove it with hack/devcluster/run down", last.Bin)
+	}
+	return nil
+}
+
+// owns fails where the node's link belongs to a cluster in another folder.
+func (c Cluster) owns(owner string) error {
+	if owner == "" || owner == c.State {
+		return nil
+	}
+	return fmt.Errorf("this machine has a cluster in %[1]s: end it with DEVCLUSTER_DIR=%[1]s hack/devcluster/run down", owner)
+}
+
 // Up makes the cluster run, whatever it finds: a running one is left alone, a
 // component that died is started again, and the remains of a cluster that was
 // killed, or one of programs that have changed, are cleared away before a new one
 // is made. Only what another checkout runs is not touched, and an error.
 func (c Cluster) Up(ctx context.Context) error {
-	if err := onlyCluster(c.State); err != nil {
-		return err
-	}
 	unlock, err := lock(ctx, c.State)
 	if err != nil {
 		return err
@@ -68,8 +105,8 @@ func (c Cluster) Up(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if foreign(last, v.Bin, boot, proc.Identity.Alive) {
-		return fmt.Errorf("a cluster that was made with the programs of %s runs on this machine, and there can be one; remove it first: hack/devcluster/run down", last.Bin)
+	if err := c.alone(linkOwner(), last, boot); err != nil {
+		return err
 	}
 	var names []string
 	for _, component := range components(v) {

@@ -1,10 +1,15 @@
 package cluster
 
 import (
+	"context"
+	"errors"
 	"fmt"
+	"net"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
+	"syscall"
 
 	"github.com/sampan-dev/sampan/hack/devcluster/internal/config"
 )
@@ -23,6 +28,32 @@ var (
 	apiAddress  = fmt.Sprintf("https://%s:%d", config.NodeAddress, config.APIPort)
 	etcdAddress = fmt.Sprintf("https://127.0.0.1:%d", config.EtcdPort)
 )
+
+// ports are those of the node that another Kubernetes on this machine would use, too.
+// The API server's is on an address of the cluster's own.
+var ports = []int{config.EtcdPort, config.EtcdPeerPort, 10248, 10250, 10256, 10257, 10259, config.CoreDNSReadyPort}
+
+// portsFree fails where another program listens on one of some ports.
+func portsFree(ctx context.Context, ports []int) error {
+	var taken []string
+	for _, port := range ports {
+		l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", fmt.Sprintf(":%d", port))
+		if errors.Is(err, syscall.EADDRINUSE) {
+			taken = append(taken, strconv.Itoa(port))
+			continue
+		}
+		if err == nil {
+			err = l.Close()
+		}
+		if err != nil {
+			return fmt.Errorf("looking whether port %d is free: %w", port, err)
+		}
+	}
+	if len(taken) > 0 {
+		return fmt.Errorf("something listens on the ports of a Kubernetes node (%s) on this machine: end that cluster first, or use it by CLUSTER=current", strings.Join(taken, ", "))
+	}
+	return nil
+}
 
 // components lists every program of the cluster in the order in which they are
 // started.

@@ -16,7 +16,7 @@ const downTimeout = time.Minute
 
 // Down ends the cluster and removes everything but the built programs.
 func (c Cluster) Down(ctx context.Context) error {
-	if err := onlyCluster(c.State); err != nil {
+	if err := c.owns(linkOwner()); err != nil {
 		return err
 	}
 	// A cluster whose folder somebody removed still has processes to end.

@@ -135,14 +135,14 @@ table ip %[1]s {
 	return err
 }
 
-// onlyCluster fails where the node's link belongs to a cluster in another folder:
-// a machine has one cluster at a time.
-func onlyCluster(state string) error {
+// linkOwner is the folder of the cluster that the node's link belongs to; empty where
+// there is no link.
+func linkOwner() string {
 	alias, err := os.ReadFile("/sys/class/net/" + config.Link + "/ifalias")
-	if owner := strings.TrimSpace(string(alias)); err == nil && owner != "" && owner != state {
-		return fmt.Errorf("this machine has a cluster in %[1]s: end it with DEVCLUSTER_DIR=%[1]s devcluster down", owner)
+	if err != nil {
+		return ""
 	}
-	return nil
+	return strings.TrimSpace(string(alias))
 }
 
 // tearDownNetwork removes every link and rule of the cluster. The links of pods

@@ -1,8 +1,11 @@
 package cluster
 
 import (
+	"net"
 	"os"
 	"path/filepath"
+	"strconv"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -153,5 +156,44 @@ func TestUpstream(t *testing.T) {
 	}
 	if got := upstream(file); got != file {
 		t.Errorf("upstream = %s, want %s", got, file)
+	}
+}
+
+// A cluster in the way is told of, with what to do.
+func TestAlone(t *testing.T) {
+	self, err := proc.Of(os.Getpid())
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := Cluster{State: "/state", Bin: "/mine/bin"}
+	for name, tc := range map[string]struct {
+		owner, bin, want string
+	}{
+		"nothing":                 {"", "", ""},
+		"the own one":             {"/state", "/mine/bin", ""},
+		"one in another folder":   {"/other", "", "DEVCLUSTER_DIR=/other hack/devcluster/run down"},
+		"one of another checkout": {"/state", "/theirs/bin", "in /theirs/bin, runs on this machine"},
+	} {
+		err := c.alone(tc.owner, &record{Bin: tc.bin, Boot: "boot", Anchor: self}, "boot")
+		if (err == nil) != (tc.want == "") || err != nil && !strings.Contains(err.Error(), tc.want) {
+			t.Errorf("%s: the error is %v, want %q", name, err, tc.want)
+		}
+	}
+}
+
+func TestPortsFree(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	port := l.Addr().(*net.TCPAddr).Port
+	if err := portsFree(t.Context(), []int{port}); err == nil || !strings.Contains(err.Error(), strconv.Itoa(port)) {
+		t.Errorf("port %d is taken, and the error is %v", port, err)
+	}
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := portsFree(t.Context(), []int{port}); err != nil {
+		t.Errorf("port %d is free, and the error is %v", port, err)
 	}
 }
