@@ -66,18 +66,7 @@ func sandboxResources(given *corev1.ResourceRequirements) corev1.ResourceRequire
 	if given != nil {
 		return *given
 	}
-	return DefaultResources()
-}
-
-// DefaultResources are those of a sandbox container whose template gives none.
-func DefaultResources() corev1.ResourceRequirements {
-	return corev1.ResourceRequirements{
-		Requests: corev1.ResourceList{
-			corev1.ResourceCPU:    resource.MustParse("50m"),
-			corev1.ResourceMemory: resource.MustParse("128Mi"),
-		},
-		Limits: corev1.ResourceList{corev1.ResourceMemory: resource.MustParse("2Gi")},
-	}
+	return v1alpha1.DefaultResources()
 }
 
 func volumes(in Input) []corev1.Volume {

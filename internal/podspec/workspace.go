@@ -15,14 +15,11 @@ const (
 	recordPath    = "runner"
 )
 
-// DefaultWorkspaceSize bounds a workspace that gives no sizeLimit.
-var DefaultWorkspaceSize = resource.MustParse("10Gi")
-
 func workspaceSize(sb *v1alpha1.Sandbox) resource.Quantity {
 	if size := sb.Spec.Template.Workspace.SizeLimit; size != nil {
 		return *size
 	}
-	return DefaultWorkspaceSize.DeepCopy()
+	return resource.MustParse(v1alpha1.DefaultWorkspaceSize)
 }
 
 // WorkspaceClaim is the claim of a persistent workspace.

@@ -12,7 +12,6 @@ import (
 	"k8s.io/apimachinery/pkg/api/resource"
 
 	"github.com/sampan-dev/sampan/api/v1alpha1"
-	"github.com/sampan-dev/sampan/internal/podspec"
 	"github.com/sampan-dev/sampan/internal/text"
 )
 
@@ -113,7 +112,7 @@ var free = []corev1.ResourceName{corev1.ResourceCPU, corev1.ResourceMemory, core
 
 func (c *checker) resources(given *corev1.ResourceRequirements, path string) {
 	if given == nil {
-		given = new(podspec.DefaultResources())
+		given = new(v1alpha1.DefaultResources())
 	}
 	for _, list := range []struct {
 		path    string
@@ -138,7 +137,7 @@ func (c *checker) resources(given *corev1.ResourceRequirements, path string) {
 }
 
 func (c *checker) workspace(w *v1alpha1.Workspace, path string) {
-	size := podspec.DefaultWorkspaceSize
+	size := resource.MustParse(v1alpha1.DefaultWorkspaceSize)
 	if w.SizeLimit != nil {
 		size = *w.SizeLimit
 	}

@@ -1,6 +1,7 @@
 package runner
 
 import (
+	"cmp"
 	"fmt"
 	"strings"
 	"time"
@@ -14,19 +15,16 @@ import (
 	"github.com/sampan-dev/sampan/internal/runner/workspace"
 )
 
-// defaultActive is the API's; the harness by itself has no limit on time.
-const defaultActive = time.Hour
-
 // TaskOf turns an AgentTask into what the harness runs.
 func TaskOf(at *v1alpha1.AgentTask, prompt string) (harness.Task, error) {
 	spec := at.Spec
 	task := harness.Task{
 		Name: at.Name, Prompt: prompt, SystemPrompt: spec.SystemPrompt,
 		Limits: harness.Limits{
-			Turns:       int(spec.Limits.Turns),
+			Turns:       int(cmp.Or(spec.Limits.Turns, v1alpha1.DefaultTurns)),
 			Active:      ActiveTime(at),
 			InputTokens: spec.Limits.InputTokens, OutputTokens: spec.Limits.OutputTokens,
-			Tool: seconds(spec.Limits.ToolSeconds),
+			Tool: seconds(cmp.Or(spec.Limits.ToolSeconds, v1alpha1.DefaultToolSeconds)),
 		},
 	}
 	for _, name := range spec.Tools.Allowed {
@@ -39,7 +37,7 @@ func TaskOf(at *v1alpha1.AgentTask, prompt string) (harness.Task, error) {
 	task.Limits.CostUSD = cost
 	for _, v := range spec.Verify {
 		task.Verify = append(task.Verify, harness.Verification{
-			Name: v.Name, Command: v.Command, Timeout: seconds(v.TimeoutSeconds),
+			Name: v.Name, Command: v.Command, Timeout: seconds(cmp.Or(v.TimeoutSeconds, v1alpha1.DefaultVerifySeconds)),
 		})
 	}
 	return task, nil
@@ -80,10 +78,7 @@ func seconds(n int32) time.Duration { return time.Duration(n) * time.Second }
 
 // ActiveTime is how long a task may be active.
 func ActiveTime(at *v1alpha1.AgentTask) time.Duration {
-	if n := at.Spec.Limits.ActiveSeconds; n > 0 {
-		return seconds(n)
-	}
-	return defaultActive
+	return seconds(cmp.Or(at.Spec.Limits.ActiveSeconds, v1alpha1.DefaultActiveSeconds))
 }
 
 // ToolSet makes the tools of a task.
