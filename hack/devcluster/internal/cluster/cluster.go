@@ -49,7 +49,11 @@ func (c Cluster) Available(ctx context.Context) error {
 	if err := c.alone(linkOwner(), last, boot); err != nil {
 		return err
 	}
-	if last != nil && last.Boot == boot {
+	members, err := group.Members()
+	if err != nil {
+		return err
+	}
+	if len(members) > 0 {
 		return nil // what uses the ports is this cluster, or what is left of it
 	}
 	return portsFree(ctx, ports)
