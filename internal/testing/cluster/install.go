@@ -31,7 +31,7 @@ func Render(ctx context.Context, overlay string) (objects []*unstructured.Unstru
 	if err := os.WriteFile(filepath.Join(dir, "kustomization.yaml"), []byte(document), 0o600); err != nil {
 		return nil, err
 	}
-	cmd := exec.CommandContext(ctx, kubectl(), "kustomize", dir)
+	cmd := exec.CommandContext(ctx, Kubectl(), "kustomize", dir)
 	var stderr bytes.Buffer
 	cmd.Stderr = &stderr
 	out, err := cmd.Output()
@@ -41,8 +41,8 @@ func Render(ctx context.Context, overlay string) (objects []*unstructured.Unstru
 	return Decode(bytes.NewReader(out))
 }
 
-// kubectl is the one beside the API server's binaries, where there is one.
-func kubectl() string {
+// Kubectl is the one beside the API server's binaries, where there is one.
+func Kubectl() string {
 	path := filepath.Join(assets(), "kubectl")
 	if _, err := os.Stat(path); err != nil {
 		return "kubectl"
