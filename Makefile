@@ -132,7 +132,7 @@ install: ## Install the CRDs into the cluster.
 
 .PHONY: uninstall
 uninstall: ## Remove the CRDs, and with them every AgentTask and Sandbox.
-	KUBECONFIG="$$($(CLUSTER_SH) kubeconfig)" $(KUBECTL) delete --ignore-not-found -k config/crd
+	KUBECONFIG="$$($(CLUSTER_SH) kubeconfig)" $(KUBECTL) delete --ignore-not-found --timeout=120s -k config/crd
 
 .PHONY: deploy
 deploy: ## Deploy the operator into the cluster.

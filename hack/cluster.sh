@@ -12,6 +12,8 @@ CLUSTER=${CLUSTER:-devcluster}
 MANAGER_IMG=${MANAGER_IMG:-ghcr.io/sampan-dev/manager:dev}
 SANDBOX_IMG=${SANDBOX_IMG:-ghcr.io/sampan-dev/sandbox:dev}
 NAMESPACE=${NAMESPACE:-sampan-system}
+# UNDEPLOY_TIMEOUT is how long the operator may take to remove every AgentTask.
+UNDEPLOY_TIMEOUT=${UNDEPLOY_TIMEOUT:-120s}
 KIND_NAME=sampan
 KIND_KUBECONFIG=$PWD/bin/kind-kubeconfig
 
@@ -87,15 +89,33 @@ deploy() {
   kubectl -n "$NAMESPACE" rollout status deployment/sampan-controller-manager --timeout=120s
 }
 
+# release takes the operator's finalizers, and no others, off what is left of a kind.
+release() {
+  kubectl get "$1" --all-namespaces -o go-template='{{range .items}}{{if .metadata.finalizers}}{{.metadata.namespace}} {{.metadata.name}} [{{$comma := ""}}{{range .metadata.finalizers}}{{if and (ne . "sampan.dev/agenttask") (ne . "sampan.dev/sandbox")}}{{$comma}}"{{.}}"{{$comma = ","}}{{end}}{{end}}]{{"\n"}}{{end}}{{end}}' |
+    while read -r namespace name others; do
+      kubectl -n "$namespace" patch "$1" "$name" --type=merge --patch "{\"metadata\":{\"finalizers\":$others}}"
+    done
+}
+
+# removeTasks deletes every AgentTask and Sandbox. While the operator runs it stops
+# their pods in order. Where it does not, or takes too long, they go all the same, and
+# Kubernetes collects what belonged to them.
+removeTasks() {
+  kubectl delete agenttasks,sandboxes --all --all-namespaces --timeout="$UNDEPLOY_TIMEOUT" && return
+  echo "The operator has not removed these in $UNDEPLOY_TIMEOUT; going on without it." >&2
+  release agenttasks.sampan.dev
+  release sandboxes.sampan.dev
+  kubectl delete agenttasks,sandboxes --all --all-namespaces --timeout=60s
+}
+
 undeploy() {
   export KUBECONFIG
   KUBECONFIG=$(kubeconfig)
-  # The operator has to be there while tasks go: it takes off their finalizers.
-  if kubectl get crd agenttasks.sampan.dev >/dev/null 2>&1; then
-    kubectl delete agenttasks,sandboxes --all --all-namespaces --timeout=120s
+  if kubectl get crd agenttasks.sampan.dev sandboxes.sampan.dev >/dev/null 2>&1; then
+    removeTasks
   fi
   kubectl delete serviceaccounts,rolebindings,networkpolicies --all-namespaces --selector app.kubernetes.io/managed-by=sampan --ignore-not-found
-  manifests | kubectl delete --ignore-not-found -f -
+  manifests | kubectl delete --ignore-not-found --timeout=120s -f -
 }
 
 case ${1:-} in
