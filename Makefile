@@ -145,7 +145,7 @@ undeploy: ## Remove the operator, the CRDs and every AgentTask from the cluster.
 ##@ Demo and measurements
 
 .PHONY: demo
-demo: cluster deploy ## Watch an agent mend a failing test in a real pod; MODEL_BASE_URL, MODEL and MODEL_API_KEY use a real model.
+demo: cluster deploy ## Watch an agent fix a failing test in a real pod; MODEL_BASE_URL, MODEL and MODEL_API_KEY use a real model.
 	KUBECONFIG="$$($(CLUSTER_SH) kubeconfig)" hack/demo/run.sh
 
 .PHONY: demo-down

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Runs the demo in the current cluster, in which the operator is deployed: an
-# agent mends a failing test of a repository. Exits non-zero unless the task
+# agent fixes a failing test of a repository. Exits non-zero unless the task
 # ends Succeeded=True.
 #
 # By default a script plays the model. To use a real, OpenAI-compatible one set
@@ -28,7 +28,7 @@ CGO_ENABLED=0 go build -o bin/agent-runner ./cmd/agent-runner
 say "Preparing namespace $NS (Pod Security: restricted)"
 kubectl create namespace "$NS" --dry-run=client -o yaml | kubectl apply -f - >/dev/null
 kubectl label namespace "$NS" pod-security.kubernetes.io/enforce=restricted --overwrite >/dev/null
-kubectl -n "$NS" delete agenttask mend --ignore-not-found --timeout=60s >/dev/null
+kubectl -n "$NS" delete agenttask fix-test --ignore-not-found --timeout=60s >/dev/null
 # The key goes through a pipe: an argument would show in the process list.
 printf %s "${key:-none}" | kubectl -n "$NS" create secret generic model-keys \
   --from-file=demo=/dev/stdin --dry-run=client -o yaml | kubectl apply -f - >/dev/null
@@ -58,7 +58,7 @@ say "Applying the AgentTask"
 cat hack/demo/task.yaml
 kubectl apply -f hack/demo/task.yaml
 
-field() { kubectl -n "$NS" get agenttask mend -o jsonpath="$1" 2>/dev/null || true; }
+field() { kubectl -n "$NS" get agenttask fix-test -o jsonpath="$1" 2>/dev/null || true; }
 succeeded() { field '{.status.conditions[?(@.type=="Succeeded")].status}'; }
 ended() { case $(succeeded) in True | False) return 0 ;; esac; return 1; }
 
@@ -81,8 +81,8 @@ until ended; do
 done
 
 say "The task"
-kubectl -n "$NS" get agenttask mend -o wide
-kubectl -n "$NS" get agenttask mend -o jsonpath='{range .status.conditions[*]}{.type}{"="}{.status}{"  "}{.reason}{": "}{.message}{"\n"}{end}'
+kubectl -n "$NS" get agenttask fix-test -o wide
+kubectl -n "$NS" get agenttask fix-test -o jsonpath='{range .status.conditions[*]}{.type}{"="}{.status}{"  "}{.reason}{": "}{.message}{"\n"}{end}'
 echo
 echo "Turns       $(field '{.status.progress.turns}') ($(field '{.status.progress.toolCalls}') tool calls, $(field '{.status.progress.failedToolCalls}') failed)"
 echo "Tokens      $(field '{.status.progress.usage.inputTokens}') in ($(field '{.status.progress.usage.cachedInputTokens}') cached), $(field '{.status.progress.usage.outputTokens}') out"
@@ -110,4 +110,4 @@ if [ "$(succeeded)" != True ]; then
   echo "The task has not succeeded." >&2
   exit 1
 fi
-say "The agent mended the test, and the verify commands proved it."
+say "The agent fixed the test, and the verify commands proved it."

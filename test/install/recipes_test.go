@@ -74,7 +74,7 @@ func TestWaitRecipes(t *testing.T) {
 		status metav1.ConditionStatus
 		reason string
 	}{{metav1.ConditionTrue, "Completed"}, {metav1.ConditionFalse, "MaxTurns"}} {
-		task := objects.MakeTask("mend").Namespace("default").Obj()
+		task := objects.MakeTask("fix-test").Namespace("default").Obj()
 		if err := api.Client.Create(t.Context(), task); err != nil {
 			t.Fatal(err)
 		}
