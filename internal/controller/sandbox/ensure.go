@@ -22,16 +22,17 @@ import (
 )
 
 // ensureNamespace makes the identity of the namespace's runners and the NetworkPolicy
-// of its Sandboxes, once, and puts back what somebody has taken away or changed.
-func (r *Reconciler) ensureNamespace(ctx context.Context, s *scope) error {
-	ns := s.sandbox.Namespace
-	if _, err := r.ensureShared(ctx, s, podspec.ServiceAccount(ns), v1alpha1.ReasonPodRefused); err != nil || s.stopped() {
-		return err
+// of its Sandboxes, once, and puts back what somebody has taken away or changed. It
+// gives the pull secrets of the identity.
+func (r *Reconciler) ensureNamespace(ctx context.Context, s *scope) ([]corev1.LocalObjectReference, error) {
+	obj, err := r.ensureShared(ctx, s, podspec.ServiceAccount(s.sandbox.Namespace), v1alpha1.ReasonPodRefused)
+	if err != nil || obj == nil {
+		return nil, err
 	}
 	if err := r.ensureRoleBinding(ctx, s); err != nil || s.stopped() {
-		return err
+		return nil, err
 	}
-	return r.ensureIngressPolicy(ctx, s)
+	return obj.(*corev1.ServiceAccount).ImagePullSecrets, r.ensureIngressPolicy(ctx, s)
 }
 
 // ensureRoleBinding gives the runners their rights. Whom it binds is put back when
@@ -54,10 +55,8 @@ func (r *Reconciler) ensureRoleBinding(ctx context.Context, s *scope) error {
 	return nil
 }
 
-// ensureShared gives an object of the namespace as it is, or creates it. One of
-// that name without our label is somebody else's, and is not in a cache that
-// selects by the label. There is none where another is in the way or the API
-// server refuses it; the facts say it.
+// ensureShared gives an object of the namespace as it is, or creates it. There is
+// none where another is in the way or the API server refuses it; the facts say it.
 func (r *Reconciler) ensureShared(ctx context.Context, s *scope, want client.Object, refused string) (client.Object, error) {
 	found := want.DeepCopyObject().(client.Object)
 	err := r.Get(ctx, client.ObjectKeyFromObject(want), found)
@@ -68,13 +67,23 @@ func (r *Reconciler) ensureShared(ctx context.Context, s *scope, want client.Obj
 		}
 		err = s.refused(err, refused)
 	}
-	if err == nil && !s.stopped() && found.GetLabels()[podspec.LabelManagedBy] != podspec.ManagedBy {
+	if err == nil && !s.stopped() && !usable(found) {
 		err = r.inTheWay(ctx, s, found)
 	}
 	if err != nil || s.stopped() {
 		return nil, err
 	}
 	return found, nil
+}
+
+// usable reports whether an object that all Sandboxes of a namespace share may be
+// used. A ServiceAccount may be anybody's, so that pull secrets can be put on it
+// beforehand: it holds no more rights than those who bound them to it, and only the
+// operator makes pods with it. What grants rights or lets traffic in must be ours;
+// without our label it is not in a cache that selects by it.
+func usable(obj client.Object) bool {
+	_, isAccount := obj.(*corev1.ServiceAccount)
+	return isAccount && obj.GetDeletionTimestamp() == nil || obj.GetLabels()[podspec.LabelManagedBy] == podspec.ManagedBy
 }
 
 // inTheWay records an object that is not the Sandbox's, and whether it goes by itself.

@@ -93,7 +93,7 @@ func (r *Reconciler) keepOwned(ctx context.Context, s *scope) error {
 	if !s.recorded(s.pod) {
 		return nil
 	}
-	if err := r.ensureNamespace(ctx, s); err != nil || s.stopped() {
+	if _, err := r.ensureNamespace(ctx, s); err != nil || s.stopped() {
 		return err
 	}
 	if !podapi.Persistent(s.sandbox) && !podspec.Restricted(s.sandbox) {
@@ -305,7 +305,7 @@ func (r *Reconciler) createPod(ctx context.Context, s *scope) error {
 		s.requeue = problemInterval
 		return nil
 	}
-	if err := r.ensureNamespace(ctx, s); err != nil || s.stopped() {
+	if in.AccountPullSecrets, err = r.ensureNamespace(ctx, s); err != nil || s.stopped() {
 		return err
 	}
 	if err := r.ensureNeeds(ctx, s, in.Egress); err != nil || s.stopped() {
