@@ -221,7 +221,7 @@ func cacheOptions() cache.Options {
 		DefaultTransform: slim.Transform,
 		ByObject: map[client.Object]cache.ByObject{
 			&corev1.Pod{}:                   {Label: ours},
-			&corev1.ServiceAccount{}:        {Label: ours},
+			&corev1.ServiceAccount{}:        {Field: named(podspec.RunnerName)},
 			&corev1.PersistentVolumeClaim{}: {Label: ours},
 			&rbacv1.RoleBinding{}:           {Label: ours},
 			&networkingv1.NetworkPolicy{}:   {Label: ours},

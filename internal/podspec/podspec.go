@@ -68,6 +68,8 @@ type Input struct {
 	Scopes []string
 	// Egress opens the models and the repository of a Restricted Sandbox.
 	Egress []networkingv1.NetworkPolicyEgressRule
+	// AccountPullSecrets are those of the runners' ServiceAccount.
+	AccountPullSecrets []corev1.LocalObjectReference
 	// UserNamespaces runs the pod in a user namespace of its own.
 	UserNamespaces bool
 }
@@ -100,6 +102,7 @@ func Pod(in Input) *corev1.Pod {
 			ServiceAccountName:            RunnerName,
 			AutomountServiceAccountToken:  new(false),
 			EnableServiceLinks:            new(false),
+			ImagePullSecrets:              in.AccountPullSecrets,
 			RestartPolicy:                 corev1.RestartPolicyNever,
 			TerminationGracePeriodSeconds: new(int64(terminationGraceSeconds)),
 			NodeSelector:                  t.Scheduling.NodeSelector,

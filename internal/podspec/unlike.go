@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"maps"
 	"reflect"
+	"slices"
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
@@ -46,11 +47,13 @@ func filledIn(want, got *corev1.PodSpec) {
 	want.DeprecatedServiceAccount = want.ServiceAccountName
 	want.NodeName = got.NodeName
 	want.Priority, want.PreemptionPolicy, want.Overhead = got.Priority, got.PreemptionPolicy, got.Overhead
-	want.ImagePullSecrets = got.ImagePullSecrets
+	if includes(got.ImagePullSecrets, want.ImagePullSecrets) {
+		want.ImagePullSecrets = got.ImagePullSecrets
+	}
 	if want.PriorityClassName == "" {
 		want.PriorityClassName = got.PriorityClassName
 	}
-	if holds(got.Tolerations, want.Tolerations) {
+	if includes(got.Tolerations, want.Tolerations) {
 		want.Tolerations = got.Tolerations
 	}
 	if contains(got.NodeSelector, want.NodeSelector) {
@@ -64,13 +67,9 @@ func filledIn(want, got *corev1.PodSpec) {
 	}
 }
 
-func holds(all, some []corev1.Toleration) bool {
+func includes[T any](all, some []T) bool {
 	for _, s := range some {
-		found := false
-		for _, a := range all {
-			found = found || equality.Semantic.DeepEqual(a, s)
-		}
-		if !found {
+		if !slices.ContainsFunc(all, func(a T) bool { return equality.Semantic.DeepEqual(a, s) }) {
 			return false
 		}
 	}

@@ -212,6 +212,12 @@ var _ = Describe("A named Sandbox", func() {
 	})
 })
 
+// foreignBinding has the name of the runners' binding, and gives other rights.
+func foreignBinding() *rbacv1.RoleBinding {
+	return &rbacv1.RoleBinding{ObjectMeta: metav1.ObjectMeta{Name: "sampan-runner", Namespace: "default"},
+		RoleRef: rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: "cluster-admin"}}
+}
+
 var _ = Describe("An object in the way", func() {
 	It("is another's Sandbox", func(ctx SpecContext) {
 		w := newWorld(ctx)
@@ -253,18 +259,12 @@ var _ = Describe("An object in the way", func() {
 			return &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: "x-1", Namespace: "default", OwnerReferences: []metav1.OwnerReference{theirs}},
 				Spec: corev1.PodSpec{Containers: []corev1.Container{{Name: "c", Image: "c"}}}}
 		}),
-		Entry("a ServiceAccount", func() client.Object {
-			return &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Name: "sampan-runner", Namespace: "default"}}
-		}),
-		Entry("a RoleBinding", func() client.Object {
-			return &rbacv1.RoleBinding{ObjectMeta: metav1.ObjectMeta{Name: "sampan-runner", Namespace: "default"},
-				RoleRef: rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: "cluster-admin"}}
-		}),
+		Entry("a RoleBinding", func() client.Object { return foreignBinding() }),
 	)
 
 	It("is looked at again though no watch tells of it", func(ctx SpecContext) {
 		w := newWorld(ctx)
-		w.create(&corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Name: "sampan-runner", Namespace: "default"}}, objects.MakeSandbox("dev").Obj())
+		w.create(foreignBinding(), objects.MakeSandbox("dev").Obj())
 		w.settle()
 		again, err := w.sandboxes.Reconcile(w.ctx, request(w.sandbox("dev")))
 		Expect(err).NotTo(HaveOccurred())

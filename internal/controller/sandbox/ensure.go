@@ -18,21 +18,21 @@ import (
 )
 
 // ensureNamespace makes the identity of the namespace's runners and the wall
-// around its Sandboxes, once.
-func (r *Reconciler) ensureNamespace(ctx context.Context, s *scope) error {
+// around its Sandboxes, once. It gives the pull secrets of the identity.
+func (r *Reconciler) ensureNamespace(ctx context.Context, s *scope) ([]corev1.LocalObjectReference, error) {
 	ns := s.sandbox.Namespace
-	for _, obj := range []client.Object{podspec.ServiceAccount(ns), podspec.RoleBinding(ns)} {
-		if _, err := r.ensureShared(ctx, s, obj, v1alpha1.ReasonPodRefused); err != nil || s.stopped() {
-			return err
-		}
+	obj, err := r.ensureShared(ctx, s, podspec.ServiceAccount(ns), v1alpha1.ReasonPodRefused)
+	if err != nil || obj == nil {
+		return nil, err
 	}
-	return r.ensureWall(ctx, s)
+	if _, err := r.ensureShared(ctx, s, podspec.RoleBinding(ns), v1alpha1.ReasonPodRefused); err != nil || s.stopped() {
+		return nil, err
+	}
+	return obj.(*corev1.ServiceAccount).ImagePullSecrets, r.ensureWall(ctx, s)
 }
 
-// ensureShared gives an object of the namespace as it is, or creates it. One of
-// that name without our label is somebody else's, and is not in a cache that
-// selects by the label. There is none where another is in the way or the API
-// server refuses it; the facts say it.
+// ensureShared gives an object of the namespace as it is, or creates it. There is
+// none where another is in the way or the API server refuses it; the facts say it.
 func (r *Reconciler) ensureShared(ctx context.Context, s *scope, want client.Object, refused string) (client.Object, error) {
 	found := want.DeepCopyObject().(client.Object)
 	err := r.Get(ctx, client.ObjectKeyFromObject(want), found)
@@ -43,13 +43,23 @@ func (r *Reconciler) ensureShared(ctx context.Context, s *scope, want client.Obj
 		}
 		err = s.refused(err, refused)
 	}
-	if err == nil && !s.stopped() && found.GetLabels()[podspec.LabelManagedBy] != podspec.ManagedBy {
+	if err == nil && !s.stopped() && !usable(found) {
 		err = r.inTheWay(ctx, s, found)
 	}
 	if err != nil || s.stopped() {
 		return nil, err
 	}
 	return found, nil
+}
+
+// usable reports whether an object that all Sandboxes of a namespace share may be
+// used. A ServiceAccount may be anybody's, so that pull secrets can be put on it
+// beforehand: it holds no more rights than those who bound them to it, and only the
+// operator makes pods with it. What grants rights or lets traffic in must be ours;
+// without our label it is not in a cache that selects by it.
+func usable(obj client.Object) bool {
+	_, isAccount := obj.(*corev1.ServiceAccount)
+	return isAccount && obj.GetDeletionTimestamp() == nil || obj.GetLabels()[podspec.LabelManagedBy] == podspec.ManagedBy
 }
 
 // inTheWay records an object that is not the Sandbox's, and whether it goes by itself.

@@ -246,7 +246,7 @@ func (r *Reconciler) createPod(ctx context.Context, s *scope) error {
 		s.requeue = refusedInterval
 		return nil
 	}
-	if err := r.ensureNamespace(ctx, s); err != nil || s.stopped() {
+	if in.AccountPullSecrets, err = r.ensureNamespace(ctx, s); err != nil || s.stopped() {
 		return err
 	}
 	if err := r.ensureNeeds(ctx, s, in.Egress); err != nil || s.stopped() {
