@@ -8,8 +8,8 @@ import (
 // limits, and what proves that it is done. Apart from state and
 // ttlSecondsAfterFinished it cannot be changed after creation.
 //
-// +kubebuilder:validation:XValidation:rule="has(self.prompt) != has(self.promptFrom)",message="set exactly one of prompt and promptFrom"
-// +kubebuilder:validation:XValidation:rule="!has(self.promptFrom) || !has(self.sandbox) || !has(self.sandbox.sandboxRef)",message="promptFrom needs a Sandbox of the task's own: the pod of a named one exists before the task; use prompt"
+// +kubebuilder:validation:XValidation:rule="has(self.prompt) != (has(self.promptFrom) && (has(self.promptFrom.configMapKeyRef) || has(self.promptFrom.secretKeyRef)))",message="set exactly one of prompt and promptFrom"
+// +kubebuilder:validation:XValidation:rule="has(self.prompt) || !has(self.sandbox) || !has(self.sandbox.sandboxRef)",message="promptFrom needs a Sandbox of the task's own: the pod of a named one exists before the task; use prompt"
 // +kubebuilder:validation:XValidation:rule="has(self.prompt) == has(oldSelf.prompt) && (!has(self.prompt) || self.prompt == oldSelf.prompt)",message="prompt is immutable; create a new AgentTask instead",fieldPath=".prompt"
 // +kubebuilder:validation:XValidation:rule="has(self.promptFrom) == has(oldSelf.promptFrom) && (!has(self.promptFrom) || self.promptFrom == oldSelf.promptFrom)",message="promptFrom is immutable; create a new AgentTask instead",fieldPath=".promptFrom"
 // +kubebuilder:validation:XValidation:rule="has(self.systemPrompt) == has(oldSelf.systemPrompt) && (!has(self.systemPrompt) || self.systemPrompt == oldSelf.systemPrompt)",message="systemPrompt is immutable; create a new AgentTask instead",fieldPath=".systemPrompt"
@@ -62,7 +62,6 @@ type AgentTaskSpec struct {
 	// +optional
 	// +listType=map
 	// +listMapKey=name
-	// +kubebuilder:validation:MinItems=1
 	// +kubebuilder:validation:MaxItems=16
 	Verify []Verification `json:"verify,omitempty"`
 
@@ -97,7 +96,7 @@ const (
 )
 
 // PromptSource is where a prompt comes from.
-// +kubebuilder:validation:XValidation:rule="has(self.configMapKeyRef) != has(self.secretKeyRef)",message="set exactly one of configMapKeyRef and secretKeyRef"
+// +kubebuilder:validation:XValidation:rule="!has(self.configMapKeyRef) || !has(self.secretKeyRef)",message="set only one of configMapKeyRef and secretKeyRef"
 // +kubebuilder:validation:MinProperties=1
 type PromptSource struct {
 	// configMapKeyRef is a key of a ConfigMap in the task's namespace.
@@ -256,9 +255,10 @@ type Verification struct {
 }
 
 // RetryPolicy says how often a task is started again after it lost its pod.
+// +kubebuilder:validation:MinProperties=1
 type RetryPolicy struct {
 	// maxAttempts counts the first attempt too. Default 3.
-	// +required
+	// +optional
 	// +kubebuilder:validation:Minimum=1
 	// +kubebuilder:validation:Maximum=10
 	MaxAttempts int32 `json:"maxAttempts,omitempty"`

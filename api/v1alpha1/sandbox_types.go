@@ -26,7 +26,6 @@ type SandboxTemplate struct {
 	// +optional
 	// +listType=map
 	// +listMapKey=name
-	// +kubebuilder:validation:MinItems=1
 	// +kubebuilder:validation:MaxItems=64
 	Env []EnvVar `json:"env,omitempty"`
 
@@ -169,7 +168,7 @@ const (
 
 // Network says what a pod may reach.
 // +kubebuilder:validation:MinProperties=1
-// +kubebuilder:validation:XValidation:rule="!has(self.allow) || (has(self.egress) && self.egress == 'Restricted')",message="allow needs egress Restricted"
+// +kubebuilder:validation:XValidation:rule="!has(self.allow) || size(self.allow) == 0 || (has(self.egress) && self.egress == 'Restricted')",message="allow needs egress Restricted"
 // +kubebuilder:validation:XValidation:rule="!has(self.allow) || self.allow.all(rule, (has(rule.to) && size(rule.to) > 0) || (has(rule.ports) && size(rule.ports) > 0))",message="every rule of allow needs to or ports: one without both would open everything",fieldPath=".allow"
 type Network struct {
 	// egress is Open, the default, or Restricted: to DNS, the API server, the
@@ -182,7 +181,6 @@ type Network struct {
 	// rule needs to or ports.
 	// +optional
 	// +listType=atomic
-	// +kubebuilder:validation:MinItems=1
 	// +kubebuilder:validation:MaxItems=32
 	Allow []networkingv1.NetworkPolicyEgressRule `json:"allow,omitempty"`
 }
@@ -263,7 +261,6 @@ type Scheduling struct {
 	// tolerations of the pod.
 	// +optional
 	// +listType=atomic
-	// +kubebuilder:validation:MinItems=1
 	// +kubebuilder:validation:MaxItems=32
 	Tolerations []corev1.Toleration `json:"tolerations,omitempty"`
 

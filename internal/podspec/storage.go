@@ -63,7 +63,7 @@ func withStorage(given corev1.ResourceRequirements, limit resource.Quantity) cor
 }
 
 func sandboxResources(given *corev1.ResourceRequirements) corev1.ResourceRequirements {
-	if given != nil {
+	if given != nil && len(given.Limits)+len(given.Requests) > 0 {
 		return *given
 	}
 	return DefaultResources()

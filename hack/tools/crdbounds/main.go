@@ -4,6 +4,10 @@
 // a map get theirs by a CEL rule, as OpenAPI has none for them. It edits the files
 // in place, after controller-gen, and what has a bound keeps it.
 //
+// An empty object in a spec means that nothing is set, as charts write it. Of a Go
+// type MinProperties=1 says that we write none, and the linter of the API wants it;
+// it is not kept for the users of the API.
+//
 //	crdbounds config/crd/bases/*.yaml
 package main
 
@@ -89,6 +93,9 @@ func walk(schema any, path string) error {
 		unless(s, "maxProperties", maxProperties)
 		boundKeys(s)
 		return walk(s["additionalProperties"], path+"{}")
+	}
+	if strings.HasPrefix(path, "spec") && s["minProperties"] == float64(1) {
+		delete(s, "minProperties")
 	}
 	properties, _ := s["properties"].(map[string]any)
 	for name, property := range properties {
