@@ -10,6 +10,10 @@ import (
 // SandboxTemplate is the part of a Sandbox that a task or a pool may give.
 // +kubebuilder:validation:MinProperties=1
 type SandboxTemplate struct {
+	// metadata is added to the pod's.
+	// +optional
+	Metadata PodMetadata `json:"metadata,omitzero"`
+
 	// image of the sandbox container. It must hold agent-runner on its PATH.
 	// Default: the operator's own sandbox image.
 	// +optional
@@ -43,7 +47,7 @@ type SandboxTemplate struct {
 	// +kubebuilder:validation:MaxLength=253
 	RuntimeClassName string `json:"runtimeClassName,omitempty"`
 
-	// scheduling says where the pod may run and what it carries.
+	// scheduling says where the pod may run.
 	// +optional
 	Scheduling Scheduling `json:"scheduling,omitzero"`
 }
@@ -250,7 +254,22 @@ type SecretReference struct {
 	Name string `json:"name,omitempty"`
 }
 
-// Scheduling says where a pod may run and what it carries.
+// PodMetadata is what a pod carries besides the operator's own. The
+// administrator's policy says which keys are allowed.
+// +kubebuilder:validation:MinProperties=1
+type PodMetadata struct {
+	// labels are added to the pod.
+	// +optional
+	// +kubebuilder:validation:MaxProperties=32
+	Labels map[string]string `json:"labels,omitempty"`
+
+	// annotations are added to the pod.
+	// +optional
+	// +kubebuilder:validation:MaxProperties=32
+	Annotations map[string]string `json:"annotations,omitempty"`
+}
+
+// Scheduling says where a pod may run.
 // +kubebuilder:validation:MinProperties=1
 type Scheduling struct {
 	// nodeSelector of the pod.
@@ -273,16 +292,6 @@ type Scheduling struct {
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=253
 	PriorityClassName string `json:"priorityClassName,omitempty"`
-
-	// labels are added to the pod. Those under sampan.dev and kubernetes.io are dropped.
-	// +optional
-	// +kubebuilder:validation:MaxProperties=32
-	Labels map[string]string `json:"labels,omitempty"`
-
-	// annotations are added to the pod. Those under sampan.dev and kubernetes.io are dropped.
-	// +optional
-	// +kubebuilder:validation:MaxProperties=32
-	Annotations map[string]string `json:"annotations,omitempty"`
 }
 
 // SandboxStatus is what is known of a Sandbox.

@@ -182,7 +182,7 @@ func TestNamesOfPoliciesDoNotMeet(t *testing.T) {
 func TestEgressGoesWithThePod(t *testing.T) {
 	rules := []networkingv1.NetworkPolicyEgressRule{*podspec.EndpointOf("http://10.1.2.3:8000/v1", "default").Rule()}
 	sb := objects.MakeSandbox("box").With(func(sb *v1alpha1.Sandbox) {
-		sb.Spec.Template.Scheduling.Annotations = map[string]string{"sampan.dev/egress": `[{"to":[]}]`}
+		sb.Spec.Template.Metadata.Annotations = map[string]string{"sampan.dev/egress": `[{"to":[]}]`}
 	}).Obj()
 	got, err := podspec.Egress(podspec.Pod(podspec.Input{Sandbox: sb, PodName: "box", Egress: rules}))
 	if err != nil {

@@ -274,7 +274,7 @@ func restricted() *corev1.SecurityContext {
 
 // podLabels are the user's labels, without reserved ones, and ours.
 func podLabels(sb *v1alpha1.Sandbox) map[string]string {
-	labels := unreserved(sb.Spec.Template.Scheduling.Labels)
+	labels := unreserved(sb.Spec.Template.Metadata.Labels)
 	if labels == nil {
 		labels = map[string]string{}
 	}
@@ -286,7 +286,7 @@ func podLabels(sb *v1alpha1.Sandbox) map[string]string {
 // annotation it is a snapshot that costs no object of its own and goes with the
 // pod: an edit of the registry does not change a run that goes on.
 func podAnnotations(in Input) map[string]string {
-	annotations := unreserved(in.Sandbox.Spec.Template.Scheduling.Annotations)
+	annotations := unreserved(in.Sandbox.Spec.Template.Metadata.Annotations)
 	if annotations == nil {
 		annotations = map[string]string{}
 	}

@@ -21,8 +21,8 @@ func fullPod() *corev1.Pod {
 		t.Workspace.Git.CredentialsSecretRef.Name = "git-creds"
 		t.Env = []v1alpha1.EnvVar{{Name: "PLAIN", Value: new("a $(HOME) b")}}
 		t.RuntimeClassName = "gvisor"
-		t.Scheduling.Labels = map[string]string{"team": "a", "sampan.dev/sandbox": "other", "x.sampan.dev/y": "1", "app.kubernetes.io/managed-by": "forged", "sidecar.istio.io/inject": "false"}
-		t.Scheduling.Annotations = map[string]string{"note": "a", "cluster-autoscaler.kubernetes.io/safe-to-evict": "false", "x.sampan.dev/y": "1"}
+		t.Metadata.Labels = map[string]string{"team": "a", "sampan.dev/sandbox": "other", "x.sampan.dev/y": "1", "app.kubernetes.io/managed-by": "forged", "sidecar.istio.io/inject": "false"}
+		t.Metadata.Annotations = map[string]string{"note": "a", "cluster-autoscaler.kubernetes.io/safe-to-evict": "false", "x.sampan.dev/y": "1"}
 	}).Obj()
 	return podspec.Pod(podspec.Input{
 		Sandbox: sb, PodName: "box", RunnerImage: "runner:1", SandboxImage: "default:1", Registry: "version: 1",
@@ -188,7 +188,7 @@ func TestEnvIsPlainText(t *testing.T) {
 
 func TestRegistryIsASnapshotThatNobodyForges(t *testing.T) {
 	sb := objects.MakeSandbox("box").With(func(sb *v1alpha1.Sandbox) {
-		sb.Spec.Template.Scheduling.Annotations = map[string]string{"sampan.dev/models": "forged", "kubectl.kubernetes.io/default-container": "runner"}
+		sb.Spec.Template.Metadata.Annotations = map[string]string{"sampan.dev/models": "forged", "kubectl.kubernetes.io/default-container": "runner"}
 	}).Obj()
 	pod := podspec.Pod(podspec.Input{Sandbox: sb, PodName: "box", Registry: "version: 1"})
 	if diff := cmp.Diff(map[string]string{"sampan.dev/models": "version: 1", "kubectl.kubernetes.io/default-container": "sandbox"}, pod.Annotations); diff != "" {

@@ -88,6 +88,7 @@ func (p *Policy) Check(t *v1alpha1.SandboxTemplate, namespace, path string) []Vi
 	case t.RuntimeClassName != "" && !matches(p.Runtime.Names, t.RuntimeClassName):
 		c.refuse(path+".runtimeClassName", quoted(t.RuntimeClassName), "runtimeClass.names", "")
 	}
+	c.metadata(&t.Metadata, path+".metadata")
 	c.scheduling(&t.Scheduling, path+".scheduling")
 	return c.violations
 }

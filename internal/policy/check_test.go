@@ -50,8 +50,13 @@ func TestWithoutADocument(t *testing.T) {
 		"a node's label":   {"", "{scheduling: {nodeSelector: {kubernetes.io/arch: arm64, pool: a}}}", ""},
 		"a device":         {"", "{resources: {limits: {nvidia.com/gpu: 1}}}", "spec.template.resources.limits[nvidia.com/gpu]: 1 (policy: resources)"},
 		"huge pages":       {"", "{resources: {requests: {hugepages-2Mi: 4Mi}}}", "spec.template.resources.requests[hugepages-2Mi]: 4Mi (policy: resources)"},
-		"a label":          {"", "{scheduling: {labels: {team: a}}}", `spec.template.scheduling.labels: "team" (policy: scheduling.labels)`},
-		"an annotation":    {"", "{scheduling: {annotations: {note: a}}}", `spec.template.scheduling.annotations: "note" (policy: scheduling.annotations)`},
+		"a label":          {"", "{metadata: {labels: {team: a}}}", `spec.template.metadata.labels: "team" (policy: metadata.labels)`},
+		"an annotation":    {"", "{metadata: {annotations: {note: a}}}", `spec.template.metadata.annotations: "note" (policy: metadata.annotations)`},
+		"a queue":          {"", "{metadata: {labels: {kueue.x-k8s.io/queue-name: agents}}}", ""},
+		"its priority":     {"", "{metadata: {labels: {kueue.x-k8s.io/priority-class: high}}}", "kueue.x-k8s.io/priority-class"},
+		"no eviction":      {"", "{metadata: {annotations: {cluster-autoscaler.kubernetes.io/safe-to-evict: \"false\", karpenter.sh/do-not-disrupt: \"true\"}}}", ""},
+		"no such, by []":   {"metadata: {annotations: []}", "{metadata: {annotations: {karpenter.sh/do-not-disrupt: \"true\"}}}", "(policy: metadata.annotations)"},
+		"no queue, by []":  {"metadata: {labels: []}", "{metadata: {labels: {kueue.x-k8s.io/queue-name: agents}}}", "(policy: metadata.labels)"},
 		"a toleration":     {"", "{scheduling: {tolerations: [{key: a}]}}", `spec.template.scheduling.tolerations[0].key: "a" (policy: scheduling.tolerations)`},
 		"all taints":       {"", "{scheduling: {tolerations: [{operator: Exists}]}}", `spec.template.scheduling.tolerations[0].key: "" (policy: scheduling.tolerations)`},
 		"a priority":       {"", "{scheduling: {priorityClassName: high}}", `spec.template.scheduling.priorityClassName: "high" (policy: scheduling.priorityClassNames)`},
@@ -154,21 +159,22 @@ network:
 func TestScheduling(t *testing.T) {
 	const bounds = `
 runtimeClass: {names: [gvisor, "kata-*"]}
-scheduling:
+metadata:
   labels: [team, "example.com/*", "**", "*.kubernetes.io/*", kueue.x-k8s.io/queue-name]
   annotations: [cluster-autoscaler.kubernetes.io/safe-to-evict, "karpenter.sh/*", "*"]
+scheduling:
   nodeSelector: ["pool", "kubernetes.io/*"]
   tolerations: [dedicated]
   priorityClassNames: ["batch-*"]
   crossNamespaceAffinity: true
 `
 	runChecks(t, map[string]checkCase{
-		"what is listed":  {bounds, "{runtimeClassName: kata-qemu, scheduling: {labels: {team: a, example.com/x: b, kueue.x-k8s.io/queue-name: q}, annotations: {cluster-autoscaler.kubernetes.io/safe-to-evict: \"false\", karpenter.sh/do-not-disrupt: \"true\"}, nodeSelector: {pool: a, kubernetes.io/arch: arm64}, tolerations: [{key: dedicated, operator: Exists}], priorityClassName: batch-low}}", ""},
-		"our own label":   {bounds, "{scheduling: {labels: {sampan.dev/sandbox: other}}}", `spec.template.scheduling.labels: "sampan.dev/sandbox" (policy: scheduling.labels cannot allow it: it is Sampan's own)`},
-		"one below ours":  {bounds, "{scheduling: {labels: {x.sampan.dev/y: a}}}", "it is Sampan's own"},
-		"who manages it":  {bounds, "{scheduling: {labels: {app.kubernetes.io/managed-by: me}}}", "it is Sampan's own"},
-		"Kubernetes' own": {bounds, "{scheduling: {labels: {app.kubernetes.io/name: forged}}}", `"app.kubernetes.io/name" (policy: scheduling.labels)`},
-		"a looser glob":   {bounds, "{scheduling: {annotations: {container.apparmor.security.beta.kubernetes.io/runner: unconfined}}}", "spec.template.scheduling.annotations: "},
+		"what is listed":  {bounds, "{runtimeClassName: kata-qemu, metadata: {labels: {team: a, example.com/x: b, kueue.x-k8s.io/queue-name: q}, annotations: {cluster-autoscaler.kubernetes.io/safe-to-evict: \"false\", karpenter.sh/do-not-disrupt: \"true\"}}, scheduling: {nodeSelector: {pool: a, kubernetes.io/arch: arm64}, tolerations: [{key: dedicated, operator: Exists}], priorityClassName: batch-low}}", ""},
+		"our own label":   {bounds, "{metadata: {labels: {sampan.dev/sandbox: other}}}", `spec.template.metadata.labels: "sampan.dev/sandbox" (policy: metadata.labels cannot allow it: it is Sampan's own)`},
+		"one below ours":  {bounds, "{metadata: {labels: {x.sampan.dev/y: a}}}", "it is Sampan's own"},
+		"who manages it":  {bounds, "{metadata: {labels: {app.kubernetes.io/managed-by: me}}}", "it is Sampan's own"},
+		"Kubernetes' own": {bounds, "{metadata: {labels: {app.kubernetes.io/name: forged}}}", `"app.kubernetes.io/name" (policy: metadata.labels)`},
+		"a looser glob":   {bounds, "{metadata: {annotations: {container.apparmor.security.beta.kubernetes.io/runner: unconfined}}}", "spec.template.metadata.annotations: "},
 		"another node":    {bounds, "{scheduling: {nodeSelector: {node-role: a}}}", `spec.template.scheduling.nodeSelector: "node-role" (policy: scheduling.nodeSelector)`},
 		"by affinity":     {bounds, "{scheduling: {affinity: {nodeAffinity: {requiredDuringSchedulingIgnoredDuringExecution: {nodeSelectorTerms: [{matchFields: [{key: metadata.name, operator: In, values: [n]}]}]}}}}}", `spec.template.scheduling.affinity.nodeAffinity: "metadata.name" (policy: scheduling.nodeSelector)`},
 		"by preference":   {bounds, "{scheduling: {affinity: {nodeAffinity: {preferredDuringSchedulingIgnoredDuringExecution: [{weight: 1, preference: {matchExpressions: [{key: zone, operator: Exists}]}}]}}}}", `"zone" (policy: scheduling.nodeSelector)`},
@@ -183,7 +189,7 @@ scheduling:
 }
 
 func TestTheMessageIsBounded(t *testing.T) {
-	got := check(t, "", "{scheduling: {labels: {"+strings.Repeat("a", 300)+": a, b: b, c: c, d: d, e: e, f: f, g: g}}}")
+	got := check(t, "", "{metadata: {labels: {"+strings.Repeat("a", 300)+": a, b: b, c: c, d: d, e: e, f: f, g: g}}}")
 	if !strings.HasSuffix(got, "; and 2 more") || len(got) > 1000 || !strings.Contains(got, "…") {
 		t.Errorf("the message is %q", got)
 	}

@@ -20,6 +20,7 @@ type document struct {
 	Workspace           workspaceDocument  `yaml:"workspace"`
 	Network             networkDocument    `yaml:"network"`
 	Runtime             runtimeDocument    `yaml:"runtimeClass"`
+	Metadata            metadataDocument   `yaml:"metadata"`
 	Scheduling          schedulingDocument `yaml:"scheduling"`
 	NamespaceRegistries *bool              `yaml:"namespaceRegistries"`
 }
@@ -45,9 +46,12 @@ type runtimeDocument struct {
 	Required bool     `yaml:"required"`
 }
 
+type metadataDocument struct {
+	Labels      []string `yaml:"labels"`
+	Annotations []string `yaml:"annotations"`
+}
+
 type schedulingDocument struct {
-	Labels                 []string `yaml:"labels"`
-	Annotations            []string `yaml:"annotations"`
 	NodeSelector           []string `yaml:"nodeSelector"`
 	Tolerations            []string `yaml:"tolerations"`
 	PriorityClassNames     []string `yaml:"priorityClassNames"`

@@ -27,9 +27,10 @@ network:
   - {cidrs: [192.0.2.7/24], ports: [443, 8000-8099, 53/UDP]}
   - {namespaces: [gateway]}
 runtimeClass: {names: [gvisor], required: true}
-scheduling:
+metadata:
   labels: [team]
   annotations: ["example.com/*"]
+scheduling:
   nodeSelector: [pool]
   tolerations: [dedicated]
   priorityClassNames: ["batch-*"]
@@ -61,10 +62,10 @@ func TestEveryKeyIsRead(t *testing.T) {
 			{CIDRs: []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24")}, Ports: []policy.Ports{{"TCP", 443, 443}, {"TCP", 8000, 8099}, {"UDP", 53, 53}}},
 			{Namespaces: []string{"gateway"}},
 		}},
-		Runtime: policy.Runtime{Names: []string{"gvisor"}, Required: true},
+		Runtime:  policy.Runtime{Names: []string{"gvisor"}, Required: true},
+		Metadata: policy.Metadata{Labels: []string{"team"}, Annotations: []string{"example.com/*"}},
 		Scheduling: policy.Scheduling{
-			Labels: []string{"team"}, Annotations: []string{"example.com/*"}, NodeSelector: []string{"pool"},
-			Tolerations: []string{"dedicated"}, PriorityClassNames: []string{"batch-*"}, CrossNamespaceAffinity: true,
+			NodeSelector: []string{"pool"}, Tolerations: []string{"dedicated"}, PriorityClassNames: []string{"batch-*"}, CrossNamespaceAffinity: true,
 		},
 	}
 	if diff := cmp.Diff(want, parse(t, full), compareAddresses, compareQuantities); diff != "" {
@@ -85,15 +86,15 @@ func TestProblemsHaveTheirPlace(t *testing.T) {
 		"no version":              {"images: []\n", "version: is 0, want 1"},
 		"another version":         {"version: 2\n", "line 1:10: version: is 2, want 1"},
 		"an unknown key":          {"version: 1\nimage: []\n", `line 2:1: unknown field "image"; did you mean images?`},
-		"an unknown key below":    {"version: 1\nscheduling:\n  label: [a]\n", `line 3:3: unknown field "label"; did you mean labels?`},
+		"an unknown key below":    {"version: 1\nmetadata:\n  label: [a]\n", `line 3:3: unknown field "label"; did you mean labels?`},
 		"a key twice":             {"version: 1\nimages: []\nimages: [\"**\"]\n", "line 3:1: "},
 		"a wrong type":            {"version: 1\nimages: debian\n", "line 2:9: "},
 		"a key without a value":   {"version: 1\nimages:\nruntimeClass: {names: [a]}\n", "there is no value here; leave the key out, or write [] for none"},
 		"two documents":           {"version: 1\n---\nversion: 1\n", "line 2:1: a second document begins here"},
-		"an alias":                {"version: 1\nimages: &a [\"**\"]\nscheduling: {labels: *a}\n", "line 3:22: YAML aliases are not supported"},
+		"an alias":                {"version: 1\nimages: &a [\"**\"]\nmetadata: {labels: *a}\n", "line 3:20: YAML aliases are not supported"},
 		"broken YAML":             {"version: 1\nimages: [\n", "line "},
-		"a glob that is none":     {"version: 1\nscheduling:\n  labels: [a, \"b[\"]\n", `line 3:15: scheduling.labels[1]: "b[" is not a glob`},
-		"an empty glob":           {"version: 1\nscheduling:\n  labels: [\"\"]\n", "line 3:12: scheduling.labels[0]: is empty"},
+		"a glob that is none":     {"version: 1\nmetadata:\n  labels: [a, \"b[\"]\n", `line 3:15: metadata.labels[1]: "b[" is not a glob`},
+		"an empty glob":           {"version: 1\nmetadata:\n  labels: [\"\"]\n", "line 3:12: metadata.labels[0]: is empty"},
 		"a short image":           {"version: 1\nimages: [debian]\n", `line 2:10: images[0]: "debian" does not begin with a registry`},
 		"a short image with path": {"version: 1\nimages: [library/debian]\n", `images[0]: "library/debian" does not begin with a registry`},
 		"a star for an image":     {"version: 1\nimages: [\"*\"]\n", `images[0]: "*" does not begin with a registry`},
@@ -141,7 +142,7 @@ func TestBombsAreNotParsed(t *testing.T) {
 func FuzzParse(f *testing.F) {
 	f.Add([]byte(full))
 	f.Add([]byte("version: 1\nnetwork: {allow: [{cidrs: [\"::/0\"], ports: [1-65535/SCTP]}]}\n"))
-	f.Add([]byte("version: 1\nimages: &a [\"**\"]\nscheduling: {labels: *a}\n"))
+	f.Add([]byte("version: 1\nimages: &a [\"**\"]\nmetadata: {labels: *a}\n"))
 	f.Add([]byte("? - - a\n: {b: [c"))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		p, err := policy.Parse(data)

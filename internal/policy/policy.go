@@ -21,6 +21,7 @@ type Policy struct {
 	Workspace  Workspace
 	Network    Network
 	Runtime    Runtime
+	Metadata   Metadata
 	Scheduling Scheduling
 	// NamespaceRegistries lets a namespace have a model registry of its own.
 	NamespaceRegistries bool
@@ -67,10 +68,15 @@ type Runtime struct {
 	Required bool
 }
 
-// Scheduling bounds where a pod may run and what it carries. A key under
-// kubernetes.io or k8s.io is meant only by a glob whose own prefix is spelled out.
-type Scheduling struct {
+// Metadata bounds what a pod carries: globs of the keys of labels and annotations. A
+// key under kubernetes.io or k8s.io is meant only by a glob whose own prefix is
+// spelled out.
+type Metadata struct {
 	Labels, Annotations []string
+}
+
+// Scheduling bounds where a pod may run.
+type Scheduling struct {
 	// NodeSelector are globs of the keys of node labels that may be selected by; nil
 	// lets a template select by any.
 	NodeSelector []string
@@ -84,7 +90,15 @@ type Scheduling struct {
 
 // Default is the policy where no document is. What a cluster's other bounds know of,
 // such as images, sizes and egress, is let through. What would let a pod pass for
-// another, or come before it, is not.
+// another, or come before it, is not. The labels and annotations that are let
+// through say of their own pod alone that it waits in a queue of its namespace, and
+// that a node's autoscaler is not to end it while it works.
 func Default() *Policy {
-	return &Policy{Network: Network{Open: true}, NamespaceRegistries: true}
+	return &Policy{
+		Network: Network{Open: true}, NamespaceRegistries: true,
+		Metadata: Metadata{
+			Labels:      []string{"kueue.x-k8s.io/queue-name"},
+			Annotations: []string{"cluster-autoscaler.kubernetes.io/safe-to-evict", "karpenter.sh/do-not-disrupt"},
+		},
+	}
 }

@@ -15,8 +15,6 @@ import (
 )
 
 func (c *checker) scheduling(s *v1alpha1.Scheduling, path string) {
-	c.keys(s.Labels, c.Scheduling.Labels, path+".labels", "scheduling.labels")
-	c.keys(s.Annotations, c.Scheduling.Annotations, path+".annotations", "scheduling.annotations")
 	for _, key := range slices.Sorted(maps.Keys(s.NodeSelector)) {
 		c.nodeLabel(key, path+".nodeSelector")
 	}
@@ -33,6 +31,11 @@ func (c *checker) scheduling(s *v1alpha1.Scheduling, path string) {
 		c.nodeAffinity(s.Affinity.NodeAffinity, path+".affinity.nodeAffinity")
 		c.podAffinity(s.Affinity, path+".affinity")
 	}
+}
+
+func (c *checker) metadata(m *v1alpha1.PodMetadata, path string) {
+	c.keys(m.Labels, c.Metadata.Labels, path+".labels", "metadata.labels")
+	c.keys(m.Annotations, c.Metadata.Annotations, path+".annotations", "metadata.annotations")
 }
 
 // keys are those of labels or annotations.

@@ -50,9 +50,14 @@ func (v *validator) policy(doc document) *Policy {
 	if p.Runtime.Required && len(p.Runtime.Names) == 0 {
 		v.fail("runtimeClass.required", "nothing could run: runtimeClass.names lists none")
 	}
+	if labels := v.globs("metadata.labels", doc.Metadata.Labels); labels != nil {
+		p.Metadata.Labels = labels
+	}
+	if annotations := v.globs("metadata.annotations", doc.Metadata.Annotations); annotations != nil {
+		p.Metadata.Annotations = annotations
+	}
 	s := doc.Scheduling
 	p.Scheduling = Scheduling{
-		Labels: v.globs("scheduling.labels", s.Labels), Annotations: v.globs("scheduling.annotations", s.Annotations),
 		NodeSelector: v.globs("scheduling.nodeSelector", s.NodeSelector), Tolerations: v.globs("scheduling.tolerations", s.Tolerations),
 		PriorityClassNames:     v.globs("scheduling.priorityClassNames", s.PriorityClassNames),
 		CrossNamespaceAffinity: s.CrossNamespaceAffinity,

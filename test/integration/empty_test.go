@@ -48,10 +48,10 @@ var _ = Describe("An empty map or list", func() {
 		"{}", "{resources: {}}", "{resources: {limits: {}}}", "{resources: {limits: {}, requests: {}, claims: []}}", "{env: []}",
 		"{workspace: {}}", "{network: {}}", "{network: {allow: []}}",
 		"{scheduling: {}}", "{scheduling: {nodeSelector: {}}}", "{scheduling: {tolerations: []}}",
-		"{scheduling: {labels: {}}}", "{scheduling: {annotations: {}}}", "{scheduling: {labels: {}, annotations: {}}}",
+		"{metadata: {}}", "{metadata: {labels: {}}}", "{metadata: {annotations: {}}}", "{metadata: {labels: {}, annotations: {}}}",
 		"{scheduling: {affinity: {}}}", "{scheduling: {affinity: {nodeAffinity: {}, podAffinity: {}, podAntiAffinity: {}}}}",
 		"{scheduling: {affinity: {nodeAffinity: {preferredDuringSchedulingIgnoredDuringExecution: []}}}}",
-		"{resources: {}, env: [], workspace: {}, network: {allow: []}, scheduling: {nodeSelector: {}, tolerations: [], labels: {}, annotations: {}, affinity: {}}}",
+		"{resources: {}, env: [], workspace: {}, network: {allow: []}, scheduling: {nodeSelector: {}, tolerations: [], affinity: {}}, metadata: {labels: {}, annotations: {}}}",
 	}
 	task := []string{
 		"{prompt: x, model: {}}", "{prompt: x, sandbox: {}}", "{prompt: x, limits: {}}", "{prompt: x, verify: []}", "{prompt: x, retry: {}}", "{prompt: x, promptFrom: {}}",

@@ -33,7 +33,7 @@ func (w *world) editPolicy(cm *corev1.ConfigMap, document string) {
 }
 
 func labelled(labels map[string]string) func(*v1alpha1.AgentTask) {
-	return func(t *v1alpha1.AgentTask) { t.Spec.Sandbox.Template.Scheduling.Labels = labels }
+	return func(t *v1alpha1.AgentTask) { t.Spec.Sandbox.Template.Metadata.Labels = labels }
 }
 
 // saysOfTask is the message of a task's Succeeded.
@@ -48,12 +48,12 @@ var _ = Describe("The administrator's policy", func() {
 		w.create(objects.MakeTask("x").With(labelled(map[string]string{"team": "a"})).Obj())
 		w.settle()
 		Expect(w.stands("x")).To(Equal("Unknown PolicyViolation"))
-		Expect(w.saysOfTask("x")).To(Equal(`The administrator's policy does not allow spec.sandbox.template.scheduling.labels: "team" (policy: scheduling.labels)`))
+		Expect(w.saysOfTask("x")).To(Equal(`The administrator's policy does not allow spec.sandbox.template.metadata.labels: "team" (policy: metadata.labels)`))
 		Expect(meta.IsStatusConditionTrue(w.task("x").Status.Conditions, v1alpha1.ConditionStalled)).To(BeTrue())
 		Expect(w.eventLog()).To(ContainSubstring("Warning PolicyViolation"))
 		Expect(w.sandboxList()).To(BeEmpty())
 
-		w.newPolicy("version: 1\nscheduling: {labels: [team]}\n")
+		w.newPolicy("version: 1\nmetadata: {labels: [team]}\n")
 		w.settle()
 		Expect(w.stands("x")).To(Equal("Unknown Starting"))
 		Expect(w.podList()).To(HaveLen(1))
@@ -91,20 +91,20 @@ var _ = Describe("The administrator's policy", func() {
 
 	It("is the last valid one while an edit is broken", func(ctx SpecContext) {
 		w := newWorld(ctx)
-		policy := w.newPolicy("version: 1\nscheduling: {labels: [team]}\n")
+		policy := w.newPolicy("version: 1\nmetadata: {labels: [team]}\n")
 		w.settle()
 		w.create(objects.MakeTask("a").With(labelled(map[string]string{"team": "a"})).Obj())
 		w.settle()
 		Expect(w.stands("a")).To(Equal("Unknown Starting"))
 		w.eventLog()
-		w.editPolicy(policy, "version: 1\nscheduling: {label: []}\n")
+		w.editPolicy(policy, "version: 1\nmetadata: {label: []}\n")
 		w.create(objects.MakeTask("b").With(labelled(map[string]string{"team": "a"})).Obj(),
 			objects.MakeTask("c").With(labelled(map[string]string{"other": "a"})).Obj())
 		w.settle()
 		Expect(w.stands("b")).To(Equal("Unknown Starting"))
 		Expect(w.stands("c")).To(Equal("Unknown PolicyViolation"))
 		Expect(w.eventLog()).To(ContainSubstring(
-			`Warning PolicyInvalid the last valid one stays in use: line 2:14: unknown field "label"; did you mean labels?`))
+			`Warning PolicyInvalid the last valid one stays in use: line 2:12: unknown field "label"; did you mean labels?`))
 	})
 
 	It("lets nothing through where it was broken from the start", func(ctx SpecContext) {

@@ -85,11 +85,11 @@ var _ = Describe("The API", func() {
 		Expect(dryRun(ctx, "Sandbox", "x", "template: "+spec(n))).To(Succeed())
 		Expect(dryRun(ctx, "Sandbox", "x", "template: "+spec(n+1))).To(MatchError(Or(ContainSubstring("Too long"), ContainSubstring("Too many"), ContainSubstring("a key has at most"))))
 	},
-		Entry("labels", 32, func(n int) string { return "{scheduling: {labels: {" + numbered(n, "k%d: v") + "}}}" }),
-		Entry("a label", 63, func(n int) string { return "{scheduling: {labels: {k: " + strings.Repeat("x", n) + "}}}" }),
-		Entry("a label's key", 317, func(n int) string { return "{scheduling: {labels: {" + strings.Repeat("x", n) + ": v}}}" }),
-		Entry("annotations", 32, func(n int) string { return "{scheduling: {annotations: {" + numbered(n, "k%d: v") + "}}}" }),
-		Entry("an annotation", 1024, func(n int) string { return "{scheduling: {annotations: {k: " + strings.Repeat("x", n) + "}}}" }),
+		Entry("labels", 32, func(n int) string { return "{metadata: {labels: {" + numbered(n, "k%d: v") + "}}}" }),
+		Entry("a label", 63, func(n int) string { return "{metadata: {labels: {k: " + strings.Repeat("x", n) + "}}}" }),
+		Entry("a label's key", 317, func(n int) string { return "{metadata: {labels: {" + strings.Repeat("x", n) + ": v}}}" }),
+		Entry("annotations", 32, func(n int) string { return "{metadata: {annotations: {" + numbered(n, "k%d: v") + "}}}" }),
+		Entry("an annotation", 1024, func(n int) string { return "{metadata: {annotations: {k: " + strings.Repeat("x", n) + "}}}" }),
 		Entry("a node selector", 32, func(n int) string { return "{scheduling: {nodeSelector: {" + numbered(n, "k%d: v") + "}}}" }),
 		Entry("a toleration", 317, func(n int) string { return "{scheduling: {tolerations: [{key: " + strings.Repeat("x", n) + "}]}}" }),
 		Entry("an affinity", 16, func(n int) string {

@@ -33,11 +33,11 @@ func largestTemplate() v1alpha1.SandboxTemplate {
 		value := text(4096)
 		t.Env = append(t.Env, v1alpha1.EnvVar{Name: fmt.Sprintf("V%02d", i) + strings.ToUpper(text(250)), Value: &value})
 	}
-	s := &t.Scheduling
-	s.NodeSelector, s.Labels, s.Annotations = map[string]string{}, map[string]string{}, map[string]string{}
+	s, m := &t.Scheduling, &t.Metadata
+	s.NodeSelector, m.Labels, m.Annotations = map[string]string{}, map[string]string{}, map[string]string{}
 	for i := range 32 {
 		key := fmt.Sprintf("example.com/k%02d", i) + text(60)
-		s.NodeSelector[key], s.Labels[key], s.Annotations[key] = text(63), text(63), text(1024)
+		s.NodeSelector[key], m.Labels[key], m.Annotations[key] = text(63), text(63), text(1024)
 		s.Tolerations = append(s.Tolerations, corev1.Toleration{Key: key, Operator: corev1.TolerationOpEqual, Value: text(63), Effect: corev1.TaintEffectNoSchedule})
 	}
 	var required corev1.NodeSelector
@@ -108,5 +108,6 @@ models: [{id: good, provider: gateway, roles: [agent]}]
 
 // everything is a policy that lets the largest template through.
 const everything = `version: 1
-scheduling: {labels: ["**"], annotations: ["**"], tolerations: ["**"]}
+metadata: {labels: ["**"], annotations: ["**"]}
+scheduling: {tolerations: ["**"]}
 `
