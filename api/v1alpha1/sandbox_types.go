@@ -21,9 +21,28 @@ type SandboxTemplate struct {
 	// +kubebuilder:validation:MaxLength=1024
 	Image string `json:"image,omitempty"`
 
-	// resources of the sandbox container.
+	// imagePullPolicy of that image. Default, as in any pod: Always for the tag
+	// latest or none, else IfNotPresent.
+	// +optional
+	// +kubebuilder:validation:Enum=Always;IfNotPresent;Never
+	ImagePullPolicy corev1.PullPolicy `json:"imagePullPolicy,omitempty"`
+
+	// imagePullSecrets name Secrets of the namespace with which the images are
+	// pulled, besides those of the ServiceAccount sampan-runner. Who names one must
+	// be allowed to get it.
+	// +optional
+	// +listType=map
+	// +listMapKey=name
+	// +kubebuilder:validation:MaxItems=4
+	ImagePullSecrets []SecretReference `json:"imagePullSecrets,omitempty"`
+
+	// resources of the sandbox container. What is left out has a default.
 	// +optional
 	Resources *corev1.ResourceRequirements `json:"resources,omitempty"`
+
+	// runner is about the container that drives the agent.
+	// +optional
+	Runner RunnerContainer `json:"runner,omitzero"`
 
 	// env is added to the environment of the sandbox container. What runs there
 	// is not trusted: never put a credential here.
@@ -50,6 +69,14 @@ type SandboxTemplate struct {
 	// scheduling says where the pod may run.
 	// +optional
 	Scheduling Scheduling `json:"scheduling,omitzero"`
+}
+
+// RunnerContainer is about the container that drives the agent.
+// +kubebuilder:validation:MinProperties=1
+type RunnerContainer struct {
+	// resources of the container. What is left out has a default.
+	// +optional
+	Resources *corev1.ResourceRequirements `json:"resources,omitempty"`
 }
 
 // SandboxSpec says what a Sandbox is made of. Its template cannot be changed

@@ -8,7 +8,6 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	networkingv1 "k8s.io/api/networking/v1"
-	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/sampan-dev/sampan/api/v1alpha1"
@@ -102,7 +101,7 @@ func Pod(in Input) *corev1.Pod {
 			ServiceAccountName:            RunnerName,
 			AutomountServiceAccountToken:  new(false),
 			EnableServiceLinks:            new(false),
-			ImagePullSecrets:              in.AccountPullSecrets,
+			ImagePullSecrets:              pullSecrets(in),
 			RestartPolicy:                 corev1.RestartPolicyNever,
 			TerminationGracePeriodSeconds: new(int64(terminationGraceSeconds)),
 			NodeSelector:                  t.Scheduling.NodeSelector,
@@ -147,20 +146,14 @@ func runner(in Input) corev1.Container {
 			fromSecret(podapi.EnvGitUsername, name, corev1.BasicAuthUsernameKey, true),
 			fromSecret(podapi.EnvGitPassword, name, corev1.BasicAuthPasswordKey, false))
 	}
+	resources, _ := resourcesOf(in.Sandbox)
 	return corev1.Container{
-		Name:            podapi.RunnerContainer,
-		Image:           in.RunnerImage,
-		ImagePullPolicy: corev1.PullIfNotPresent,
-		Command:         []string{"agent-runner", "run", "--in-cluster"},
-		Env:             env,
-		Resources: withStorage(corev1.ResourceRequirements{
-			Requests: corev1.ResourceList{
-				corev1.ResourceCPU:    resource.MustParse("10m"),
-				corev1.ResourceMemory: resource.MustParse("48Mi"),
-			},
-			// git runs here for the clone, so the limit leaves room for it.
-			Limits: corev1.ResourceList{corev1.ResourceMemory: resource.MustParse("512Mi")},
-		}, runnerStorage(in.Sandbox)),
+		Name:                     podapi.RunnerContainer,
+		Image:                    in.RunnerImage,
+		ImagePullPolicy:          pullPolicy(in.RunnerImage, ""),
+		Command:                  []string{"agent-runner", "run", "--in-cluster"},
+		Env:                      env,
+		Resources:                resources,
 		TerminationMessagePath:   corev1.TerminationMessagePathDefault,
 		TerminationMessagePolicy: corev1.TerminationMessageReadFile,
 		SecurityContext:          restricted(),
@@ -193,14 +186,15 @@ func sandbox(in Input) corev1.Container {
 		}
 		env = append(env, v)
 	}
+	_, resources := resourcesOf(in.Sandbox)
 	return corev1.Container{
 		Name:            podapi.SandboxContainer,
 		Image:           image,
-		ImagePullPolicy: corev1.PullIfNotPresent,
+		ImagePullPolicy: pullPolicy(image, t.ImagePullPolicy),
 		Command:         []string{"agent-runner", "sandbox", "--socket", podapi.SocketPath, "--workspace", podapi.WorkspaceDir},
 		WorkingDir:      podapi.WorkspaceDir,
 		Env:             env,
-		Resources:       withStorage(sandboxResources(t.Resources), sandboxStorage(in.Sandbox)),
+		Resources:       resources,
 		// Tools can write that file, so nothing is decided by what is in it.
 		TerminationMessagePath:   corev1.TerminationMessagePathDefault,
 		TerminationMessagePolicy: corev1.TerminationMessageReadFile,

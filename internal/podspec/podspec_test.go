@@ -21,6 +21,7 @@ func fullPod() *corev1.Pod {
 		t.Workspace.Git.CredentialsSecretRef.Name = "git-creds"
 		t.Env = []v1alpha1.EnvVar{{Name: "PLAIN", Value: new("a $(HOME) b")}}
 		t.RuntimeClassName = "gvisor"
+		t.ImagePullSecrets = []v1alpha1.SecretReference{{Name: "team"}}
 		t.Metadata.Labels = map[string]string{"team": "a", "sampan.dev/sandbox": "other", "x.sampan.dev/y": "1", "app.kubernetes.io/managed-by": "forged", "sidecar.istio.io/inject": "false"}
 		t.Metadata.Annotations = map[string]string{"note": "a", "cluster-autoscaler.kubernetes.io/safe-to-evict": "false", "x.sampan.dev/y": "1"}
 	}).Obj()

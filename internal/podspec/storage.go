@@ -62,24 +62,6 @@ func withStorage(given corev1.ResourceRequirements, limit resource.Quantity) cor
 	return out
 }
 
-func sandboxResources(given *corev1.ResourceRequirements) corev1.ResourceRequirements {
-	if given != nil && len(given.Limits)+len(given.Requests) > 0 {
-		return *given
-	}
-	return DefaultResources()
-}
-
-// DefaultResources are those of a sandbox container whose template gives none.
-func DefaultResources() corev1.ResourceRequirements {
-	return corev1.ResourceRequirements{
-		Requests: corev1.ResourceList{
-			corev1.ResourceCPU:    resource.MustParse("50m"),
-			corev1.ResourceMemory: resource.MustParse("128Mi"),
-		},
-		Limits: corev1.ResourceList{corev1.ResourceMemory: resource.MustParse("2Gi")},
-	}
-}
-
 func volumes(in Input) []corev1.Volume {
 	size := workspaceSize(in.Sandbox)
 	return []corev1.Volume{

@@ -40,7 +40,7 @@ func Unlike(want, got *corev1.Pod) string {
 // filledIn makes equal what others may fill in where we have left it out: what
 // Kubernetes defaults, where the scheduler placed the pod, and what its admission
 // plugins add (Priority, DefaultTolerationSeconds, RuntimeClass, PodNodeSelector,
-// ServiceAccount, LimitRanger).
+// ServiceAccount, LimitRanger, AlwaysPullImages).
 func filledIn(want, got *corev1.PodSpec) {
 	want.DNSPolicy = corev1.DNSClusterFirst
 	want.SchedulerName = corev1.DefaultSchedulerName
@@ -60,6 +60,9 @@ func filledIn(want, got *corev1.PodSpec) {
 		want.NodeSelector = got.NodeSelector
 	}
 	for i := range min(len(want.Containers), len(got.Containers)) {
+		if got.Containers[i].ImagePullPolicy == corev1.PullAlways { // of admission, for every pod of the cluster
+			want.Containers[i].ImagePullPolicy = corev1.PullAlways
+		}
 		w, g := &want.Containers[i].Resources, &got.Containers[i].Resources
 		if covers(g.Limits, w.Limits) && covers(g.Requests, w.Requests) {
 			w.Limits, w.Requests = g.Limits, g.Requests

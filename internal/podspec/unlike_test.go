@@ -25,8 +25,13 @@ func TestUnlike(t *testing.T) {
 			p.Spec.Tolerations = append(p.Spec.Tolerations, corev1.Toleration{Key: corev1.TaintNodeNotReady, Operator: corev1.TolerationOpExists})
 		}, ""},
 		"a node selector of admission": {func(p *corev1.Pod) { p.Spec.NodeSelector = map[string]string{"pool": "agents"} }, ""},
-		"pull secrets of the account":  {func(p *corev1.Pod) { p.Spec.ImagePullSecrets = []corev1.LocalObjectReference{{Name: "pull"}} }, ""},
-		"resources of a LimitRange":    {runner(func(c *corev1.Container) { c.Resources.Limits[corev1.ResourceCPU] = resource.MustParse("1") }), ""},
+		"pull secrets of the account": {func(p *corev1.Pod) {
+			p.Spec.ImagePullSecrets = append(p.Spec.ImagePullSecrets, corev1.LocalObjectReference{Name: "pull"})
+		}, ""},
+		"a pull secret less":           {func(p *corev1.Pod) { p.Spec.ImagePullSecrets = nil }, "spec.imagePullSecrets"},
+		"a pull for every pod":         {runner(func(c *corev1.Container) { c.ImagePullPolicy = corev1.PullAlways }), ""},
+		"no pull":                      {runner(func(c *corev1.Container) { c.ImagePullPolicy = corev1.PullNever }), "spec.containers[runner].imagePullPolicy"},
+		"resources of a LimitRange":    {runner(func(c *corev1.Container) { c.Resources.Limits["example.com/device"] = resource.MustParse("1") }), ""},
 		"a note of a LimitRange":       {func(p *corev1.Pod) { p.Annotations["kubernetes.io/limit-ranger"] = "x" }, ""},
 		"its status":                   {func(p *corev1.Pod) { p.Status.Phase = corev1.PodRunning }, ""},
 		"more memory than it may have": {runner(func(c *corev1.Container) { c.Resources.Limits[corev1.ResourceMemory] = resource.MustParse("9Gi") }), "spec.containers[runner].resources"},

@@ -8,6 +8,8 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
+
+	"github.com/sampan-dev/sampan/api/v1alpha1"
 )
 
 // Policy bounds what a template may ask for. Lists of names and keys are globs, in
@@ -25,6 +27,8 @@ type Policy struct {
 	Scheduling Scheduling
 	// NamespaceRegistries lets a namespace have a model registry of its own.
 	NamespaceRegistries bool
+	// Defaults are for what a template leaves out; its own bounds do not hold for them.
+	Defaults v1alpha1.SandboxTemplate
 }
 
 // Workspace bounds /workspace.
@@ -96,6 +100,7 @@ type Scheduling struct {
 func Default() *Policy {
 	return &Policy{
 		Network: Network{Open: true}, NamespaceRegistries: true,
+		Defaults: v1alpha1.SandboxTemplate{Resources: boundedDefaults(nil)},
 		Metadata: Metadata{
 			Labels:      []string{"kueue.x-k8s.io/queue-name"},
 			Annotations: []string{"cluster-autoscaler.kubernetes.io/safe-to-evict", "karpenter.sh/do-not-disrupt"},

@@ -43,6 +43,7 @@ func (v *validator) policy(doc document) *Policy {
 	}
 	p.Images = v.images(doc.Images)
 	p.Resources = v.resources(doc.Resources)
+	p.Defaults.Resources = boundedDefaults(p.Resources)
 	p.Workspace.SizeLimit = v.quantity("workspace.sizeLimit", doc.Workspace.SizeLimit)
 	p.Workspace.StorageClassNames = v.globs("workspace.storageClassNames", doc.Workspace.StorageClassNames)
 	p.Network = v.network(doc.Network)

@@ -31,12 +31,16 @@ func (r *Reconciler) podInput(ctx context.Context, s *scope) (*podspec.Input, *p
 	if err != nil {
 		return nil, nil, err
 	}
+	defaulted, err := r.Policy.Defaulted(ctx, sb)
+	if err != nil {
+		return nil, nil, err
+	}
 	in := &podspec.Input{
-		Sandbox: sb, PodName: PodName(sb),
+		Sandbox: defaulted, PodName: PodName(sb),
 		RunnerImage: r.Options.RunnerImage, SandboxImage: r.Options.SandboxImage,
 		Scopes: scopes,
 	}
-	if in.UserNamespaces, err = r.Options.UserNamespaces.For(ctx, sb.Spec.Template.RuntimeClassName, podapi.Persistent(sb)); err != nil {
+	if in.UserNamespaces, err = r.Options.UserNamespaces.For(ctx, defaulted.Spec.Template.RuntimeClassName, podapi.Persistent(sb)); err != nil {
 		return nil, nil, err
 	}
 	var candidates []models.Candidate
