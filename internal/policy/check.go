@@ -76,17 +76,18 @@ func quoted(s string) string { return fmt.Sprintf("%q", text.Clip(s, maxValue)) 
 // where the template is in its object.
 func (p *Policy) Check(t *v1alpha1.SandboxTemplate, namespace, path string) []Violation {
 	c := &checker{Policy: p, namespace: namespace}
+	full := p.Defaulted(t)
 	if t.Image != "" && !imageAllowed(p.Images, t.Image) {
 		c.refuse(path+".image", quoted(t.Image), "images", "")
 	}
-	c.resources(*p.Defaulted(t).Resources, c.Resources, path+".resources")
+	c.resources(*full.Resources, c.Resources, path+".resources")
 	if t.Runner.Resources != nil {
 		c.resources(*t.Runner.Resources, c.runnerBounds(), path+".runner.resources")
 	}
 	c.workspace(&t.Workspace, path+".workspace")
 	c.network(t, path)
 	switch {
-	case t.RuntimeClassName == "" && p.Runtime.Required:
+	case full.RuntimeClassName == "" && p.Runtime.Required:
 		c.refuse(path+".runtimeClassName", "none", "runtimeClass.required", "wants one of %s", strings.Join(p.Runtime.Names, ", "))
 	case t.RuntimeClassName != "" && !matches(p.Runtime.Names, t.RuntimeClassName):
 		c.refuse(path+".runtimeClassName", quoted(t.RuntimeClassName), "runtimeClass.names", "")

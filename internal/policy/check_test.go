@@ -187,7 +187,8 @@ scheduling:
 		"another runtime": {bounds, "{runtimeClassName: runc}", `spec.template.runtimeClassName: "runc" (policy: runtimeClass.names)`},
 		"a runtime is due": {"runtimeClass: {names: [gvisor], required: true}", "{}",
 			"spec.template.runtimeClassName: none (policy: runtimeClass.required wants one of gvisor)"},
-		"another priority": {bounds, "{scheduling: {priorityClassName: system-node-critical}}", `"system-node-critical" (policy: scheduling.priorityClassNames)`},
+		"a runtime by default": {"runtimeClass: {names: [kata], required: true}\ndefaults: {runtimeClassName: gvisor}", "{}", ""},
+		"another priority":     {bounds, "{scheduling: {priorityClassName: system-node-critical}}", `"system-node-critical" (policy: scheduling.priorityClassNames)`},
 	})
 }
 

@@ -23,6 +23,8 @@ type document struct {
 	Metadata            metadataDocument   `yaml:"metadata"`
 	Scheduling          schedulingDocument `yaml:"scheduling"`
 	NamespaceRegistries *bool              `yaml:"namespaceRegistries"`
+	// Defaults are written as in a template.
+	Defaults map[string]any `yaml:"defaults"`
 }
 
 type workspaceDocument struct {

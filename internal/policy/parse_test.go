@@ -37,6 +37,15 @@ scheduling:
   priorityClassNames: ["batch-*"]
   crossNamespaceAffinity: true
 namespaceRegistries: false
+defaults:
+  metadata: {labels: {team: platform}, annotations: {example.com/cost-center: "7"}}
+  imagePullPolicy: Always
+  imagePullSecrets: [{name: regcred}]
+  resources: {requests: {cpu: 200m}, limits: {memory: 4Gi}}
+  runner: {resources: {limits: {memory: 1Gi}}}
+  env: [{name: PIP_INDEX_URL, value: "https://pypi.example.com/simple"}]
+  runtimeClassName: gvisor
+  scheduling: {nodeSelector: {pool: agents}, tolerations: [{key: dedicated, operator: Exists}], priorityClassName: low, affinity: {nodeAffinity: {}}}
 `
 
 var (
@@ -109,6 +118,12 @@ func TestProblemsHaveTheirPlace(t *testing.T) {
 		"no protocol":             {"version: 1\nnetwork: {allow: [{ports: [53/udp]}]}\n", `"53/udp" is not a port`},
 		"an empty rule":           {"version: 1\nnetwork: {allow: [{}]}\n", "network.allow[0]: needs cidrs, namespaces or ports"},
 		"an empty list in a rule": {"version: 1\nnetwork: {allow: [{cidrs: [], ports: [443]}]}\n", "network.allow[0]: has an empty list"},
+		"a default of no field":   {"version: 1\ndefaults: {imagePullSecret: regcred}\n", `line 2:11: defaults: is not written as a template: unknown field "imagePullSecret"`},
+		"a default of no type":    {"version: 1\ndefaults:\n  env: PATH\n", "defaults: is not written as a template: "},
+		"an image by default":     {"version: 1\ndefaults:\n  image: debian\n", "line 3:10: defaults.image: has no default"},
+		"a default beyond bounds": {"version: 1\nresources: {memory: 1Gi}\ndefaults: {resources: {limits: {memory: 2Gi}}}\n", "line 3:32: defaults.resources.limits[memory]: 2Gi is not within the bounds (resources.memory is 1Gi)"},
+		"a device by default":     {"version: 1\ndefaults: {runner: {resources: {limits: {nvidia.com/gpu: 1}}}}\n", "defaults.runner.resources.limits[nvidia.com/gpu]: 1 is not within the bounds"},
+		"a default of ours":       {"version: 1\ndefaults: {metadata: {labels: {sampan.dev/sandbox: a}}}\n", `line 2:31: defaults.metadata.labels: "sampan.dev/sandbox" is Sampan's own`},
 		"a runtime that is none":  {"version: 1\nruntimeClass: {required: true}\n", "line 2:26: runtimeClass.required: nothing could run"},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -1,6 +1,7 @@
 package policy
 
 import (
+	"encoding/json"
 	"fmt"
 	"maps"
 	"net/netip"
@@ -12,8 +13,12 @@ import (
 	"go.yaml.in/yaml/v3"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
+	k8syaml "sigs.k8s.io/yaml"
 
+	"github.com/sampan-dev/sampan/api/v1alpha1"
 	"github.com/sampan-dev/sampan/internal/models"
+	"github.com/sampan-dev/sampan/internal/podspec"
+	"github.com/sampan-dev/sampan/internal/text"
 	"github.com/sampan-dev/sampan/internal/yamldoc"
 )
 
@@ -43,7 +48,6 @@ func (v *validator) policy(doc document) *Policy {
 	}
 	p.Images = v.images(doc.Images)
 	p.Resources = v.resources(doc.Resources)
-	p.Defaults.Resources = boundedDefaults(p.Resources)
 	p.Workspace.SizeLimit = v.quantity("workspace.sizeLimit", doc.Workspace.SizeLimit)
 	p.Workspace.StorageClassNames = v.globs("workspace.storageClassNames", doc.Workspace.StorageClassNames)
 	p.Network = v.network(doc.Network)
@@ -66,7 +70,54 @@ func (v *validator) policy(doc document) *Policy {
 	if doc.NamespaceRegistries != nil {
 		p.NamespaceRegistries = *doc.NamespaceRegistries
 	}
+	v.defaults(doc.Defaults, p)
 	return p
+}
+
+// jsonProblem takes out of a decoder's words what it was told as a format.
+var jsonProblem = strings.NewReplacer("error unmarshaling JSON: ", "", "while decoding JSON: ", "", "json: ", "")
+
+// notDefaults are the fields of a template that say what a Sandbox is for.
+var notDefaults = []string{"image", "workspace", "network"}
+
+// defaults reads what a template leaves out. It is checked against the bounds on
+// resources alone: the administrator may give what no template may ask for.
+func (v *validator) defaults(doc map[string]any, p *Policy) {
+	for _, name := range notDefaults {
+		if _, given := doc[name]; given {
+			v.fail("defaults."+name, "has no default; the image of a template that names none is given by the manager's flag --sandbox-image, the rest is each template's own")
+		}
+	}
+	data, err := json.Marshal(doc)
+	if err == nil {
+		p.Defaults = v1alpha1.SandboxTemplate{}
+		err = k8syaml.UnmarshalStrict(data, &p.Defaults)
+	}
+	if err != nil {
+		v.fail("defaults", "is not written as a template: %s", text.OneLine(jsonProblem.Replace(err.Error())))
+		return
+	}
+	for _, m := range []struct {
+		path string
+		keys map[string]string
+	}{{"defaults.metadata.labels", p.Defaults.Metadata.Labels}, {"defaults.metadata.annotations", p.Defaults.Metadata.Annotations}} {
+		for _, key := range slices.Sorted(maps.Keys(m.keys)) {
+			if podspec.Reserved(key) {
+				v.fail(m.path, "%q is Sampan's own", key)
+			}
+		}
+	}
+	c := &checker{Policy: p}
+	if given := p.Defaults.Resources; given != nil {
+		c.resources(*given, p.Resources, "defaults.resources")
+	}
+	if given := p.Defaults.Runner.Resources; given != nil {
+		c.resources(*given, c.runnerBounds(), "defaults.runner.resources")
+	}
+	for _, wrong := range c.violations {
+		v.fail(wrong.Path, "%s is not within the bounds (%s %s)", wrong.Value, wrong.Key, wrong.Rule)
+	}
+	p.Defaults.Resources = filled(p.Defaults.Resources, boundedDefaults(p.Resources))
 }
 
 func (v *validator) globs(path string, globs []string) []string {
