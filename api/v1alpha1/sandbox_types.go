@@ -52,6 +52,15 @@ type SandboxTemplate struct {
 	// +kubebuilder:validation:MaxItems=64
 	Env []EnvVar `json:"env,omitempty"`
 
+	// caBundle is a key of a ConfigMap of the namespace with certificates of
+	// authorities, in PEM, that runner and tools trust besides the usual ones.
+	// +optional
+	CABundle KeyReference `json:"caBundle,omitzero"`
+
+	// proxy is what runner and tools reach others through.
+	// +optional
+	Proxy Proxy `json:"proxy,omitzero"`
+
 	// workspace is the folder that tools work in.
 	// +optional
 	Workspace Workspace `json:"workspace,omitzero"`
@@ -159,6 +168,38 @@ type EnvVar struct {
 	// +kubebuilder:validation:MaxLength=4096
 	Value *string `json:"value,omitempty"`
 }
+
+// Proxy is what a pod reaches others through. Both containers have it in their
+// environment, so it must not hold a password.
+// +kubebuilder:validation:MinProperties=1
+type Proxy struct {
+	// httpProxy is the proxy for http, such as http://proxy.example.com:3128.
+	// +optional
+	HTTPProxy ProxyURL `json:"httpProxy,omitempty"`
+
+	// httpsProxy is the proxy for https.
+	// +optional
+	HTTPSProxy ProxyURL `json:"httpsProxy,omitempty"`
+
+	// noProxy are hosts, domains with a leading dot, and CIDRs that are reached
+	// without it, besides the API server and the names under .svc and .cluster.local.
+	// +optional
+	// +listType=set
+	// +kubebuilder:validation:MaxItems=64
+	NoProxy []NoProxyEntry `json:"noProxy,omitempty"`
+}
+
+// ProxyURL is the address of a proxy, without user and password.
+// +kubebuilder:validation:MinLength=1
+// +kubebuilder:validation:MaxLength=512
+// +kubebuilder:validation:XValidation:rule=`self.matches(r'^https?://[A-Za-z0-9._:\[\]-]+/?$')`,message="must be a proxy such as http://proxy.example.com:3128, without a user and a password, which tools could read"
+type ProxyURL string
+
+// NoProxyEntry is a host, a domain with a leading dot, or a CIDR.
+// +kubebuilder:validation:MinLength=1
+// +kubebuilder:validation:MaxLength=253
+// +kubebuilder:validation:Pattern=`^[A-Za-z0-9._:/*\[\]-]+$`
+type NoProxyEntry string
 
 // Workspace is the folder that tools work in, /workspace in the pod.
 // +kubebuilder:validation:MinProperties=1

@@ -125,6 +125,7 @@ func Pod(in Input) *corev1.Pod {
 		pod.Spec.RuntimeClassName = &t.RuntimeClassName
 	}
 	keepWorkspace(in.Sandbox, &pod.Spec)
+	shareTrust(in.Sandbox, &pod.Spec)
 	return pod
 }
 
@@ -138,6 +139,7 @@ func runner(in Input) corev1.Container {
 		{Name: "HOME", Value: podapi.StateDir},
 		{Name: "TMPDIR", Value: podapi.StateDir},
 	}
+	env = append(env, surroundings(&in.Sandbox.Spec.Template)...)
 	for _, k := range in.ModelKeys {
 		env = append(env, fromSecret(k.Env, k.SecretName, k.Key, k.Optional))
 	}
@@ -179,13 +181,16 @@ func sandbox(in Input) corev1.Container {
 		{Name: "GIT_CONFIG_KEY_0", Value: "safe.directory"},
 		{Name: "GIT_CONFIG_VALUE_0", Value: podapi.WorkspaceDir},
 	}
+	env = append(env, surroundings(&t)...)
+	var given []corev1.EnvVar
 	for _, e := range t.Env {
 		v := corev1.EnvVar{Name: e.Name}
 		if e.Value != nil {
 			v.Value = strings.ReplaceAll(*e.Value, "$", "$$") // plain text, no $(VAR) expansion
 		}
-		env = append(env, v)
+		given = append(given, v)
 	}
+	env = override(env, given)
 	_, resources := resourcesOf(in.Sandbox)
 	return corev1.Container{
 		Name:            podapi.SandboxContainer,
@@ -219,6 +224,9 @@ func inputs(in Input) []corev1.VolumeProjection {
 	}
 	for _, s := range in.Scripts {
 		out = append(out, configMap(s.ConfigMapName, s.Key, podapi.ScriptFile(s.Provider), s.Optional))
+	}
+	if ref := in.Sandbox.Spec.Template.CABundle; ref.Name != "" {
+		out = append(out, configMap(ref.Name, ref.Key, podapi.TrustFile, false))
 	}
 	if ref := in.Prompt.ConfigMapKeyRef; ref.Name != "" {
 		out = append(out, configMap(ref.Name, ref.Key, podapi.PromptFile, false))

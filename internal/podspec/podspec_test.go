@@ -21,6 +21,7 @@ func fullPod() *corev1.Pod {
 		t.Workspace.Git.CredentialsSecretRef.Name = "git-creds"
 		t.Env = []v1alpha1.EnvVar{{Name: "PLAIN", Value: new("a $(HOME) b")}}
 		t.RuntimeClassName = "gvisor"
+		t.CABundle = v1alpha1.KeyReference{Name: "corporate", Key: "ca.crt"}
 		t.ImagePullSecrets = []v1alpha1.SecretReference{{Name: "team"}}
 		t.Metadata.Labels = map[string]string{"team": "a", "sampan.dev/sandbox": "other", "x.sampan.dev/y": "1", "app.kubernetes.io/managed-by": "forged", "sidecar.istio.io/inject": "false"}
 		t.Metadata.Annotations = map[string]string{"note": "a", "cluster-autoscaler.kubernetes.io/safe-to-evict": "false", "x.sampan.dev/y": "1"}
@@ -65,7 +66,7 @@ func TestSandboxContainerHoldsNoCredential(t *testing.T) {
 		}
 		mounts = append(mounts, m.Name+" "+m.MountPath)
 	}
-	want := []string{"workspace /workspace", "socket /run/sampan", "home /home/agent", "tmp /tmp"}
+	want := []string{"workspace /workspace", "socket /run/sampan", "home /home/agent", "tmp /tmp", "trust /run/sampan-ca"}
 	if diff := cmp.Diff(want, mounts); diff != "" {
 		t.Errorf("mounts, -want +got:\n%s", diff)
 	}
@@ -123,7 +124,7 @@ func TestInputIsTheRunnersAlone(t *testing.T) {
 			}
 		}
 	}
-	if diff := cmp.Diff([]string{"token", "ca.crt", "models.yaml", "scripts/demo.yaml", "prompt"}, paths); diff != "" {
+	if diff := cmp.Diff([]string{"token", "ca.crt", "models.yaml", "scripts/demo.yaml", "extra-ca.crt", "prompt"}, paths); diff != "" {
 		t.Errorf("-want +got:\n%s", diff)
 	}
 	for _, m := range container(t, pod, podapi.RunnerContainer).VolumeMounts {

@@ -23,6 +23,11 @@ func (p *Policy) Defaulted(t *v1alpha1.SandboxTemplate) *v1alpha1.SandboxTemplat
 	out.Resources = filled(out.Resources, d.Resources)
 	out.Runner.Resources = filled(out.Runner.Resources, d.Runner.Resources)
 	out.Env = add(out.Env, d.Env, func(e v1alpha1.EnvVar) string { return e.Name })
+	or(&out.CABundle, d.CABundle)
+	if out.Proxy.HTTPProxy == "" && out.Proxy.HTTPSProxy == "" { // one proxy with another's exceptions is neither
+		out.Proxy.HTTPProxy, out.Proxy.HTTPSProxy = d.Proxy.HTTPProxy, d.Proxy.HTTPSProxy
+		out.Proxy.NoProxy = add(out.Proxy.NoProxy, d.Proxy.NoProxy, func(e v1alpha1.NoProxyEntry) v1alpha1.NoProxyEntry { return e })
+	}
 	or(&out.RuntimeClassName, d.RuntimeClassName)
 	out.Scheduling.NodeSelector = union(out.Scheduling.NodeSelector, d.Scheduling.NodeSelector)
 	for _, t := range d.Scheduling.Tolerations {
@@ -52,7 +57,7 @@ func union(given, defaults map[string]string) map[string]string {
 	return out
 }
 
-func add[T any](given, defaults []T, name func(T) string) []T {
+func add[T any, N comparable](given, defaults []T, name func(T) N) []T {
 	for _, d := range defaults {
 		if !slices.ContainsFunc(given, func(g T) bool { return name(g) == name(d) }) {
 			given = append(given, d)

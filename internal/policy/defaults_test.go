@@ -23,6 +23,8 @@ resources: {requests: {cpu: 200m}, limits: {cpu: 2, memory: 4Gi}}
 runner: {resources: {limits: {memory: 1Gi}, requests: {}}}
 env: [{name: PIP_INDEX_URL, value: "https://pypi.example.com/simple"}]
 runtimeClassName: gvisor
+caBundle: {name: corporate, key: ca.crt}
+proxy: {httpsProxy: "http://proxy.example.com:3128", noProxy: [.example.com]}
 scheduling: {nodeSelector: {pool: agents}, tolerations: [{key: dedicated, operator: Exists}], priorityClassName: low, affinity: {nodeAffinity: {}}}
 `},
 		"a template of its own": {full, `
@@ -33,6 +35,8 @@ resources: {limits: {memory: 8Gi}, requests: {memory: 1Gi}}
 runner: {resources: {requests: {cpu: 3}, limits: {memory: 2Gi}}}
 env: [{name: PIP_INDEX_URL, value: ""}, {name: A, value: b}]
 runtimeClassName: kata
+caBundle: {name: mine, key: ca.crt}
+proxy: {httpProxy: "http://other.example.com:3128"}
 scheduling: {nodeSelector: {pool: mine, zone: a}, tolerations: [{key: dedicated, operator: Exists}, {key: b}], priorityClassName: high, affinity: {podAffinity: {}}}
 `, `
 metadata: {labels: {team: payments, a: b}, annotations: {example.com/cost-center: "7"}}
@@ -42,6 +46,8 @@ resources: {requests: {cpu: 200m, memory: 1Gi}, limits: {cpu: 2, memory: 8Gi}}
 runner: {resources: {requests: {cpu: 3}, limits: {memory: 2Gi}}}
 env: [{name: PIP_INDEX_URL, value: ""}, {name: A, value: b}]
 runtimeClassName: kata
+caBundle: {name: mine, key: ca.crt}
+proxy: {httpProxy: "http://other.example.com:3128"}
 scheduling: {nodeSelector: {pool: mine, zone: a}, tolerations: [{key: dedicated, operator: Exists}, {key: b}], priorityClassName: high, affinity: {podAffinity: {}}}
 `},
 	} {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"net/netip"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -74,6 +75,9 @@ func (v *validator) policy(doc document) *Policy {
 	return p
 }
 
+// proxyURL is the pattern of the API's ProxyURL.
+var proxyURL = regexp.MustCompile(`^https?://[A-Za-z0-9._:\[\]-]+/?$`)
+
 // jsonProblem takes out of a decoder's words what it was told as a format.
 var jsonProblem = strings.NewReplacer("error unmarshaling JSON: ", "", "while decoding JSON: ", "", "json: ", "")
 
@@ -105,6 +109,11 @@ func (v *validator) defaults(doc map[string]any, p *Policy) {
 			if podspec.Reserved(key) {
 				v.fail(m.path, "%q is Sampan's own", key)
 			}
+		}
+	}
+	for path, u := range map[string]v1alpha1.ProxyURL{"defaults.proxy.httpProxy": p.Defaults.Proxy.HTTPProxy, "defaults.proxy.httpsProxy": p.Defaults.Proxy.HTTPSProxy} {
+		if u != "" && !proxyURL.MatchString(string(u)) {
+			v.fail(path, "is not a proxy such as http://proxy.example.com:3128; it must have no user and no password, which tools could read")
 		}
 	}
 	c := &checker{Policy: p}

@@ -144,6 +144,15 @@ var _ = Describe("Who names a Secret", Ordered, func() {
 		granted(ctx, all)
 	})
 
+	It("must be allowed to get a ConfigMap with authorities, too", func(ctx SpecContext) {
+		obj := objects.MakeTask("x").PromptFrom("other", "prompt").With(func(t *v1alpha1.AgentTask) {
+			t.Spec.Sandbox.Template.CABundle = v1alpha1.KeyReference{Name: "ca", Key: "ca.crt"}
+		}).Namespace(ns).Obj()
+		grant(ctx, "reader", ns, rule("sampan.dev", "*"), mayGet("configmaps", "other"))
+		Eventually(func() error { return as("reader", "").Create(ctx, obj.DeepCopy()) }).WithTimeout(patience).
+			Should(refused("sampan-secret-references", "you may not get ConfigMap ca in namespace "+ns+", which caBundle names"))
+	})
+
 	It("is not held to it by what they do not name", func(ctx SpecContext) {
 		for _, obj := range []client.Object{taskGit("db"), sandboxGit("db"), named("pull", sandboxPull("db"))} {
 			obj.SetNamespace(ns)

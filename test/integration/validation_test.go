@@ -54,6 +54,7 @@ var _ = Describe("The API", func() {
 		Entry("a port that is open everywhere", "{prompt: x, sandbox: {template: {network: {egress: Restricted, allow: [{ports: [{port: 443}]}]}}}}"),
 		Entry("a host with all its ports", "{prompt: x, sandbox: {template: {network: {egress: Restricted, allow: [{to: [{ipBlock: {cidr: 192.0.2.7/32}}]}]}}}}"),
 		Entry("credentials by http", "{prompt: x, sandbox: {template: {workspace: {git: {url: 'http://git.example/a', plainHTTP: Allow}}}}}"),
+		Entry("authorities and a proxy", "{prompt: x, sandbox: {template: {caBundle: {name: corporate, key: ca.crt}, proxy: {httpProxy: 'http://proxy.example.com:3128', httpsProxy: 'http://[2001:db8::1]:3128/', noProxy: [.example.com, 192.0.2.0/24, 'host:8080', '*.internal']}}}}"),
 		Entry("an @ in a git path", "{prompt: x, sandbox: {template: {workspace: {git: {url: 'https://git.example/a/@b.git'}}}}}"),
 	)
 
@@ -144,6 +145,11 @@ var _ = Describe("The API", func() {
 		Entry("a local git URL", "{prompt: x, sandbox: {template: {workspace: {git: {url: 'file:///etc'}}}}}", "must begin with"),
 		Entry("a git URL that runs a command", "{prompt: x, sandbox: {template: {workspace: {git: {url: 'ext::sh -c id'}}}}}", "must begin with"),
 		Entry("a ref that is an option", "{prompt: x, sandbox: {template: {workspace: {git: {url: 'https://git.example/a', ref: '--upload-pack=id'}}}}}", "must not begin with a dash"),
+		Entry("a proxy with a password", "{prompt: x, sandbox: {template: {proxy: {httpsProxy: 'http://me:secret@proxy.example.com:3128'}}}}", "without a user and a password"),
+		Entry("a proxy with a user", "{prompt: x, sandbox: {template: {proxy: {httpProxy: 'http://me@proxy.example.com:3128'}}}}", "proxy.httpProxy"),
+		Entry("a proxy by SOCKS", "{prompt: x, sandbox: {template: {proxy: {httpProxy: 'socks5://proxy.example.com'}}}}", "proxy.httpProxy"),
+		Entry("an exception that kubelet would expand", "{prompt: x, sandbox: {template: {proxy: {noProxy: ['$(HOME)']}}}}", "proxy.noProxy"),
+		Entry("authorities of no key", "{prompt: x, sandbox: {template: {caBundle: {name: corporate}}}}", "caBundle.key"),
 		Entry("an unknown egress", "{prompt: x, sandbox: {template: {network: {egress: Closed}}}}", "network.egress"),
 		Entry("what an Open network may reach", "{prompt: x, sandbox: {template: {network: {egress: Open, allow: [{}]}}}}", "allow needs egress Restricted"),
 		Entry("what a default network may reach", "{prompt: x, sandbox: {template: {network: {allow: [{}]}}}}", "allow needs egress Restricted"),
