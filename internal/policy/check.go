@@ -86,6 +86,10 @@ func (p *Policy) Check(t *v1alpha1.SandboxTemplate, namespace, path string) []Vi
 	}
 	c.workspace(&t.Workspace, path+".workspace")
 	c.network(t, path)
+	c.proxy(&t.Proxy, path+".proxy")
+	if name := t.CABundle.Name; name != "" && !matches(p.CABundles, name) {
+		c.refuse(path+".caBundle.name", quoted(name), "caBundles", "")
+	}
 	switch {
 	case full.RuntimeClassName == "" && p.Runtime.Required:
 		c.refuse(path+".runtimeClassName", "none", "runtimeClass.required", "wants one of %s", strings.Join(p.Runtime.Names, ", "))

@@ -63,7 +63,23 @@ func TestWithoutADocument(t *testing.T) {
 		"a runtime":        {"", "{runtimeClassName: gvisor}", `spec.template.runtimeClassName: "gvisor" (policy: runtimeClass.names)`},
 		"own neighbours":   {"", "{scheduling: {affinity: {podAntiAffinity: {requiredDuringSchedulingIgnoredDuringExecution: [{topologyKey: a}, {topologyKey: b, namespaces: [work]}]}}}}", ""},
 		"others' pods":     {"", "{scheduling: {affinity: {podAntiAffinity: {requiredDuringSchedulingIgnoredDuringExecution: [{topologyKey: a, namespaceSelector: {}}]}}}}", "spec.template.scheduling.affinity.podAntiAffinity: namespaces "},
+		"a proxy":          {"", "{proxy: {httpsProxy: \"http://theirs.example:3128\"}}", `spec.template.proxy.httpsProxy: "http://theirs.example:3128" (policy: network.proxies)`},
+		"exceptions":       {"", "{proxy: {noProxy: [.example.com]}}", ""},
+		"authorities":      {"", "{caBundle: {name: theirs, key: ca.crt}}", `spec.template.caBundle.name: "theirs" (policy: caBundles)`},
 		"others by name":   {"", "{scheduling: {affinity: {podAffinity: {preferredDuringSchedulingIgnoredDuringExecution: [{weight: 1, podAffinityTerm: {topologyKey: a, namespaces: [work, other]}}]}}}}", "(policy: scheduling.crossNamespaceAffinity is false)"},
+	})
+}
+
+// A proxy and an authority of one's own choice together show what the runner sends,
+// the keys of models among it.
+func TestProxiesAndAuthorities(t *testing.T) {
+	const listed = "network: {proxies: [\"http://proxy.example.com:3128\", \"http://*.proxies.svc:*\"]}\ncaBundles: [\"corporate-*\"]"
+	runChecks(t, map[string]checkCase{
+		"none":              {listed, "{}", ""},
+		"listed":            {listed, "{proxy: {httpProxy: \"http://proxy.example.com:3128/\", httpsProxy: \"http://a.proxies.svc:80\"}, caBundle: {name: corporate-1, key: k}}", ""},
+		"another port":      {listed, "{proxy: {httpProxy: \"http://proxy.example.com:3129\"}}", "spec.template.proxy.httpProxy: "},
+		"another authority": {listed, "{caBundle: {name: theirs, key: k}}", "spec.template.caBundle.name: "},
+		"by default":        {"defaults: {proxy: {httpsProxy: \"http://proxy.example.com:3128\"}, caBundle: {name: corporate, key: k}}", "{}", ""},
 	})
 }
 

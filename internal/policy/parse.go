@@ -17,6 +17,7 @@ type document struct {
 	Version             int                `yaml:"version"`
 	Images              []string           `yaml:"images"`
 	Resources           map[string]string  `yaml:"resources"`
+	CABundles           []string           `yaml:"caBundles"`
 	Workspace           workspaceDocument  `yaml:"workspace"`
 	Network             networkDocument    `yaml:"network"`
 	Runtime             runtimeDocument    `yaml:"runtimeClass"`
@@ -33,8 +34,9 @@ type workspaceDocument struct {
 }
 
 type networkDocument struct {
-	Open  *bool                 `yaml:"open"`
-	Allow []destinationDocument `yaml:"allow"`
+	Open    *bool                 `yaml:"open"`
+	Proxies []string              `yaml:"proxies"`
+	Allow   []destinationDocument `yaml:"allow"`
 }
 
 type destinationDocument struct {

@@ -21,9 +21,11 @@ import (
 const full = `version: 1
 images: ["registry.example.com/agents/**", "docker.io/library/debian:*"]
 resources: {cpu: 8, memory: 16Gi, nvidia.com/gpu: "1"}
+caBundles: [corporate]
 workspace: {sizeLimit: 50Gi, storageClassNames: [standard]}
 network:
   open: false
+  proxies: ["http://proxy.example.com:3128"]
   allow:
   - {cidrs: [192.0.2.7/24], ports: [443, 8000-8099, 53/UDP]}
   - {namespaces: [gateway]}
@@ -70,7 +72,8 @@ func TestEveryKeyIsRead(t *testing.T) {
 		Images:    []string{"registry.example.com/agents/**", "docker.io/library/debian:*"},
 		Resources: map[corev1.ResourceName]resource.Quantity{"cpu": resource.MustParse("8"), "memory": resource.MustParse("16Gi"), "nvidia.com/gpu": resource.MustParse("1")},
 		Workspace: policy.Workspace{SizeLimit: &size, StorageClassNames: []string{"standard"}},
-		Network: policy.Network{Allow: []policy.Destination{
+		CABundles: []string{"corporate"},
+		Network: policy.Network{Proxies: []string{"http://proxy.example.com:3128"}, Allow: []policy.Destination{
 			{CIDRs: []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24")}, Ports: []policy.Ports{{"TCP", 443, 443}, {"TCP", 8000, 8099}, {"UDP", 53, 53}}},
 			{Namespaces: []string{"gateway"}},
 		}},

@@ -19,7 +19,10 @@ type Policy struct {
 	Images []string
 	// Resources are the most that the sandbox container may ask for. One that is
 	// not listed may be asked for only if it is CPU, memory or ephemeral storage.
-	Resources  map[corev1.ResourceName]resource.Quantity
+	Resources map[corev1.ResourceName]resource.Quantity
+	// CABundles are globs of the ConfigMaps whose authorities a template may have the
+	// runner trust.
+	CABundles  []string
 	Workspace  Workspace
 	Network    Network
 	Runtime    Runtime
@@ -43,6 +46,9 @@ type Workspace struct {
 type Network struct {
 	// Open lets a template leave its egress Open.
 	Open bool
+	// Proxies are globs of the proxies that a template may name. One that it made up
+	// could read what the runner sends.
+	Proxies []string
 	// Allow is what the rules of a Restricted template, and the endpoints that are
 	// opened for it, must fit into; nil lets them name anything.
 	Allow []Destination

@@ -51,6 +51,7 @@ func (v *validator) policy(doc document) *Policy {
 	p.Resources = v.resources(doc.Resources)
 	p.Workspace.SizeLimit = v.quantity("workspace.sizeLimit", doc.Workspace.SizeLimit)
 	p.Workspace.StorageClassNames = v.globs("workspace.storageClassNames", doc.Workspace.StorageClassNames)
+	p.CABundles = v.globs("caBundles", doc.CABundles)
 	p.Network = v.network(doc.Network)
 	p.Runtime = Runtime{Names: v.globs("runtimeClass.names", doc.Runtime.Names), Required: doc.Runtime.Required}
 	if p.Runtime.Required && len(p.Runtime.Names) == 0 {
@@ -180,7 +181,7 @@ func (v *validator) quantity(path, text string) *resource.Quantity {
 }
 
 func (v *validator) network(doc networkDocument) Network {
-	n := Network{Open: doc.Open == nil || *doc.Open}
+	n := Network{Open: doc.Open == nil || *doc.Open, Proxies: v.globs("network.proxies", doc.Proxies)}
 	if doc.Allow != nil || !n.Open {
 		n.Allow = []Destination{} // nothing, rather than anything
 	}
