@@ -52,6 +52,11 @@ type SandboxTemplate struct {
 	// +kubebuilder:validation:MaxItems=64
 	Env []EnvVar `json:"env,omitempty"`
 
+	// rootFilesystem of the sandbox container is ReadOnly, the default, or Writable,
+	// for tools that write elsewhere than in the workspace, the home and /tmp.
+	// +optional
+	RootFilesystem RootFilesystem `json:"rootFilesystem,omitempty"`
+
 	// caBundle is a key of a ConfigMap of the namespace with certificates of
 	// authorities, in PEM, that runner and tools trust besides the usual ones.
 	// +optional
@@ -168,6 +173,16 @@ type EnvVar struct {
 	// +kubebuilder:validation:MaxLength=4096
 	Value *string `json:"value,omitempty"`
 }
+
+// RootFilesystem says whether tools may write to the file system of the image.
+// +kubebuilder:validation:Enum=ReadOnly;Writable
+type RootFilesystem string
+
+// The kinds of root file system.
+const (
+	RootFilesystemReadOnly RootFilesystem = "ReadOnly"
+	RootFilesystemWritable RootFilesystem = "Writable"
+)
 
 // Proxy is what a pod reaches others through. Both containers have it in their
 // environment, so it must not hold a password.

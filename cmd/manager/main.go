@@ -70,8 +70,18 @@ func (o *options) bind(fs *flag.FlagSet) {
 	fs.StringVar(&o.sandbox.RunnerImage, "runner-image", "", "Image of the runner container. Required.")
 	fs.StringVar(&o.sandbox.SandboxImage, "sandbox-image", "", "Image of the sandbox container where a Sandbox names none. Default: the runner image.")
 	fs.StringVar(&o.userNamespaces, "user-namespaces", string(sandbox.UserNamespacesAuto), "Run pods in user namespaces (hostUsers: false): off; on, which needs support on every node; or auto, for pods without a claim or a runtime class, while every node says that it has it.")
+	fs.Func("run-as-user", "Whom pods run as: fixed (default), user and group 65532; or platform, a user that the platform gives to all containers of a pod, as OpenShift does.", o.setUser)
 	fs.Func("dns-cidrs", "CIDRs, divided by commas, of resolvers that a Restricted Sandbox may ask besides those in kube-system and in 169.254.0.0/16. May be repeated.", o.addDNS)
 	o.zap.BindFlags(fs)
+}
+
+func (o *options) setUser(kind string) error {
+	switch kind {
+	case "fixed", "platform":
+		o.sandbox.PlatformUser = kind == "platform"
+		return nil
+	}
+	return fmt.Errorf("use fixed or platform")
 }
 
 func (o *options) addDNS(list string) error {

@@ -69,6 +69,8 @@ type Input struct {
 	Egress []networkingv1.NetworkPolicyEgressRule
 	// AccountPullSecrets are those of the runners' ServiceAccount.
 	AccountPullSecrets []corev1.LocalObjectReference
+	// PlatformUser leaves the user of the pod to the platform.
+	PlatformUser bool
 	// UserNamespaces runs the pod in a user namespace of its own.
 	UserNamespaces bool
 }
@@ -108,14 +110,9 @@ func Pod(in Input) *corev1.Pod {
 			Tolerations:                   t.Scheduling.Tolerations,
 			Affinity:                      t.Scheduling.Affinity,
 			PriorityClassName:             t.Scheduling.PriorityClassName,
-			SecurityContext: &corev1.PodSecurityContext{
-				RunAsNonRoot:   new(true),
-				RunAsUser:      new(int64(userID)),
-				RunAsGroup:     new(int64(userID)),
-				SeccompProfile: &corev1.SeccompProfile{Type: corev1.SeccompProfileTypeRuntimeDefault},
-			},
-			Containers: []corev1.Container{runner(in), sandbox(in)},
-			Volumes:    volumes(in),
+			SecurityContext:               podSecurity(in),
+			Containers:                    []corev1.Container{runner(in), sandbox(in)},
+			Volumes:                       volumes(in),
 		},
 	}
 	if in.UserNamespaces {
@@ -124,7 +121,7 @@ func Pod(in Input) *corev1.Pod {
 	if t.RuntimeClassName != "" {
 		pod.Spec.RuntimeClassName = &t.RuntimeClassName
 	}
-	keepWorkspace(in.Sandbox, &pod.Spec)
+	keepWorkspace(in, &pod.Spec)
 	shareTrust(in.Sandbox, &pod.Spec)
 	return pod
 }
@@ -192,6 +189,10 @@ func sandbox(in Input) corev1.Container {
 	}
 	env = override(env, given)
 	_, resources := resourcesOf(in.Sandbox)
+	security := restricted()
+	if t.RootFilesystem == v1alpha1.RootFilesystemWritable {
+		security.ReadOnlyRootFilesystem = new(false)
+	}
 	return corev1.Container{
 		Name:            podapi.SandboxContainer,
 		Image:           image,
@@ -203,7 +204,7 @@ func sandbox(in Input) corev1.Container {
 		// Tools can write that file, so nothing is decided by what is in it.
 		TerminationMessagePath:   corev1.TerminationMessagePathDefault,
 		TerminationMessagePolicy: corev1.TerminationMessageReadFile,
-		SecurityContext:          restricted(),
+		SecurityContext:          security,
 		VolumeMounts: []corev1.VolumeMount{
 			workspaceMount(in.Sandbox),
 			{Name: "socket", MountPath: podapi.SocketDir},
@@ -272,6 +273,19 @@ func restricted() *corev1.SecurityContext {
 		ReadOnlyRootFilesystem:   new(true),
 		Capabilities:             &corev1.Capabilities{Drop: []corev1.Capability{"ALL"}},
 	}
+}
+
+// podSecurity is who the containers are: the same user in both, since the socket
+// and the workspace are theirs together.
+func podSecurity(in Input) *corev1.PodSecurityContext {
+	security := &corev1.PodSecurityContext{
+		RunAsNonRoot:   new(true),
+		SeccompProfile: &corev1.SeccompProfile{Type: corev1.SeccompProfileTypeRuntimeDefault},
+	}
+	if !in.PlatformUser {
+		security.RunAsUser, security.RunAsGroup = new(int64(userID)), new(int64(userID))
+	}
+	return security
 }
 
 // podLabels are the user's labels, without reserved ones, and ours.

@@ -169,6 +169,34 @@ func TestRestricted(t *testing.T) {
 	}
 }
 
+// A platform that gives each namespace its users gives the pod one; what else
+// restricts it stays.
+func TestAPlatformsUser(t *testing.T) {
+	for _, kind := range []v1alpha1.Persistence{v1alpha1.WorkspaceEphemeral, v1alpha1.WorkspacePersistent} {
+		sb := objects.MakeSandbox("box").With(func(sb *v1alpha1.Sandbox) { sb.Spec.Template.Workspace.Persistence = kind }).Obj()
+		pod := podspec.Pod(podspec.Input{Sandbox: sb, PodName: "box", PlatformUser: true})
+		sc := pod.Spec.SecurityContext
+		if sc.RunAsUser != nil || sc.RunAsGroup != nil || sc.FSGroup != nil || !*sc.RunAsNonRoot || sc.SeccompProfile.Type != corev1.SeccompProfileTypeRuntimeDefault {
+			t.Errorf("%s: the pod's security context is %+v", kind, sc)
+		}
+	}
+}
+
+// Only the sandbox's root file system becomes writable, and nothing else changes.
+func TestAWritableRoot(t *testing.T) {
+	sb := objects.MakeSandbox("box").With(func(sb *v1alpha1.Sandbox) { sb.Spec.Template.RootFilesystem = v1alpha1.RootFilesystemWritable }).Obj()
+	pod := podspec.Pod(podspec.Input{Sandbox: sb, PodName: "box"})
+	for name, readOnly := range map[string]bool{podapi.RunnerContainer: true, podapi.SandboxContainer: false} {
+		want := &corev1.SecurityContext{
+			AllowPrivilegeEscalation: new(false), ReadOnlyRootFilesystem: new(readOnly),
+			Capabilities: &corev1.Capabilities{Drop: []corev1.Capability{"ALL"}},
+		}
+		if diff := cmp.Diff(want, container(t, pod, name).SecurityContext); diff != "" {
+			t.Errorf("container %s, -want +got:\n%s", name, diff)
+		}
+	}
+}
+
 func TestReservedLabelsAreDropped(t *testing.T) {
 	pod := fullPod()
 	labels := map[string]string{"team": "a", "sidecar.istio.io/inject": "false", podspec.LabelSandbox: "box", podspec.LabelManagedBy: podspec.ManagedBy}

@@ -23,6 +23,7 @@ resources: {requests: {cpu: 200m}, limits: {cpu: 2, memory: 4Gi}}
 runner: {resources: {limits: {memory: 1Gi}, requests: {}}}
 env: [{name: PIP_INDEX_URL, value: "https://pypi.example.com/simple"}]
 runtimeClassName: gvisor
+rootFilesystem: Writable
 caBundle: {name: corporate, key: ca.crt}
 proxy: {httpsProxy: "http://proxy.example.com:3128", noProxy: [.example.com]}
 scheduling: {nodeSelector: {pool: agents}, tolerations: [{key: dedicated, operator: Exists}], priorityClassName: low, affinity: {nodeAffinity: {}}}
@@ -35,6 +36,7 @@ resources: {limits: {memory: 8Gi}, requests: {memory: 1Gi}}
 runner: {resources: {requests: {cpu: 3}, limits: {memory: 2Gi}}}
 env: [{name: PIP_INDEX_URL, value: ""}, {name: A, value: b}]
 runtimeClassName: kata
+rootFilesystem: ReadOnly
 caBundle: {name: mine, key: ca.crt}
 proxy: {httpProxy: "http://other.example.com:3128"}
 scheduling: {nodeSelector: {pool: mine, zone: a}, tolerations: [{key: dedicated, operator: Exists}, {key: b}], priorityClassName: high, affinity: {podAffinity: {}}}
@@ -46,6 +48,7 @@ resources: {requests: {cpu: 200m, memory: 1Gi}, limits: {cpu: 2, memory: 8Gi}}
 runner: {resources: {requests: {cpu: 3}, limits: {memory: 2Gi}}}
 env: [{name: PIP_INDEX_URL, value: ""}, {name: A, value: b}]
 runtimeClassName: kata
+rootFilesystem: ReadOnly
 caBundle: {name: mine, key: ca.crt}
 proxy: {httpProxy: "http://other.example.com:3128"}
 scheduling: {nodeSelector: {pool: mine, zone: a}, tolerations: [{key: dedicated, operator: Exists}, {key: b}], priorityClassName: high, affinity: {podAffinity: {}}}

@@ -23,6 +23,7 @@ type document struct {
 	Runtime             runtimeDocument    `yaml:"runtimeClass"`
 	Metadata            metadataDocument   `yaml:"metadata"`
 	Scheduling          schedulingDocument `yaml:"scheduling"`
+	WritableRoot        bool               `yaml:"writableRootFilesystem"`
 	NamespaceRegistries *bool              `yaml:"namespaceRegistries"`
 	// Defaults are written as in a template.
 	Defaults map[string]any `yaml:"defaults"`

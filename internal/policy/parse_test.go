@@ -38,8 +38,10 @@ scheduling:
   tolerations: [dedicated]
   priorityClassNames: ["batch-*"]
   crossNamespaceAffinity: true
+writableRootFilesystem: true
 namespaceRegistries: false
 defaults:
+  rootFilesystem: Writable
   metadata: {labels: {team: platform}, annotations: {example.com/cost-center: "7"}}
   imagePullPolicy: Always
   imagePullSecrets: [{name: regcred}]
@@ -69,10 +71,11 @@ func parse(t *testing.T, document string) *policy.Policy {
 func TestEveryKeyIsRead(t *testing.T) {
 	size := resource.MustParse("50Gi")
 	want := &policy.Policy{
-		Images:    []string{"registry.example.com/agents/**", "docker.io/library/debian:*"},
-		Resources: map[corev1.ResourceName]resource.Quantity{"cpu": resource.MustParse("8"), "memory": resource.MustParse("16Gi"), "nvidia.com/gpu": resource.MustParse("1")},
-		Workspace: policy.Workspace{SizeLimit: &size, StorageClassNames: []string{"standard"}},
-		CABundles: []string{"corporate"},
+		Images:                 []string{"registry.example.com/agents/**", "docker.io/library/debian:*"},
+		Resources:              map[corev1.ResourceName]resource.Quantity{"cpu": resource.MustParse("8"), "memory": resource.MustParse("16Gi"), "nvidia.com/gpu": resource.MustParse("1")},
+		Workspace:              policy.Workspace{SizeLimit: &size, StorageClassNames: []string{"standard"}},
+		CABundles:              []string{"corporate"},
+		WritableRootFilesystem: true,
 		Network: policy.Network{Proxies: []string{"http://proxy.example.com:3128"}, Allow: []policy.Destination{
 			{CIDRs: []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24")}, Ports: []policy.Ports{{"TCP", 443, 443}, {"TCP", 8000, 8099}, {"UDP", 53, 53}}},
 			{Namespaces: []string{"gateway"}},

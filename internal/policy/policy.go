@@ -22,12 +22,14 @@ type Policy struct {
 	Resources map[corev1.ResourceName]resource.Quantity
 	// CABundles are globs of the ConfigMaps whose authorities a template may have the
 	// runner trust.
-	CABundles  []string
-	Workspace  Workspace
-	Network    Network
-	Runtime    Runtime
-	Metadata   Metadata
-	Scheduling Scheduling
+	CABundles []string
+	Workspace Workspace
+	Network   Network
+	Runtime   Runtime
+	// WritableRootFilesystem lets a template have the image's file system writable.
+	WritableRootFilesystem bool
+	Metadata               Metadata
+	Scheduling             Scheduling
 	// NamespaceRegistries lets a namespace have a model registry of its own.
 	NamespaceRegistries bool
 	// Defaults are for what a template leaves out; its own bounds do not hold for them.

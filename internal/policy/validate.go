@@ -51,6 +51,7 @@ func (v *validator) policy(doc document) *Policy {
 	p.Resources = v.resources(doc.Resources)
 	p.Workspace.SizeLimit = v.quantity("workspace.sizeLimit", doc.Workspace.SizeLimit)
 	p.Workspace.StorageClassNames = v.globs("workspace.storageClassNames", doc.Workspace.StorageClassNames)
+	p.WritableRootFilesystem = doc.WritableRoot
 	p.CABundles = v.globs("caBundles", doc.CABundles)
 	p.Network = v.network(doc.Network)
 	p.Runtime = Runtime{Names: v.globs("runtimeClass.names", doc.Runtime.Names), Required: doc.Runtime.Required}

@@ -34,6 +34,8 @@ import (
 type Options struct {
 	RunnerImage  string
 	SandboxImage string
+	// PlatformUser leaves the user of pods to the platform.
+	PlatformUser bool
 	// UserNamespaces is nil for none.
 	UserNamespaces *UserNamespaces
 	// DNS are resolvers that are neither in kube-system nor node-local.

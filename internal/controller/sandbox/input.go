@@ -38,7 +38,7 @@ func (r *Reconciler) podInput(ctx context.Context, s *scope) (*podspec.Input, *p
 	in := &podspec.Input{
 		Sandbox: defaulted, PodName: PodName(sb),
 		RunnerImage: r.Options.RunnerImage, SandboxImage: r.Options.SandboxImage,
-		Scopes: scopes,
+		Scopes: scopes, PlatformUser: r.Options.PlatformUser,
 	}
 	if in.UserNamespaces, err = r.Options.UserNamespaces.For(ctx, defaulted.Spec.Template.RuntimeClassName, podapi.Persistent(sb)); err != nil {
 		return nil, nil, err
