@@ -52,6 +52,14 @@ type SandboxTemplate struct {
 	// +kubebuilder:validation:MaxItems=64
 	Env []EnvVar `json:"env,omitempty"`
 
+	// volumes are mounted into the sandbox container, and into no other. The
+	// administrator's policy says which kinds are allowed.
+	// +optional
+	// +listType=map
+	// +listMapKey=name
+	// +kubebuilder:validation:MaxItems=8
+	Volumes []Volume `json:"volumes,omitempty"`
+
 	// rootFilesystem of the sandbox container is ReadOnly, the default, or Writable,
 	// for tools that write elsewhere than in the workspace, the home and /tmp.
 	// +optional
@@ -172,6 +180,51 @@ type EnvVar struct {
 	// +kubebuilder:validation:MinLength=0
 	// +kubebuilder:validation:MaxLength=4096
 	Value *string `json:"value,omitempty"`
+}
+
+// Volume is a volume of the sandbox container, and where it is mounted.
+// +kubebuilder:validation:XValidation:rule="[has(self.emptyDir), has(self.configMap), has(self.secret), has(self.persistentVolumeClaim), has(self.ephemeral), has(self.csi)].filter(is, is).size() == 1",message="set exactly one of emptyDir, configMap, secret, persistentVolumeClaim, ephemeral and csi"
+type Volume struct {
+	// name tells volumes apart.
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=50
+	// +kubebuilder:validation:Pattern=`^[a-z0-9]([-a-z0-9]*[a-z0-9])?$`
+	Name string `json:"name,omitempty"`
+
+	// mountPath is where tools see it. It cannot be in the workspace, nor where
+	// programs of the image or Sampan's own files are.
+	// +required
+	// +kubebuilder:validation:MinLength=2
+	// +kubebuilder:validation:MaxLength=512
+	// +kubebuilder:validation:Pattern=`^(/[A-Za-z0-9._@+-]+)+$`
+	MountPath string `json:"mountPath,omitempty"`
+
+	// emptyDir is a folder that goes with the pod. Its sizeLimit is that of the
+	// workspace where it has none.
+	// +optional
+	EmptyDir *corev1.EmptyDirVolumeSource `json:"emptyDir,omitempty"`
+
+	// configMap has files of a ConfigMap. Who names one must be allowed to get it.
+	// +optional
+	ConfigMap *corev1.ConfigMapVolumeSource `json:"configMap,omitempty"`
+
+	// secret has files of a Secret, which tools can read. Who names one must be
+	// allowed to get it.
+	// +optional
+	Secret *corev1.SecretVolumeSource `json:"secret,omitempty"`
+
+	// persistentVolumeClaim is a claim of the namespace that is not a Sandbox's own.
+	// +optional
+	PersistentVolumeClaim *corev1.PersistentVolumeClaimVolumeSource `json:"persistentVolumeClaim,omitempty"`
+
+	// ephemeral is a volume that is made for the pod and goes with it.
+	// +optional
+	Ephemeral *corev1.EphemeralVolumeSource `json:"ephemeral,omitempty"`
+
+	// csi is a volume that a driver makes for the pod.
+	// +optional
+	CSI *corev1.CSIVolumeSource `json:"csi,omitempty"`
 }
 
 // RootFilesystem says whether tools may write to the file system of the image.

@@ -123,6 +123,7 @@ func Pod(in Input) *corev1.Pod {
 	}
 	keepWorkspace(in, &pod.Spec)
 	shareTrust(in.Sandbox, &pod.Spec)
+	addVolumes(in.Sandbox, &pod.Spec)
 	return pod
 }
 

@@ -96,6 +96,9 @@ func (p *Policy) Check(t *v1alpha1.SandboxTemplate, namespace, path string) []Vi
 	case t.RuntimeClassName != "" && !matches(p.Runtime.Names, t.RuntimeClassName):
 		c.refuse(path+".runtimeClassName", quoted(t.RuntimeClassName), "runtimeClass.names", "")
 	}
+	for i := range t.Volumes {
+		c.volume(&t.Volumes[i], fmt.Sprintf("%s.volumes[%d]", path, i))
+	}
 	if t.RootFilesystem == v1alpha1.RootFilesystemWritable && !p.WritableRootFilesystem {
 		c.refuse(path+".rootFilesystem", string(t.RootFilesystem), "writableRootFilesystem", "is false")
 	}

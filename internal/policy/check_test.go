@@ -73,6 +73,30 @@ func TestWithoutADocument(t *testing.T) {
 	})
 }
 
+func TestVolumes(t *testing.T) {
+	const (
+		everything = "volumes: {types: [emptyDir, configMap, secret, persistentVolumeClaim, ephemeral, csi], claims: [\"cache-*\"], csiDrivers: [secrets-store.csi.k8s.io]}"
+		at         = "{volumes: [{name: v, mountPath: /data, "
+	)
+	runChecks(t, map[string]checkCase{
+		"a folder":            {"", at + "emptyDir: {}}]}", ""},
+		"a ConfigMap":         {"", at + "configMap: {name: c}}]}", ""},
+		"a Secret":            {"", at + "secret: {secretName: s}}]}", "spec.template.volumes[0]: secret (policy: volumes.types)"},
+		"a claim":             {"", at + "persistentVolumeClaim: {claimName: c}}]}", "spec.template.volumes[0]: persistentVolumeClaim (policy: volumes.types)"},
+		"an ephemeral volume": {"", at + "ephemeral: {}}]}", "ephemeral (policy: volumes.types)"},
+		"a driver's":          {"", at + "csi: {driver: d}}]}", "csi (policy: volumes.types)"},
+		"none by []":          {"volumes: {types: []}", at + "emptyDir: {}}]}", "emptyDir (policy: volumes.types)"},
+		"a listed Secret":     {everything, at + "secret: {secretName: s}}]}", ""},
+		"a listed claim":      {everything, at + "persistentVolumeClaim: {claimName: cache-1}}]}", ""},
+		"another claim":       {everything, at + "persistentVolumeClaim: {claimName: database}}]}", `spec.template.volumes[0].persistentVolumeClaim.claimName: "database" (policy: volumes.claims)`},
+		"any claim":           {"volumes: {types: [persistentVolumeClaim]}", at + "persistentVolumeClaim: {claimName: database}}]}", ""},
+		"a listed driver":     {everything, at + "csi: {driver: secrets-store.csi.k8s.io}}]}", ""},
+		"another driver":      {everything, at + "csi: {driver: host.example.com}}]}", `spec.template.volumes[0].csi.driver: "host.example.com" (policy: volumes.csiDrivers)`},
+		"over programs":       {everything, "{volumes: [{name: v, mountPath: /usr/local/bin, emptyDir: {}}]}", `spec.template.volumes[0].mountPath: "/usr/local/bin" (policy: volumes cannot allow it`},
+		"by default":          {"defaults: {volumes: [{name: v, mountPath: /data, secret: {secretName: license}}]}", "{}", ""},
+	})
+}
+
 // A proxy and an authority of one's own choice together show what the runner sends,
 // the keys of models among it.
 func TestProxiesAndAuthorities(t *testing.T) {

@@ -23,6 +23,7 @@ func (p *Policy) Defaulted(t *v1alpha1.SandboxTemplate) *v1alpha1.SandboxTemplat
 	out.Resources = filled(out.Resources, d.Resources)
 	out.Runner.Resources = filled(out.Runner.Resources, d.Runner.Resources)
 	out.Env = add(out.Env, d.Env, func(e v1alpha1.EnvVar) string { return e.Name })
+	out.Volumes = add(out.Volumes, d.Volumes, func(v v1alpha1.Volume) string { return v.Name })
 	or(&out.RootFilesystem, d.RootFilesystem)
 	or(&out.CABundle, d.CABundle)
 	if out.Proxy.HTTPProxy == "" && out.Proxy.HTTPSProxy == "" { // one proxy with another's exceptions is neither

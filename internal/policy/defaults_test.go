@@ -24,6 +24,7 @@ runner: {resources: {limits: {memory: 1Gi}, requests: {}}}
 env: [{name: PIP_INDEX_URL, value: "https://pypi.example.com/simple"}]
 runtimeClassName: gvisor
 rootFilesystem: Writable
+volumes: [{name: license, mountPath: /data/license, secret: {secretName: license}}]
 caBundle: {name: corporate, key: ca.crt}
 proxy: {httpsProxy: "http://proxy.example.com:3128", noProxy: [.example.com]}
 scheduling: {nodeSelector: {pool: agents}, tolerations: [{key: dedicated, operator: Exists}], priorityClassName: low, affinity: {nodeAffinity: {}}}
@@ -37,6 +38,7 @@ runner: {resources: {requests: {cpu: 3}, limits: {memory: 2Gi}}}
 env: [{name: PIP_INDEX_URL, value: ""}, {name: A, value: b}]
 runtimeClassName: kata
 rootFilesystem: ReadOnly
+volumes: [{name: license, mountPath: /data/license, emptyDir: {}}]
 caBundle: {name: mine, key: ca.crt}
 proxy: {httpProxy: "http://other.example.com:3128"}
 scheduling: {nodeSelector: {pool: mine, zone: a}, tolerations: [{key: dedicated, operator: Exists}, {key: b}], priorityClassName: high, affinity: {podAffinity: {}}}
@@ -49,6 +51,7 @@ runner: {resources: {requests: {cpu: 3}, limits: {memory: 2Gi}}}
 env: [{name: PIP_INDEX_URL, value: ""}, {name: A, value: b}]
 runtimeClassName: kata
 rootFilesystem: ReadOnly
+volumes: [{name: license, mountPath: /data/license, emptyDir: {}}]
 caBundle: {name: mine, key: ca.crt}
 proxy: {httpProxy: "http://other.example.com:3128"}
 scheduling: {nodeSelector: {pool: mine, zone: a}, tolerations: [{key: dedicated, operator: Exists}, {key: b}], priorityClassName: high, affinity: {podAffinity: {}}}

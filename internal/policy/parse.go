@@ -23,6 +23,7 @@ type document struct {
 	Runtime             runtimeDocument    `yaml:"runtimeClass"`
 	Metadata            metadataDocument   `yaml:"metadata"`
 	Scheduling          schedulingDocument `yaml:"scheduling"`
+	Volumes             volumesDocument    `yaml:"volumes"`
 	WritableRoot        bool               `yaml:"writableRootFilesystem"`
 	NamespaceRegistries *bool              `yaml:"namespaceRegistries"`
 	// Defaults are written as in a template.
@@ -32,6 +33,12 @@ type document struct {
 type workspaceDocument struct {
 	SizeLimit         string   `yaml:"sizeLimit"`
 	StorageClassNames []string `yaml:"storageClassNames"`
+}
+
+type volumesDocument struct {
+	Types      []string `yaml:"types"`
+	Claims     []string `yaml:"claims"`
+	CSIDrivers []string `yaml:"csiDrivers"`
 }
 
 type networkDocument struct {

@@ -38,10 +38,12 @@ scheduling:
   tolerations: [dedicated]
   priorityClassNames: ["batch-*"]
   crossNamespaceAffinity: true
+volumes: {types: [secret, csi], claims: ["cache-*"], csiDrivers: [secrets-store.csi.k8s.io]}
 writableRootFilesystem: true
 namespaceRegistries: false
 defaults:
   rootFilesystem: Writable
+  volumes: [{name: license, mountPath: /data/license, secret: {secretName: license}}]
   metadata: {labels: {team: platform}, annotations: {example.com/cost-center: "7"}}
   imagePullPolicy: Always
   imagePullSecrets: [{name: regcred}]
@@ -74,6 +76,7 @@ func TestEveryKeyIsRead(t *testing.T) {
 		Images:                 []string{"registry.example.com/agents/**", "docker.io/library/debian:*"},
 		Resources:              map[corev1.ResourceName]resource.Quantity{"cpu": resource.MustParse("8"), "memory": resource.MustParse("16Gi"), "nvidia.com/gpu": resource.MustParse("1")},
 		Workspace:              policy.Workspace{SizeLimit: &size, StorageClassNames: []string{"standard"}},
+		Volumes:                policy.Volumes{Types: []string{"secret", "csi"}, Claims: []string{"cache-*"}, CSIDrivers: []string{"secrets-store.csi.k8s.io"}},
 		CABundles:              []string{"corporate"},
 		WritableRootFilesystem: true,
 		Network: policy.Network{Proxies: []string{"http://proxy.example.com:3128"}, Allow: []policy.Destination{
@@ -131,7 +134,9 @@ func TestProblemsHaveTheirPlace(t *testing.T) {
 		"an image by default":     {"version: 1\ndefaults:\n  image: debian\n", "line 3:10: defaults.image: has no default"},
 		"a default beyond bounds": {"version: 1\nresources: {memory: 1Gi}\ndefaults: {resources: {limits: {memory: 2Gi}}}\n", "line 3:32: defaults.resources.limits[memory]: 2Gi is not within the bounds (resources.memory is 1Gi)"},
 		"a device by default":     {"version: 1\ndefaults: {runner: {resources: {limits: {nvidia.com/gpu: 1}}}}\n", "defaults.runner.resources.limits[nvidia.com/gpu]: 1 is not within the bounds"},
-		"a proxy's password":      {"version: 1\ndefaults:\n  proxy: {httpsProxy: \"http://me:secret@proxy.example.com\"}\n", "line 3:23: defaults.proxy.httpsProxy: is not a proxy such as"},
+		"a type of no volume":     {"version: 1\nvolumes: {types: [hostPath]}\n", `line 2:19: volumes.types[0]: "hostPath" is none of emptyDir, configMap`},
+		"a volume over programs":  {"version: 1\ndefaults: {volumes: [{name: v, mountPath: /bin, emptyDir: {}}]}\n", `defaults.volumes[0].mountPath: "/bin" is where no volume can be`},
+		"a proxy's password":      {"version: 1\ndefaults:\n  proxy: {httpsProxy: \"http://me:hunter2@proxy.example.com\"}\n", "line 3:23: defaults.proxy.httpsProxy: is not a proxy such as"},
 		"a default of ours":       {"version: 1\ndefaults: {metadata: {labels: {sampan.dev/sandbox: a}}}\n", `line 2:31: defaults.metadata.labels: "sampan.dev/sandbox" is Sampan's own`},
 		"a runtime that is none":  {"version: 1\nruntimeClass: {required: true}\n", "line 2:26: runtimeClass.required: nothing could run"},
 	} {
@@ -141,7 +146,7 @@ func TestProblemsHaveTheirPlace(t *testing.T) {
 			if p != nil || !errors.As(err, &wrong) {
 				t.Fatalf("the policy is %v and the error %v", p, err)
 			}
-			if !strings.Contains(err.Error(), c.want) || strings.Contains(err.Error(), "secret") {
+			if !strings.Contains(err.Error(), c.want) || strings.Contains(err.Error(), "hunter2") {
 				t.Errorf("the error is %q, want %q", err, c.want)
 			}
 		})

@@ -26,6 +26,7 @@ type Policy struct {
 	Workspace Workspace
 	Network   Network
 	Runtime   Runtime
+	Volumes   Volumes
 	// WritableRootFilesystem lets a template have the image's file system writable.
 	WritableRootFilesystem bool
 	Metadata               Metadata
@@ -42,6 +43,25 @@ type Workspace struct {
 	SizeLimit *resource.Quantity
 	// StorageClassNames are globs; nil lets a template name any.
 	StorageClassNames []string
+}
+
+// The types of volumes.
+const (
+	VolumeEmptyDir              = "emptyDir"
+	VolumeConfigMap             = "configMap"
+	VolumeSecret                = "secret"
+	VolumePersistentVolumeClaim = "persistentVolumeClaim"
+	VolumeEphemeral             = "ephemeral"
+	VolumeCSI                   = "csi"
+)
+
+// Volumes bounds the volumes that tools see besides the workspace.
+type Volumes struct {
+	// Types are the fields of a volume that may be set, such as configMap.
+	Types []string
+	// Claims are globs of the claims that may be named, and CSIDrivers of the drivers;
+	// nil lets a template name any, if the type is listed.
+	Claims, CSIDrivers []string
 }
 
 // Network bounds what a pod may reach.
@@ -108,6 +128,7 @@ type Scheduling struct {
 func Default() *Policy {
 	return &Policy{
 		Network: Network{Open: true}, NamespaceRegistries: true,
+		Volumes:  Volumes{Types: []string{VolumeEmptyDir, VolumeConfigMap}},
 		Defaults: v1alpha1.SandboxTemplate{Resources: boundedDefaults(nil)},
 		Metadata: Metadata{
 			Labels:      []string{"kueue.x-k8s.io/queue-name"},

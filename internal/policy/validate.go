@@ -51,6 +51,7 @@ func (v *validator) policy(doc document) *Policy {
 	p.Resources = v.resources(doc.Resources)
 	p.Workspace.SizeLimit = v.quantity("workspace.sizeLimit", doc.Workspace.SizeLimit)
 	p.Workspace.StorageClassNames = v.globs("workspace.storageClassNames", doc.Workspace.StorageClassNames)
+	v.volumes(doc.Volumes, p)
 	p.WritableRootFilesystem = doc.WritableRoot
 	p.CABundles = v.globs("caBundles", doc.CABundles)
 	p.Network = v.network(doc.Network)
@@ -75,6 +76,22 @@ func (v *validator) policy(doc document) *Policy {
 	}
 	v.defaults(doc.Defaults, p)
 	return p
+}
+
+// volumeTypes are all that there are.
+var volumeTypes = []string{VolumeEmptyDir, VolumeConfigMap, VolumeSecret, VolumePersistentVolumeClaim, VolumeEphemeral, VolumeCSI}
+
+func (v *validator) volumes(doc volumesDocument, p *Policy) {
+	for i, name := range doc.Types {
+		if !slices.Contains(volumeTypes, name) {
+			v.fail(fmt.Sprintf("volumes.types[%d]", i), "%q is none of %s%s", name, strings.Join(volumeTypes, ", "), models.DidYouMean(name, volumeTypes))
+		}
+	}
+	if doc.Types != nil {
+		p.Volumes.Types = doc.Types
+	}
+	p.Volumes.Claims = v.globs("volumes.claims", doc.Claims)
+	p.Volumes.CSIDrivers = v.globs("volumes.csiDrivers", doc.CSIDrivers)
 }
 
 // proxyURL is the pattern of the API's ProxyURL.
@@ -116,6 +133,11 @@ func (v *validator) defaults(doc map[string]any, p *Policy) {
 	for path, u := range map[string]v1alpha1.ProxyURL{"defaults.proxy.httpProxy": p.Defaults.Proxy.HTTPProxy, "defaults.proxy.httpsProxy": p.Defaults.Proxy.HTTPSProxy} {
 		if u != "" && !proxyURL.MatchString(string(u)) {
 			v.fail(path, "is not a proxy such as http://proxy.example.com:3128; it must have no user and no password, which tools could read")
+		}
+	}
+	for i := range p.Defaults.Volumes {
+		if given := &p.Defaults.Volumes[i]; !podspec.Mountable(given.MountPath) {
+			v.fail(fmt.Sprintf("defaults.volumes[%d].mountPath", i), "%q is where no volume can be", given.MountPath)
 		}
 	}
 	c := &checker{Policy: p}

@@ -46,7 +46,7 @@ var _ = Describe("An empty map or list", func() {
 
 	template := []string{
 		"{}", "{resources: {}}", "{resources: {limits: {}}}", "{resources: {limits: {}, requests: {}, claims: []}}", "{env: []}",
-		"{workspace: {}}", "{proxy: {}}", "{proxy: {noProxy: []}}", "{runner: {}}", "{runner: {resources: {}}}", "{imagePullSecrets: []}", "{network: {}}", "{network: {allow: []}}",
+		"{workspace: {}}", "{proxy: {}}", "{proxy: {noProxy: []}}", "{runner: {}}", "{volumes: []}", "{runner: {resources: {}}}", "{imagePullSecrets: []}", "{network: {}}", "{network: {allow: []}}",
 		"{scheduling: {}}", "{scheduling: {nodeSelector: {}}}", "{scheduling: {tolerations: []}}",
 		"{metadata: {}}", "{metadata: {labels: {}}}", "{metadata: {annotations: {}}}", "{metadata: {labels: {}, annotations: {}}}",
 		"{scheduling: {affinity: {}}}", "{scheduling: {affinity: {nodeAffinity: {}, podAffinity: {}, podAntiAffinity: {}}}}",

@@ -35,6 +35,9 @@ func (r *Reconciler) podInput(ctx context.Context, s *scope) (*podspec.Input, *p
 	if err != nil {
 		return nil, nil, err
 	}
+	if problem, err := r.checkVolumes(ctx, defaulted); problem != nil || err != nil {
+		return nil, problem, err
+	}
 	in := &podspec.Input{
 		Sandbox: defaulted, PodName: PodName(sb),
 		RunnerImage: r.Options.RunnerImage, SandboxImage: r.Options.SandboxImage,
