@@ -106,7 +106,11 @@ func (o *options) complete() error {
 		o.sandbox.SandboxImage = o.sandbox.RunnerImage
 	}
 	o.sandbox.Workers = o.workers
-	switch mode := sandbox.UserNamespaceMode(o.userNamespaces); mode {
+	mode := sandbox.UserNamespaceMode(o.userNamespaces)
+	if mode == sandbox.UserNamespacesAuto && o.sandbox.PlatformUser {
+		mode = sandbox.UserNamespacesOff // they have users up to 65535, and a platform's are usually above
+	}
+	switch mode {
 	case sandbox.UserNamespacesOff, sandbox.UserNamespacesOn, sandbox.UserNamespacesAuto:
 		o.sandbox.UserNamespaces = &sandbox.UserNamespaces{Mode: mode, Clock: clock.RealClock{}}
 	default:
