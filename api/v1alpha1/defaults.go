@@ -1,10 +1,5 @@
 package v1alpha1
 
-import (
-	corev1 "k8s.io/api/core/v1"
-	"k8s.io/apimachinery/pkg/api/resource"
-)
-
 // What holds where a field of an AgentTask is left out. The API server does not write
 // it into objects, so that a later version may have better ones.
 const (
@@ -28,16 +23,6 @@ const (
 	// the sandbox container.
 	DefaultCPURequest    = "50m"
 	DefaultMemoryRequest = "128Mi"
+	DefaultCPULimit      = "2"
 	DefaultMemoryLimit   = "2Gi"
 )
-
-// DefaultResources are those of a sandbox container whose template gives none.
-func DefaultResources() corev1.ResourceRequirements {
-	return corev1.ResourceRequirements{
-		Requests: corev1.ResourceList{
-			corev1.ResourceCPU:    resource.MustParse(DefaultCPURequest),
-			corev1.ResourceMemory: resource.MustParse(DefaultMemoryRequest),
-		},
-		Limits: corev1.ResourceList{corev1.ResourceMemory: resource.MustParse(DefaultMemoryLimit)},
-	}
-}

@@ -21,9 +21,28 @@ type SandboxTemplate struct {
 	// +kubebuilder:validation:MaxLength=1024
 	Image string `json:"image,omitempty"`
 
-	// resources of the sandbox container.
+	// imagePullPolicy of that image. Default, as in any pod: Always for the tag
+	// latest or none, else IfNotPresent.
+	// +optional
+	// +kubebuilder:validation:Enum=Always;IfNotPresent;Never
+	ImagePullPolicy corev1.PullPolicy `json:"imagePullPolicy,omitempty"`
+
+	// imagePullSecrets name Secrets of the namespace with which the images are
+	// pulled, besides those of the ServiceAccount sampan-runner. Who names one must
+	// be allowed to get it.
+	// +optional
+	// +listType=map
+	// +listMapKey=name
+	// +kubebuilder:validation:MaxItems=4
+	ImagePullSecrets []SecretReference `json:"imagePullSecrets,omitempty"`
+
+	// resources of the sandbox container. What is left out has a default.
 	// +optional
 	Resources *corev1.ResourceRequirements `json:"resources,omitempty"`
+
+	// runner is about the container that drives the agent.
+	// +optional
+	Runner RunnerContainer `json:"runner,omitzero"`
 
 	// env is added to the environment of the sandbox container. What runs there
 	// is not trusted: never put a credential here.
@@ -32,6 +51,28 @@ type SandboxTemplate struct {
 	// +listMapKey=name
 	// +kubebuilder:validation:MaxItems=64
 	Env []EnvVar `json:"env,omitempty"`
+
+	// volumes are mounted into the sandbox container, and into no other. The
+	// administrator's policy says which kinds are allowed.
+	// +optional
+	// +listType=map
+	// +listMapKey=name
+	// +kubebuilder:validation:MaxItems=8
+	Volumes []Volume `json:"volumes,omitempty"`
+
+	// rootFilesystem of the sandbox container is ReadOnly, the default, or Writable,
+	// for tools that write elsewhere than in the workspace, the home and /tmp.
+	// +optional
+	RootFilesystem RootFilesystem `json:"rootFilesystem,omitempty"`
+
+	// caBundle is a key of a ConfigMap of the namespace with certificates of
+	// authorities, in PEM, that runner and tools trust besides the usual ones.
+	// +optional
+	CABundle KeyReference `json:"caBundle,omitzero"`
+
+	// proxy is what runner and tools reach others through.
+	// +optional
+	Proxy Proxy `json:"proxy,omitzero"`
 
 	// workspace is the folder that tools work in.
 	// +optional
@@ -50,6 +91,14 @@ type SandboxTemplate struct {
 	// scheduling says where the pod may run.
 	// +optional
 	Scheduling Scheduling `json:"scheduling,omitzero"`
+}
+
+// RunnerContainer is about the container that drives the agent.
+// +kubebuilder:validation:MinProperties=1
+type RunnerContainer struct {
+	// resources of the container. What is left out has a default.
+	// +optional
+	Resources *corev1.ResourceRequirements `json:"resources,omitempty"`
 }
 
 // SandboxSpec says what a Sandbox is made of. Its template cannot be changed
@@ -128,6 +177,93 @@ type EnvVar struct {
 	// +kubebuilder:validation:MaxLength=4096
 	Value *string `json:"value,omitempty"`
 }
+
+// Volume is a volume of the sandbox container, and where it is mounted.
+// +kubebuilder:validation:XValidation:rule="[has(self.emptyDir), has(self.configMap), has(self.secret), has(self.persistentVolumeClaim), has(self.ephemeral), has(self.csi)].filter(is, is).size() == 1",message="set exactly one of emptyDir, configMap, secret, persistentVolumeClaim, ephemeral and csi"
+type Volume struct {
+	// name tells volumes apart.
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=50
+	// +kubebuilder:validation:Pattern=`^[a-z0-9]([-a-z0-9]*[a-z0-9])?$`
+	Name string `json:"name,omitempty"`
+
+	// mountPath is where tools see it. It cannot be in the workspace, nor where
+	// programs of the image or Sampan's own files are.
+	// +required
+	// +kubebuilder:validation:MinLength=2
+	// +kubebuilder:validation:MaxLength=512
+	// +kubebuilder:validation:Pattern=`^(/[A-Za-z0-9._@+-]+)+$`
+	MountPath string `json:"mountPath,omitempty"`
+
+	// emptyDir is a folder that goes with the pod. Its sizeLimit is that of the
+	// workspace where it has none.
+	// +optional
+	EmptyDir *corev1.EmptyDirVolumeSource `json:"emptyDir,omitempty"`
+
+	// configMap has files of a ConfigMap. Who names one must be allowed to get it.
+	// +optional
+	ConfigMap *corev1.ConfigMapVolumeSource `json:"configMap,omitempty"`
+
+	// secret has files of a Secret, which tools can read. Who names one must be
+	// allowed to get it.
+	// +optional
+	Secret *corev1.SecretVolumeSource `json:"secret,omitempty"`
+
+	// persistentVolumeClaim is a claim of the namespace that is not a Sandbox's own.
+	// +optional
+	PersistentVolumeClaim *corev1.PersistentVolumeClaimVolumeSource `json:"persistentVolumeClaim,omitempty"`
+
+	// ephemeral is a volume that is made for the pod and goes with it.
+	// +optional
+	Ephemeral *corev1.EphemeralVolumeSource `json:"ephemeral,omitempty"`
+
+	// csi is a volume that a driver makes for the pod.
+	// +optional
+	CSI *corev1.CSIVolumeSource `json:"csi,omitempty"`
+}
+
+// RootFilesystem says whether tools may write to the file system of the image.
+// +kubebuilder:validation:Enum=ReadOnly;Writable
+type RootFilesystem string
+
+// The kinds of root file system.
+const (
+	RootFilesystemReadOnly RootFilesystem = "ReadOnly"
+	RootFilesystemWritable RootFilesystem = "Writable"
+)
+
+// Proxy is what a pod reaches others through. Both containers have it in their
+// environment, so it must not hold a password.
+// +kubebuilder:validation:MinProperties=1
+type Proxy struct {
+	// httpProxy is the proxy for http, such as http://proxy.example.com:3128.
+	// +optional
+	HTTPProxy ProxyURL `json:"httpProxy,omitempty"`
+
+	// httpsProxy is the proxy for https.
+	// +optional
+	HTTPSProxy ProxyURL `json:"httpsProxy,omitempty"`
+
+	// noProxy are hosts, domains with a leading dot, and CIDRs that are reached
+	// without it, besides the API server and the names under .svc and .cluster.local.
+	// +optional
+	// +listType=set
+	// +kubebuilder:validation:MaxItems=64
+	NoProxy []NoProxyEntry `json:"noProxy,omitempty"`
+}
+
+// ProxyURL is the address of a proxy, without user and password.
+// +kubebuilder:validation:MinLength=1
+// +kubebuilder:validation:MaxLength=512
+// +kubebuilder:validation:XValidation:rule=`self.matches(r'^https?://[A-Za-z0-9._:\[\]-]+/?$')`,message="must be a proxy such as http://proxy.example.com:3128, without a user and a password, which tools could read"
+type ProxyURL string
+
+// NoProxyEntry is a host, a domain with a leading dot, or a CIDR.
+// +kubebuilder:validation:MinLength=1
+// +kubebuilder:validation:MaxLength=253
+// +kubebuilder:validation:Pattern=`^[A-Za-z0-9._:/*\[\]-]+$`
+type NoProxyEntry string
 
 // Workspace is the folder that tools work in, /workspace in the pod.
 // +kubebuilder:validation:MinProperties=1

@@ -1,17 +1,10 @@
 package main
 
 import (
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/tls"
-	"crypto/x509"
-	"crypto/x509/pkix"
-	"encoding/pem"
 	"fmt"
 	"io"
 	"log"
-	"math/big"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -20,10 +13,10 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"time"
 
 	"github.com/sampan-dev/sampan/internal/harness"
 	"github.com/sampan-dev/sampan/internal/llm/scripted"
+	"github.com/sampan-dev/sampan/internal/testing/testca"
 )
 
 const (
@@ -107,7 +100,7 @@ func newProxied(t *testing.T, reject int) *proxied {
 	model := scripted.NewServer(script, modelKey)
 	w := &proxied{reject: reject, plain: httptest.NewServer(model), tls: httptest.NewUnstartedServer(model)}
 	w.ca = filepath.Join(t.TempDir(), "ca.pem")
-	w.tls.TLS = &tls.Config{Certificates: []tls.Certificate{certificate(t, w.ca)}, MinVersion: tls.VersionTLS12}
+	w.tls.TLS = &tls.Config{Certificates: []tls.Certificate{testca.Certificate(t, w.ca)}, MinVersion: tls.VersionTLS12}
 	w.tls.Config.ErrorLog = log.New(io.Discard, "", 0) // refused handshakes are what some cases are about
 	w.tls.StartTLS()
 	w.proxy = httptest.NewServer(w)
@@ -118,32 +111,6 @@ func newProxied(t *testing.T, reject int) *proxied {
 		}
 	})
 	return w
-}
-
-// certificate makes a CA, writes it to a file, and gives a server's certificate of it.
-func certificate(t *testing.T, file string) tls.Certificate {
-	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	ca := &x509.Certificate{
-		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "a CA of its own"}, NotAfter: time.Now().Add(time.Hour),
-		IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign,
-	}
-	server := &x509.Certificate{
-		SerialNumber: big.NewInt(2), Subject: pkix.Name{CommonName: "model.test"}, NotAfter: time.Now().Add(time.Hour),
-		DNSNames: []string{"model.test"}, IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
-	}
-	caDER, caErr := x509.CreateCertificate(rand.Reader, ca, ca, &key.PublicKey, key)
-	serverDER, serverErr := x509.CreateCertificate(rand.Reader, server, ca, &key.PublicKey, key)
-	if caErr != nil || serverErr != nil {
-		t.Fatal(caErr, serverErr)
-	}
-	if err := os.WriteFile(file, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: caDER}), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	return tls.Certificate{Certificate: [][]byte{serverDER}, PrivateKey: key}
 }
 
 // run runs the program and gives all that it printed and recorded.

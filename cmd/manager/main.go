@@ -78,8 +78,18 @@ func (o *options) bind(fs *flag.FlagSet) {
 	fs.StringVar(&o.sandbox.RunnerRole, "runner-role", "", "ClusterRole that runners are bound to. Default: sampan-runner, with the prefix and suffix of the manager's own ServiceAccount.")
 	fs.StringVar(&o.sandbox.SandboxImage, "sandbox-image", "", "Image of the sandbox container where a Sandbox names none. Default: the runner image.")
 	fs.StringVar(&o.userNamespaces, "user-namespaces", string(sandbox.UserNamespacesAuto), "Run pods in user namespaces (hostUsers: false): off; on, which needs support on every node; or auto, for pods without a claim or a runtime class, while every node says that it has it.")
+	fs.Func("run-as-user", "Whom pods run as: fixed (default), user and group 65532; or platform, a user that the platform gives to all containers of a pod, as OpenShift does.", o.setUser)
 	fs.Func("dns-cidrs", "CIDRs, divided by commas, of resolvers that a Restricted Sandbox may ask besides those in kube-system and in 169.254.0.0/16. May be repeated.", o.addDNS)
 	o.zap.BindFlags(fs)
+}
+
+func (o *options) setUser(kind string) error {
+	switch kind {
+	case "fixed", "platform":
+		o.sandbox.PlatformUser = kind == "platform"
+		return nil
+	}
+	return fmt.Errorf("use fixed or platform")
 }
 
 func (o *options) addDNS(list string) error {
@@ -101,7 +111,11 @@ func (o *options) complete() error {
 		return fmt.Errorf("--operator-namespace, or POD_NAMESPACE in the environment, is required")
 	}
 	o.sandbox.Workers = o.workers
-	switch mode := sandbox.UserNamespaceMode(o.userNamespaces); mode {
+	mode := sandbox.UserNamespaceMode(o.userNamespaces)
+	if mode == sandbox.UserNamespacesAuto && o.sandbox.PlatformUser {
+		mode = sandbox.UserNamespacesOff // they have users up to 65535, and a platform's are usually above
+	}
+	switch mode {
 	case sandbox.UserNamespacesOff, sandbox.UserNamespacesOn, sandbox.UserNamespacesAuto:
 		o.sandbox.UserNamespaces = &sandbox.UserNamespaces{Mode: mode, Clock: clock.RealClock{}}
 	default:

@@ -26,6 +26,10 @@ const (
 	InputDir     = "/etc/sampan"
 	// StateDir holds the transcript and the runner's temporary files.
 	StateDir = "/var/lib/sampan"
+	// TrustDir holds TrustBundle, which the runner writes and the sandbox can only
+	// read: the authorities of the runner's system, and those that the template adds.
+	TrustDir    = "/run/sampan-ca"
+	TrustBundle = TrustDir + "/bundle.crt"
 	// RecordDir is where the runner, and nobody else, keeps what it knows of a
 	// persistent workspace. It is on the same volume.
 	RecordDir = "/var/lib/sampan-workspace"
@@ -37,6 +41,8 @@ const (
 	CAFile       = "ca.crt"
 	RegistryFile = "models.yaml"
 	PromptFile   = "prompt"
+	// TrustFile has the authorities that the template adds.
+	TrustFile = "extra-ca.crt"
 )
 
 // ScriptFile is where, under InputDir, a provider's script is.

@@ -9,7 +9,6 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	networkingv1 "k8s.io/api/networking/v1"
-	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/sampan-dev/sampan/api/v1alpha1"
@@ -74,6 +73,8 @@ type Input struct {
 	Egress []networkingv1.NetworkPolicyEgressRule
 	// AccountPullSecrets are those of the runners' ServiceAccount.
 	AccountPullSecrets []corev1.LocalObjectReference
+	// PlatformUser leaves the user of the pod to the platform.
+	PlatformUser bool
 	// UserNamespaces runs the pod in a user namespace of its own.
 	UserNamespaces bool
 }
@@ -106,21 +107,16 @@ func Pod(in Input) *corev1.Pod {
 			ServiceAccountName:            RunnerName,
 			AutomountServiceAccountToken:  new(false),
 			EnableServiceLinks:            new(false),
-			ImagePullSecrets:              in.AccountPullSecrets,
+			ImagePullSecrets:              pullSecrets(in),
 			RestartPolicy:                 corev1.RestartPolicyNever,
 			TerminationGracePeriodSeconds: new(int64(terminationGraceSeconds)),
 			NodeSelector:                  t.Scheduling.NodeSelector,
 			Tolerations:                   t.Scheduling.Tolerations,
 			Affinity:                      t.Scheduling.Affinity,
 			PriorityClassName:             t.Scheduling.PriorityClassName,
-			SecurityContext: &corev1.PodSecurityContext{
-				RunAsNonRoot:   new(true),
-				RunAsUser:      new(int64(userID)),
-				RunAsGroup:     new(int64(userID)),
-				SeccompProfile: &corev1.SeccompProfile{Type: corev1.SeccompProfileTypeRuntimeDefault},
-			},
-			Containers: []corev1.Container{runner(in), sandbox(in)},
-			Volumes:    volumes(in),
+			SecurityContext:               podSecurity(in),
+			Containers:                    []corev1.Container{runner(in), sandbox(in)},
+			Volumes:                       volumes(in),
 		},
 	}
 	if in.UserNamespaces {
@@ -129,7 +125,9 @@ func Pod(in Input) *corev1.Pod {
 	if t.RuntimeClassName != "" {
 		pod.Spec.RuntimeClassName = &t.RuntimeClassName
 	}
-	keepWorkspace(in.Sandbox, &pod.Spec)
+	keepWorkspace(in, &pod.Spec)
+	shareTrust(in.Sandbox, &pod.Spec)
+	addVolumes(in.Sandbox, &pod.Spec)
 	return pod
 }
 
@@ -144,6 +142,7 @@ func runner(in Input) corev1.Container {
 		{Name: "HOME", Value: podapi.StateDir},
 		{Name: "TMPDIR", Value: podapi.StateDir},
 	}
+	env = append(env, surroundings(&in.Sandbox.Spec.Template)...)
 	for _, k := range in.ModelKeys {
 		env = append(env, fromSecret(k.Env, k.SecretName, k.Key, k.Optional))
 	}
@@ -152,20 +151,14 @@ func runner(in Input) corev1.Container {
 			fromSecret(podapi.EnvGitUsername, name, corev1.BasicAuthUsernameKey, true),
 			fromSecret(podapi.EnvGitPassword, name, corev1.BasicAuthPasswordKey, false))
 	}
+	resources, _ := resourcesOf(in.Sandbox)
 	return corev1.Container{
-		Name:            podapi.RunnerContainer,
-		Image:           in.RunnerImage,
-		ImagePullPolicy: corev1.PullIfNotPresent,
-		Command:         []string{"agent-runner", "run", "--in-cluster"},
-		Env:             env,
-		Resources: withStorage(corev1.ResourceRequirements{
-			Requests: corev1.ResourceList{
-				corev1.ResourceCPU:    resource.MustParse("10m"),
-				corev1.ResourceMemory: resource.MustParse("48Mi"),
-			},
-			// git runs here for the clone, so the limit leaves room for it.
-			Limits: corev1.ResourceList{corev1.ResourceMemory: resource.MustParse("512Mi")},
-		}, runnerStorage(in.Sandbox)),
+		Name:                     podapi.RunnerContainer,
+		Image:                    in.RunnerImage,
+		ImagePullPolicy:          pullPolicy(in.RunnerImage, ""),
+		Command:                  []string{"agent-runner", "run", "--in-cluster"},
+		Env:                      env,
+		Resources:                resources,
 		TerminationMessagePath:   corev1.TerminationMessagePathDefault,
 		TerminationMessagePolicy: corev1.TerminationMessageReadFile,
 		SecurityContext:          restricted(),
@@ -191,25 +184,33 @@ func sandbox(in Input) corev1.Container {
 		{Name: "GIT_CONFIG_KEY_0", Value: "safe.directory"},
 		{Name: "GIT_CONFIG_VALUE_0", Value: podapi.WorkspaceDir},
 	}
+	env = append(env, surroundings(&t)...)
+	var given []corev1.EnvVar
 	for _, e := range t.Env {
 		v := corev1.EnvVar{Name: e.Name}
 		if e.Value != nil {
 			v.Value = strings.ReplaceAll(*e.Value, "$", "$$") // plain text, no $(VAR) expansion
 		}
-		env = append(env, v)
+		given = append(given, v)
+	}
+	env = override(env, given)
+	_, resources := resourcesOf(in.Sandbox)
+	security := restricted()
+	if t.RootFilesystem == v1alpha1.RootFilesystemWritable {
+		security.ReadOnlyRootFilesystem = new(false)
 	}
 	return corev1.Container{
 		Name:            podapi.SandboxContainer,
 		Image:           image,
-		ImagePullPolicy: corev1.PullIfNotPresent,
+		ImagePullPolicy: pullPolicy(image, t.ImagePullPolicy),
 		Command:         []string{"agent-runner", "sandbox", "--socket", podapi.SocketPath, "--workspace", podapi.WorkspaceDir},
 		WorkingDir:      podapi.WorkspaceDir,
 		Env:             env,
-		Resources:       withStorage(sandboxResources(t.Resources), sandboxStorage(in.Sandbox)),
+		Resources:       resources,
 		// Tools can write that file, so nothing is decided by what is in it.
 		TerminationMessagePath:   corev1.TerminationMessagePathDefault,
 		TerminationMessagePolicy: corev1.TerminationMessageReadFile,
-		SecurityContext:          restricted(),
+		SecurityContext:          security,
 		VolumeMounts: []corev1.VolumeMount{
 			workspaceMount(in.Sandbox),
 			{Name: "socket", MountPath: podapi.SocketDir},
@@ -230,6 +231,9 @@ func inputs(in Input) []corev1.VolumeProjection {
 	}
 	for _, s := range in.Scripts {
 		out = append(out, configMap(s.ConfigMapName, s.Key, podapi.ScriptFile(s.Provider), s.Optional))
+	}
+	if ref := in.Sandbox.Spec.Template.CABundle; ref.Name != "" {
+		out = append(out, configMap(ref.Name, ref.Key, podapi.TrustFile, false))
 	}
 	if ref := in.Prompt.ConfigMapKeyRef; ref.Name != "" {
 		out = append(out, configMap(ref.Name, ref.Key, podapi.PromptFile, false))
@@ -275,6 +279,19 @@ func restricted() *corev1.SecurityContext {
 		ReadOnlyRootFilesystem:   new(true),
 		Capabilities:             &corev1.Capabilities{Drop: []corev1.Capability{"ALL"}},
 	}
+}
+
+// podSecurity is who the containers are: the same user in both, since the socket
+// and the workspace are theirs together.
+func podSecurity(in Input) *corev1.PodSecurityContext {
+	security := &corev1.PodSecurityContext{
+		RunAsNonRoot:   new(true),
+		SeccompProfile: &corev1.SeccompProfile{Type: corev1.SeccompProfileTypeRuntimeDefault},
+	}
+	if !in.PlatformUser {
+		security.RunAsUser, security.RunAsGroup = new(int64(userID)), new(int64(userID))
+	}
+	return security
 }
 
 // podLabels are the user's labels, without reserved ones, and ours.

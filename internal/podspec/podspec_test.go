@@ -21,6 +21,8 @@ func fullPod() *corev1.Pod {
 		t.Workspace.Git.CredentialsSecretRef.Name = "git-creds"
 		t.Env = []v1alpha1.EnvVar{{Name: "PLAIN", Value: new("a $(HOME) b")}}
 		t.RuntimeClassName = "gvisor"
+		t.CABundle = v1alpha1.KeyReference{Name: "corporate", Key: "ca.crt"}
+		t.ImagePullSecrets = []v1alpha1.SecretReference{{Name: "team"}}
 		t.Metadata.Labels = map[string]string{"team": "a", "sampan.dev/sandbox": "other", "x.sampan.dev/y": "1", "app.kubernetes.io/managed-by": "forged", "sidecar.istio.io/inject": "false"}
 		t.Metadata.Annotations = map[string]string{"note": "a", "cluster-autoscaler.kubernetes.io/safe-to-evict": "false", "x.sampan.dev/y": "1"}
 	}).Obj()
@@ -64,7 +66,7 @@ func TestSandboxContainerHoldsNoCredential(t *testing.T) {
 		}
 		mounts = append(mounts, m.Name+" "+m.MountPath)
 	}
-	want := []string{"workspace /workspace", "socket /run/sampan", "home /home/agent", "tmp /tmp"}
+	want := []string{"workspace /workspace", "socket /run/sampan", "home /home/agent", "tmp /tmp", "trust /run/sampan-ca"}
 	if diff := cmp.Diff(want, mounts); diff != "" {
 		t.Errorf("mounts, -want +got:\n%s", diff)
 	}
@@ -122,7 +124,7 @@ func TestInputIsTheRunnersAlone(t *testing.T) {
 			}
 		}
 	}
-	if diff := cmp.Diff([]string{"token", "ca.crt", "models.yaml", "scripts/demo.yaml", "prompt"}, paths); diff != "" {
+	if diff := cmp.Diff([]string{"token", "ca.crt", "models.yaml", "scripts/demo.yaml", "extra-ca.crt", "prompt"}, paths); diff != "" {
 		t.Errorf("-want +got:\n%s", diff)
 	}
 	for _, m := range container(t, pod, podapi.RunnerContainer).VolumeMounts {
@@ -163,6 +165,34 @@ func TestRestricted(t *testing.T) {
 	for _, v := range pod.Spec.Volumes {
 		if v.EmptyDir != nil && v.EmptyDir.SizeLimit == nil {
 			t.Errorf("volume %s has no bound", v.Name)
+		}
+	}
+}
+
+// A platform that gives each namespace its users gives the pod one; what else
+// restricts it stays.
+func TestAPlatformsUser(t *testing.T) {
+	for _, kind := range []v1alpha1.Persistence{v1alpha1.WorkspaceEphemeral, v1alpha1.WorkspacePersistent} {
+		sb := objects.MakeSandbox("box").With(func(sb *v1alpha1.Sandbox) { sb.Spec.Template.Workspace.Persistence = kind }).Obj()
+		pod := podspec.Pod(podspec.Input{Sandbox: sb, PodName: "box", PlatformUser: true})
+		sc := pod.Spec.SecurityContext
+		if sc.RunAsUser != nil || sc.RunAsGroup != nil || sc.FSGroup != nil || !*sc.RunAsNonRoot || sc.SeccompProfile.Type != corev1.SeccompProfileTypeRuntimeDefault {
+			t.Errorf("%s: the pod's security context is %+v", kind, sc)
+		}
+	}
+}
+
+// Only the sandbox's root file system becomes writable, and nothing else changes.
+func TestAWritableRoot(t *testing.T) {
+	sb := objects.MakeSandbox("box").With(func(sb *v1alpha1.Sandbox) { sb.Spec.Template.RootFilesystem = v1alpha1.RootFilesystemWritable }).Obj()
+	pod := podspec.Pod(podspec.Input{Sandbox: sb, PodName: "box"})
+	for name, readOnly := range map[string]bool{podapi.RunnerContainer: true, podapi.SandboxContainer: false} {
+		want := &corev1.SecurityContext{
+			AllowPrivilegeEscalation: new(false), ReadOnlyRootFilesystem: new(readOnly),
+			Capabilities: &corev1.Capabilities{Drop: []corev1.Capability{"ALL"}},
+		}
+		if diff := cmp.Diff(want, container(t, pod, name).SecurityContext); diff != "" {
+			t.Errorf("container %s, -want +got:\n%s", name, diff)
 		}
 	}
 }

@@ -21,14 +21,15 @@ func runnerStorage(sb *v1alpha1.Sandbox) resource.Quantity {
 	return sum(workspaceSize(sb), storageOverhead)
 }
 
-// sandboxStorage bounds the sandbox container: the workspace, and as much again
-// for /tmp and the home together.
+// sandboxStorage bounds the sandbox container: the workspace, as much again for
+// /tmp and the home together, and the template's volumes.
 func sandboxStorage(sb *v1alpha1.Sandbox) resource.Quantity {
 	size := workspaceSize(sb)
-	if podapi.Persistent(sb) { // it is on a volume of its own
-		return sum(size, storageOverhead)
+	parts := append(onDisk(sb), size, storageOverhead)
+	if !podapi.Persistent(sb) { // else it is on a volume of its own
+		parts = append(parts, size)
 	}
-	return sum(size, size, storageOverhead)
+	return sum(parts...)
 }
 
 func sum(parts ...resource.Quantity) resource.Quantity {
@@ -60,13 +61,6 @@ func withStorage(given corev1.ResourceRequirements, limit resource.Quantity) cor
 	}
 	out.Limits[corev1.ResourceEphemeralStorage] = limit
 	return out
-}
-
-func sandboxResources(given *corev1.ResourceRequirements) corev1.ResourceRequirements {
-	if given != nil && len(given.Limits)+len(given.Requests) > 0 {
-		return *given
-	}
-	return v1alpha1.DefaultResources()
 }
 
 func volumes(in Input) []corev1.Volume {

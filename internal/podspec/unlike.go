@@ -11,8 +11,9 @@ import (
 	"k8s.io/apimachinery/pkg/api/equality"
 )
 
-// annotationLimitRanger is what admission notes where it has filled in resources.
-const annotationLimitRanger = "kubernetes.io/limit-ranger"
+// admissionAnnotations are what admission notes where it has filled something in: the
+// LimitRanger resources, OpenShift a user.
+var admissionAnnotations = []string{"kubernetes.io/limit-ranger", "openshift.io/scc", "security.openshift.io/validated-scc-subject-type"}
 
 // Unlike names the first thing in which a pod that is there differs from the pod
 // that is wanted; empty if in nothing that matters. An owner's name and UID can be
@@ -25,7 +26,9 @@ func Unlike(want, got *corev1.Pod) string {
 		return "metadata.labels"
 	}
 	annotations := maps.Clone(got.Annotations)
-	delete(annotations, annotationLimitRanger)
+	for _, key := range admissionAnnotations {
+		delete(annotations, key)
+	}
 	if !maps.Equal(want.Annotations, annotations) {
 		return "metadata.annotations"
 	}
@@ -37,11 +40,32 @@ func Unlike(want, got *corev1.Pod) string {
 	return unlikeField("spec", *w, *g)
 }
 
+// platformUser makes equal what a platform chooses where we leave it out: OpenShift
+// gives the user, the groups and the SELinux context of the namespace. That nobody is
+// root is in what we ask for, and kubelet looks after it.
+func platformUser(want, got *corev1.PodSpec) {
+	w, g := want.SecurityContext, got.SecurityContext
+	w.RunAsUser, w.RunAsGroup, w.SELinuxOptions = g.RunAsUser, g.RunAsGroup, g.SELinuxOptions
+	w.FSGroup = g.FSGroup
+	for i := range min(len(want.Containers), len(got.Containers)) {
+		w, g := want.Containers[i].SecurityContext, got.Containers[i].SecurityContext
+		if g != nil {
+			w.RunAsUser, w.RunAsGroup, w.SELinuxOptions = g.RunAsUser, g.RunAsGroup, g.SELinuxOptions
+			if g.RunAsNonRoot != nil && *g.RunAsNonRoot {
+				w.RunAsNonRoot = g.RunAsNonRoot
+			}
+		}
+	}
+}
+
 // filledIn makes equal what others may fill in where we have left it out: what
 // Kubernetes defaults, where the scheduler placed the pod, and what its admission
 // plugins add (Priority, DefaultTolerationSeconds, RuntimeClass, PodNodeSelector,
-// ServiceAccount, LimitRanger).
+// ServiceAccount, LimitRanger, AlwaysPullImages).
 func filledIn(want, got *corev1.PodSpec) {
+	if want.SecurityContext.RunAsUser == nil && got.SecurityContext != nil {
+		platformUser(want, got)
+	}
 	want.DNSPolicy = corev1.DNSClusterFirst
 	want.SchedulerName = corev1.DefaultSchedulerName
 	want.DeprecatedServiceAccount = want.ServiceAccountName
@@ -60,6 +84,9 @@ func filledIn(want, got *corev1.PodSpec) {
 		want.NodeSelector = got.NodeSelector
 	}
 	for i := range min(len(want.Containers), len(got.Containers)) {
+		if got.Containers[i].ImagePullPolicy == corev1.PullAlways { // of admission, for every pod of the cluster
+			want.Containers[i].ImagePullPolicy = corev1.PullAlways
+		}
 		w, g := &want.Containers[i].Resources, &got.Containers[i].Resources
 		if covers(g.Limits, w.Limits) && covers(g.Requests, w.Requests) {
 			w.Limits, w.Requests = g.Limits, g.Requests

@@ -7,7 +7,52 @@ import (
 	"k8s.io/apimachinery/pkg/api/resource"
 
 	"github.com/sampan-dev/sampan/internal/podspec"
+	"github.com/sampan-dev/sampan/internal/testing/objects"
 )
+
+// TestUnlikeOfAPlatformsUser: what OpenShift fills in is not held against a pod.
+func TestUnlikeOfAPlatformsUser(t *testing.T) {
+	const user = int64(1000670000)
+	openShift := func(p *corev1.Pod) {
+		selinux := &corev1.SELinuxOptions{Level: "s0:c26,c5"}
+		p.Spec.SecurityContext.FSGroup, p.Spec.SecurityContext.SELinuxOptions = new(user), selinux
+		for i := range p.Spec.Containers {
+			c := p.Spec.Containers[i].SecurityContext
+			c.RunAsUser, c.RunAsNonRoot = new(user), new(true)
+		}
+		p.Annotations["openshift.io/scc"] = "restricted-v2"
+		p.Annotations["security.openshift.io/validated-scc-subject-type"] = "user"
+	}
+	for name, tc := range map[string]struct {
+		fixed  bool
+		change func(*corev1.Pod)
+		want   string
+	}{
+		"as it is filled in":     {false, func(*corev1.Pod) {}, ""},
+		"where we give the user": {true, func(*corev1.Pod) {}, "spec.containers[runner].securityContext"},
+		"root": {false, func(p *corev1.Pod) {
+			c := p.Spec.Containers[1].SecurityContext
+			c.RunAsUser, c.RunAsNonRoot = new(int64(0)), new(false)
+		}, "spec.containers[sandbox].securityContext"},
+		"a root pod":     {false, func(p *corev1.Pod) { p.Spec.SecurityContext.RunAsNonRoot = nil }, "spec.securityContext"},
+		"another group":  {false, func(p *corev1.Pod) { p.Spec.SecurityContext.SupplementalGroups = []int64{0} }, "spec.securityContext"},
+		"a privilege":    {false, func(p *corev1.Pod) { p.Spec.Containers[1].SecurityContext.Privileged = new(true) }, "spec.containers[sandbox].securityContext"},
+		"without bounds": {false, func(p *corev1.Pod) { p.Spec.SecurityContext.SeccompProfile = nil }, "spec.securityContext"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			build := func() *corev1.Pod {
+				return podspec.Pod(podspec.Input{Sandbox: objects.MakeSandbox("box").Obj(), PodName: "box", PlatformUser: !tc.fixed})
+			}
+			want, got := build(), build()
+			got.Spec.DNSPolicy, got.Spec.SchedulerName, got.Spec.DeprecatedServiceAccount = corev1.DNSClusterFirst, corev1.DefaultSchedulerName, got.Spec.ServiceAccountName
+			openShift(got)
+			tc.change(got)
+			if name := podspec.Unlike(want, got); name != tc.want {
+				t.Errorf("it differs in %q, want %q", name, tc.want)
+			}
+		})
+	}
+}
 
 // TestUnlike: what others fill in is not held against a pod, and what gives its
 // maker a way in is.
@@ -25,8 +70,13 @@ func TestUnlike(t *testing.T) {
 			p.Spec.Tolerations = append(p.Spec.Tolerations, corev1.Toleration{Key: corev1.TaintNodeNotReady, Operator: corev1.TolerationOpExists})
 		}, ""},
 		"a node selector of admission": {func(p *corev1.Pod) { p.Spec.NodeSelector = map[string]string{"pool": "agents"} }, ""},
-		"pull secrets of the account":  {func(p *corev1.Pod) { p.Spec.ImagePullSecrets = []corev1.LocalObjectReference{{Name: "pull"}} }, ""},
-		"resources of a LimitRange":    {runner(func(c *corev1.Container) { c.Resources.Limits[corev1.ResourceCPU] = resource.MustParse("1") }), ""},
+		"pull secrets of the account": {func(p *corev1.Pod) {
+			p.Spec.ImagePullSecrets = append(p.Spec.ImagePullSecrets, corev1.LocalObjectReference{Name: "pull"})
+		}, ""},
+		"a pull secret less":           {func(p *corev1.Pod) { p.Spec.ImagePullSecrets = nil }, "spec.imagePullSecrets"},
+		"a pull for every pod":         {runner(func(c *corev1.Container) { c.ImagePullPolicy = corev1.PullAlways }), ""},
+		"no pull":                      {runner(func(c *corev1.Container) { c.ImagePullPolicy = corev1.PullNever }), "spec.containers[runner].imagePullPolicy"},
+		"resources of a LimitRange":    {runner(func(c *corev1.Container) { c.Resources.Limits["example.com/device"] = resource.MustParse("1") }), ""},
 		"a note of a LimitRange":       {func(p *corev1.Pod) { p.Annotations["kubernetes.io/limit-ranger"] = "x" }, ""},
 		"its status":                   {func(p *corev1.Pod) { p.Status.Phase = corev1.PodRunning }, ""},
 		"more memory than it may have": {runner(func(c *corev1.Container) { c.Resources.Limits[corev1.ResourceMemory] = resource.MustParse("9Gi") }), "spec.containers[runner].resources"},

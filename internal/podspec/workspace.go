@@ -60,11 +60,13 @@ func workspaceMount(sb *v1alpha1.Sandbox) corev1.VolumeMount {
 
 // keepWorkspace gives the pod of a persistent workspace what it needs besides:
 // the runner its record, and both containers the right to write to the volume.
-func keepWorkspace(sb *v1alpha1.Sandbox, spec *corev1.PodSpec) {
-	if !podapi.Persistent(sb) {
+func keepWorkspace(in Input, spec *corev1.PodSpec) {
+	if !podapi.Persistent(in.Sandbox) {
 		return
 	}
-	spec.SecurityContext.FSGroup = new(int64(userID))
+	if !in.PlatformUser { // else the platform gives the group, too
+		spec.SecurityContext.FSGroup = new(int64(userID))
+	}
 	spec.SecurityContext.FSGroupChangePolicy = new(corev1.FSGroupChangeOnRootMismatch)
 	for i := range spec.Containers {
 		if c := &spec.Containers[i]; c.Name == podapi.RunnerContainer {

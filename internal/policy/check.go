@@ -75,17 +75,31 @@ func quoted(s string) string { return fmt.Sprintf("%q", text.Clip(s, maxValue)) 
 // where the template is in its object.
 func (p *Policy) Check(t *v1alpha1.SandboxTemplate, namespace, path string) []Violation {
 	c := &checker{Policy: p, namespace: namespace}
+	full := p.Defaulted(t)
 	if t.Image != "" && !imageAllowed(p.Images, t.Image) {
 		c.refuse(path+".image", quoted(t.Image), "images", "")
 	}
-	c.resources(t.Resources, path+".resources")
+	c.resources(*full.Resources, c.Resources, path+".resources")
+	if t.Runner.Resources != nil {
+		c.resources(*t.Runner.Resources, c.runnerBounds(), path+".runner.resources")
+	}
 	c.workspace(&t.Workspace, path+".workspace")
 	c.network(t, path)
+	c.proxy(&t.Proxy, path+".proxy")
+	if name := t.CABundle.Name; name != "" && !matches(p.CABundles, name) {
+		c.refuse(path+".caBundle.name", quoted(name), "caBundles", "")
+	}
 	switch {
-	case t.RuntimeClassName == "" && p.Runtime.Required:
+	case full.RuntimeClassName == "" && p.Runtime.Required:
 		c.refuse(path+".runtimeClassName", "none", "runtimeClass.required", "wants one of %s", strings.Join(p.Runtime.Names, ", "))
 	case t.RuntimeClassName != "" && !matches(p.Runtime.Names, t.RuntimeClassName):
 		c.refuse(path+".runtimeClassName", quoted(t.RuntimeClassName), "runtimeClass.names", "")
+	}
+	for i := range t.Volumes {
+		c.volume(&t.Volumes[i], fmt.Sprintf("%s.volumes[%d]", path, i))
+	}
+	if t.RootFilesystem == v1alpha1.RootFilesystemWritable && !p.WritableRootFilesystem {
+		c.refuse(path+".rootFilesystem", string(t.RootFilesystem), "writableRootFilesystem", "is false")
 	}
 	c.metadata(&t.Metadata, path+".metadata")
 	c.scheduling(&t.Scheduling, path+".scheduling")
@@ -111,17 +125,15 @@ func imageAllowed(globs []string, image string) bool {
 // policy has no other.
 var free = []corev1.ResourceName{corev1.ResourceCPU, corev1.ResourceMemory, corev1.ResourceEphemeralStorage}
 
-func (c *checker) resources(given *corev1.ResourceRequirements, path string) {
-	if given == nil {
-		given = new(v1alpha1.DefaultResources())
-	}
+// resources are those that a container gets.
+func (c *checker) resources(given corev1.ResourceRequirements, bounds map[corev1.ResourceName]resource.Quantity, path string) {
 	for _, list := range []struct {
 		path    string
 		amounts corev1.ResourceList
 	}{{path + ".limits", given.Limits}, {path + ".requests", given.Requests}} {
 		for _, name := range slices.Sorted(maps.Keys(list.amounts)) {
 			amount := list.amounts[name]
-			most, bounded := c.Resources[name]
+			most, bounded := bounds[name]
 			switch at := fmt.Sprintf("%s[%s]", list.path, text.Clip(string(name), maxValue)); {
 			case bounded && amount.Cmp(most) > 0:
 				c.refuse(at, amount.String(), "resources."+string(name), "is %s", most.String())
@@ -130,11 +142,13 @@ func (c *checker) resources(given *corev1.ResourceRequirements, path string) {
 			}
 		}
 	}
-	// Without a limit a container takes what the node has.
-	most, bounded := c.Resources[corev1.ResourceMemory]
-	if _, limited := given.Limits[corev1.ResourceMemory]; bounded && !limited {
-		c.refuse(path+".limits[memory]", "none", "resources.memory", "is %s", most.String())
-	}
+}
+
+// runnerBounds leave out the devices that are for tools.
+func (c *checker) runnerBounds() map[corev1.ResourceName]resource.Quantity {
+	bounds := maps.Clone(c.Resources)
+	maps.DeleteFunc(bounds, func(name corev1.ResourceName, _ resource.Quantity) bool { return !slices.Contains(free, name) })
+	return bounds
 }
 
 func (c *checker) workspace(w *v1alpha1.Workspace, path string) {

@@ -63,7 +63,50 @@ func TestWithoutADocument(t *testing.T) {
 		"a runtime":        {"", "{runtimeClassName: gvisor}", `spec.template.runtimeClassName: "gvisor" (policy: runtimeClass.names)`},
 		"own neighbours":   {"", "{scheduling: {affinity: {podAntiAffinity: {requiredDuringSchedulingIgnoredDuringExecution: [{topologyKey: a}, {topologyKey: b, namespaces: [work]}]}}}}", ""},
 		"others' pods":     {"", "{scheduling: {affinity: {podAntiAffinity: {requiredDuringSchedulingIgnoredDuringExecution: [{topologyKey: a, namespaceSelector: {}}]}}}}", "spec.template.scheduling.affinity.podAntiAffinity: namespaces "},
+		"a writable root":  {"", "{rootFilesystem: Writable}", "spec.template.rootFilesystem: Writable (policy: writableRootFilesystem is false)"},
+		"a usual root":     {"", "{rootFilesystem: ReadOnly}", ""},
+		"one that is let":  {"writableRootFilesystem: true", "{rootFilesystem: Writable}", ""},
+		"a proxy":          {"", "{proxy: {httpsProxy: \"http://theirs.example:3128\"}}", `spec.template.proxy.httpsProxy: "http://theirs.example:3128" (policy: network.proxies)`},
+		"exceptions":       {"", "{proxy: {noProxy: [.example.com]}}", ""},
+		"authorities":      {"", "{caBundle: {name: theirs, key: ca.crt}}", `spec.template.caBundle.name: "theirs" (policy: caBundles)`},
 		"others by name":   {"", "{scheduling: {affinity: {podAffinity: {preferredDuringSchedulingIgnoredDuringExecution: [{weight: 1, podAffinityTerm: {topologyKey: a, namespaces: [work, other]}}]}}}}", "(policy: scheduling.crossNamespaceAffinity is false)"},
+	})
+}
+
+func TestVolumes(t *testing.T) {
+	const (
+		everything = "volumes: {types: [emptyDir, configMap, secret, persistentVolumeClaim, ephemeral, csi], claims: [\"cache-*\"], csiDrivers: [secrets-store.csi.k8s.io]}"
+		at         = "{volumes: [{name: v, mountPath: /data, "
+	)
+	runChecks(t, map[string]checkCase{
+		"a folder":            {"", at + "emptyDir: {}}]}", ""},
+		"a ConfigMap":         {"", at + "configMap: {name: c}}]}", ""},
+		"a Secret":            {"", at + "secret: {secretName: s}}]}", "spec.template.volumes[0]: secret (policy: volumes.types)"},
+		"a claim":             {"", at + "persistentVolumeClaim: {claimName: c}}]}", "spec.template.volumes[0]: persistentVolumeClaim (policy: volumes.types)"},
+		"an ephemeral volume": {"", at + "ephemeral: {}}]}", "ephemeral (policy: volumes.types)"},
+		"a driver's":          {"", at + "csi: {driver: d}}]}", "csi (policy: volumes.types)"},
+		"none by []":          {"volumes: {types: []}", at + "emptyDir: {}}]}", "emptyDir (policy: volumes.types)"},
+		"a listed Secret":     {everything, at + "secret: {secretName: s}}]}", ""},
+		"a listed claim":      {everything, at + "persistentVolumeClaim: {claimName: cache-1}}]}", ""},
+		"another claim":       {everything, at + "persistentVolumeClaim: {claimName: database}}]}", `spec.template.volumes[0].persistentVolumeClaim.claimName: "database" (policy: volumes.claims)`},
+		"any claim":           {"volumes: {types: [persistentVolumeClaim]}", at + "persistentVolumeClaim: {claimName: database}}]}", ""},
+		"a listed driver":     {everything, at + "csi: {driver: secrets-store.csi.k8s.io}}]}", ""},
+		"another driver":      {everything, at + "csi: {driver: host.example.com}}]}", `spec.template.volumes[0].csi.driver: "host.example.com" (policy: volumes.csiDrivers)`},
+		"over programs":       {everything, "{volumes: [{name: v, mountPath: /usr/local/bin, emptyDir: {}}]}", `spec.template.volumes[0].mountPath: "/usr/local/bin" (policy: volumes cannot allow it`},
+		"by default":          {"defaults: {volumes: [{name: v, mountPath: /data, secret: {secretName: license}}]}", "{}", ""},
+	})
+}
+
+// A proxy and an authority of one's own choice together show what the runner sends,
+// the keys of models among it.
+func TestProxiesAndAuthorities(t *testing.T) {
+	const listed = "network: {proxies: [\"http://proxy.example.com:3128\", \"http://*.proxies.svc:*\"]}\ncaBundles: [\"corporate-*\"]"
+	runChecks(t, map[string]checkCase{
+		"none":              {listed, "{}", ""},
+		"listed":            {listed, "{proxy: {httpProxy: \"http://proxy.example.com:3128/\", httpsProxy: \"http://a.proxies.svc:80\"}, caBundle: {name: corporate-1, key: k}}", ""},
+		"another port":      {listed, "{proxy: {httpProxy: \"http://proxy.example.com:3129\"}}", "spec.template.proxy.httpProxy: "},
+		"another authority": {listed, "{caBundle: {name: theirs, key: k}}", "spec.template.caBundle.name: "},
+		"by default":        {"defaults: {proxy: {httpsProxy: \"http://proxy.example.com:3128\"}, caBundle: {name: corporate, key: k}}", "{}", ""},
 	})
 }
 
@@ -98,9 +141,12 @@ func TestSizes(t *testing.T) {
 		"the most":              {most, "{resources: {limits: {cpu: 4, memory: 4096Mi, nvidia.com/gpu: 1}}, workspace: {sizeLimit: 20Gi}}", ""},
 		"too much CPU":          {most, "{resources: {requests: {cpu: 4001m}, limits: {memory: 1Gi}}}", "spec.template.resources.requests[cpu]: 4001m (policy: resources.cpu is 4)"},
 		"too much memory":       {most, "{resources: {limits: {memory: 5Gi}}}", "spec.template.resources.limits[memory]: 5Gi (policy: resources.memory is 4Gi)"},
-		"memory without limit":  {most, "{resources: {requests: {memory: 1Gi}}}", "spec.template.resources.limits[memory]: none (policy: resources.memory is 4Gi)"},
+		"memory without limit":  {most, "{resources: {requests: {memory: 1Gi}}}", ""},
+		"too much of a request": {most, "{resources: {requests: {memory: 5Gi}}}", "spec.template.resources.requests[memory]: 5Gi (policy: resources.memory is 4Gi)"},
+		"a runner's":            {most, "{runner: {resources: {limits: {cpu: 5, nvidia.com/gpu: 1}}}}", "spec.template.runner.resources.limits[cpu]: 5 (policy: resources.cpu is 4); spec.template.runner.resources.limits[nvidia.com/gpu]: 1 (policy: resources)"},
+		"a modest runner":       {most, "{runner: {resources: {limits: {cpu: 2, memory: 4Gi}}}}", ""},
 		"too many devices":      {most, "{resources: {limits: {memory: 1Gi, nvidia.com/gpu: 2}}}", "spec.template.resources.limits[nvidia.com/gpu]: 2 (policy: resources.nvidia.com/gpu is 1)"},
-		"the default's memory":  {"resources: {memory: 1Gi}", "{}", "spec.template.resources.limits[memory]: 2Gi (policy: resources.memory is 1Gi)"},
+		"the default's memory":  {"resources: {memory: 1Gi}", "{}", ""},
 		"a large workspace":     {most, "{workspace: {sizeLimit: 21Gi}}", "spec.template.workspace.sizeLimit: 21Gi (policy: workspace.sizeLimit is 20Gi)"},
 		"the default workspace": {"workspace: {sizeLimit: 5Gi}", "{}", "spec.template.workspace.sizeLimit: 10Gi by default (policy: workspace.sizeLimit is 5Gi)"},
 		"a storage class":       {most, "{workspace: {persistence: Persistent, storageClassName: standard}}", ""},
@@ -184,7 +230,8 @@ scheduling:
 		"another runtime": {bounds, "{runtimeClassName: runc}", `spec.template.runtimeClassName: "runc" (policy: runtimeClass.names)`},
 		"a runtime is due": {"runtimeClass: {names: [gvisor], required: true}", "{}",
 			"spec.template.runtimeClassName: none (policy: runtimeClass.required wants one of gvisor)"},
-		"another priority": {bounds, "{scheduling: {priorityClassName: system-node-critical}}", `"system-node-critical" (policy: scheduling.priorityClassNames)`},
+		"a runtime by default": {"runtimeClass: {names: [kata], required: true}\ndefaults: {runtimeClassName: gvisor}", "{}", ""},
+		"another priority":     {bounds, "{scheduling: {priorityClassName: system-node-critical}}", `"system-node-critical" (policy: scheduling.priorityClassNames)`},
 	})
 }
 

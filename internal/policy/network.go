@@ -15,6 +15,17 @@ import (
 	"github.com/sampan-dev/sampan/internal/podspec"
 )
 
+func (c *checker) proxy(p *v1alpha1.Proxy, path string) {
+	for _, proxy := range []struct {
+		field string
+		url   v1alpha1.ProxyURL
+	}{{"httpProxy", p.HTTPProxy}, {"httpsProxy", p.HTTPSProxy}} {
+		if proxy.url != "" && !matches(c.Network.Proxies, strings.TrimSuffix(string(proxy.url), "/")) {
+			c.refuse(path+"."+proxy.field, quoted(string(proxy.url)), "network.proxies", "")
+		}
+	}
+}
+
 func (c *checker) network(t *v1alpha1.SandboxTemplate, path string) {
 	if t.Network.Egress != v1alpha1.EgressRestricted {
 		if !c.Network.Open {

@@ -17,12 +17,17 @@ type document struct {
 	Version             int                `yaml:"version"`
 	Images              []string           `yaml:"images"`
 	Resources           map[string]string  `yaml:"resources"`
+	CABundles           []string           `yaml:"caBundles"`
 	Workspace           workspaceDocument  `yaml:"workspace"`
 	Network             networkDocument    `yaml:"network"`
 	Runtime             runtimeDocument    `yaml:"runtimeClass"`
 	Metadata            metadataDocument   `yaml:"metadata"`
 	Scheduling          schedulingDocument `yaml:"scheduling"`
+	Volumes             volumesDocument    `yaml:"volumes"`
+	WritableRoot        bool               `yaml:"writableRootFilesystem"`
 	NamespaceRegistries *bool              `yaml:"namespaceRegistries"`
+	// Defaults are written as in a template.
+	Defaults map[string]any `yaml:"defaults"`
 }
 
 type workspaceDocument struct {
@@ -30,9 +35,16 @@ type workspaceDocument struct {
 	StorageClassNames []string `yaml:"storageClassNames"`
 }
 
+type volumesDocument struct {
+	Types      []string `yaml:"types"`
+	Claims     []string `yaml:"claims"`
+	CSIDrivers []string `yaml:"csiDrivers"`
+}
+
 type networkDocument struct {
-	Open  *bool                 `yaml:"open"`
-	Allow []destinationDocument `yaml:"allow"`
+	Open    *bool                 `yaml:"open"`
+	Proxies []string              `yaml:"proxies"`
+	Allow   []destinationDocument `yaml:"allow"`
 }
 
 type destinationDocument struct {

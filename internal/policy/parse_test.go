@@ -12,6 +12,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
 
+	"github.com/sampan-dev/sampan/api/v1alpha1"
 	"github.com/sampan-dev/sampan/internal/models"
 	"github.com/sampan-dev/sampan/internal/policy"
 )
@@ -20,9 +21,11 @@ import (
 const full = `version: 1
 images: ["registry.example.com/agents/**", "docker.io/library/debian:*"]
 resources: {cpu: 8, memory: 16Gi, nvidia.com/gpu: "1"}
+caBundles: [corporate]
 workspace: {sizeLimit: 50Gi, storageClassNames: [standard]}
 network:
   open: false
+  proxies: ["http://proxy.example.com:3128"]
   allow:
   - {cidrs: [192.0.2.7/24], ports: [443, 8000-8099, 53/UDP]}
   - {namespaces: [gateway]}
@@ -35,7 +38,22 @@ scheduling:
   tolerations: [dedicated]
   priorityClassNames: ["batch-*"]
   crossNamespaceAffinity: true
+volumes: {types: [secret, csi], claims: ["cache-*"], csiDrivers: [secrets-store.csi.k8s.io]}
+writableRootFilesystem: true
 namespaceRegistries: false
+defaults:
+  rootFilesystem: Writable
+  volumes: [{name: license, mountPath: /data/license, secret: {secretName: license}}]
+  metadata: {labels: {team: platform}, annotations: {example.com/cost-center: "7"}}
+  imagePullPolicy: Always
+  imagePullSecrets: [{name: regcred}]
+  resources: {requests: {cpu: 200m}, limits: {memory: 4Gi}}
+  runner: {resources: {limits: {memory: 1Gi}}}
+  env: [{name: PIP_INDEX_URL, value: "https://pypi.example.com/simple"}]
+  runtimeClassName: gvisor
+  caBundle: {name: corporate, key: ca.crt}
+  proxy: {httpsProxy: "http://proxy.example.com:3128", noProxy: [.example.com]}
+  scheduling: {nodeSelector: {pool: agents}, tolerations: [{key: dedicated, operator: Exists}], priorityClassName: low, affinity: {nodeAffinity: {}}}
 `
 
 var (
@@ -55,10 +73,13 @@ func parse(t *testing.T, document string) *policy.Policy {
 func TestEveryKeyIsRead(t *testing.T) {
 	size := resource.MustParse("50Gi")
 	want := &policy.Policy{
-		Images:    []string{"registry.example.com/agents/**", "docker.io/library/debian:*"},
-		Resources: map[corev1.ResourceName]resource.Quantity{"cpu": resource.MustParse("8"), "memory": resource.MustParse("16Gi"), "nvidia.com/gpu": resource.MustParse("1")},
-		Workspace: policy.Workspace{SizeLimit: &size, StorageClassNames: []string{"standard"}},
-		Network: policy.Network{Allow: []policy.Destination{
+		Images:                 []string{"registry.example.com/agents/**", "docker.io/library/debian:*"},
+		Resources:              map[corev1.ResourceName]resource.Quantity{"cpu": resource.MustParse("8"), "memory": resource.MustParse("16Gi"), "nvidia.com/gpu": resource.MustParse("1")},
+		Workspace:              policy.Workspace{SizeLimit: &size, StorageClassNames: []string{"standard"}},
+		Volumes:                policy.Volumes{Types: []string{"secret", "csi"}, Claims: []string{"cache-*"}, CSIDrivers: []string{"secrets-store.csi.k8s.io"}},
+		CABundles:              []string{"corporate"},
+		WritableRootFilesystem: true,
+		Network: policy.Network{Proxies: []string{"http://proxy.example.com:3128"}, Allow: []policy.Destination{
 			{CIDRs: []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24")}, Ports: []policy.Ports{{"TCP", 443, 443}, {"TCP", 8000, 8099}, {"UDP", 53, 53}}},
 			{Namespaces: []string{"gateway"}},
 		}},
@@ -68,7 +89,9 @@ func TestEveryKeyIsRead(t *testing.T) {
 			NodeSelector: []string{"pool"}, Tolerations: []string{"dedicated"}, PriorityClassNames: []string{"batch-*"}, CrossNamespaceAffinity: true,
 		},
 	}
-	if diff := cmp.Diff(want, parse(t, full), compareAddresses, compareQuantities); diff != "" {
+	got := parse(t, full)
+	got.Defaults = v1alpha1.SandboxTemplate{} // see TestDefaults
+	if diff := cmp.Diff(want, got, compareAddresses, compareQuantities); diff != "" {
 		t.Errorf("-want +got:\n%s", diff)
 	}
 }
@@ -106,6 +129,15 @@ func TestProblemsHaveTheirPlace(t *testing.T) {
 		"no protocol":             {"version: 1\nnetwork: {allow: [{ports: [53/udp]}]}\n", `"53/udp" is not a port`},
 		"an empty rule":           {"version: 1\nnetwork: {allow: [{}]}\n", "network.allow[0]: needs cidrs, namespaces or ports"},
 		"an empty list in a rule": {"version: 1\nnetwork: {allow: [{cidrs: [], ports: [443]}]}\n", "network.allow[0]: has an empty list"},
+		"a default of no field":   {"version: 1\ndefaults: {imagePullSecret: regcred}\n", `line 2:11: defaults: is not written as a template: unknown field "imagePullSecret"`},
+		"a default of no type":    {"version: 1\ndefaults:\n  env: PATH\n", "defaults: is not written as a template: "},
+		"an image by default":     {"version: 1\ndefaults:\n  image: debian\n", "line 3:10: defaults.image: has no default"},
+		"a default beyond bounds": {"version: 1\nresources: {memory: 1Gi}\ndefaults: {resources: {limits: {memory: 2Gi}}}\n", "line 3:32: defaults.resources.limits[memory]: 2Gi is not within the bounds (resources.memory is 1Gi)"},
+		"a device by default":     {"version: 1\ndefaults: {runner: {resources: {limits: {nvidia.com/gpu: 1}}}}\n", "defaults.runner.resources.limits[nvidia.com/gpu]: 1 is not within the bounds"},
+		"a type of no volume":     {"version: 1\nvolumes: {types: [hostPath]}\n", `line 2:19: volumes.types[0]: "hostPath" is none of emptyDir, configMap`},
+		"a volume over programs":  {"version: 1\ndefaults: {volumes: [{name: v, mountPath: /bin, emptyDir: {}}]}\n", `defaults.volumes[0].mountPath: "/bin" is where no volume can be`},
+		"a proxy's password":      {"version: 1\ndefaults:\n  proxy: {httpsProxy: \"http://me:hunter2@proxy.example.com\"}\n", "line 3:23: defaults.proxy.httpsProxy: is not a proxy such as"},
+		"a default of ours":       {"version: 1\ndefaults: {metadata: {labels: {sampan.dev/sandbox: a}}}\n", `line 2:31: defaults.metadata.labels: "sampan.dev/sandbox" is Sampan's own`},
 		"a runtime that is none":  {"version: 1\nruntimeClass: {required: true}\n", "line 2:26: runtimeClass.required: nothing could run"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -114,7 +146,7 @@ func TestProblemsHaveTheirPlace(t *testing.T) {
 			if p != nil || !errors.As(err, &wrong) {
 				t.Fatalf("the policy is %v and the error %v", p, err)
 			}
-			if !strings.Contains(err.Error(), c.want) {
+			if !strings.Contains(err.Error(), c.want) || strings.Contains(err.Error(), "hunter2") {
 				t.Errorf("the error is %q, want %q", err, c.want)
 			}
 		})

@@ -8,6 +8,8 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
+
+	"github.com/sampan-dev/sampan/api/v1alpha1"
 )
 
 // Policy bounds what a template may ask for. Lists of names and keys are globs, in
@@ -17,14 +19,22 @@ type Policy struct {
 	Images []string
 	// Resources are the most that the sandbox container may ask for. One that is
 	// not listed may be asked for only if it is CPU, memory or ephemeral storage.
-	Resources  map[corev1.ResourceName]resource.Quantity
-	Workspace  Workspace
-	Network    Network
-	Runtime    Runtime
-	Metadata   Metadata
-	Scheduling Scheduling
+	Resources map[corev1.ResourceName]resource.Quantity
+	// CABundles are globs of the ConfigMaps whose authorities a template may have the
+	// runner trust.
+	CABundles []string
+	Workspace Workspace
+	Network   Network
+	Runtime   Runtime
+	Volumes   Volumes
+	// WritableRootFilesystem lets a template have the image's file system writable.
+	WritableRootFilesystem bool
+	Metadata               Metadata
+	Scheduling             Scheduling
 	// NamespaceRegistries lets a namespace have a model registry of its own.
 	NamespaceRegistries bool
+	// Defaults are for what a template leaves out; its own bounds do not hold for them.
+	Defaults v1alpha1.SandboxTemplate
 }
 
 // Workspace bounds /workspace.
@@ -35,10 +45,32 @@ type Workspace struct {
 	StorageClassNames []string
 }
 
+// The types of volumes.
+const (
+	VolumeEmptyDir              = "emptyDir"
+	VolumeConfigMap             = "configMap"
+	VolumeSecret                = "secret"
+	VolumePersistentVolumeClaim = "persistentVolumeClaim"
+	VolumeEphemeral             = "ephemeral"
+	VolumeCSI                   = "csi"
+)
+
+// Volumes bounds the volumes that tools see besides the workspace.
+type Volumes struct {
+	// Types are the fields of a volume that may be set, such as configMap.
+	Types []string
+	// Claims are globs of the claims that may be named, and CSIDrivers of the drivers;
+	// nil lets a template name any, if the type is listed.
+	Claims, CSIDrivers []string
+}
+
 // Network bounds what a pod may reach.
 type Network struct {
 	// Open lets a template leave its egress Open.
 	Open bool
+	// Proxies are globs of the proxies that a template may name. One that it made up
+	// could read what the runner sends.
+	Proxies []string
 	// Allow is what the rules of a Restricted template, and the endpoints that are
 	// opened for it, must fit into; nil lets them name anything.
 	Allow []Destination
@@ -96,6 +128,8 @@ type Scheduling struct {
 func Default() *Policy {
 	return &Policy{
 		Network: Network{Open: true}, NamespaceRegistries: true,
+		Volumes:  Volumes{Types: []string{VolumeEmptyDir, VolumeConfigMap}},
+		Defaults: v1alpha1.SandboxTemplate{Resources: boundedDefaults(nil)},
 		Metadata: Metadata{
 			Labels:      []string{"kueue.x-k8s.io/queue-name"},
 			Annotations: []string{"cluster-autoscaler.kubernetes.io/safe-to-evict", "karpenter.sh/do-not-disrupt"},

@@ -1,9 +1,11 @@
 package policy
 
 import (
+	"encoding/json"
 	"fmt"
 	"maps"
 	"net/netip"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -12,8 +14,12 @@ import (
 	"go.yaml.in/yaml/v3"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
+	k8syaml "sigs.k8s.io/yaml"
 
+	"github.com/sampan-dev/sampan/api/v1alpha1"
 	"github.com/sampan-dev/sampan/internal/models"
+	"github.com/sampan-dev/sampan/internal/podspec"
+	"github.com/sampan-dev/sampan/internal/text"
 	"github.com/sampan-dev/sampan/internal/yamldoc"
 )
 
@@ -45,6 +51,9 @@ func (v *validator) policy(doc document) *Policy {
 	p.Resources = v.resources(doc.Resources)
 	p.Workspace.SizeLimit = v.quantity("workspace.sizeLimit", doc.Workspace.SizeLimit)
 	p.Workspace.StorageClassNames = v.globs("workspace.storageClassNames", doc.Workspace.StorageClassNames)
+	v.volumes(doc.Volumes, p)
+	p.WritableRootFilesystem = doc.WritableRoot
+	p.CABundles = v.globs("caBundles", doc.CABundles)
 	p.Network = v.network(doc.Network)
 	p.Runtime = Runtime{Names: v.globs("runtimeClass.names", doc.Runtime.Names), Required: doc.Runtime.Required}
 	if p.Runtime.Required && len(p.Runtime.Names) == 0 {
@@ -65,7 +74,83 @@ func (v *validator) policy(doc document) *Policy {
 	if doc.NamespaceRegistries != nil {
 		p.NamespaceRegistries = *doc.NamespaceRegistries
 	}
+	v.defaults(doc.Defaults, p)
 	return p
+}
+
+// volumeTypes are all that there are.
+var volumeTypes = []string{VolumeEmptyDir, VolumeConfigMap, VolumeSecret, VolumePersistentVolumeClaim, VolumeEphemeral, VolumeCSI}
+
+func (v *validator) volumes(doc volumesDocument, p *Policy) {
+	for i, name := range doc.Types {
+		if !slices.Contains(volumeTypes, name) {
+			v.fail(fmt.Sprintf("volumes.types[%d]", i), "%q is none of %s%s", name, strings.Join(volumeTypes, ", "), models.DidYouMean(name, volumeTypes))
+		}
+	}
+	if doc.Types != nil {
+		p.Volumes.Types = doc.Types
+	}
+	p.Volumes.Claims = v.globs("volumes.claims", doc.Claims)
+	p.Volumes.CSIDrivers = v.globs("volumes.csiDrivers", doc.CSIDrivers)
+}
+
+// proxyURL is the pattern of the API's ProxyURL.
+var proxyURL = regexp.MustCompile(`^https?://[A-Za-z0-9._:\[\]-]+/?$`)
+
+// jsonProblem takes out of a decoder's words what it was told as a format.
+var jsonProblem = strings.NewReplacer("error unmarshaling JSON: ", "", "while decoding JSON: ", "", "json: ", "")
+
+// notDefaults are the fields of a template that say what a Sandbox is for.
+var notDefaults = []string{"image", "workspace", "network"}
+
+// defaults reads what a template leaves out. It is checked against the bounds on
+// resources alone: the administrator may give what no template may ask for.
+func (v *validator) defaults(doc map[string]any, p *Policy) {
+	for _, name := range notDefaults {
+		if _, given := doc[name]; given {
+			v.fail("defaults."+name, "has no default; the image of a template that names none is given by the manager's flag --sandbox-image, the rest is each template's own")
+		}
+	}
+	data, err := json.Marshal(doc)
+	if err == nil {
+		p.Defaults = v1alpha1.SandboxTemplate{}
+		err = k8syaml.UnmarshalStrict(data, &p.Defaults)
+	}
+	if err != nil {
+		v.fail("defaults", "is not written as a template: %s", text.OneLine(jsonProblem.Replace(err.Error())))
+		return
+	}
+	for _, m := range []struct {
+		path string
+		keys map[string]string
+	}{{"defaults.metadata.labels", p.Defaults.Metadata.Labels}, {"defaults.metadata.annotations", p.Defaults.Metadata.Annotations}} {
+		for _, key := range slices.Sorted(maps.Keys(m.keys)) {
+			if podspec.Reserved(key) {
+				v.fail(m.path, "%q is Sampan's own", key)
+			}
+		}
+	}
+	for path, u := range map[string]v1alpha1.ProxyURL{"defaults.proxy.httpProxy": p.Defaults.Proxy.HTTPProxy, "defaults.proxy.httpsProxy": p.Defaults.Proxy.HTTPSProxy} {
+		if u != "" && !proxyURL.MatchString(string(u)) {
+			v.fail(path, "is not a proxy such as http://proxy.example.com:3128; it must have no user and no password, which tools could read")
+		}
+	}
+	for i := range p.Defaults.Volumes {
+		if given := &p.Defaults.Volumes[i]; !podspec.Mountable(given.MountPath) {
+			v.fail(fmt.Sprintf("defaults.volumes[%d].mountPath", i), "%q is where no volume can be", given.MountPath)
+		}
+	}
+	c := &checker{Policy: p}
+	if given := p.Defaults.Resources; given != nil {
+		c.resources(*given, p.Resources, "defaults.resources")
+	}
+	if given := p.Defaults.Runner.Resources; given != nil {
+		c.resources(*given, c.runnerBounds(), "defaults.runner.resources")
+	}
+	for _, wrong := range c.violations {
+		v.fail(wrong.Path, "%s is not within the bounds (%s %s)", wrong.Value, wrong.Key, wrong.Rule)
+	}
+	p.Defaults.Resources = filled(p.Defaults.Resources, boundedDefaults(p.Resources))
 }
 
 func (v *validator) globs(path string, globs []string) []string {
@@ -119,7 +204,7 @@ func (v *validator) quantity(path, text string) *resource.Quantity {
 }
 
 func (v *validator) network(doc networkDocument) Network {
-	n := Network{Open: doc.Open == nil || *doc.Open}
+	n := Network{Open: doc.Open == nil || *doc.Open, Proxies: v.globs("network.proxies", doc.Proxies)}
 	if doc.Allow != nil || !n.Open {
 		n.Allow = []Destination{} // nothing, rather than anything
 	}

@@ -63,7 +63,7 @@ func TestWaitRecipes(t *testing.T) {
 		}
 	}()
 	kubeconfig := filepath.Join(t.TempDir(), "kubeconfig")
-	if err := api.Kubeconfig(kubeconfig, ""); err != nil {
+	if err := api.AdminKubeconfig(kubeconfig); err != nil {
 		t.Fatal(err)
 	}
 	recipes := blocks(t, "Waiting for a task")

@@ -27,7 +27,6 @@ var _ = Describe("An empty map or list", func() {
 		u.SetName("x")
 		u.SetNamespace(w.ns)
 		Expect(w.live.Create(w.ctx, u, client.FieldValidation("Strict"))).To(Succeed())
-		Expect(w.cache.Record(w.ctx)).To(Succeed())
 		w.settle()
 	}
 	// onlyPod is the one that was made, without what tells it from that of another namespace.
@@ -46,7 +45,7 @@ var _ = Describe("An empty map or list", func() {
 
 	template := []string{
 		"{}", "{resources: {}}", "{resources: {limits: {}}}", "{resources: {limits: {}, requests: {}, claims: []}}", "{env: []}",
-		"{workspace: {}}", "{network: {}}", "{network: {allow: []}}",
+		"{workspace: {}}", "{proxy: {}}", "{proxy: {noProxy: []}}", "{runner: {}}", "{volumes: []}", "{runner: {resources: {}}}", "{imagePullSecrets: []}", "{network: {}}", "{network: {allow: []}}",
 		"{scheduling: {}}", "{scheduling: {nodeSelector: {}}}", "{scheduling: {tolerations: []}}",
 		"{metadata: {}}", "{metadata: {labels: {}}}", "{metadata: {annotations: {}}}", "{metadata: {labels: {}, annotations: {}}}",
 		"{scheduling: {affinity: {}}}", "{scheduling: {affinity: {nodeAffinity: {}, podAffinity: {}, podAntiAffinity: {}}}}",

@@ -130,6 +130,20 @@ var _ = Describe("The administrator's policy", func() {
 		Expect(w.stands("y")).To(Equal("Unknown Starting"), "without a document the default holds")
 	})
 
+	It("gives a pod what its template leaves out", func(ctx SpecContext) {
+		w := newWorld(ctx)
+		w.newPolicy("version: 1\ndefaults:\n  metadata: {labels: {team: platform}}\n  imagePullSecrets: [{name: regcred}]\n  runner: {resources: {limits: {memory: 1Gi}}}\n")
+		w.create(objects.MakeTask("x").Obj(), objects.MakeSandbox("box").Image("busybox").Obj())
+		w.settle()
+		Expect(w.podList()).To(HaveLen(2))
+		for _, pod := range w.podList() {
+			Expect(pod.Labels).To(HaveKeyWithValue("team", "platform"), "no template may ask for it")
+			Expect(pullSecrets(&pod)).To(Equal([]string{"regcred"}))
+			Expect(pod.Spec.Containers[0].Resources.Limits.Memory().String()).To(Equal("1Gi"))
+		}
+		Expect(w.sandbox("box").Spec.Template.ImagePullSecrets).To(BeEmpty(), "the spec is its user's")
+	})
+
 	It("decides whether a namespace has a registry of its own", func(ctx SpecContext) {
 		w := newWorld(ctx)
 		policy := w.newPolicy("version: 1\nnamespaceRegistries: false\n")

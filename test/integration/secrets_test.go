@@ -41,6 +41,35 @@ func sandboxGit(name string) client.Object {
 	}).Obj()
 }
 
+func taskPull(name string) client.Object {
+	return objects.MakeTask("x").With(func(t *v1alpha1.AgentTask) {
+		t.Spec.Sandbox.Template.ImagePullSecrets = []v1alpha1.SecretReference{{Name: "mine"}, {Name: name}}
+		if name == "mine" {
+			t.Spec.Sandbox.Template.ImagePullSecrets = t.Spec.Sandbox.Template.ImagePullSecrets[:1]
+		}
+	}).Obj()
+}
+
+func sandboxPull(names ...string) client.Object {
+	return objects.MakeSandbox("x").With(func(sb *v1alpha1.Sandbox) {
+		for _, name := range names {
+			sb.Spec.Template.ImagePullSecrets = append(sb.Spec.Template.ImagePullSecrets, v1alpha1.SecretReference{Name: name})
+		}
+	}).Obj()
+}
+
+func secretVolumes(names ...string) (out []v1alpha1.Volume) {
+	for _, name := range names {
+		out = append(out, v1alpha1.Volume{Name: name, MountPath: "/data/" + name, Secret: &corev1.SecretVolumeSource{SecretName: name}})
+	}
+	return out
+}
+
+func named(name string, obj client.Object) client.Object {
+	obj.SetName(name)
+	return obj
+}
+
 // registryOf is a registry with a provider for each of those Secrets.
 func registryOf(secrets ...string) *corev1.ConfigMap {
 	providers, models := "", ""
@@ -94,6 +123,17 @@ var _ = Describe("Who names a Secret", Ordered, func() {
 		Entry("as a prompt", "sampan-secret-references", "spec.promptFrom.secretKeyRef", promptSecret),
 		Entry("as git credentials of a task", "sampan-secret-references", "workspace.git.credentialsSecretRef", taskGit),
 		Entry("as git credentials of a Sandbox", "sampan-secret-references", "workspace.git.credentialsSecretRef", sandboxGit),
+		Entry("as a pull secret of a task", "sampan-secret-references", "imagePullSecrets", taskPull),
+		Entry("as a pull secret of a Sandbox", "sampan-secret-references", "imagePullSecrets", func(name string) client.Object { return sandboxPull(name) }),
+		Entry("as a volume of a task", "sampan-secret-references", "volumes.secret", func(name string) client.Object {
+			return objects.MakeTask("x").With(func(t *v1alpha1.AgentTask) { t.Spec.Sandbox.Template.Volumes = secretVolumes(name) }).Obj()
+		}),
+		Entry("by a driver of a Sandbox's volume", "sampan-secret-references", "volumes.csi", func(name string) client.Object {
+			return objects.MakeSandbox("x").With(func(sb *v1alpha1.Sandbox) {
+				sb.Spec.Template.Volumes = []v1alpha1.Volume{{Name: "v", MountPath: "/data", CSI: &corev1.CSIVolumeSource{
+					Driver: "d.example.com", NodePublishSecretRef: &corev1.LocalObjectReference{Name: name}}}}
+			}).Obj()
+		}),
 		Entry("as a model's key", "sampan-registry-secrets", "this registry", func(name string) client.Object { return registryOf("mine", name) }),
 	)
 
@@ -107,8 +147,42 @@ var _ = Describe("Who names a Secret", Ordered, func() {
 			Should(refused("sampan-secret-references", "you may not get ConfigMap notes"))
 	})
 
+	It("must be allowed to get each of as many as there can be", func(ctx SpecContext) {
+		const most = 14
+		all := objects.MakeTask("x").Prompt("").With(func(t *v1alpha1.AgentTask) {
+			t.Spec.PromptFrom.SecretKeyRef = v1alpha1.KeyReference{Name: "s1", Key: "k"}
+			t.Spec.Sandbox.Template = sandboxPull("s3", "s4", "s5", "s6").(*v1alpha1.Sandbox).Spec.Template
+			t.Spec.Sandbox.Template.Workspace.Git = v1alpha1.GitSource{URL: "https://git.example/r.git", CredentialsSecretRef: v1alpha1.SecretReference{Name: "s2"}}
+			t.Spec.Sandbox.Template.Volumes = secretVolumes("s7", "s8", "s9", "s10", "s11", "s12", "s13", "s14")
+		}).Obj()
+		for i := range 8 {
+			Eventually(func() error { return dry(ctx, all) }).WithTimeout(patience).Should(refused("sampan-secret-references", "you may not get Secret s"))
+			grant(ctx, tenant, ns, mayGet("secrets", fmt.Sprintf("s%d", i+1)))
+		}
+		Eventually(func() error { return dry(ctx, all) }).WithTimeout(patience).
+			Should(MatchError(ContainSubstring("names more than 8 Secrets; who creates it must be allowed to get all Secrets in namespace " + ns)))
+		for i := range most {
+			grant(ctx, tenant, ns, mayGet("secrets", fmt.Sprintf("s%d", i+1)))
+		}
+		Expect(dry(ctx, all)).To(MatchError(ContainSubstring("names more than 8 Secrets")))
+		grant(ctx, tenant, ns, mayGet("secrets"))
+		granted(ctx, all)
+	})
+
+	It("must be allowed to get a ConfigMap with authorities, too", func(ctx SpecContext) {
+		obj := objects.MakeTask("x").PromptFrom("other", "prompt").With(func(t *v1alpha1.AgentTask) {
+			t.Spec.Sandbox.Template.CABundle = v1alpha1.KeyReference{Name: "ca", Key: "ca.crt"}
+		}).Namespace(ns).Obj()
+		grant(ctx, "reader", ns, rule("sampan.dev", "*"), mayGet("configmaps", "other"))
+		Eventually(func() error { return as("reader", "").Create(ctx, obj.DeepCopy()) }).WithTimeout(patience).
+			Should(refused("sampan-secret-references", "you may not get ConfigMap ca in namespace "+ns+", which caBundle names"))
+		obj.Spec.Sandbox.Template = v1alpha1.SandboxTemplate{Volumes: []v1alpha1.Volume{{Name: "v", MountPath: "/data",
+			ConfigMap: &corev1.ConfigMapVolumeSource{LocalObjectReference: corev1.LocalObjectReference{Name: "settings"}}}}}
+		Expect(as("reader", "").Create(ctx, obj.DeepCopy())).To(refused("sampan-secret-references", "you may not get ConfigMap settings in namespace "+ns+", which volumes.configMap names"))
+	})
+
 	It("is not held to it by what they do not name", func(ctx SpecContext) {
-		for _, obj := range []client.Object{taskGit("db"), sandboxGit("db")} {
+		for _, obj := range []client.Object{taskGit("db"), sandboxGit("db"), named("pull", sandboxPull("db"))} {
 			obj.SetNamespace(ns)
 			Expect(api.Client.Create(ctx, obj)).To(Succeed(), "an administrator made it")
 			before := obj.DeepCopyObject().(client.Object)

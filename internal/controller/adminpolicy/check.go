@@ -26,6 +26,17 @@ func (s *Store) Template(ctx context.Context, t *v1alpha1.SandboxTemplate, names
 	return s.check(ctx, func(p *policy.Policy) []policy.Violation { return p.Check(t, namespace, path) })
 }
 
+// Defaulted gives a Sandbox what its template leaves out and the administrator gives.
+func (s *Store) Defaulted(ctx context.Context, sb *v1alpha1.Sandbox) (*v1alpha1.Sandbox, error) {
+	p, err := s.Load(ctx)
+	if err != nil {
+		return nil, err
+	}
+	out := sb.DeepCopy()
+	out.Spec.Template = *p.Defaulted(&sb.Spec.Template)
+	return out, nil
+}
+
 // Registry refuses a namespace the registry of its own that it has, if the policy
 // lets it have none: to go on with the operator's would be to drop it silently.
 func (s *Store) Registry(ctx context.Context, reader client.Reader, namespace string) (*Refusal, error) {

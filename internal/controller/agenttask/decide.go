@@ -12,10 +12,6 @@ import (
 )
 
 const (
-	// defaultActive is limits.activeSeconds where it is not given.
-	defaultActive = time.Hour
-	// defaultAttempts is retry.maxAttempts where it is not given.
-	defaultAttempts = 3
 	// deadlineGrace lets the runner, which keeps the same deadline, report it itself.
 	deadlineGrace = 15 * time.Second
 	// stopGrace is how long a runner may take to stop by itself.
@@ -373,7 +369,7 @@ func active(task *v1alpha1.AgentTask) time.Duration {
 	if s := task.Spec.Limits.ActiveSeconds; s > 0 {
 		return time.Duration(s) * time.Second
 	}
-	return defaultActive
+	return time.Duration(v1alpha1.DefaultActiveSeconds) * time.Second
 }
 
 // remaining is how much of its active time a task has left, without what the
@@ -386,7 +382,7 @@ func maxAttempts(task *v1alpha1.AgentTask) int32 {
 	if n := task.Spec.Retry.MaxAttempts; n > 0 {
 		return n
 	}
-	return defaultAttempts
+	return v1alpha1.DefaultMaxAttempts
 }
 
 // unproven names the first verify command of a task that a result does not show

@@ -30,6 +30,8 @@ type Options struct {
 	SandboxImage string
 	// RunnerRole is the ClusterRole that runners are bound to.
 	RunnerRole string
+	// PlatformUser leaves the user of pods to the platform.
+	PlatformUser bool
 	// UserNamespaces is nil for none.
 	UserNamespaces *UserNamespaces
 	// DNS are resolvers that are neither in kube-system nor node-local.

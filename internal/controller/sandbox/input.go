@@ -29,12 +29,19 @@ func (r *Reconciler) podInput(ctx context.Context, s *scope) (*podspec.Input, *p
 	if err != nil {
 		return nil, nil, err
 	}
-	in := &podspec.Input{
-		Sandbox: sb, PodName: s.podName(),
-		RunnerImage: r.Options.RunnerImage, SandboxImage: r.Options.SandboxImage,
-		Scopes: scopes,
+	defaulted, err := r.Policy.Defaulted(ctx, sb)
+	if err != nil {
+		return nil, nil, err
 	}
-	if in.UserNamespaces, err = r.Options.UserNamespaces.For(ctx, sb.Spec.Template.RuntimeClassName, podapi.Persistent(sb)); err != nil {
+	if problem, err := r.checkVolumes(ctx, defaulted); problem != nil || err != nil {
+		return nil, problem, err
+	}
+	in := &podspec.Input{
+		Sandbox: defaulted, PodName: s.podName(),
+		RunnerImage: r.Options.RunnerImage, SandboxImage: r.Options.SandboxImage,
+		Scopes: scopes, PlatformUser: r.Options.PlatformUser,
+	}
+	if in.UserNamespaces, err = r.Options.UserNamespaces.For(ctx, defaulted.Spec.Template.RuntimeClassName, podapi.Persistent(sb)); err != nil {
 		return nil, nil, err
 	}
 	var candidates []models.Candidate

@@ -79,6 +79,10 @@ func New() (*Runner, error) {
 	if s := os.Getenv(podapi.EnvScopes); s != "" {
 		p.scopes = strings.Split(s, ",")
 	}
+	// Before anything speaks TLS: Go reads the bundle once, at the first use.
+	if err := writeTrust(filepath.Join(podapi.InputDir, podapi.TrustFile), podapi.TrustBundle, systemBundles); err != nil {
+		return nil, err
+	}
 	reg, err := runner.LoadClusterRegistry(filepath.Join(podapi.InputDir, podapi.RegistryFile))
 	if err != nil {
 		return nil, err

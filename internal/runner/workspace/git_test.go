@@ -2,8 +2,11 @@ package workspace
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
+	"io"
 	"io/fs"
+	"log"
 	"net/http"
 	"net/http/cgi"
 	"net/http/httptest"
@@ -18,6 +21,7 @@ import (
 	"time"
 
 	"github.com/sampan-dev/sampan/api/v1alpha1"
+	"github.com/sampan-dev/sampan/internal/testing/testca"
 )
 
 const (
@@ -70,12 +74,19 @@ func newOrigin(t *testing.T) (root string, commits []string) {
 // serveGit serves the repositories below root over smart HTTP with a password.
 func serveGit(t *testing.T, root string) string {
 	t.Helper()
+	srv := httptest.NewServer(gitHandler(t, root))
+	t.Cleanup(srv.Close)
+	return srv.URL
+}
+
+func gitHandler(t *testing.T, root string) http.Handler {
+	t.Helper()
 	execPath := gitOut(t, root, "--exec-path")
 	backend := &cgi.Handler{
 		Path: filepath.Join(execPath, "git-http-backend"),
 		Env:  []string{"GIT_PROJECT_ROOT=" + root, "GIT_HTTP_EXPORT_ALL=1", "GIT_CONFIG_COUNT=1", "GIT_CONFIG_KEY_0=safe.directory", "GIT_CONFIG_VALUE_0=*"},
 	}
-	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		user, password, _ := r.BasicAuth()
 		if user != testUser || password != testPassword {
 			w.Header().Set("WWW-Authenticate", `Basic realm="git"`)
@@ -83,9 +94,7 @@ func serveGit(t *testing.T, root string) string {
 			return
 		}
 		backend.ServeHTTP(w, r)
-	}))
-	t.Cleanup(srv.Close)
-	return srv.URL
+	})
 }
 
 func TestCheckout(t *testing.T) {
@@ -268,6 +277,26 @@ func TestCheckoutStops(t *testing.T) {
 		}
 	case <-time.After(10 * time.Second):
 		t.Fatal("the checkout went on after it was cancelled")
+	}
+}
+
+// A server whose authority only the pod was told of: not every build of git reads
+// SSL_CERT_FILE.
+func TestCheckoutTrustsThePodsAuthorities(t *testing.T) {
+	root, commits := newOrigin(t)
+	ca := filepath.Join(t.TempDir(), "ca.pem")
+	srv := httptest.NewUnstartedServer(gitHandler(t, root))
+	srv.TLS = &tls.Config{Certificates: []tls.Certificate{testca.Certificate(t, ca)}, MinVersion: tls.VersionTLS12}
+	srv.Config.ErrorLog = log.New(io.Discard, "", 0) // of the handshake that is refused
+	srv.StartTLS()
+	t.Cleanup(srv.Close)
+	src := v1alpha1.GitSource{URL: srv.URL + "/repo.git", Ref: commits[0]}
+	if err := Checkout(t.Context(), withLogin(src), t.TempDir()); err == nil || !strings.Contains(err.Error(), "certificate") {
+		t.Errorf("without it the error is %v", err)
+	}
+	t.Setenv("GIT_SSL_CAINFO", ca)
+	if err := Checkout(t.Context(), withLogin(src), t.TempDir()); err != nil {
+		t.Error(err)
 	}
 }
 

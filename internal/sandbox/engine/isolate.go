@@ -11,6 +11,8 @@ import (
 	"strings"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/sampan-dev/sampan/internal/harness/tool"
 )
 
@@ -102,19 +104,25 @@ func (e *Engine) isolatedEnv(home string) []string {
 }
 
 // trustedPath is PATH without relative folders and those in the workspace, in the
-// folder for temporary files and, in a container, in the home: all that tools
-// may write to. On a laptop a home holds people's own tools, and nothing there
+// folder for temporary files and, in a container, in the home and wherever this user
+// may write, as in a volume or in a root file system that is not read-only: all that
+// tools may write to. On a laptop a home holds people's own tools, and nothing there
 // keeps an agent from changing them.
 func (e *Engine) trustedPath() string {
 	writable := []string{e.workspace, os.TempDir(), "/tmp", "/var/tmp", "/dev/shm"}
-	if os.Getpid() == 1 {
+	inContainer := os.Getpid() == 1
+	if inContainer {
 		writable = append(writable, getEnv(e.env, "HOME"))
 	}
 	var kept []string
 	for _, dir := range filepath.SplitList(getEnv(e.env, "PATH")) {
-		if filepath.IsAbs(dir) && !slices.ContainsFunc(writable, func(w string) bool { return within(dir, w) }) {
-			kept = append(kept, dir)
+		if !filepath.IsAbs(dir) || slices.ContainsFunc(writable, func(w string) bool { return within(dir, w) }) {
+			continue
 		}
+		if inContainer && unix.Access(dir, unix.W_OK) == nil {
+			continue
+		}
+		kept = append(kept, dir)
 	}
 	if len(kept) == 0 {
 		return defaultPath

@@ -90,6 +90,17 @@ func (c *Cluster) Kubeconfig(ctx context.Context, path, namespace, serviceAccoun
 	}
 	auth := clientcmdapi.NewAuthInfo()
 	auth.Token = request.Status.Token
+	return c.writeKubeconfig(path, auth)
+}
+
+// AdminKubeconfig writes a kubeconfig of somebody who may do everything.
+func (c *Cluster) AdminKubeconfig(path string) error {
+	auth := clientcmdapi.NewAuthInfo()
+	auth.ClientCertificateData, auth.ClientKeyData = c.Config.CertData, c.Config.KeyData
+	return c.writeKubeconfig(path, auth)
+}
+
+func (c *Cluster) writeKubeconfig(path string, auth *clientcmdapi.AuthInfo) error {
 	server := clientcmdapi.NewCluster()
 	server.Server, server.CertificateAuthorityData = c.Config.Host, c.Config.CAData
 	kubeconfig := clientcmdapi.NewConfig()
