@@ -32,7 +32,7 @@ func TestUndeployWithoutOperator(t *testing.T) {
 		}
 	}()
 	kubeconfig := filepath.Join(t.TempDir(), "kubeconfig")
-	if err := api.Kubeconfig(kubeconfig, ""); err != nil {
+	if err := api.AdminKubeconfig(kubeconfig); err != nil {
 		t.Fatal(err)
 	}
 	const foreign = "example.com/hold"
