@@ -15,6 +15,8 @@ import (
 	"flag"
 	"fmt"
 	"os"
+	"os/signal"
+	"syscall"
 	"time"
 
 	"github.com/go-logr/logr"
@@ -48,7 +50,10 @@ func main() {
 	flag.DurationVar(&o.ProfileTime, "profile-time", 10*time.Second, "for how long processor time is profiled, from the first task on")
 	timeout := flag.Duration("timeout", time.Hour, "bound on the whole run")
 	flag.Parse()
-	ctx, cancel := context.WithTimeout(context.Background(), *timeout)
+	// What was started is stopped when the run is.
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	ctx, cancel := context.WithTimeout(ctx, *timeout)
 	defer cancel()
 	if err := run(ctx, o, counts, *most, *runs); err != nil {
 		fmt.Fprintln(os.Stderr, "bench-scale:", err)

@@ -15,8 +15,10 @@ import (
 	"flag"
 	"fmt"
 	"os"
+	"os/signal"
 	"runtime"
 	"slices"
+	"syscall"
 	"text/tabwriter"
 	"time"
 
@@ -43,7 +45,10 @@ func main() {
 	quota := flag.Int64("etcd-gib", 16, "how much etcd may hold, in GiB; its default of 2 is filled by some hundred such tasks")
 	timeout := flag.Duration("timeout", time.Hour, "bound on the whole run")
 	flag.Parse()
-	ctx, cancel := context.WithTimeout(context.Background(), *timeout)
+	// What was started is stopped when the run is.
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	ctx, cancel := context.WithTimeout(ctx, *timeout)
 	defer cancel()
 	if err := run(ctx, o, *quota<<30); err != nil {
 		fmt.Fprintln(os.Stderr, "bench-tenants:", err)
