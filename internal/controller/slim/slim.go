@@ -90,7 +90,7 @@ func metaOf(obj client.Object) metav1.ObjectMeta {
 
 func stubOfTask(task *v1alpha1.AgentTask) *v1alpha1.AgentTask {
 	out := &v1alpha1.AgentTask{ObjectMeta: metaOf(task), Status: task.Status}
-	out.Spec.State = task.Spec.State
+	out.Spec.State, out.Spec.TTLSecondsAfterFinished = task.Spec.State, task.Spec.TTLSecondsAfterFinished
 	out.Spec.Sandbox.SandboxRef = task.Spec.Sandbox.SandboxRef
 	return out
 }
@@ -143,7 +143,9 @@ func (c slimClient) whole(ctx context.Context, key client.ObjectKey, obj client.
 // GetUnlessIdle gives an object as Get does, save that a stub stays one while idle says
 // of it that there is nothing to do for which more is needed: of a thousand large
 // objects that are suspended or have ended, none is read again when a manager starts.
-// What is changed in a stub may be patched, and never updated.
+// What is changed in a stub may be patched, and never updated. A stub has no template,
+// finalizers or labels, so idle is not to be said of what is compared with these, such
+// as an ended task whose pod may have to be stopped.
 func GetUnlessIdle(ctx context.Context, c client.Client, key client.ObjectKey, obj client.Object, idle func() bool) error {
 	wrapped, ok := c.(slimClient)
 	if !ok {

@@ -65,9 +65,9 @@ func TestOfWhatIsLargeAStubIsKept(t *testing.T) {
 	stubMeta.Annotations = map[string]string{annotationPartial: "true"}
 
 	task := &v1alpha1.AgentTask{ObjectMeta: meta(), Status: v1alpha1.AgentTaskStatus{Attempt: 3}}
-	task.Spec.Prompt, task.Spec.State, task.Spec.Sandbox.SandboxRef.Name = long, v1alpha1.TaskActive, "box"
+	task.Spec.Prompt, task.Spec.State, task.Spec.Sandbox.SandboxRef.Name, task.Spec.TTLSecondsAfterFinished = long, v1alpha1.TaskActive, "box", new(int32(9))
 	want := &v1alpha1.AgentTask{ObjectMeta: stubMeta, Status: task.Status}
-	want.Spec.State, want.Spec.Sandbox.SandboxRef.Name = v1alpha1.TaskActive, "box"
+	want.Spec.State, want.Spec.Sandbox.SandboxRef.Name, want.Spec.TTLSecondsAfterFinished = v1alpha1.TaskActive, "box", new(int32(9))
 	if d := cmp.Diff(want, kept(t, task)); d != "" {
 		t.Error(d)
 	}
