@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 
+	"k8s.io/apimachinery/pkg/api/equality"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
@@ -42,14 +43,6 @@ type history struct {
 
 type state map[types.NamespacedName]client.Object
 
-func (s state) versions() map[string]string {
-	out := map[string]string{}
-	for key, obj := range s {
-		out[key.Name] = obj.GetResourceVersion()
-	}
-	return out
-}
-
 // Follow begins to follow the kinds of some lists.
 func (c *Cache) Follow(ctx context.Context, lists ...client.ObjectList) error {
 	if c.kinds == nil {
@@ -82,32 +75,53 @@ func (c *Cache) Freeze(kinds ...string) *Cache {
 	return &frozen
 }
 
-// Refresh takes in that an object was written.
+// Refresh takes in that an object was written, and reads it.
 func (c *Cache) Refresh(ctx context.Context, kind string, key types.NamespacedName) error {
 	h := c.kinds[kind]
 	if h == nil || key.Namespace != c.Namespace {
 		return nil
 	}
-	items, _ := reflect.TypeOf(h.list).Elem().FieldByName("Items")
-	found := reflect.New(items.Type.Elem()).Interface().(client.Object)
+	found := reflect.New(h.item()).Interface().(client.Object)
 	err := c.Live.Get(ctx, key, found)
 	if client.IgnoreNotFound(err) != nil {
 		return fmt.Errorf("reading %s %s: %w", kind, key.Name, err)
 	}
 	next := maps.Clone(h.newest())
-	if next[key] = found; err != nil {
+	if next[key] = untyped(found); err != nil {
 		delete(next, key)
 	}
-	// A change is one of the whole namespace, so that kinds lag by the same time.
-	for k, other := range c.kinds {
-		now := other.newest()
+	c.add(kind, next)
+	return nil
+}
+
+// wrote takes in an object as the API server has answered. Where it may have gone
+// with the write it is looked for.
+func (c *Cache) wrote(ctx context.Context, obj client.Object) error {
+	kind, err := c.kind(obj)
+	if err != nil {
+		return err
+	}
+	h, key := c.kinds[kind], client.ObjectKeyFromObject(obj)
+	if h == nil || key.Namespace != c.Namespace || reflect.TypeOf(obj).Elem() != h.item() || obj.GetDeletionTimestamp() != nil {
+		return c.Refresh(ctx, kind, key)
+	}
+	next := maps.Clone(h.newest())
+	next[key] = untyped(obj.DeepCopyObject().(client.Object))
+	c.add(kind, next)
+	return nil
+}
+
+// add makes a state the newest of its kind. A change is one of the whole namespace, so
+// that kinds lag by the same time.
+func (c *Cache) add(kind string, next state) {
+	for k, h := range c.kinds {
+		now := h.newest()
 		if k == kind {
 			now = next
 		}
-		other.states = append(other.states, now)
-		other.shown = max(other.shown, len(other.states)-1-c.Behind[k])
+		h.states = append(h.states, now)
+		h.shown = max(h.shown, len(h.states)-1-c.Behind[k])
 	}
-	return nil
 }
 
 // Check compares the newest state with the API server's.
@@ -118,8 +132,8 @@ func (c *Cache) Check(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		if have, want := h.newest().versions(), now.versions(); !maps.Equal(have, want) {
-			errs = append(errs, fmt.Errorf("the cache was not told of every write to %s: it has %v, the API server %v", kind, have, want))
+		if have := h.newest(); !equality.Semantic.DeepEqual(have, now) {
+			errs = append(errs, fmt.Errorf("the cache does not have every write to %s: it has %v, the API server %v", kind, have, now))
 		}
 	}
 	return errors.Join(errs...)
@@ -189,6 +203,12 @@ func (c *Cache) Writer(live client.WithWatch) client.WithWatch {
 		if err != nil {
 			return err
 		}
+		return c.wrote(ctx, obj)
+	}
+	changed := func(ctx context.Context, obj client.Object, err error) error {
+		if err != nil {
+			return err
+		}
 		kind, err := c.kind(obj)
 		if err != nil {
 			return err
@@ -206,10 +226,10 @@ func (c *Cache) Writer(live client.WithWatch) client.WithWatch {
 			return wrote(ctx, obj, live.Patch(ctx, obj, patch, opts...))
 		},
 		Delete: func(ctx context.Context, live client.WithWatch, obj client.Object, opts ...client.DeleteOption) error {
-			return wrote(ctx, obj, live.Delete(ctx, obj, opts...))
+			return changed(ctx, obj, live.Delete(ctx, obj, opts...))
 		},
 		SubResourceCreate: func(ctx context.Context, live client.Client, sub string, obj, subResource client.Object, opts ...client.SubResourceCreateOption) error {
-			return wrote(ctx, obj, live.SubResource(sub).Create(ctx, obj, subResource, opts...))
+			return changed(ctx, obj, live.SubResource(sub).Create(ctx, obj, subResource, opts...))
 		},
 		SubResourceUpdate: func(ctx context.Context, live client.Client, sub string, obj client.Object, opts ...client.SubResourceUpdateOption) error {
 			return wrote(ctx, obj, live.SubResource(sub).Update(ctx, obj, opts...))
@@ -218,6 +238,11 @@ func (c *Cache) Writer(live client.WithWatch) client.WithWatch {
 			return wrote(ctx, obj, live.SubResource(sub).Patch(ctx, obj, patch, opts...))
 		},
 	})
+}
+
+func (h *history) item() reflect.Type {
+	items, _ := reflect.TypeOf(h.list).Elem().FieldByName("Items")
+	return items.Type.Elem()
 }
 
 func (h *history) newest() state { return h.states[len(h.states)-1] }
@@ -230,7 +255,7 @@ func (c *Cache) read(ctx context.Context, list client.ObjectList) (state, error)
 	}
 	now := state{}
 	for _, obj := range items(list) {
-		now[client.ObjectKeyFromObject(obj)] = obj
+		now[client.ObjectKeyFromObject(obj)] = untyped(obj)
 	}
 	return now, nil
 }
@@ -278,6 +303,12 @@ func (c *Cache) historyOf(obj runtime.Object, namespace string) (*history, error
 func (c *Cache) kind(obj runtime.Object) (string, error) {
 	gvk, err := apiutil.GVKForObject(obj, c.Live.Scheme())
 	return strings.TrimSuffix(gvk.Kind, "List"), err
+}
+
+// untyped takes off the kind, which is there or not as an object was decoded.
+func untyped(obj client.Object) client.Object {
+	obj.GetObjectKind().SetGroupVersionKind(schema.GroupVersionKind{})
+	return obj
 }
 
 func items(list client.ObjectList) []client.Object {
