@@ -79,6 +79,9 @@ func (s *scope) attemptState() attemptState {
 		podFound:            s.pod != nil,
 		podTerminatingSince: terminatingSince(s.pod), runnerEnded: runnerEnd(s.pod) != nil,
 	}
+	if f.runnerEnded {
+		f.runnerEndedAt = runnerEndTime(s.pod)
+	}
 	if f.sandboxClaimed {
 		f.podKnown = s.sandbox.Status.PodName != "" && s.sandbox.Status.PodName == s.task.Status.PodName
 		f.ready = readyOf(s.sandbox)

@@ -50,8 +50,9 @@ type attemptState struct {
 	sandboxTerminating bool
 	// podTerminatingSince is the pod's deletion time, if it is being deleted.
 	podTerminatingSince time.Time
-	// runnerEnded: the runner container has ended.
-	runnerEnded bool
+	// runnerEnded: the runner container has ended, and when.
+	runnerEnded   bool
+	runnerEndedAt time.Time
 	// result for this attempt, from the status or the termination message.
 	result *v1alpha1.TaskResult
 	now    time.Time
@@ -204,6 +205,9 @@ func (f attemptState) decideLoss() *decision {
 	}
 	reason, message := f.loss()
 	switch {
+	case f.podFound && f.runnerEnded && f.ready != nil && f.ready.Status == metav1.ConditionTrue && f.now.Sub(f.runnerEndedAt) < reportGrace:
+		// Why it has ended, and so what the loss is counted as, is about to be told.
+		return &decision{reason: v1alpha1.ReasonRunning, message: "The runner of Pod " + f.task.Status.PodName + " has ended", requeueAfter: reportGrace - f.now.Sub(f.runnerEndedAt)}
 	case !f.podFound, f.runnerEnded:
 		if reason == v1alpha1.ReasonPodFinished || (f.podFound && reason == v1alpha1.ReasonPodLost && !f.sandboxTerminating) {
 			reason, message = v1alpha1.ReasonRunnerCrashed, "The runner ended without saying how the run ended"

@@ -96,6 +96,8 @@ func TestDecide(t *testing.T) {
 		"pod gone":                                  {func(f *attemptState) { f.podFound = false }, want{kind: lose, reason: "PodLost"}},
 		"pod gone by eviction":                      {func(f *attemptState) { f.podFound = false; dead(f, "Evicted", 0) }, want{kind: lose, reason: "Evicted"}},
 		"runner ended without a word":               {func(f *attemptState) { f.runnerEnded = true; dead(f, "PodFinished", 0) }, want{kind: lose, reason: "RunnerCrashed"}},
+		"runner ended, and nobody has said why yet": {func(f *attemptState) { f.runnerEnded, f.runnerEndedAt = true, f.now.Add(-time.Second) }, want{reason: "Running", after: 9 * time.Second}},
+		"runner ended, and nobody says why":         {func(f *attemptState) { f.runnerEnded, f.runnerEndedAt = true, f.now.Add(-reportGrace) }, want{kind: lose, reason: "RunnerCrashed"}},
 		"runner ended by the kernel":                {func(f *attemptState) { f.runnerEnded = true; dead(f, "OOMKilled", 0) }, want{kind: lose, reason: "OOMKilled"}},
 		"pod leaves":                                {func(f *attemptState) { f.podTerminatingSince = epoch.Add(-30 * time.Second); dead(f, "PodLost", 0) }, want{reason: "Retrying", after: kit.NodeGrace - 30*time.Second}},
 		"pod never leaves":                          {func(f *attemptState) { f.podTerminatingSince = epoch.Add(-kit.NodeGrace); dead(f, "PodLost", 0) }, want{kind: lose, reason: "NodeLost"}},

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
@@ -154,6 +155,21 @@ func runnerEnd(pod *corev1.Pod) *corev1.ContainerStateTerminated {
 		}
 	}
 	return nil
+}
+
+// runnerEndTime is when the runner container of a pod ended. Where kubelet does not
+// know, as of a pod that it has evicted, it is when it last looked.
+func runnerEndTime(pod *corev1.Pod) time.Time {
+	end := runnerEnd(pod).FinishedAt.Time
+	if !end.IsZero() {
+		return end
+	}
+	for _, c := range pod.Status.Conditions {
+		if c.LastTransitionTime.After(end) {
+			end = c.LastTransitionTime.Time
+		}
+	}
+	return end
 }
 
 // terminationMessage is the result in a runner's termination message. Only kubelet and
