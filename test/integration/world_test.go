@@ -248,6 +248,15 @@ func (w *world) eventLog() string {
 	}
 }
 
+// hideUnlabelled lets the controllers' cache hold only pods with their label, as that of
+// the manager does.
+func (w *world) hideUnlabelled() {
+	w.cache.Holds = func(obj client.Object) bool {
+		_, pod := obj.(*corev1.Pod)
+		return !pod || obj.GetLabels()[podspec.LabelManagedBy] == podspec.ManagedBy
+	}
+}
+
 // lag lets the controllers' cache of some kinds stay n changes behind.
 func (w *world) lag(n int, kinds ...string) {
 	w.cache.Behind = map[string]int{}

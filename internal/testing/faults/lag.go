@@ -28,6 +28,9 @@ type Cache struct {
 	Namespace string
 	// Behind is by how many changes a kind lags.
 	Behind map[string]int
+	// Holds says of an object whether the cache has it, as one that selects by a label
+	// does; nil is for all.
+	Holds func(client.Object) bool
 	// Index gives a field's values, where a List selects by one.
 	Index map[string]client.IndexerFunc
 
@@ -174,7 +177,7 @@ func (c *Cache) Client(live client.WithWatch) client.WithWatch {
 				return firstError(err, func() error { return live.Get(ctx, key, obj, opts...) })
 			}
 			found, ok := h.states[h.shown][key]
-			if !ok {
+			if !ok || c.Holds != nil && !c.Holds(found) {
 				return apierrors.NewNotFound(schema.GroupResource{Resource: strings.ToLower(reflect.TypeOf(obj).Elem().Name()) + "s"}, key.Name)
 			}
 			reflect.ValueOf(obj).Elem().Set(reflect.ValueOf(found.DeepCopyObject()).Elem())
@@ -279,7 +282,12 @@ func (c *Cache) list(from state, list client.ObjectList, o *client.ListOptions) 
 
 // selected matches what a manager's cache would have an index for.
 func (c *Cache) selected(obj client.Object, o *client.ListOptions) bool {
-	if o == nil || o.FieldSelector == nil {
+	switch {
+	case o == nil: // the test's own look
+		return true
+	case c.Holds != nil && !c.Holds(obj):
+		return false
+	case o.FieldSelector == nil:
 		return true
 	}
 	for _, r := range o.FieldSelector.Requirements() {
