@@ -61,20 +61,20 @@ type AgentTaskStatus struct {
 	// activeSeconds is how long ended attempts were running, since the task was
 	// started or last resumed.
 	// +optional
-	// +kubebuilder:validation:Minimum=0
+	// +kubebuilder:validation:Minimum=1
 	ActiveSeconds int64 `json:"activeSeconds,omitempty"`
 
 	// failedAttempts is how many attempts were lost in a way that
 	// retry.maxAttempts bounds: a crash, a memory limit, a deleted pod.
 	// +optional
-	// +kubebuilder:validation:Minimum=0
+	// +kubebuilder:validation:Minimum=1
 	FailedAttempts int32 `json:"failedAttempts,omitempty"`
 
 	// interruptions is how many attempts were lost to the cluster: an eviction, a
 	// drain, a preemption, a node that was lost or refused the pod. They are tried
 	// again after a pause that grows, and do not count as failed.
 	// +optional
-	// +kubebuilder:validation:Minimum=0
+	// +kubebuilder:validation:Minimum=1
 	Interruptions int32 `json:"interruptions,omitempty"`
 
 	// attempts are the ended attempts, oldest first; the last 10 are kept.

@@ -195,7 +195,7 @@ func run(ctx context.Context, o *options) error {
 	if err := (&sandbox.Reconciler{
 		Client: cached, APIReader: mgr.GetAPIReader(), Recorder: recorder,
 		Clock: clock.RealClock{}, Registry: store, Policy: bounds, Options: o.sandbox,
-	}).SetupWithManager(mgr); err != nil {
+	}).SetupWithManager(mgr); err != nil { //nolint:contextcheck // a queue looks into the cache, which takes no time
 		return fmt.Errorf("setting up the sandbox controller: %w", err)
 	}
 	if err := mgr.Add(&metrics.Watcher{Cache: mgr.GetCache(), Clock: clock.RealClock{}}); err != nil {

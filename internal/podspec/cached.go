@@ -15,8 +15,7 @@ const maxEgressBytes = 32 << 10
 func cachedConditions(in []corev1.PodCondition) []corev1.PodCondition {
 	out := make([]corev1.PodCondition, 0, 2)
 	for _, c := range in {
-		switch c.Type {
-		case corev1.PodScheduled, corev1.PodReady, corev1.DisruptionTarget:
+		if c.Type == corev1.PodScheduled || c.Type == corev1.PodReady || c.Type == corev1.DisruptionTarget {
 			out = append(out, c)
 		}
 	}

@@ -57,7 +57,7 @@ var refusals = map[string]struct {
 	"500":             {answered(http.StatusInternalServerError, metav1.StatusReasonInternalError, "failed calling webhook \"w\""), "failed calling webhook \"w\"", true},
 	"503":             {answered(http.StatusServiceUnavailable, metav1.StatusReasonServiceUnavailable, "the server is away"), "the server is away", true},
 	"504":             {apierrors.NewTimeoutError("the server took too long", 1), "Timeout: the server took too long", true},
-	"nothing in time": {fmt.Errorf("Post: %w", context.DeadlineExceeded), "The API server did not answer in time", true},
+	"nothing in time": {fmt.Errorf("post: %w", context.DeadlineExceeded), "The API server did not answer in time", true},
 	"without a word":  {answered(http.StatusForbidden, metav1.StatusReasonForbidden, ""), "The API server answered Forbidden", false},
 }
 

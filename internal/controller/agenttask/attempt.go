@@ -58,6 +58,7 @@ func (r *Reconciler) reconcileAttempt(ctx context.Context, s *scope) error {
 	case lose, stop:
 		s.archive(d)
 		return nil
+	case goOn:
 	}
 	s.noteStop()
 	if err := r.makeSandbox(ctx, s, &d); err != nil {

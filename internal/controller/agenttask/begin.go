@@ -41,7 +41,7 @@ func (r *Reconciler) begin(ctx context.Context, s *scope) error {
 	case s.task.Spec.State == v1alpha1.TaskSuspended:
 		return r.suspended(ctx, s)
 	}
-	if named(s.task) && !(s.sandbox != nil && claimed(s.sandbox, s.task, s.task.Status.Attempt+1)) {
+	if named(s.task) && (s.sandbox == nil || !claimed(s.sandbox, s.task, s.task.Status.Attempt+1)) {
 		if err := r.release(ctx, s); err != nil { // what the last attempt held
 			return err
 		}

@@ -9,6 +9,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
+	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/client-go/tools/events"
 	"k8s.io/utils/clock"
 	ctrl "sigs.k8s.io/controller-runtime"
@@ -18,6 +19,7 @@ import (
 	"github.com/sampan-dev/sampan/internal/controller/adminpolicy"
 	"github.com/sampan-dev/sampan/internal/controller/kit"
 	"github.com/sampan-dev/sampan/internal/controller/modelregistry"
+	"github.com/sampan-dev/sampan/internal/controller/slim"
 	"github.com/sampan-dev/sampan/internal/text"
 )
 
@@ -81,8 +83,11 @@ func (s *scope) requeueWithin(d time.Duration) {
 // Reconcile brings one task closer to its end.
 func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result, error) {
 	task := &v1alpha1.AgentTask{}
-	if err := r.Get(ctx, req.NamespacedName, task); err != nil {
+	if err := slim.GetUnlessIdle(ctx, r.Client, req.NamespacedName, task, func() bool { return asleep(task) }); err != nil {
 		return ctrl.Result{}, client.IgnoreNotFound(err)
+	}
+	if slim.Partial(task) {
+		return ctrl.Result{}, nil
 	}
 	s := &scope{task: task, before: task.DeepCopy()}
 	if !task.DeletionTimestamp.IsZero() {
@@ -101,6 +106,13 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 	}
 	s.requeueWithin(time.Second)
 	return settle(s, nil)
+}
+
+// asleep reports whether a task is suspended, has never been started, and says so.
+func asleep(task *v1alpha1.AgentTask) bool {
+	c := meta.FindStatusCondition(task.Status.Conditions, v1alpha1.ConditionSucceeded)
+	return task.Spec.State == v1alpha1.TaskSuspended && task.Status.Attempt == 0 && task.DeletionTimestamp.IsZero() &&
+		task.Status.ObservedGeneration == task.Generation && c != nil && c.Reason == v1alpha1.ReasonSuspended
 }
 
 // maxSteps bounds how far one reconcile goes: start, open, create, observe.

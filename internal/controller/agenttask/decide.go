@@ -203,6 +203,11 @@ func (f attemptState) decideLoss() *decision {
 	case !f.sandboxFound, !f.podKnown:
 		return nil
 	}
+	return f.decidePodLoss()
+}
+
+// decidePodLoss says whether the attempt has lost its pod; nil if not.
+func (f attemptState) decidePodLoss() *decision {
 	reason, message := f.loss()
 	switch {
 	case f.podFound && f.runnerEnded && f.ready != nil && f.ready.Status == metav1.ConditionTrue && f.now.Sub(f.runnerEndedAt) < reportGrace:

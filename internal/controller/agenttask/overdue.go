@@ -8,7 +8,6 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
-	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/client-go/util/workqueue"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	logf "sigs.k8s.io/controller-runtime/pkg/log"
@@ -21,7 +20,7 @@ import (
 // watchOverdue asks now and then which pods run on though their tasks have ended. A
 // timer for each task would cost each of them a reconcile, for what nearly none does.
 func (r *Reconciler) watchOverdue(ctx context.Context, queue workqueue.TypedRateLimitingInterface[reconcile.Request]) error {
-	look := func(ctx context.Context) (bool, error) {
+	look := func(ctx context.Context) {
 		tasks, err := r.overdue(ctx)
 		if err != nil {
 			logf.FromContext(ctx).Error(err, "Could not look for pods that run on")
@@ -29,9 +28,19 @@ func (r *Reconciler) watchOverdue(ctx context.Context, queue workqueue.TypedRate
 		for _, task := range tasks {
 			queue.Add(reconcile.Request{NamespacedName: task})
 		}
-		return false, nil
 	}
-	go func() { _ = wait.PollUntilContextCancel(ctx, stopGrace/2, false, look) }() // it ends with ctx alone
+	go func() {
+		ticks := time.NewTicker(stopGrace / 2)
+		defer ticks.Stop()
+		for {
+			select {
+			case <-ctx.Done():
+				return
+			case <-ticks.C:
+				look(ctx)
+			}
+		}
+	}()
 	return nil
 }
 

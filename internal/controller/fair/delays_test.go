@@ -50,7 +50,7 @@ func TestADelayEnds(t *testing.T) {
 				d := newDelays(workqueue.NewTyped[request]())
 				defer d.ShutDown()
 				tt.do(d)
-				time.Sleep(tt.at)
+				time.Sleep(tt.at) //nolint:forbidigo // the clock is the bubble's
 				synctest.Wait()
 				if got := d.Len(); got != tt.want {
 					t.Errorf("%d requests wait for a worker, want %d", got, tt.want)

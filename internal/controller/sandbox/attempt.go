@@ -3,7 +3,6 @@ package sandbox
 import (
 	"context"
 	"fmt"
-	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -157,12 +156,4 @@ func (s *scope) quiet() bool {
 	return s.holder.task != nil && s.facts.problem == nil && !s.facts.obstructed() && !s.facts.noAttempt && !s.facts.over && !s.facts.lost && !s.facts.suspended &&
 		!s.facts.telling() && s.sandbox.Status.PodName == "" && len(s.before.Status.Conditions) == 0 &&
 		s.pod != nil && s.facts.now.Sub(s.pod.CreationTimestamp.Time) < slowStart
-}
-
-// age is how long ago the pod was made; 0 where there is none.
-func (s *scope) age() time.Duration {
-	if s.pod == nil {
-		return 0
-	}
-	return s.facts.now.Sub(s.pod.CreationTimestamp.Time)
 }
