@@ -115,7 +115,7 @@ var _ = Describe("A pod that says to be a Sandbox's", func() {
 			"{apiGroups: [sampan.dev], resources: [sandboxes, agenttasks], verbs: ['*']}")
 		By("somebody who may create pods, and tokens")
 		Expect(s.createAs("mallory", forged("box-2", sb))).To(MatchError(ContainSubstring("only Sampan's operator makes a pod with the ServiceAccount sampan-runner")))
-		_, err := tryKubectl("", "-n", s.name, "--as=mallory", "create", "token", "sampan-runner", "--bound-object-kind=Pod", "--bound-object-name=box")
+		_, err := tryKubectl("", "-n", s.name, "--as=mallory", "create", "token", "sampan-runner", "--bound-object-kind=Pod", "--bound-object-name=box-1")
 		Expect(err).To(MatchError(ContainSubstring("only that pod's kubelet may ask for it")))
 		_, err = tryKubectl("", "-n", s.name, "--as=mallory", "patch", "pod", "box-1", "--type=merge", "-p", `{"metadata":{"annotations":{"sampan.dev/models":"version: 2"}}}`)
 		Expect(err).To(MatchError(ContainSubstring("are the operator's to write")))

@@ -101,7 +101,7 @@ turns:
 		s.apply("apiVersion: sampan.dev/v1alpha1\nkind: Sandbox\nmetadata: {name: shared}\nspec: {template: {env: [{name: FORGE, value: " + string(program) + "}]}}")
 		s.apply(task("first", "prompt: Leave something behind.\nsandbox: {sandboxRef: {name: shared}}"))
 		s.awaitEnd("first", "True Completed")
-		s.exec("shared", "sandbox", `rm -f proof; for i in $(seq 100); do test -e proof && exit 1; sleep 0.02; done`)
+		s.exec("shared-1", "sandbox", `rm -f proof; for i in $(seq 100); do test -e proof && exit 1; sleep 0.02; done`)
 	})
 })
 

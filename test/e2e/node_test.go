@@ -11,6 +11,7 @@ import (
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
 	corev1 "k8s.io/api/core/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/sampan-dev/sampan/internal/podapi"
 )
@@ -85,13 +86,18 @@ func processesWith(argument string) []process {
 // with these arguments.
 func signalOnNode(signal string, pod *corev1.Pod, container string, args ...string) {
 	GinkgoHelper()
-	for _, c := range pod.Status.ContainerStatuses {
-		if _, id, ok := strings.Cut(c.ContainerID, "://"); ok && c.Name == container {
-			onNode(map[string]any{"container": id, "signal": signal, "to": args})
-			return
+	id := ""
+	Eventually(func(g Gomega) { // kubelet may say it a moment after the container runs
+		now := &corev1.Pod{}
+		g.Expect(cluster.Get(suiteContext(), client.ObjectKeyFromObject(pod), now)).To(Succeed())
+		for _, c := range now.Status.ContainerStatuses {
+			if c.Name == container {
+				_, id, _ = strings.Cut(c.ContainerID, "://")
+			}
 		}
-	}
-	Fail("container " + container + " has no id")
+		g.Expect(id).NotTo(BeEmpty(), "container %s has no id", container)
+	}).Should(Succeed())
+	onNode(map[string]any{"container": id, "signal": signal, "to": args})
 }
 
 func signalRunner(signal string, pod *corev1.Pod) {

@@ -165,10 +165,10 @@ spec:
 		Expect(s.patchStatus(s.token(s.pod("other-1").Spec.ServiceAccountName, "other-1"), "mine", victory)).To(MatchError(ContainSubstring("forbidden")))
 		By("another pod with the right account")
 		Expect(s.patchStatus(s.token(account, "impostor"), "mine", victory)).
-			To(MatchError(ContainSubstring("may be written only by the pod that status.podName and status.podUID name")))
+			To(MatchError(ContainSubstring("may be written only by the runner of the pod that status.podName names")))
 		By("the right account without a pod")
 		Expect(s.patchStatus(s.token(account, ""), "mine", victory)).
-			To(MatchError(ContainSubstring("may be written only by the pod that status.podName and status.podUID name")))
+			To(MatchError(ContainSubstring("may be written only by the runner of the pod that status.podName names")))
 		By("the task's own runner, beyond its part")
 		for _, forged := range []string{
 			`{"status":{"conditions":[{"type":"Succeeded","status":"True","reason":"Completed","message":"","lastTransitionTime":"2026-01-01T00:00:00Z"}]}}`,

@@ -48,10 +48,12 @@ func (r *Reconciler) SetupWithManager(mgr ctrl.Manager) error {
 		Complete(r)
 }
 
-// sandboxChanged passes changes that are not of the controller's own making.
+// sandboxChanged passes changes of the spec and, for a named Sandbox, all others: it is
+// claimed in its status, and some of its steps go on when the last one is written. What
+// is written of a task's own Sandbox asks for nothing more.
 func sandboxChanged() predicate.Predicate {
 	return kit.Updated(func(before, after *v1alpha1.Sandbox) bool {
-		return before.Generation != after.Generation || before.Status.TaskRef != after.Status.TaskRef && podapi.OwnerTask(after) == nil ||
+		return before.Generation != after.Generation || podapi.OwnerTask(after) == nil && before.ResourceVersion != after.ResourceVersion ||
 			len(before.Finalizers) != len(after.Finalizers) || !equality.Semantic.DeepEqual(before.OwnerReferences, after.OwnerReferences)
 	})
 }
