@@ -205,12 +205,17 @@ func (w *world) removeLeavingPods() bool {
 // report plays the runner of the task's current attempt: it applies progress and a result.
 func (w *world) report(name, reason string) {
 	GinkgoHelper()
+	w.reportWords(name, reason, "The last words.")
+}
+
+func (w *world) reportWords(name, reason, message string) {
+	GinkgoHelper()
 	task := w.task(name)
 	Expect(task.Status.PodName).NotTo(BeEmpty(), "the runner may not report yet")
 	w.applyStatus(name, map[string]any{
 		"progress":   map[string]any{"attempt": int64(task.Status.Attempt), "turns": 3, "model": "demo"},
 		"transcript": map[string]any{"uri": logOf(w.ns, task.Status.PodName)},
-		"result":     map[string]any{"attempt": int64(task.Status.Attempt), "reason": reason, "message": "The last words."},
+		"result":     map[string]any{"attempt": int64(task.Status.Attempt), "reason": reason, "message": message},
 	})
 	w.settle()
 }
