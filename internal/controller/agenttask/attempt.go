@@ -295,12 +295,12 @@ func (s *scope) retry(attempt int32, d decision) {
 		st.Interruptions++
 		when = fmt.Sprintf("the next one starts after a pause of %s", interruptionPause(st.Interruptions))
 		if st.Interruptions >= maxInterruptions {
-			s.finish(false, d.reason, fmt.Sprintf("%s; this was interruption %d", d.message, st.Interruptions))
+			s.finish(false, d.reason, fmt.Sprintf("%s; this was interruption %d", strings.TrimSuffix(d.message, "."), st.Interruptions))
 			return
 		}
 	default:
 		if st.FailedAttempts++; st.FailedAttempts >= maxAttempts(s.task) {
-			s.finish(false, d.reason, fmt.Sprintf("%s; this was attempt %d of %d", d.message, st.FailedAttempts, maxAttempts(s.task)))
+			s.finish(false, d.reason, fmt.Sprintf("%s; this was attempt %d of %d", strings.TrimSuffix(d.message, "."), st.FailedAttempts, maxAttempts(s.task)))
 			return
 		}
 	}
