@@ -57,8 +57,7 @@ func newWorld(ctx SpecContext) *world { return emptyWorld(ctx).withRegistry() }
 
 func emptyWorld(ctx SpecContext) *world { return worldIn(ctx, newNamespace(ctx), api.Client).checked() }
 
-// unwatchedWorld is for worlds of which a spec makes several at once; it checks
-// their caches itself.
+// unwatchedWorld is for worlds of which a spec makes very many, several at once.
 func unwatchedWorld(ctx SpecContext) *world {
 	return worldIn(ctx, newNamespace(ctx), api.Client).withRegistry()
 }
@@ -80,7 +79,7 @@ func worldIn(ctx SpecContext, namespace string, operator client.WithWatch) *worl
 		clock: clocktesting.NewFakeClock(time.Now().Truncate(time.Second)), writes: &faults.Writes{}, made: map[string][]string{},
 	}
 	w.cache = &faults.Cache{Live: api.Client, Namespace: w.ns, Index: map[string]client.IndexerFunc{"spec.sandbox.sandboxRef.name": agenttask.IndexSandboxRef}}
-	Expect(w.cache.Follow(ctx, &v1alpha1.AgentTaskList{}, &v1alpha1.SandboxList{}, &corev1.PodList{}, &networkingv1.NetworkPolicyList{},
+	Expect(w.cache.Follow(&v1alpha1.AgentTaskList{}, &v1alpha1.SandboxList{}, &corev1.PodList{}, &networkingv1.NetworkPolicyList{},
 		&corev1.PersistentVolumeClaimList{}, &corev1.ServiceAccountList{}, &rbacv1.RoleBindingList{}, &corev1.ConfigMapList{})).To(Succeed())
 	w.live = w.cache.Writer(api.Client)
 	w.writes.After = func(verb string, obj client.Object) {

@@ -46,8 +46,8 @@ type history struct {
 
 type state map[types.NamespacedName]client.Object
 
-// Follow begins to follow the kinds of some lists.
-func (c *Cache) Follow(ctx context.Context, lists ...client.ObjectList) error {
+// Follow begins to follow the kinds of some lists, of which the namespace has none yet.
+func (c *Cache) Follow(lists ...client.ObjectList) error {
 	if c.kinds == nil {
 		c.kinds = map[string]*history{}
 	}
@@ -56,11 +56,7 @@ func (c *Cache) Follow(ctx context.Context, lists ...client.ObjectList) error {
 		if err != nil {
 			return err
 		}
-		now, err := c.read(ctx, list)
-		if err != nil {
-			return err
-		}
-		c.kinds[kind] = &history{list: list, states: []state{now}}
+		c.kinds[kind] = &history{list: list, states: []state{{}}}
 	}
 	return nil
 }
