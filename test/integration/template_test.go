@@ -48,7 +48,7 @@ var _ = Describe("A pod with all that a template can have", func() {
 		w.newPolicy(letsEverything)
 		w.create(objects.MakeSandbox("bench").With(everything).Obj())
 		w.settle()
-		pod := w.pod("bench")
+		pod := w.pod("bench-1")
 		Expect(pod.Labels).To(And(HaveKeyWithValue("team", "a"), HaveKeyWithValue("cost-center", "7")))
 		Expect(pullSecrets(pod)).To(Equal([]string{"mine", "theirs"}))
 		Expect(pod.Spec.SecurityContext.RunAsUser == nil).To(Equal(platformUser))
@@ -59,7 +59,7 @@ var _ = Describe("A pod with all that a template can have", func() {
 		Expect(w.live.Status().Patch(w.ctx, sb, client.MergeFrom(before))).To(Succeed())
 		w.settle()
 		Expect(w.eventLog()).NotTo(ContainSubstring("PodNotOurs"))
-		Expect(w.made["v1.Pod"]).To(Equal([]string{"bench"}))
+		Expect(w.made["v1.Pod"]).To(Equal([]string{"bench-1"}))
 		Expect(w.sandbox("bench").Status.PodUID).To(Equal(string(pod.UID)))
 	},
 		Entry("of our user", false),

@@ -58,8 +58,8 @@ var _ = Describe("A volume of a template", func() {
 		}).Obj()
 		w.create(sb)
 		w.settle()
-		pod := w.pod("box")
-		want := podspec.Pod(podspec.Input{Sandbox: w.sandbox("box"), PodName: "box"})
+		pod := w.pod("box-1")
+		want := podspec.Pod(podspec.Input{Sandbox: w.sandbox("box"), PodName: "box-1"})
 		Expect(pod.Spec.Volumes).To(HaveLen(len(want.Spec.Volumes)))
 		for i, v := range want.Spec.Volumes {
 			if v.Name != "input" {
