@@ -44,7 +44,7 @@ func (r *Reconciler) SetupWithManager(mgr ctrl.Manager) error {
 		Watches(&rbacv1.RoleBinding{}, handler.EnqueueRequestsFromMapFunc(r.sandboxesOfShared), owned).
 		Watches(&discoveryv1.EndpointSlice{}, handler.EnqueueRequestsFromMapFunc(r.restricted)).
 		WatchesRawSource(r.Policy.Source(r.sandboxesRefused)).
-		WithOptions(controller.Options{MaxConcurrentReconciles: r.Options.Workers, NewQueue: fair.NewQueue(r.Options.Workers, slim.Large(r.Client, &v1alpha1.Sandbox{}))}). //nolint:contextcheck // a queue looks into the cache, which takes no time
+		WithOptions(controller.Options{MaxConcurrentReconciles: r.Options.Workers, NewQueue: fair.NewQueue(r.Options.Workers, slim.Large(r.Client, &v1alpha1.Sandbox{}))}).
 		Complete(r)
 }
 
