@@ -206,16 +206,18 @@ func live(t *testing.T, api *cluster.Cluster) {
 		sb.Spec.Template.Workspace.Persistence = v1alpha1.WorkspacePersistent
 	}).Obj()
 	create(t, api, objects.MakeRegistry("work", objects.RegistryDocument), sb)
-	await(t, "making the pod", func() bool { return there(&corev1.Pod{}, "box") })
+	await(t, "making the pod", func() bool { return there(&corev1.Pod{}, "box-1") })
 
 	// Of a pod that runs no timer asks, so that what follows is the watches' work.
 	var pod corev1.Pod
-	if !there(&pod, "box") {
+	if !there(&pod, "box-1") {
 		t.Fatal("the pod is gone")
 	}
 	checkNames(t, api, &pod)
 	pod.Status.Phase = corev1.PodRunning
-	pod.Status.Conditions = []corev1.PodCondition{{Type: corev1.PodReady, Status: corev1.ConditionTrue}}
+	for _, c := range pod.Spec.Containers {
+		pod.Status.ContainerStatuses = append(pod.Status.ContainerStatuses, corev1.ContainerStatus{Name: c.Name, State: corev1.ContainerState{Running: &corev1.ContainerStateRunning{}}})
+	}
 	if err := api.Client.Status().Update(t.Context(), &pod); err != nil {
 		t.Fatal(err)
 	}
@@ -262,6 +264,6 @@ func live(t *testing.T, api *cluster.Cluster) {
 		t.Fatal(err)
 	}
 	await(t, "deleting the Sandbox after its TTL", func() bool {
-		return !there(&v1alpha1.Sandbox{}, "box") && !there(&corev1.Pod{}, "box")
+		return !there(&v1alpha1.Sandbox{}, "box") && !there(&corev1.Pod{}, "box-1")
 	})
 }

@@ -171,6 +171,11 @@ func (s *scope) waitTurn(reason, message string) {
 	if c := meta.FindStatusCondition(s.task.Status.Conditions, v1alpha1.ConditionReconciling); c != nil {
 		since = c.LastTransitionTime.Time
 	}
+	if n := len(s.task.Status.Attempts); n > 0 { // Reconciling holds through an attempt, too
+		if end := s.task.Status.Attempts[n-1].CompletionTime; end != nil && end.After(since) {
+			since = end.Time
+		}
+	}
 	left := since.Add(maxPending).Sub(s.now)
 	if left <= 0 {
 		s.end(decision{kind: fail, reason: reason, message: fmt.Sprintf("%s; the task has waited for %s", message, maxPending)})

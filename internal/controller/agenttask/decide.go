@@ -90,6 +90,15 @@ type decision struct {
 	requeueAfter time.Duration
 }
 
+// age is how long ago something was by a node's clock, which may be wrong: what is
+// still to come counts as long ago.
+func (f attemptState) age(then time.Time) time.Duration {
+	if d := f.now.Sub(then); d >= 0 {
+		return d
+	}
+	return reportGrace
+}
+
 // decide says what to do about an open attempt. A result comes before all else:
 // what was proved stays proved, even if the pod died the moment after.
 func decide(f attemptState) decision {
@@ -146,7 +155,7 @@ func (f attemptState) namedLoss(res *v1alpha1.TaskResult) decision {
 		return f.sandboxDeleted()
 	}
 	if p := f.task.Status.Progress.LastProgressTime; p != nil && f.podFound {
-		if wait := reportGrace - f.now.Sub(p.Time); wait > 0 {
+		if wait := reportGrace - f.age(p.Time); wait > 0 {
 			return decision{reason: v1alpha1.ReasonRetrying, message: res.Message, requeueAfter: wait}
 		}
 	}
@@ -210,9 +219,9 @@ func (f attemptState) decideLoss() *decision {
 func (f attemptState) decidePodLoss() *decision {
 	reason, message := f.loss()
 	switch {
-	case f.podFound && f.runnerEnded && f.ready != nil && f.ready.Status == metav1.ConditionTrue && f.now.Sub(f.runnerEndedAt) < reportGrace:
+	case f.podFound && f.runnerEnded && f.ready != nil && f.ready.Status == metav1.ConditionTrue && f.age(f.runnerEndedAt) < reportGrace:
 		// Why it has ended, and so what the loss is counted as, is about to be told.
-		return &decision{reason: v1alpha1.ReasonRunning, message: "The runner of Pod " + f.task.Status.PodName + " has ended", requeueAfter: reportGrace - f.now.Sub(f.runnerEndedAt)}
+		return &decision{reason: v1alpha1.ReasonRunning, message: "The runner of Pod " + f.task.Status.PodName + " has ended", requeueAfter: reportGrace - f.age(f.runnerEndedAt)}
 	case !f.podFound, f.runnerEnded:
 		if reason == v1alpha1.ReasonPodFinished || (f.podFound && reason == v1alpha1.ReasonPodLost && !f.sandboxTerminating) {
 			reason, message = v1alpha1.ReasonRunnerCrashed, "The runner ended without saying how the run ended"
@@ -260,7 +269,7 @@ func (f attemptState) decideStop() decision {
 	if f.task.Spec.State == v1alpha1.TaskCancelled {
 		reason = v1alpha1.ReasonCancelling
 	}
-	running := f.ready != nil && f.ready.Status == metav1.ConditionTrue
+	running := f.spoke || f.ready != nil && f.ready.Status == metav1.ConditionTrue
 	since := f.task.Status.StopRequestTime
 	if running && since == nil {
 		return decision{reason: reason, message: "The runner is being stopped", requeueAfter: stopGrace}

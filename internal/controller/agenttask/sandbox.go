@@ -7,6 +7,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -157,8 +158,18 @@ func (r *Reconciler) addFinalizer(ctx context.Context, s *scope) error {
 	return nil
 }
 
+// lacksInput are the reasons of a task that could not begin even if it had its
+// Sandbox: nobody waits behind it.
+var lacksInput = map[string]bool{
+	v1alpha1.ReasonRegistryNotFound: true, v1alpha1.ReasonRegistryInvalid: true, v1alpha1.ReasonModelNotFound: true,
+	v1alpha1.ReasonPromptNotFound: true, v1alpha1.ReasonPolicyViolation: true, v1alpha1.ReasonPolicyInvalid: true,
+}
+
 // waits reports whether a task wants its Sandbox and does not have it.
 func waits(t *v1alpha1.AgentTask) bool {
+	if c := meta.FindStatusCondition(t.Status.Conditions, v1alpha1.ConditionSucceeded); c != nil && lacksInput[c.Reason] {
+		return false
+	}
 	return !kit.Finished(t) && !kit.AttemptOpen(t) && t.Spec.State == v1alpha1.TaskActive && t.DeletionTimestamp.IsZero()
 }
 

@@ -75,7 +75,7 @@ func sandboxChanged() predicate.Predicate {
 		case is.Status == metav1.ConditionTrue:
 			return was != nil && was.Status != is.Status && was.Reason != v1alpha1.ReasonPodPending
 		}
-		return was == nil || was.Status != is.Status || was.Reason != is.Reason || was.Message != is.Message
+		return was == nil || before.Status.TaskRef != after.Status.TaskRef || was.Status != is.Status || was.Reason != is.Reason || was.Message != is.Message
 	})
 	p.CreateFunc = func(e ctrlevent.CreateEvent) bool { return ownerTask(e.Object.(*v1alpha1.Sandbox)) == "" }
 	return p

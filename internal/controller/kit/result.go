@@ -8,15 +8,17 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	ctrl "sigs.k8s.io/controller-runtime"
-	"sigs.k8s.io/controller-runtime/pkg/client"
 )
 
 // afterConflict is when to look again at what somebody else has just written.
 const afterConflict = 10 * time.Millisecond
 
+// afterNotFound is when to look again after something was not there that a reconcile
+// needs: not every such thing is watched.
+const afterNotFound = time.Second
+
 // ResultFor turns an error into a result. A conflict or a vanished object means that the
-// cache was behind: the watch brings what is new, and it is no fault worth a log
-// line. In a namespace that is being deleted nothing can be made, and what is
+// cache was behind, and is no fault worth a log line. In a namespace that is being deleted nothing can be made, and what is
 // reconciled is about to be deleted, too. Anything else is an error.
 func ResultFor(err error) (ctrl.Result, error) {
 	switch {
@@ -24,6 +26,8 @@ func ResultFor(err error) (ctrl.Result, error) {
 		return ctrl.Result{RequeueAfter: afterConflict}, nil
 	case apierrors.HasStatusCause(err, corev1.NamespaceTerminatingCause):
 		return ctrl.Result{}, nil
+	case apierrors.IsNotFound(err):
+		return ctrl.Result{RequeueAfter: afterNotFound}, nil
 	}
-	return ctrl.Result{}, client.IgnoreNotFound(err)
+	return ctrl.Result{}, err
 }

@@ -21,6 +21,9 @@ func (r *Reconciler) reconcileAttempt(ctx context.Context, s *scope) error {
 	case s.holder.over:
 		return r.keepRecord(ctx, s)
 	case s.holder.ref.Attempt == 0:
+		if err := r.confirmHolder(ctx, s); err != nil {
+			return err // the cache may have the Sandbox and not yet the attempt that it was made for
+		}
 		s.facts.noAttempt = true
 		return r.removePod(ctx, s)
 	}
@@ -48,7 +51,7 @@ func (r *Reconciler) reconcileAttempt(ctx context.Context, s *scope) error {
 		return err
 	}
 	r.observePod(ctx, s)
-	if s.facts.telling() {
+	if s.facts.telling() || spoke(s.holder.task) {
 		r.recordMade(s)
 	}
 	if s.facts.dead() {

@@ -205,16 +205,16 @@ func (r *Reconciler) ensurePod(ctx context.Context, s *scope, in *podspec.Input)
 	if err = s.refused(err, v1alpha1.ReasonPodRefused); err != nil || s.stopped() {
 		return err
 	}
-	if met {
+	if met && !r.made.has(pod.UID) {
 		if field := unlike(want, pod); field != "" {
 			return r.discard(ctx, s, pod, field)
 		}
 	}
 	logf.FromContext(ctx).Info("Created Pod", "pod", pod.Name)
 	s.events = append(s.events, s.warnings...)
+	r.made.add(pod.UID) // the write of the status may fail
 	if s.holder.task != nil {
 		s.pod = pod
-		r.made.add(pod.UID)
 	} else {
 		s.event(corev1.EventTypeNormal, "PodCreated", "Create", "Created Pod %s", pod.Name)
 		s.record(pod)

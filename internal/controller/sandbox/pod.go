@@ -171,6 +171,13 @@ func (r *Reconciler) vouch(ctx context.Context, s *scope) (bool, error) {
 	if s.recorded(s.pod) || r.made.has(s.pod.UID) {
 		return true, nil
 	}
+	if s.holder.task != nil && spoke(s.holder.task) {
+		// Admission has let its runner report, so it is the pod that the task names, made
+		// by an earlier manager: what has changed since, such as an image or the registry,
+		// is no reason to end its run or to lose its log.
+		r.made.add(s.pod.UID)
+		return true, nil
+	}
 	pod, err := r.livePod(ctx, s) // the cache keeps only what is looked at
 	if err != nil {
 		return false, err
@@ -223,6 +230,9 @@ func (r *Reconciler) removePod(ctx context.Context, s *scope) error {
 		return r.deletePod(ctx, pod)
 	case s.sandbox.Status.PodName != "":
 		s.forgetPod()
+		if s.holder.task != nil && s.holder.ref.Attempt != 0 {
+			s.sandbox.Status.TaskRef = s.holder.ref // what is said now is said of that attempt
+		}
 	}
 	return nil
 }
@@ -346,6 +356,7 @@ func (r *Reconciler) deletePod(ctx context.Context, pod *corev1.Pod) error {
 	if err != nil && !apierrors.IsNotFound(err) {
 		return fmt.Errorf("deleting Pod %s: %w", pod.Name, err)
 	}
+	r.made.remove(pod.UID)
 	logf.FromContext(ctx).Info("Deleted Pod", "pod", pod.Name)
 	return nil
 }

@@ -52,7 +52,7 @@ type reporter struct {
 func newReporter(a *api, task *v1alpha1.AgentTask, pod string, b priorUsage) *reporter {
 	r := &reporter{task: task, pod: pod, prior: b, apply: a.applyStatus, terminationLog: terminationLog,
 		wake: make(chan struct{}, 1), done: make(chan struct{})}
-	r.wake <- struct{}{} // the operator waits for a first report, whatever is in it
+	r.rouse() // the operator waits for a first report, whatever is in it
 	r.progress = harness.NewReporter(r.note, nil)
 	return r
 }
@@ -62,6 +62,11 @@ func (r *reporter) note(p harness.Progress) {
 	r.mu.Lock()
 	r.latest = p
 	r.mu.Unlock()
+	r.rouse()
+}
+
+// rouse asks for a write.
+func (r *reporter) rouse() {
 	select {
 	case r.wake <- struct{}{}:
 	default:
@@ -69,7 +74,7 @@ func (r *reporter) note(p harness.Progress) {
 }
 
 // run writes progress until ctx ends. What could not be written is written
-// with the next, or with the result: progress is a sum, not a log. The pause
+// again, with what there is then: progress is a sum, not a log. The pause
 // comes first: a short run tells only its result.
 func (r *reporter) run(ctx context.Context) {
 	defer close(r.done)
@@ -87,7 +92,9 @@ func (r *reporter) run(ctx context.Context) {
 		r.mu.Lock()
 		p := r.latest
 		r.mu.Unlock()
-		_ = r.apply(ctx, r.task, r.status(p)) // the next one repeats it
+		if err := r.apply(ctx, r.task, r.status(p)); err != nil {
+			r.rouse() // it is tried again after the pause, with what there is then
+		}
 	}
 }
 
