@@ -113,6 +113,7 @@ var _ = Describe("A pod that says to be a Sandbox's", func() {
 		w.settle()
 		uid := w.pod("bench-1").UID
 		forget(w)
+		w.restart() // the one that has made it knows that it has
 		w.sandboxes.Options.RunnerImage = "runner:later"
 		w.settle()
 		Expect(w.pod("bench-1").UID).NotTo(Equal(uid))

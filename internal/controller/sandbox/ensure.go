@@ -210,7 +210,9 @@ func (r *Reconciler) ensurePod(ctx context.Context, s *scope, in *podspec.Input)
 			return r.discard(ctx, s, pod, field)
 		}
 	}
-	logf.FromContext(ctx).Info("Created Pod", "pod", pod.Name)
+	if !met {
+		logf.FromContext(ctx).Info("Created Pod", "pod", pod.Name)
+	}
 	s.events = append(s.events, s.warnings...)
 	r.made.add(pod.UID) // the write of the status may fail
 	if s.holder.task != nil {
