@@ -139,8 +139,16 @@ func TestDecide(t *testing.T) {
 			f.task.Spec.State = v1alpha1.TaskCancelled
 			f.task.Status.StopRequestTime = &metav1.Time{Time: epoch.Add(-stopGrace)}
 		}, want{kind: stop, reason: "Cancelled"}},
-		"to be cancelled, not running": {func(f *attemptState) { silent(f); f.task.Spec.State = v1alpha1.TaskCancelled; dead(f, "Unschedulable", 0) }, want{kind: stop, reason: "Cancelled"}},
-		"to be suspended, not running": {func(f *attemptState) { silent(f); f.task.Spec.State = v1alpha1.TaskSuspended; dead(f, "Unschedulable", 0) }, want{kind: stop, reason: "Suspended"}},
+		"to be cancelled, not running": {func(f *attemptState) {
+			silent(f)
+			f.task.Spec.State = v1alpha1.TaskCancelled
+			dead(f, "Unschedulable", 0)
+		}, want{kind: stop, reason: "Cancelled"}},
+		"to be suspended, not running": {func(f *attemptState) {
+			silent(f)
+			f.task.Spec.State = v1alpha1.TaskSuspended
+			dead(f, "Unschedulable", 0)
+		}, want{kind: stop, reason: "Suspended"}},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
