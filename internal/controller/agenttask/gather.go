@@ -15,6 +15,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/sampan-dev/sampan/api/v1alpha1"
+	"github.com/sampan-dev/sampan/internal/controller/kit"
 	"github.com/sampan-dev/sampan/internal/podapi"
 )
 
@@ -55,7 +56,7 @@ func (r *Reconciler) confirm(ctx context.Context, s *scope) error {
 // spoke reports whether the runner of the current attempt has reported.
 func (s *scope) spoke() bool {
 	st := s.task.Status
-	return st.Attempt != 0 && (st.Progress.Attempt == st.Attempt || st.Result.Attempt == st.Attempt || st.RunningTime != nil)
+	return kit.Spoke(s.task) || st.Attempt != 0 && st.RunningTime != nil
 }
 
 // readSandbox reads the task's Sandbox. One that the operator would not have made
@@ -137,11 +138,7 @@ func sandboxName(task *v1alpha1.AgentTask) string {
 
 // claimed reports whether a Sandbox is held for an attempt of the task.
 func claimed(sb *v1alpha1.Sandbox, task *v1alpha1.AgentTask, attempt int32) bool {
-	return sb.Status.TaskRef == reference(task, attempt)
-}
-
-func reference(task *v1alpha1.AgentTask, attempt int32) v1alpha1.TaskReference {
-	return v1alpha1.TaskReference{Name: task.Name, UID: string(task.UID), Attempt: attempt}
+	return sb.Status.TaskRef == kit.Reference(task, attempt)
 }
 
 // runnerEnd is how the runner container ended; nil while it has not.

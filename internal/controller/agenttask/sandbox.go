@@ -73,7 +73,7 @@ func (r *Reconciler) claim(ctx context.Context, s *scope, attempt int32) (bool, 
 	if err := r.addFinalizer(ctx, s); err != nil {
 		return false, err
 	}
-	if err := r.setTaskRef(ctx, &sb, reference(s.task, attempt)); err != nil {
+	if err := r.setTaskRef(ctx, &sb, kit.Reference(s.task, attempt)); err != nil {
 		return false, fmt.Errorf("claiming Sandbox %s: %w", name, err)
 	}
 	logf.FromContext(ctx).Info("Claimed Sandbox", "sandbox", name, "attempt", attempt)

@@ -18,8 +18,9 @@ const afterConflict = 10 * time.Millisecond
 const afterNotFound = time.Second
 
 // ResultFor turns an error into a result. A conflict or a vanished object means that the
-// cache was behind, and is no fault worth a log line. In a namespace that is being deleted nothing can be made, and what is
-// reconciled is about to be deleted, too. Anything else is an error.
+// cache was behind, and is no fault worth a log line. In a namespace that is being
+// deleted nothing can be made, and what is reconciled is about to be deleted, too.
+// Anything else is an error.
 func ResultFor(err error) (ctrl.Result, error) {
 	switch {
 	case apierrors.IsConflict(err):

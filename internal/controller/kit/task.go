@@ -29,3 +29,14 @@ func AttemptOpen(task *v1alpha1.AgentTask) bool {
 	n := len(st.Attempts)
 	return n == 0 || st.Attempts[n-1].Number != st.Attempt
 }
+
+// Spoke reports whether the runner of a task's current attempt has reported.
+func Spoke(task *v1alpha1.AgentTask) bool {
+	st := task.Status
+	return st.Attempt != 0 && (st.Progress.Attempt == st.Attempt || st.Result.Attempt == st.Attempt)
+}
+
+// Reference names an attempt of a task.
+func Reference(task *v1alpha1.AgentTask, attempt int32) v1alpha1.TaskReference {
+	return v1alpha1.TaskReference{Name: task.Name, UID: string(task.UID), Attempt: attempt}
+}

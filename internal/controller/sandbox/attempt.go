@@ -8,7 +8,6 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
-	"github.com/sampan-dev/sampan/api/v1alpha1"
 	"github.com/sampan-dev/sampan/internal/controller/kit"
 	"github.com/sampan-dev/sampan/internal/podspec"
 )
@@ -34,7 +33,7 @@ func (r *Reconciler) reconcileAttempt(ctx context.Context, s *scope) error {
 		}
 	}
 	switch {
-	case s.pod == nil && (st.PodName != "" || spoke(s.holder.task)):
+	case s.pod == nil && (st.PodName != "" || kit.Spoke(s.holder.task)):
 		live, err := r.livePod(ctx, s)
 		if err != nil {
 			return err
@@ -51,19 +50,13 @@ func (r *Reconciler) reconcileAttempt(ctx context.Context, s *scope) error {
 		return err
 	}
 	r.observePod(ctx, s)
-	if s.facts.telling() || spoke(s.holder.task) {
+	if s.facts.telling() || kit.Spoke(s.holder.task) {
 		r.recordMade(s)
 	}
 	if s.facts.dead() {
 		return nil
 	}
 	return r.keepOwned(ctx, s)
-}
-
-// spoke reports whether the runner of the task's current attempt has reported.
-func spoke(task *v1alpha1.AgentTask) bool {
-	st := task.Status
-	return st.Progress.Attempt == st.Attempt || st.Result.Attempt == st.Attempt
 }
 
 // keepRecord looks after the pod of a task that has ended: its log is the record.

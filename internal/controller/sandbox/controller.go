@@ -68,6 +68,8 @@ type scope struct {
 	facts facts
 	// confirmed: the API server has the Sandbox just as it was read.
 	confirmed bool
+	// holderConfirmed: and it is held as it seemed.
+	holderConfirmed bool
 	// events are sent after the status was written. warnings become events when
 	// a pod has been made.
 	events, warnings []event

@@ -56,7 +56,7 @@ func (r *Reconciler) readHolder(ctx context.Context, s *scope) error {
 func holderOf(task *v1alpha1.AgentTask) holder {
 	h := holder{task: task, over: kit.Finished(task) || !task.DeletionTimestamp.IsZero()}
 	if !h.over && kit.AttemptOpen(task) {
-		h.ref = v1alpha1.TaskReference{Name: task.Name, UID: string(task.UID), Attempt: task.Status.Attempt}
+		h.ref = kit.Reference(task, task.Status.Attempt)
 	}
 	return h
 }
@@ -82,7 +82,7 @@ func (r *Reconciler) task(ctx context.Context, namespace string, owner *metav1.O
 // confirmHolder reads past the cache whether the Sandbox still is held as it
 // seemed: a pod is neither made nor deleted for an attempt that is over.
 func (r *Reconciler) confirmHolder(ctx context.Context, s *scope) error {
-	if s.holder.task == nil {
+	if s.holder.task == nil || s.holderConfirmed {
 		return nil // the claim is in the Sandbox itself, which confirm reads
 	}
 	var live v1alpha1.AgentTask
@@ -94,5 +94,6 @@ func (r *Reconciler) confirmHolder(ctx context.Context, s *scope) error {
 	if live.UID != s.holder.task.UID || now.ref != s.holder.ref || now.over != s.holder.over {
 		return errStale
 	}
+	s.holderConfirmed = true
 	return nil
 }

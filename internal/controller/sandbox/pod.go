@@ -171,7 +171,7 @@ func (r *Reconciler) vouch(ctx context.Context, s *scope) (bool, error) {
 	if s.recorded(s.pod) || r.made.has(s.pod.UID) {
 		return true, nil
 	}
-	if s.holder.task != nil && spoke(s.holder.task) {
+	if s.holder.task != nil && kit.Spoke(s.holder.task) {
 		// Admission has let its runner report, so it is the pod that the task names, made
 		// by an earlier manager: what has changed since, such as an image or the registry,
 		// is no reason to end its run or to lose its log.

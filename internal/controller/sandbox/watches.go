@@ -111,14 +111,14 @@ func ownSandbox(_ context.Context, obj client.Object) []reconcile.Request {
 	return []reconcile.Request{{NamespacedName: client.ObjectKeyFromObject(obj)}}
 }
 
-// sandboxOverQuota is the Sandbox of the namespace that has waited longest for
-// room in a quota: one pod that goes makes room for one.
+// sandboxOverQuota is the oldest Sandbox of the namespace that waits for room in a
+// quota: one pod that goes makes room for one.
 func (r *Reconciler) sandboxOverQuota(ctx context.Context, pod client.Object) []reconcile.Request {
 	var oldest *v1alpha1.Sandbox
 	r.eachSandbox(ctx, func(sb *v1alpha1.Sandbox) {
 		c := meta.FindStatusCondition(sb.Status.Conditions, v1alpha1.ConditionReady)
 		if c != nil && c.Reason == v1alpha1.ReasonQuotaExceeded && (oldest == nil || sb.CreationTimestamp.Before(&oldest.CreationTimestamp)) {
-			oldest = sb.DeepCopy()
+			oldest = sb
 		}
 	}, client.InNamespace(pod.GetNamespace()))
 	if oldest == nil {
