@@ -144,3 +144,18 @@ var _ = Describe("A controller that wakes up with an old cache", func() {
 		})
 	}
 })
+
+var _ = Describe("A Sandbox that is seen before its task's attempt", func() {
+	It("is looked at again, since no event need tell of a first attempt", func(ctx SpecContext) {
+		w := newWorld(ctx)
+		w.create(objects.MakeTask("x").Obj())
+		early := w.freeze("AgentTask")
+		_, err := w.tasks.Reconcile(w.ctx, request(w.task("x")))
+		Expect(err).NotTo(HaveOccurred())
+		w.restartWith(w.writes.Client((*early)[0].Client(w.live)))
+		again, err := w.sandboxes.Reconcile(w.ctx, request(w.sandbox("x")))
+		Expect(err).NotTo(HaveOccurred())
+		Expect(again.RequeueAfter).To(BeNumerically(">", 0))
+		Expect(w.sandbox("x").Status.Conditions).To(BeEmpty(), "nothing false is said")
+	})
+})
