@@ -173,6 +173,8 @@ const (
 	NoticeVerificationFailed NoticeKind = "verificationFailed"
 	// NoticeWrapUp: the user asked the run to come to an end.
 	NoticeWrapUp NoticeKind = "wrapUp"
+	// NoticeWorkspaceRestored: the workspace is that of an earlier turn.
+	NoticeWorkspaceRestored NoticeKind = "workspaceRestored"
 )
 
 // Notice is a user message that the harness added to the conversation.

@@ -28,25 +28,38 @@ func open(f *os.File, opts Options) (*Writer, []Event, error) {
 		return nil, nil, err
 	}
 	reader := NewReader(f)
-	var events []Event
-	for {
-		e, err := reader.Next()
-		if err == nil {
-			events = append(events, e)
-			continue
-		}
-		if errors.Is(err, io.EOF) {
-			break
-		}
-		if !errors.Is(err, ErrCut) {
-			return nil, nil, err
-		}
+	events, cut, err := readAll(reader)
+	if err != nil {
+		return nil, nil, err
+	}
+	if cut {
 		if err := f.Truncate(reader.size); err != nil {
 			return nil, nil, fmt.Errorf("cutting off the last line: %w", err)
 		}
-		break
 	}
-	w := New(opts)
-	w.file, w.seq, w.size, w.prev, w.sum = f, reader.seq, reader.size, reader.prev, reader.sum
+	w := after(reader, opts)
+	w.file = f
 	return w, events, nil
+}
+
+// Continue goes on with a transcript whose lines so far are in r and in the record:
+// it checks the chain and appends after it. The events that were there are
+// returned, to rebuild the run from. Tee and record get new events only.
+func Continue(r io.Reader, opts Options) (*Writer, []Event, error) {
+	reader := NewReader(r)
+	events, cut, err := readAll(reader)
+	if cut {
+		err = ErrCut
+	}
+	if err != nil {
+		return nil, nil, fmt.Errorf("reading the transcript so far: %w", err)
+	}
+	return after(reader, opts), events, nil
+}
+
+// after gives a Writer of what follows on what was read.
+func after(r *Reader, opts Options) *Writer {
+	w := New(opts)
+	w.seq, w.size, w.prev, w.sum, w.recorded = r.seq, r.size, r.prev, r.sum, r.seq
+	return w
 }

@@ -105,8 +105,9 @@ func (r *Reader) readLine() error {
 
 // ReadAll gives all whole events. A cut last line is reported by cut, not as
 // an error.
-func ReadAll(r io.Reader) (events []Event, cut bool, err error) {
-	reader := NewReader(r)
+func ReadAll(r io.Reader) (events []Event, cut bool, err error) { return readAll(NewReader(r)) }
+
+func readAll(reader *Reader) (events []Event, cut bool, err error) {
 	for {
 		e, err := reader.Next()
 		switch {

@@ -20,6 +20,9 @@ import (
 // maxBuffered bounds what Append keeps in memory before it writes by itself.
 const maxBuffered = 1 << 20
 
+// maxUnrecorded bounds what Append keeps for the record, beyond one event.
+const maxUnrecorded = 8 << 20
+
 // ErrInUse is returned for a transcript that another process writes.
 var ErrInUse = errors.New("another process is writing this transcript")
 
@@ -30,6 +33,9 @@ var ErrClosed = errors.New("transcript is closed")
 type Options struct {
 	// Tee gets the same bytes as the file, at the same time; it may be nil.
 	Tee io.Writer
+	// Record keeps whole lines where they outlive this machine; the first of them is
+	// event number first. Sync returns once it has them. It may be nil.
+	Record func(first int64, lines []byte) error
 	// Secrets are values that must not appear in the transcript.
 	Secrets []string
 	// Now gives the time of events; nil is the wall clock.
@@ -50,10 +56,15 @@ type Writer struct {
 	mu     sync.Mutex
 	file   *os.File // nil when only the tee is written
 	tee    io.Writer
+	record func(first int64, lines []byte) error
 	now    func() time.Time
 	redact *Redactor
 
 	buf    bytes.Buffer // whole lines that are not written yet
+	// unrecorded are lines that were written and that record does not have yet; the
+	// events up to number recorded it has.
+	unrecorded bytes.Buffer
+	recorded   int64
 	dirty  bool         // something was written that may not be on disk
 	line   bytes.Buffer // the line being made, kept to reuse its memory
 	seq    int64
@@ -66,7 +77,7 @@ type Writer struct {
 
 // New gives a Writer without a file: events go to the tee alone, if any.
 func New(opts Options) *Writer {
-	w := &Writer{tee: opts.Tee, now: opts.Now, redact: NewRedactor(opts.Secrets), sum: sha256.New()}
+	w := &Writer{tee: opts.Tee, record: opts.Record, now: opts.Now, redact: NewRedactor(opts.Secrets), sum: sha256.New()}
 	if w.now == nil {
 		w.now = wallClock
 	}
@@ -110,10 +121,13 @@ func (w *Writer) Append(turn int, data Data) (time.Time, error) {
 		w.err = fmt.Errorf("encoding transcript event: %w", err)
 		return time.Time{}, w.err
 	}
-	if w.buf.Len() > maxBuffered {
-		return now, w.flush()
+	if w.buf.Len() <= maxBuffered {
+		return now, nil
 	}
-	return now, nil
+	if err := w.flush(); err != nil || w.unrecorded.Len() < maxUnrecorded {
+		return now, err
+	}
+	return now, w.commit()
 }
 
 // Flush hands what was appended to the system, without waiting for the disk: it
@@ -135,6 +149,9 @@ func (w *Writer) Sync() error {
 		return err
 	}
 	if err := w.flush(); err != nil {
+		return err
+	}
+	if err := w.commit(); err != nil {
 		return err
 	}
 	if w.file == nil || !w.dirty {
@@ -257,12 +274,32 @@ func (w *Writer) flush() error {
 			return w.err
 		}
 	}
+	if w.record != nil {
+		w.unrecorded.Write(data)
+	}
 	w.buf.Reset()
 	if w.buf.Cap() > maxBuffered {
 		w.buf = bytes.Buffer{} // one huge event must not stay in memory for good
 	}
 	if w.line.Cap() > maxBuffered {
 		w.line = bytes.Buffer{}
+	}
+	return nil
+}
+
+// commit hands to the record what it does not have yet, and waits until it has it.
+func (w *Writer) commit() error {
+	if w.unrecorded.Len() == 0 {
+		return nil
+	}
+	if err := w.record(w.recorded+1, w.unrecorded.Bytes()); err != nil {
+		w.err = fmt.Errorf("recording the transcript: %w", err)
+		return w.err
+	}
+	w.recorded = w.seq
+	w.unrecorded.Reset()
+	if w.unrecorded.Cap() > maxBuffered {
+		w.unrecorded = bytes.Buffer{}
 	}
 	return nil
 }
