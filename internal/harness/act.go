@@ -56,6 +56,9 @@ func (r *run) act(ctx context.Context, resp *llm.Response) error {
 	if err := r.log.sync(PhaseTool, activity(calls[0])); err != nil {
 		return err
 	}
+	if err := r.kept(ctx); err != nil {
+		return err
+	}
 	end := r.ready(ctx)
 	for from := 0; from < len(calls); {
 		to := r.tools.batchEnd(calls, from)
@@ -81,7 +84,16 @@ func (r *run) act(ctx context.Context, resp *llm.Response) error {
 	if err := r.checkLoop(); err != nil {
 		return err
 	}
-	return r.log.sync(PhaseThinking, "thinking")
+	return r.think()
+}
+
+// think is the end of a turn after which the model is asked again.
+func (r *run) think() error {
+	if err := r.log.sync(PhaseThinking, "thinking"); err != nil {
+		return err
+	}
+	r.keep()
+	return nil
 }
 
 // toolbox runs the tools that a model may call.
@@ -127,9 +139,9 @@ func (t *toolbox) run(ctx context.Context, resp *llm.Response, from, to int, end
 		case ctx.Err() != nil:
 			out[i] = unanswered(stopFromContext(ctx))
 		case cutOff(resp, from+i):
-			out[i] = outcome{result: ToolResult{Content: cutCallText, IsError: true}, synthetic: true}
+			out[i] = synthetic(cutCallText)
 		case !t.names[call.Name]:
-			out[i] = outcome{result: ToolResult{Content: t.unknownTool(call.Name), IsError: true}, synthetic: true}
+			out[i] = synthetic(t.unknownTool(call.Name))
 		default:
 			out[i] = t.runOne(ctx, call)
 		}
@@ -146,13 +158,20 @@ func (t *toolbox) run(ctx context.Context, resp *llm.Response, from, to int, end
 	return out
 }
 
+// synthetic is the answer to a call that no tool gave.
+func synthetic(text string) outcome {
+	return outcome{result: ToolResult{Content: text, IsError: true}, synthetic: true}
+}
+
 // unanswered is the answer to a call that the end of the run cut off.
 func unanswered(end *stop) outcome {
 	text := cancelledText
 	if end.reason == SandboxLost {
 		text = lostText
 	}
-	return outcome{result: ToolResult{Content: text, IsError: true}, synthetic: true, end: end}
+	o := synthetic(text)
+	o.end = end
+	return o
 }
 
 // runOne runs one call. It returns soon after ctx ends, also when the tool

@@ -129,8 +129,14 @@ type Config struct {
 	WrapUp <-chan struct{}
 	// Resume holds the events of an earlier process that ran this task, as
 	// transcript.Open gives them together with the Transcript to go on in. A
-	// run that had ended is not run again: its result is returned.
+	// run that had ended is not run again: its result is returned. One that was
+	// cancelled, or lost its sandbox, goes on.
 	Resume []transcript.Event
+	// Restored is set where the workspace is not as the earlier process left it,
+	// but that of a checkpoint.
+	Restored *Restored
+	// Checkpoints keeps the workspace; it may be nil.
+	Checkpoints Checkpointer
 }
 
 // withDefaults fills in what was left out.

@@ -11,6 +11,8 @@ import (
 const (
 	interruptedText = "Interrupted: the program that ran this call died before it came to an end. It may have taken " +
 		"effect in part or as a whole. Look before you repeat it."
+	unknownText = "Unknown: the container that ran this call was lost before it came to an end. Nothing of it is left in the " +
+		"workspace; elsewhere it may have taken effect. Look before you repeat it."
 	neverRunText = "Not run: the program stopped before it began this call. Make it again if you still need it."
 )
 
@@ -40,7 +42,10 @@ func (r *run) resume(ctx context.Context) error {
 	if err := r.models.bookLostCall(ctx); err != nil {
 		return err
 	}
-	if err := r.answerOpenCalls(); err != nil {
+	if err := r.answerOpenCalls(ctx); err != nil {
+		return err
+	}
+	if err := r.reconcile(); err != nil {
 		return err
 	}
 	if err := r.log.sync(PhaseStarting, "resuming"); err != nil {
@@ -73,23 +78,39 @@ func (c *caller) bookLostCall(ctx context.Context) error {
 	})
 }
 
-// answerOpenCalls gives every call that the earlier process left open a result.
-func (r *run) answerOpenCalls() error {
-	recorded := len(r.log.state.open)
-	for i, c := range r.log.state.unanswered() {
-		text := interruptedText
-		if i >= recorded {
-			// The records of all calls are on disk before the first one begins.
-			text = neverRunText
-			if err := r.log.record(&transcript.ToolCall{ID: c.ID, Name: c.Name, Arguments: c.Arguments}); err != nil {
-				return err
-			}
+// answerOpenCalls gives every call that the earlier process left open a result: those
+// that only read are made again, and what became of the others nobody knows.
+func (r *run) answerOpenCalls(ctx context.Context) error {
+	calls := r.log.state.unanswered()
+	recorded := min(len(r.log.state.open), len(calls))
+	for _, c := range calls[:recorded] {
+		o, err := r.answerOpen(ctx, c)
+		if err != nil {
+			return err
 		}
-		if err := r.answer(c, outcome{result: ToolResult{Content: text, IsError: true}, synthetic: true}); err != nil {
+		if err := r.answer(c, o); err != nil {
 			return err
 		}
 	}
-	return nil
+	// The records of all calls are on disk before the first one begins.
+	return r.answerUnbegun(calls[recorded:])
+}
+
+func (r *run) answerOpen(ctx context.Context, c llm.ToolCall) (outcome, error) {
+	switch {
+	case r.tools.readOnly(c.Name) && ctx.Err() == nil:
+		if end := r.ready(ctx); end != nil {
+			return outcome{}, end
+		}
+		o := r.tools.runOne(ctx, c)
+		if o.end != nil {
+			return outcome{}, o.end
+		}
+		return o, nil
+	case r.cfg.Restored != nil:
+		return synthetic(unknownText), nil
+	}
+	return synthetic(interruptedText), nil
 }
 
 // endedBefore gives the result of a run whose transcript has its terminal

@@ -35,6 +35,8 @@ type run struct {
 	started bool
 	// isReady is set once the sandbox was there.
 	isReady bool
+	// untold is set where the model has not been told that the workspace was restored.
+	untold bool
 }
 
 // Run works on a task until it is done or something stops it. It never panics
@@ -44,7 +46,7 @@ func Run(ctx context.Context, cfg Config) Result { return newRun(cfg.withDefault
 
 func (r *run) run(ctx context.Context) Result {
 	s := r.guard(r.replay)
-	if s == nil && r.log.state.ended != nil {
+	if ended := r.log.state.ended; s == nil && ended != nil && !resumable(ended) {
 		return r.endedBefore()
 	}
 	ctx, cancel := context.WithCancelCause(ctx)
@@ -95,6 +97,11 @@ func (r *run) loop(ctx context.Context, cancel context.CancelCauseFunc) error {
 			return err
 		}
 	}
+	if r.untold {
+		if err := r.tellRestored(nil); err != nil {
+			return err
+		}
+	}
 	for {
 		if err := r.turn(ctx); err != nil {
 			return err
@@ -121,6 +128,7 @@ func (r *run) begin(ctx context.Context) error {
 	if err := r.log.sync(PhaseStarting, "starting"); err != nil {
 		return err
 	}
+	r.keep()
 	switch {
 	case ctx.Err() != nil:
 		return stopFromContext(ctx)

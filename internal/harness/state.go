@@ -98,6 +98,7 @@ func apply(s state, e event) state {
 		}
 	case *transcript.RunResumed:
 		s.wrapUpAt = 0 // whoever asked for that, asked the earlier process
+		s.ended = nil
 	case *transcript.Request:
 		s.request, s.model = d, d.Model
 	case *transcript.Response:
@@ -207,7 +208,7 @@ func (s *state) applyNotice(turn int, d *transcript.Notice) {
 		s.empties++
 	case transcript.NoticeVerificationFailed:
 		s.idleClaims++
-	case transcript.NoticeOutputLimit, transcript.NoticePaused, transcript.NoticeUnusableReply:
+	case transcript.NoticeOutputLimit, transcript.NoticePaused, transcript.NoticeUnusableReply, transcript.NoticeWorkspaceRestored:
 	}
 }
 

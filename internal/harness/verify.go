@@ -28,6 +28,9 @@ func (r *run) conclude(ctx context.Context, resp *llm.Response) error {
 	if ctx.Err() != nil {
 		return stopFromContext(ctx) // the reply came in while the run was being stopped
 	}
+	if err := r.kept(ctx); err != nil {
+		return err
+	}
 	if end := r.ready(ctx); end != nil {
 		return end
 	}
@@ -75,7 +78,7 @@ func (r *run) rejectCompletion(v Verification, result *transcript.Verification) 
 	if err := r.log.notice(transcript.NoticeVerificationFailed, words); err != nil {
 		return err
 	}
-	return r.log.sync(PhaseThinking, "thinking")
+	return r.think()
 }
 
 func howItEnded(v *transcript.Verification) string {

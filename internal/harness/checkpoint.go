@@ -1,0 +1,133 @@
+package harness
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/sampan-dev/sampan/internal/llm"
+	"github.com/sampan-dev/sampan/internal/transcript"
+)
+
+// Checkpointer keeps the workspace of a run where another process finds it, should
+// this one be lost with its machine. Its methods are called from one goroutine.
+type Checkpointer interface {
+	// Begin begins to keep what the workspace is after a turn, 0 before the first,
+	// and returns at once. log is the transcript up to there.
+	Begin(turn int, log TranscriptSummary)
+	// Wait waits until what was begun is kept; it returns soon after ctx ends. An
+	// error ends the run.
+	Wait(ctx context.Context) error
+}
+
+// Restored says what the workspace of a resumed run is: that of a checkpoint.
+type Restored struct {
+	// Turn is the checkpoint's, and Events the number of the last event whose
+	// effects are in the workspace.
+	Turn   int
+	Events int64
+}
+
+// keep begins a checkpoint: the model thinks meanwhile, and no tool runs.
+func (r *run) keep() {
+	if r.cfg.Checkpoints != nil {
+		r.cfg.Checkpoints.Begin(r.log.state.progress.Turns, r.log.synced)
+	}
+}
+
+// kept waits for the checkpoint: what changes the workspace comes after it.
+func (r *run) kept(ctx context.Context) error {
+	if r.cfg.Checkpoints == nil {
+		return nil
+	}
+	err := r.cfg.Checkpoints.Wait(ctx)
+	switch {
+	case err == nil:
+		return nil
+	case ctx.Err() != nil:
+		return stopFromContext(ctx)
+	}
+	return stopf(Internal, "The workspace could not be kept: %v", err)
+}
+
+// lostCalls are the calls that had results and whose effects on the workspace are
+// gone with the machine.
+func (r *run) lostCalls() ([]transcript.ToolResult, error) {
+	var lost []transcript.ToolResult
+	if r.cfg.Restored == nil {
+		return nil, nil
+	}
+	for _, e := range r.cfg.Resume {
+		if e.Seq <= r.cfg.Restored.Events || e.Type != transcript.TypeToolResult {
+			continue
+		}
+		data, err := e.Decode()
+		if err != nil {
+			return nil, err
+		}
+		if d := data.(*transcript.ToolResult); !d.Synthetic && !r.tools.readOnly(d.Name) {
+			lost = append(lost, *d)
+		}
+	}
+	return lost, nil
+}
+
+// reconcile brings the conversation and a restored workspace together. A reply to
+// what is no longer so is not acted on.
+func (r *run) reconcile() error {
+	if r.cfg.Restored == nil {
+		return nil
+	}
+	lost, err := r.lostCalls()
+	if err != nil {
+		return err
+	}
+	pending := r.log.state.pendingReply()
+	if len(lost) == 0 && pending != nil {
+		r.untold = true // until it was acted on
+		return nil
+	}
+	if pending != nil {
+		if err := r.answerUnbegun(pending.Message.ToolCalls); err != nil {
+			return err
+		}
+	}
+	return r.tellRestored(lost)
+}
+
+// tellRestored tells the model what became of the machine.
+func (r *run) tellRestored(lost []transcript.ToolResult) error {
+	r.untold = false
+	var words strings.Builder
+	_, _ = fmt.Fprintf(&words, "[harness] The run goes on in a new container. The workspace is as it was after turn %d; "+
+		"other files, and programs that were running, are gone.", r.cfg.Restored.Turn)
+	if len(lost) > 0 {
+		names := make([]string, len(lost))
+		for i, l := range lost {
+			names[i] = fmt.Sprintf("%s (%s)", l.Name, l.ID)
+		}
+		_, _ = fmt.Fprintf(&words, " What these later calls changed in the workspace is gone, too: %s. What they did elsewhere stays. "+
+			"Look before you repeat them.", strings.Join(names, ", "))
+	}
+	return r.log.notice(transcript.NoticeWorkspaceRestored, words.String())
+}
+
+// answerUnbegun answers calls that no process began.
+func (r *run) answerUnbegun(calls []llm.ToolCall) error {
+	for _, c := range calls {
+		if err := r.log.record(&transcript.ToolCall{ID: c.ID, Name: c.Name, Arguments: c.Arguments}); err != nil {
+			return err
+		}
+		if err := r.answer(c, synthetic(neverRunText)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// resumable reports whether another process may go on after a run ended: it was only
+// stopped, or its sandbox was lost.
+func resumable(ended *transcript.RunEnded) bool {
+	return slices.Contains([]End{Cancelled, SandboxLost}, End(ended.Reason))
+}
