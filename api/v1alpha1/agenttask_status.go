@@ -10,8 +10,8 @@ import (
 // +kubebuilder:validation:MinProperties=1
 type AgentTaskStatus struct {
 	// conditions are Succeeded (Unknown until the task ended, its reason says
-	// where the task stands), ModelResolved, Ready, and, while they hold,
-	// Reconciling and Stalled.
+	// where the task stands), ModelResolved, Ready, Recorded once the task has run,
+	// and, while they hold, Reconciling and Stalled.
 	// +optional
 	// +listType=map
 	// +listMapKey=type
@@ -101,9 +101,15 @@ type AgentTaskStatus struct {
 	// +optional
 	Progress TaskProgress `json:"progress,omitzero"`
 
-	// transcript points at the record of the current or last attempt.
+	// transcript points at the transcript: of the whole task where it is recorded,
+	// else of the current or last attempt.
 	// +optional
 	Transcript TranscriptStatus `json:"transcript,omitzero"`
+
+	// checkpoint is the state that another pod would go on from. Only a task that
+	// is recorded, in a Sandbox of its own, has one.
+	// +optional
+	Checkpoint CheckpointStatus `json:"checkpoint,omitzero"`
 
 	// result is how the run ended.
 	// +optional
@@ -260,6 +266,35 @@ type TranscriptStatus struct {
 	// +kubebuilder:validation:MinLength=71
 	// +kubebuilder:validation:MaxLength=71
 	Digest string `json:"digest,omitempty"`
+}
+
+// CheckpointStatus is a checkpoint in the record of a task.
+type CheckpointStatus struct {
+	// turn that it was taken after; 0 is before the first.
+	// +required
+	// +kubebuilder:validation:Minimum=0
+	Turn *int32 `json:"turn,omitempty"`
+
+	// events is how many lines of the transcript led to it.
+	// +optional
+	// +kubebuilder:validation:Minimum=0
+	Events *int64 `json:"events,omitempty"`
+
+	// files is how many files, folders and links of the workspace it has.
+	// +optional
+	// +kubebuilder:validation:Minimum=0
+	Files *int64 `json:"files,omitempty"`
+
+	// bytes is how large they are.
+	// +optional
+	// +kubebuilder:validation:Minimum=0
+	Bytes *int64 `json:"bytes,omitempty"`
+
+	// message says what it leaves out, or why no later one is taken.
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=256
+	Message string `json:"message,omitempty"`
 }
 
 // TaskResult is how a run ended.

@@ -76,12 +76,28 @@ type AgentTaskSpec struct {
 	// +default="Active"
 	State TaskState `json:"state,omitempty"`
 
+	// record says how long the record of the task is kept: its transcript, its
+	// checkpoints and its outputs.
+	// +optional
+	Record RecordPolicy `json:"record,omitzero"`
+
 	// ttlSecondsAfterFinished deletes the task that many seconds after it
 	// finished. Unset keeps it: a GitOps tool would create and run it again.
 	// +optional
 	// +kubebuilder:validation:Minimum=0
 	// +kubebuilder:validation:Maximum=31536000
 	TTLSecondsAfterFinished *int32 `json:"ttlSecondsAfterFinished,omitempty"`
+}
+
+// RecordPolicy is how long a record is kept.
+// +kubebuilder:validation:MinProperties=1
+type RecordPolicy struct {
+	// retainSeconds keeps the record for that many seconds after the task was
+	// deleted. Without it the record goes with the task.
+	// +optional
+	// +kubebuilder:validation:Minimum=1
+	// +kubebuilder:validation:Maximum=315360000
+	RetainSeconds int64 `json:"retainSeconds,omitempty"`
 }
 
 // TaskState is what the user wants of a task.

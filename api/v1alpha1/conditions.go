@@ -30,6 +30,23 @@ const (
 	ConditionStalled = "Stalled"
 )
 
+// ConditionRecorded is True while the transcript of a task, and the state to go on
+// from, are kept where they outlive its pods, and False where they go with the pod.
+// Present once the task has run.
+const ConditionRecorded = "Recorded"
+
+// Reasons of Recorded.
+const (
+	// ReasonRecorded: whatever the task does is recorded before it takes effect.
+	ReasonRecorded = "Recorded"
+	// ReasonNoRecord: the cluster has no record. Install sampan-apiserver.
+	ReasonNoRecord = "NoRecord"
+)
+
+// ReasonRecordUnavailable: the cluster is to have a record, and its server has not
+// said yet where it is. See to the Deployment sampan-apiserver.
+const ReasonRecordUnavailable = "RecordUnavailable"
+
 // Reasons of Succeeded=Unknown.
 const (
 	// ReasonPending: nothing has been started yet.

@@ -36,6 +36,7 @@ import (
 	"github.com/sampan-dev/sampan/internal/controller/agenttask"
 	"github.com/sampan-dev/sampan/internal/controller/metrics"
 	"github.com/sampan-dev/sampan/internal/controller/modelregistry"
+	"github.com/sampan-dev/sampan/internal/controller/recording"
 	"github.com/sampan-dev/sampan/internal/controller/sandbox"
 	"github.com/sampan-dev/sampan/internal/controller/slim"
 	"github.com/sampan-dev/sampan/internal/podspec"
@@ -58,6 +59,7 @@ type options struct {
 	podName        string
 	workers        int
 	qps            float64
+	record         recording.Mode
 	sandbox        sandbox.Options
 	userNamespaces string
 	zap            zap.Options
@@ -79,6 +81,8 @@ func (o *options) bind(fs *flag.FlagSet) {
 	fs.StringVar(&o.sandbox.SandboxImage, "sandbox-image", "", "Image of the sandbox container where a Sandbox names none. Default: the runner image.")
 	fs.StringVar(&o.userNamespaces, "user-namespaces", string(sandbox.UserNamespacesAuto), "Run pods in user namespaces (hostUsers: false): off; on, which needs support on every node; or auto, for pods without a claim or a runtime class, while every node says that it has it.")
 	fs.Func("run-as-user", "Whom pods run as: fixed (default), user and group 65532; or platform, a user that the platform gives to all containers of a pod, as OpenShift does.", o.setUser)
+	o.record = recording.Auto
+	fs.Func("record", "Record what tasks do where it outlives their pods: auto (default), where sampan-apiserver runs; required, and start nothing before it has run; or off.", o.setRecord)
 	fs.Func("dns-cidrs", "CIDRs, divided by commas, of resolvers that a Restricted Sandbox may ask besides those in kube-system and in 169.254.0.0/16. May be repeated.", o.addDNS)
 	o.zap.BindFlags(fs)
 }
@@ -90,6 +94,14 @@ func (o *options) setUser(kind string) error {
 		return nil
 	}
 	return fmt.Errorf("use fixed or platform")
+}
+
+func (o *options) setRecord(mode string) error {
+	switch o.record = recording.Mode(mode); o.record {
+	case recording.Auto, recording.Required, recording.Off:
+		return nil
+	}
+	return fmt.Errorf("use %s, %s or %s", recording.Auto, recording.Required, recording.Off)
 }
 
 func (o *options) addDNS(list string) error {
@@ -195,6 +207,7 @@ func run(ctx context.Context, o *options) error {
 	if err := (&sandbox.Reconciler{
 		Client: cached, APIReader: mgr.GetAPIReader(), Recorder: recorder,
 		Clock: clock.RealClock{}, Registry: store, Policy: bounds, Options: o.sandbox,
+		Record: &recording.Finder{Reader: mgr.GetAPIReader(), Namespace: o.operatorNamespace, Mode: o.record, Clock: clock.RealClock{}},
 	}).SetupWithManager(mgr); err != nil { //nolint:contextcheck // a queue looks into the cache, which takes no time
 		return fmt.Errorf("setting up the sandbox controller: %w", err)
 	}

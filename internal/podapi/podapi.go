@@ -43,10 +43,23 @@ const (
 	PromptFile   = "prompt"
 	// TrustFile has the authorities that the template adds.
 	TrustFile = "extra-ca.crt"
+	// RecordTokenFile and RecordCAFile are for the server of the record: who the
+	// runner is, and who signs the server's certificate.
+	RecordTokenFile = "record-token"
+	RecordCAFile    = "record-ca.crt"
 )
 
 // ScriptFile is where, under InputDir, a provider's script is.
 func ScriptFile(provider string) string { return "scripts/" + provider + ".yaml" }
+
+// RecordAudience is that of the token for the server of the record.
+const RecordAudience = "sampan-record"
+
+// TranscriptPath is the path of the Kubernetes API at which the record of a task gives
+// its transcript.
+func TranscriptPath(namespace, task string) string {
+	return fmt.Sprintf("/apis/subresources.sampan.dev/v1alpha1/namespaces/%s/agenttasks/%s/transcript", namespace, task)
+}
 
 // FieldManager owns what the runner writes to a task's status.
 const FieldManager = "sampan-runner"
@@ -59,6 +72,8 @@ const (
 	EnvSandboxName = "SAMPAN_SANDBOX_NAME"
 	// EnvAttempt is the attempt that the pod of a task's own Sandbox was made for.
 	EnvAttempt = "SAMPAN_ATTEMPT"
+	// EnvRecordURL is where the runner records; empty where the cluster has no record.
+	EnvRecordURL = "SAMPAN_RECORD_URL"
 	// EnvScopes are the comma-separated registry scopes of the namespace.
 	EnvScopes      = "SAMPAN_SCOPES"
 	EnvGitUsername = "SAMPAN_GIT_USERNAME"

@@ -18,6 +18,9 @@ import (
 // annotationRegistry holds the registry document of a pod's runner.
 const annotationRegistry = "sampan.dev/models"
 
+// annotationRecordCA holds who signs the certificate of the record's server.
+const annotationRecordCA = "sampan.dev/record-ca"
+
 // MaxRegistryBytes leaves room in the 256 KiB that Kubernetes allows for all
 // annotations of an object.
 const MaxRegistryBytes = 192 << 10
@@ -71,6 +74,8 @@ type Input struct {
 	Scopes []string
 	// Egress opens the models and the repository of a Restricted Sandbox.
 	Egress []networkingv1.NetworkPolicyEgressRule
+	// Record is where the runner records; nil for nowhere.
+	Record *Record
 	// AccountPullSecrets are those of the runners' ServiceAccount.
 	AccountPullSecrets []corev1.LocalObjectReference
 	// PlatformUser leaves the user of the pod to the platform.
@@ -84,6 +89,12 @@ type ModelKey struct {
 	Env, SecretName, Key string
 	// Optional lets the pod start without it: the Sandbox may never use this model.
 	Optional bool
+}
+
+// Record is the server of the record.
+type Record struct {
+	// URL is where runners reach it, and CA who signs its certificate, as PEM.
+	URL, CA string
 }
 
 // Script is a ConfigMap's key that a scripted provider plays.
@@ -141,6 +152,9 @@ func runner(in Input) corev1.Container {
 		{Name: podapi.EnvScopes, Value: strings.Join(in.Scopes, ",")},
 		{Name: "HOME", Value: podapi.StateDir},
 		{Name: "TMPDIR", Value: podapi.StateDir},
+	}
+	if in.Record != nil {
+		env = append(env, corev1.EnvVar{Name: podapi.EnvRecordURL, Value: in.Record.URL})
 	}
 	env = append(env, surroundings(&in.Sandbox.Spec.Template)...)
 	for _, k := range in.ModelKeys {
@@ -225,9 +239,14 @@ func inputs(in Input) []corev1.VolumeProjection {
 	out := []corev1.VolumeProjection{
 		{ServiceAccountToken: &corev1.ServiceAccountTokenProjection{Path: podapi.TokenFile, ExpirationSeconds: new(int64(3600))}},
 		configMap("kube-root-ca.crt", "ca.crt", podapi.CAFile, false),
-		{DownwardAPI: &corev1.DownwardAPIProjection{Items: []corev1.DownwardAPIVolumeFile{{
-			Path: podapi.RegistryFile, FieldRef: field("metadata.annotations['" + annotationRegistry + "']"),
-		}}}},
+		annotationFile(annotationRegistry, podapi.RegistryFile),
+	}
+	if in.Record != nil {
+		out = append(out,
+			corev1.VolumeProjection{ServiceAccountToken: &corev1.ServiceAccountTokenProjection{
+				Audience: podapi.RecordAudience, Path: podapi.RecordTokenFile, ExpirationSeconds: new(int64(3600)),
+			}},
+			annotationFile(annotationRecordCA, podapi.RecordCAFile))
 	}
 	for _, s := range in.Scripts {
 		out = append(out, configMap(s.ConfigMapName, s.Key, podapi.ScriptFile(s.Provider), s.Optional))
@@ -245,6 +264,13 @@ func inputs(in Input) []corev1.VolumeProjection {
 		}})
 	}
 	return out
+}
+
+// annotationFile is a file with an annotation of the pod.
+func annotationFile(annotation, path string) corev1.VolumeProjection {
+	return corev1.VolumeProjection{DownwardAPI: &corev1.DownwardAPIProjection{Items: []corev1.DownwardAPIVolumeFile{{
+		Path: path, FieldRef: field("metadata.annotations['" + annotation + "']"),
+	}}}}
 }
 
 func configMap(name, key, path string, optional bool) corev1.VolumeProjection {
@@ -325,6 +351,9 @@ func podAnnotations(in Input) map[string]string {
 	}
 	annotations[annotationDefaultContainer] = podapi.SandboxContainer
 	annotations[annotationRegistry] = in.Registry
+	if in.Record != nil {
+		annotations[annotationRecordCA] = in.Record.CA
+	}
 	if len(in.Egress) > 0 {
 		annotations[annotationEgress] = egressText(in.Egress)
 	}

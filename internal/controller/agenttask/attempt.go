@@ -45,6 +45,7 @@ func (r *Reconciler) reconcileAttempt(ctx context.Context, s *scope) error {
 		}
 	}
 	s.takeTerminationMessage()
+	s.setRecorded()
 	d := decide(s.attemptState())
 	if d.kind != goOn {
 		if err := r.confirmTask(ctx, s); err != nil {
@@ -109,7 +110,7 @@ func (s *scope) takeTerminationMessage() {
 		s.task.Status.Progress = words.Progress
 		s.task.Status.Progress.Activity = ""
 	}
-	if ownLog(words.Transcript.URI, s.pod) {
+	if ownRecord(words.Transcript.URI, s.task) || ownLog(words.Transcript.URI, s.pod) {
 		s.task.Status.Transcript = words.Transcript
 	}
 }

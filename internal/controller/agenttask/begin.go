@@ -241,7 +241,10 @@ func (r *Reconciler) open(ctx context.Context, s *scope) error {
 		st.PodName = podapi.PodName(st.SandboxName, next)
 	}
 	st.AttemptStartTime, st.StopRequestTime, st.RunningTime = &now, nil, nil
-	st.Result, st.Transcript = v1alpha1.TaskResult{}, v1alpha1.TranscriptStatus{}
+	st.Result = v1alpha1.TaskResult{}
+	if !ownRecord(st.Transcript.URI, s.task) { // the log of an earlier pod
+		st.Transcript = v1alpha1.TranscriptStatus{}
+	}
 	if st.StartTime == nil {
 		st.StartTime = &now
 	}

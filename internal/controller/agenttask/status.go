@@ -44,6 +44,26 @@ func (s *scope) setInProgress(reason, message string, wait waitKind) {
 	s.abnormal(v1alpha1.ConditionReconciling, wait == passes && !suspended, reason, message)
 }
 
+// setRecorded says whether what the task does outlives its pods, once its runner has
+// said where it writes.
+func (s *scope) setRecorded() {
+	uri := s.task.Status.Transcript.URI
+	switch {
+	case uri == "":
+	case ownRecord(uri, s.task):
+		s.condition(metav1.Condition{Type: v1alpha1.ConditionRecorded, Status: metav1.ConditionTrue, Reason: v1alpha1.ReasonRecorded,
+			Message: "The transcript, and the state to go on from, outlive the pod"})
+	default:
+		s.condition(metav1.Condition{Type: v1alpha1.ConditionRecorded, Status: metav1.ConditionFalse, Reason: v1alpha1.ReasonNoRecord,
+			Message: "No sampan-apiserver runs: the transcript goes with the pod, and another pod begins anew"})
+	}
+}
+
+// ownRecord reports whether a transcript is the one in the task's record.
+func ownRecord(uri string, task *v1alpha1.AgentTask) bool {
+	return uri == podapi.TranscriptPath(task.Namespace, task.Name)
+}
+
 // usual are the reasons that each task passes through by itself or by its user's
 // wish: they are no events.
 var usual = map[string]bool{

@@ -20,6 +20,7 @@ import (
 	"github.com/sampan-dev/sampan/internal/controller/adminpolicy"
 	"github.com/sampan-dev/sampan/internal/controller/kit"
 	"github.com/sampan-dev/sampan/internal/controller/modelregistry"
+	"github.com/sampan-dev/sampan/internal/controller/recording"
 	"github.com/sampan-dev/sampan/internal/podspec"
 	"github.com/sampan-dev/sampan/internal/text"
 )
@@ -49,7 +50,9 @@ type Reconciler struct {
 	Clock     clock.PassiveClock
 	Registry  *modelregistry.Store
 	// Policy is what the administrator lets Sandboxes ask for; nil is the default one.
-	Policy  *adminpolicy.Store
+	Policy *adminpolicy.Store
+	// Record finds where runners record; a nil one finds nothing.
+	Record  *recording.Finder
 	Options Options
 
 	// made are the pods that this process has made and no status has yet.

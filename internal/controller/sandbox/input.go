@@ -10,6 +10,7 @@ import (
 	"github.com/sampan-dev/sampan/api/v1alpha1"
 	"github.com/sampan-dev/sampan/internal/controller/kit"
 	"github.com/sampan-dev/sampan/internal/controller/modelregistry"
+	"github.com/sampan-dev/sampan/internal/controller/recording"
 	"github.com/sampan-dev/sampan/internal/models"
 	"github.com/sampan-dev/sampan/internal/podapi"
 	"github.com/sampan-dev/sampan/internal/podspec"
@@ -45,6 +46,9 @@ func (r *Reconciler) podInput(ctx context.Context, s *scope) (*podspec.Input, *p
 	if in.UserNamespaces, err = r.Options.UserNamespaces.For(ctx, defaulted.Spec.Template.RuntimeClassName, podapi.Persistent(sb)); err != nil {
 		return nil, nil, err
 	}
+	if in.Record, err = r.Record.Find(ctx); err != nil {
+		return recordMissing(err)
+	}
 	var candidates []models.Candidate
 	var selector models.Selector
 	if task := s.holder.task; task != nil {
@@ -68,7 +72,7 @@ func (r *Reconciler) podInput(ctx context.Context, s *scope) (*podspec.Input, *p
 		if problem, err := policyProblem(r.Policy.Endpoints(ctx, entry.Source, candidates)); problem != nil || err != nil {
 			return nil, problem, err
 		}
-		in.Egress = s.egress(candidates)
+		in.Egress = s.egress(candidates, in.Record)
 	}
 	if in.Registry, err = entry.Registry.Snapshot(selector, candidates); err != nil {
 		return nil, nil, err
@@ -78,6 +82,14 @@ func (r *Reconciler) podInput(ctx context.Context, s *scope) (*podspec.Input, *p
 			"What this Sandbox may use of ConfigMap %s has %d bytes; a pod can carry %d", entry.Source, n, podspec.MaxRegistryBytes)}, nil
 	}
 	return in, nil, nil
+}
+
+// recordMissing is what podInput gives where the record could not be found.
+func recordMissing(err error) (*podspec.Input, *problem, error) {
+	if !errors.Is(err, recording.ErrMissing) {
+		return nil, nil, err
+	}
+	return nil, &problem{reason: v1alpha1.ReasonRecordUnavailable, message: "Nothing starts before it can be recorded: " + err.Error(), passing: true}, nil
 }
 
 // optional lets a pod start without what it may never use.

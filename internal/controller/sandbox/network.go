@@ -25,9 +25,9 @@ import (
 // API server itself keeps: it is never split into several.
 var APIServer = types.NamespacedName{Namespace: "default", Name: "kubernetes"}
 
-// egress gives the rules for the models and the repository that a Restricted pod
-// uses. A host that no NetworkPolicy can name stays closed, and is warned of.
-func (s *scope) egress(candidates []models.Candidate) []networkingv1.NetworkPolicyEgressRule {
+// egress gives the rules for the models, the repository and the record that a
+// Restricted pod uses. A host that no NetworkPolicy can name stays closed, and is warned of.
+func (s *scope) egress(candidates []models.Candidate, record *podspec.Record) []networkingv1.NetworkPolicyEgressRule {
 	var rules []networkingv1.NetworkPolicyEgressRule
 	open := func(url string) (unopened string) {
 		endpoint := podspec.EndpointOf(url, s.sandbox.Namespace)
@@ -50,6 +50,11 @@ func (s *scope) egress(candidates []models.Candidate) []networkingv1.NetworkPoli
 		}
 	}
 	s.warnUnopened("ModelEndpointNotOpened", "models", hosts)
+	if record != nil {
+		if host := open(record.URL); host != "" {
+			s.warnUnopened("RecordNotOpened", "the record", []string{host})
+		}
+	}
 	if url := s.sandbox.Spec.Template.Workspace.Git.URL; url != "" {
 		if host := open(url); host != "" {
 			s.warnUnopened("GitHostNotOpened", "the repository", []string{host})
