@@ -1,0 +1,31 @@
+package snapshot
+
+import (
+	"os"
+)
+
+// openUp lets the owner remove what is in a folder, and in the folders in it.
+func openUp(parent int, name string) error {
+	if err := permit(parent, name); err != nil {
+		if gone(err) { // no folder
+			return nil
+		}
+		return err
+	}
+	fd, err := openFolder(parent, name)
+	if err != nil {
+		if gone(err) {
+			return nil
+		}
+		return err
+	}
+	f := os.NewFile(uintptr(fd), name) //nolint:gosec // a descriptor is not negative
+	defer f.Close()                    //nolint:errcheck // only read
+	entries, err := f.ReadDir(-1)
+	for _, e := range entries {
+		if err == nil && e.IsDir() {
+			err = openUp(fd, e.Name())
+		}
+	}
+	return err
+}

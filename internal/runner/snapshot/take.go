@@ -1,0 +1,318 @@
+package snapshot
+
+import (
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/sampan-dev/sampan/internal/record"
+)
+
+// take is one snapshot.
+type take struct {
+	walk
+	maxBytes int64
+	last     state
+	// contents has those of the last snapshot that can be found again, and those that
+	// this one has put in the place of others, or of none.
+	contents map[sum]*content
+	replaced map[sum]*content
+	at       *cursor
+	up       *uploader
+	packer   packer
+	// small holds a small file while it is read.
+	small [smallFile]byte
+}
+
+func (t *take) run(ctx context.Context, rec record.Recorder, root int, mark func() uint64) (Tree, state, error) {
+	if err := t.folder(root, 1); err != nil {
+		return Tree{}, state{}, err
+	}
+	if err := t.tooLarge(); err != nil {
+		return Tree{}, state{}, err
+	}
+	if err := t.store(ctx, rec, mark); err != nil {
+		return Tree{}, state{}, err
+	}
+	groups, err := t.list(ctx, rec)
+	if err != nil {
+		return Tree{}, state{}, err
+	}
+	tree, next := t.tree(groups), t.state(groups)
+	next.take = mark()
+	next.known = t.keep(next)
+	return tree, next, nil
+}
+
+func (t *take) tooLarge() error {
+	if t.bytes > t.maxBytes {
+		return &TooLargeError{Bytes: t.bytes, MaxBytes: t.maxBytes}
+	}
+	return nil
+}
+
+// store reads what has changed, and stores what of it is new. What is not there any
+// more by then is left out.
+func (t *take) store(ctx context.Context, rec record.Recorder, mark func() uint64) error {
+	t.up = newUploader(ctx, rec, t.last.known)
+	t.packer = packer{up: t.up}
+	if t.contents == nil {
+		t.contents = map[sum]*content{}
+	}
+	err := t.readPending()
+	if err == nil {
+		err = t.repack(mark())
+	}
+	t.packer.flush()
+	if waitErr := t.up.wait(); waitErr != nil {
+		err = waitErr // it is why the rest was given up
+	}
+	return err
+}
+
+func (t *take) readPending() error {
+	for _, i := range t.pending {
+		it, err := t.read(t.items[i])
+		if err != nil {
+			return err
+		}
+		t.items[i] = it
+	}
+	kept := t.items[:0]
+	for _, it := range t.items {
+		if it != nil {
+			kept = append(kept, it)
+		}
+	}
+	t.items = kept
+	return nil
+}
+
+// read gives what a file or hard link has come to, nil where it is gone.
+func (t *take) read(it *item) (*item, error) {
+	if it.kind != record.EntryHardLink {
+		return t.readFile(it)
+	}
+	first := t.first[it.sig.inode()]
+	if first == nil { // the name that came before is not this file's any more
+		return t.readFile(it)
+	}
+	if it.target != first.path {
+		moved := *it
+		moved.target = first.path
+		it = &moved
+	}
+	return it, nil
+}
+
+func (t *take) readFile(seen *item) (*item, error) {
+	it, err := t.open(seen, t.content)
+	if seen.sig.nlink > 1 {
+		delete(t.first, seen.sig.inode())
+		if it != nil && it.sig.inode() == seen.sig.inode() {
+			t.remember(it)
+		}
+	}
+	if denied(err) {
+		t.left.add(seen.path, "cannot be read")
+		return nil, nil
+	}
+	return it, err
+}
+
+// open opens a file, has its content dealt with, and gives the item of what it found.
+func (t *take) open(seen *item, deal func(it *item, fd int) error) (*item, error) {
+	if err := t.up.failed(); err != nil {
+		return nil, err
+	}
+	folder, name, err := t.at.at(seen.path)
+	fd := -1
+	if err == nil {
+		fd, err = openAt(folder, name, unix.O_RDONLY, 0)
+	}
+	switch {
+	case err != nil && gone(err):
+		return nil, nil
+	case err != nil:
+		return nil, fmt.Errorf("opening %q: %w", seen.path, err)
+	}
+	defer closeFolder(fd)
+	var st unix.Stat_t
+	if err := unix.Fstat(fd, &st); err != nil {
+		return nil, fmt.Errorf("looking at %q: %w", seen.path, err)
+	}
+	sig := signatureOf(&st)
+	if sig.mode&unix.S_IFMT != unix.S_IFREG {
+		return nil, nil
+	}
+	t.bytes = addSizes(t.bytes-seen.sig.size, sig.size)
+	if err := t.tooLarge(); err != nil {
+		return nil, err
+	}
+	it := &item{path: seen.path, kind: record.EntryFile, sig: sig, hash: seen.hash, racy: !t.settled(sig.ctime)}
+	if err := deal(it, fd); err != nil {
+		return nil, fmt.Errorf("reading %q: %w", seen.path, err)
+	}
+	if err := unix.Fstat(fd, &st); err != nil {
+		return nil, fmt.Errorf("looking at %q: %w", seen.path, err)
+	}
+	it.racy = it.racy || signatureOf(&st) != sig
+	return it, nil
+}
+
+// content reads and stores a file's content, at most as much as the file had when it
+// was opened.
+func (t *take) content(it *item, fd int) error {
+	if it.sig.size >= smallFile {
+		return t.large(it, fd)
+	}
+	data, err := t.readSmall(it, fd)
+	if err != nil || len(data) == 0 {
+		return err
+	}
+	s := sha256.Sum256(data)
+	if c := t.contents[s]; c != nil && c.take >= t.last.take {
+		it.content = c
+		return nil
+	}
+	t.pack(it, s, data)
+	return nil
+}
+
+func (t *take) readSmall(it *item, fd int) ([]byte, error) {
+	n, err := readAll(fd, t.small[:it.sig.size], 0)
+	it.size = int64(n)
+	return t.small[:n], err
+}
+
+// pack puts a small file's content with others. It is marked as the last
+// snapshot's, so that it is found from now on.
+func (t *take) pack(it *item, s sum, data []byte) {
+	it.content = t.packer.add(it, s, data)
+	it.content.take = t.last.take
+	if t.replaced == nil {
+		t.replaced = map[sum]*content{}
+	}
+	if _, again := t.replaced[s]; !again {
+		t.replaced[s] = t.contents[s]
+	}
+	t.contents[s] = it.content
+}
+
+// large stores a file in pieces.
+func (t *take) large(it *item, fd int) error {
+	it.pieces = make([]record.Piece, 0, (it.sig.size+record.MaxChunk-1)/record.MaxChunk)
+	for it.size < it.sig.size {
+		if err := t.up.failed(); err != nil {
+			return err
+		}
+		buf := getBuffer()
+		n, err := readAll(fd, (*buf)[:min(record.MaxChunk, it.sig.size-it.size)], it.size)
+		if err != nil || n == 0 {
+			buffers.Put(buf)
+			return err
+		}
+		*buf = (*buf)[:n]
+		it.size += int64(n)
+		it.pieces = append(it.pieces, record.Piece{Length: int64(n)}) // never grows, so the address stays
+		t.up.put(buf, &it.pieces[len(it.pieces)-1].Chunk)
+	}
+	return nil
+}
+
+// readAll fills a buffer as far as the file goes.
+func readAll(fd int, buf []byte, offset int64) (int, error) {
+	n := 0
+	for n < len(buf) {
+		more, err := retry(func() (int, error) { return unix.Pread(fd, buf[n:], offset+int64(n)) })
+		if errors.Is(err, unix.ESTALE) || err == nil && more == 0 {
+			break
+		}
+		if err != nil {
+			return n, err
+		}
+		n += more
+	}
+	return n, nil
+}
+
+// forget takes back what a snapshot that failed has changed of what outlives it.
+func (t *take) forget() {
+	for key, old := range t.replaced {
+		if t.contents[key] = old; old == nil {
+			delete(t.contents, key)
+		}
+	}
+}
+
+// list stores the listing.
+func (t *take) list(ctx context.Context, rec record.Recorder) ([]*group, error) {
+	up := newUploader(ctx, rec, t.last.known)
+	groups, fresh := groupsOf(t.items, t.last.groups)
+	var err error
+	for _, g := range fresh {
+		if err = up.failed(); err == nil {
+			err = g.store(up)
+		}
+		if err != nil {
+			break
+		}
+	}
+	if waitErr := up.wait(); waitErr != nil {
+		err = waitErr
+	}
+	return groups, err
+}
+
+func (t *take) tree(groups []*group) Tree {
+	tree := Tree{LeftOut: t.left.list()}
+	for _, g := range groups {
+		tree.Chunks = append(tree.Chunks, g.chunks...)
+	}
+	for _, it := range t.items {
+		if it.kind == record.EntryFile {
+			tree.Files++
+			tree.Bytes += it.size
+		}
+	}
+	return tree
+}
+
+func (t *take) state(groups []*group) state {
+	s := state{items: t.items, contents: t.contents, groups: make(map[*item]*group, len(groups))}
+	for _, g := range groups {
+		s.groups[g.items[0]] = g
+	}
+	return s
+}
+
+// keep marks what a state has, forgets contents if most are not its, and gives
+// the chunks that it names.
+func (t *take) keep(s state) map[record.Digest]bool {
+	known := map[record.Digest]bool{}
+	packs, live := markLive(s.items, s.take)
+	for _, p := range packs {
+		known[p.digest] = true
+	}
+	for _, it := range s.items {
+		for _, p := range it.pieces {
+			known[p.Chunk] = true
+		}
+	}
+	for _, g := range s.groups {
+		for _, d := range g.chunks {
+			known[d] = true
+		}
+	}
+	if len(s.contents) > 2*live {
+		for key, c := range s.contents {
+			if c.take != s.take {
+				delete(s.contents, key)
+			}
+		}
+	}
+	return known
+}
