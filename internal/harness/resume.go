@@ -3,6 +3,7 @@ package harness
 import (
 	"context"
 	"slices"
+	"time"
 
 	"github.com/sampan-dev/sampan/internal/llm"
 	"github.com/sampan-dev/sampan/internal/transcript"
@@ -123,4 +124,17 @@ func (r *run) endedBefore() Result {
 		Reason: End(ended.Reason), Category: ended.Category, Message: ended.Message,
 		Verifications: r.log.state.verifications, Progress: p, Transcript: p.Transcript,
 	}
+}
+
+// Standing is how far a run has come.
+type Standing struct {
+	// Progress has its counts, and Active the time that processes have spent on it.
+	Progress Progress
+	Active   time.Duration
+}
+
+// StandingOf says how far a run has come by its events.
+func StandingOf(events []transcript.Event) (Standing, error) {
+	s, err := replay(events)
+	return Standing{Progress: s.progress, Active: s.active}, err
 }

@@ -60,19 +60,19 @@ type Writer struct {
 	now    func() time.Time
 	redact *Redactor
 
-	buf    bytes.Buffer // whole lines that are not written yet
+	buf bytes.Buffer // whole lines that are not written yet
 	// unrecorded are lines that were written and that record does not have yet; the
 	// events up to number recorded it has.
 	unrecorded bytes.Buffer
 	recorded   int64
-	dirty  bool         // something was written that may not be on disk
-	line   bytes.Buffer // the line being made, kept to reuse its memory
-	seq    int64
-	size   int64
-	prev   string
-	sum    hash.Hash
-	err    error
-	closed bool
+	dirty      bool         // something was written that may not be on disk
+	line       bytes.Buffer // the line being made, kept to reuse its memory
+	seq        int64
+	size       int64
+	prev       string
+	sum        hash.Hash
+	err        error
+	closed     bool
 }
 
 // New gives a Writer without a file: events go to the tee alone, if any.
@@ -130,15 +130,18 @@ func (w *Writer) Append(turn int, data Data) (time.Time, error) {
 	return now, w.commit()
 }
 
-// Flush hands what was appended to the system, without waiting for the disk: it
-// outlives this process, though not the machine.
+// Flush hands what was appended to the system, without waiting for the disk, and to
+// the record: it outlives this process, and the machine only by the record.
 func (w *Writer) Flush() error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if err := w.usable(); err != nil {
 		return err
 	}
-	return w.flush()
+	if err := w.flush(); err != nil {
+		return err
+	}
+	return w.commit()
 }
 
 // Sync writes what was appended and waits until it is on disk.

@@ -28,7 +28,7 @@ var _ = Describe("A task that loses its pod", func() {
 		return s, argument
 	}
 
-	DescribeTable("runs again from the start",
+	DescribeTable("goes on in another",
 		func(lose func(*space, *corev1.Pod), reasons ...any) {
 			s, argument := start("")
 			lose(s, s.pod("lost-1"))
@@ -45,7 +45,7 @@ var _ = Describe("A task that loses its pod", func() {
 			Expect(first.StartTime).NotTo(BeNil())
 			Expect(first.CompletionTime).NotTo(BeNil())
 			Expect(*first.Turns).To(BeEquivalentTo(2))
-			Expect(*at.Status.Progress.Turns).To(BeEquivalentTo(5))
+			Expect(*at.Status.Progress.Turns).To(BeEquivalentTo(4), "the second pod goes on where the first was")
 			Expect(s.names("pods", podspec.LabelManagedBy+"=sampan")).To(ConsistOf("pod/lost-2"))
 		},
 		Entry("when it is deleted", func(s *space, pod *corev1.Pod) {
@@ -68,6 +68,8 @@ var _ = Describe("A task that loses its pod", func() {
 		s := scripted(`
 turns:
 - toolCalls: [{name: bash, arguments: {command: "if [ $HOSTNAME = full-1 ]; then head -c 100M /dev/zero > big; sleep 86400; fi; echo ran in $HOSTNAME", timeout_seconds: 600}}]
+- expect: the container that ran this call was lost
+  toolCalls: [{name: bash, arguments: {command: "ls; echo ran in $HOSTNAME"}}]
 - expect: ran in full-2
   text: Done at last.
 `)

@@ -30,6 +30,8 @@ turns:
 - text: I shall look.
   toolCalls: [{name: bash, arguments: {command: "pwd"}}]
 - toolCalls: [{name: bash, arguments: {command: "if [ $HOSTNAME = %s-1 ]; then (%s & wait); fi; echo ran in $HOSTNAME", timeout_seconds: 600}}]
+- expect: a new container
+  toolCalls: [{name: bash, arguments: {command: "echo ran in $HOSTNAME"}}]
 - expectMatch: "ran in %s-[2-9]"
   text: Done at last.
 `, task, sleep, task)
@@ -92,7 +94,7 @@ turns:
 		Expect(at.Status.Attempts).To(HaveLen(1))
 		Expect(at.Status.Attempts[0].Reason).To(Equal(v1alpha1.ReasonSuspended))
 		Expect(*at.Status.Attempts[0].Turns).To(BeEquivalentTo(2))
-		Expect(*at.Status.Progress.Turns).To(BeEquivalentTo(5), "progress is the sum over the attempts")
+		Expect(*at.Status.Progress.Turns).To(BeEquivalentTo(4), "the second attempt goes on where the first was")
 	})
 
 	It("ends it at its active deadline", func() {

@@ -168,7 +168,7 @@ func (p *Runner) runTask(ctx context.Context, w *watcher, sb *v1alpha1.Sandbox) 
 	rep.logged = p.log.n
 	reporting, stop := context.WithCancel(context.WithoutCancel(ctx))
 	go rep.run(reporting)
-	res, reason := p.drive(ctx, sb, task, rep)
+	res, reason := p.drive(ctx, sb, task, rep, cancel)
 	stop()
 	<-rep.done
 	if errors.Is(context.Cause(ctx), errFenced) {
@@ -179,15 +179,39 @@ func (p *Runner) runTask(ctx context.Context, w *watcher, sb *v1alpha1.Sandbox) 
 
 // drive prepares the workspace and runs the harness. The reason is the one of
 // the status: an end of the harness, or what stood in the way of a run.
-func (p *Runner) drive(ctx context.Context, sb *v1alpha1.Sandbox, at *v1alpha1.AgentTask, rep *reporter) (harness.Result, string) {
+func (p *Runner) drive(ctx context.Context, sb *v1alpha1.Sandbox, at *v1alpha1.AgentTask, rep *reporter, cancel context.CancelCauseFunc) (harness.Result, string) {
 	task, err := p.taskFor(at)
 	if err != nil {
 		return failed(harness.Internal, err), v1alpha1.ReasonInternal
 	}
+	recording, stop := graceful(ctx, recordGrace)
+	defer stop()
+	j, err := p.openJournal(recording, at, rep, cancel, transcript.Options{Secrets: p.secretsOf(at, task)})
+	switch {
+	case ctx.Err() != nil:
+		res := harness.Stopped(ctx)
+		return res, reasonOf(ctx, res)
+	case err != nil:
+		return failed(harness.Internal, err), v1alpha1.ReasonInternal
+	}
+	res, reason := p.run(ctx, sb, at, task, rep, j)
+	if err := j.writer.Close(); err != nil && res.Reason == harness.Completed {
+		return failed(harness.Internal, fmt.Errorf("closing the transcript: %w", err)), v1alpha1.ReasonInternal
+	}
+	return res, reason
+}
+
+// run prepares the workspace and runs the harness, with a transcript that is open.
+func (p *Runner) run(ctx context.Context, sb *v1alpha1.Sandbox, at *v1alpha1.AgentTask, task harness.Task, rep *reporter, j *journal) (harness.Result, string) {
+	task.Limits.Active += j.standing.Active // what is left is left from here on
 	if usedUp := rep.prior.remaining(&task.Limits); usedUp != "" {
 		return failed(harness.BudgetExceeded, fmt.Errorf("limits.%s was used up by earlier attempts", usedUp)), v1alpha1.ReasonBudgetExceeded
 	}
-	preTool, err := p.prepare(ctx, sb, rep)
+	keeper, restored, err := p.restore(ctx, sb, j, rep)
+	var preTool bool
+	if err == nil {
+		preTool, err = p.prepare(ctx, sb, rep)
+	}
 	switch {
 	case ctx.Err() != nil:
 		res := harness.Stopped(ctx)
@@ -196,26 +220,33 @@ func (p *Runner) drive(ctx context.Context, sb *v1alpha1.Sandbox, at *v1alpha1.A
 		return failed(harness.Internal, err), v1alpha1.ReasonWorkspaceFailed
 	}
 	sandbox, exec := p.executor(ctx, preTool)
-	w, err := transcript.Create(p.transcriptPath(at), transcript.Options{Tee: &p.log, Secrets: p.secretsOf(at, task)})
-	if err != nil {
-		return failed(harness.Internal, err), v1alpha1.ReasonInternal
-	}
 	tools, err := runner.ToolSet(p.exec, task)
 	if err != nil {
-		return failed(harness.Internal, errors.Join(err, w.Close())), v1alpha1.ReasonInternal
+		return failed(harness.Internal, err), v1alpha1.ReasonInternal
 	}
 	conn := runner.Connector{TaskName: at.Name, Env: p.env.Get, ScriptFile: func(m models.Provider) string {
 		return filepath.Join(podapi.InputDir, podapi.ScriptFile(m.Name))
 	}}
-	res := harness.Run(ctx, harness.Config{
-		Task: task, Tools: tools, Executor: exec, Ready: sandbox.wait, Transcript: w, Reporter: rep.progress,
+	config := harness.Config{
+		Task: task, Tools: tools, Executor: exec, Ready: sandbox.wait, Transcript: j.writer, Reporter: rep.progress,
+		Resume: j.past, Restored: restored,
 		Models: &harness.RegistryRouter{
 			Registry: p.registry, Selector: runner.SelectorOf(at), Connect: conn.Connect,
 			Need: models.Need{Scopes: p.scopes, Priced: !task.Limits.CostUSD.IsZero()},
 		},
-	})
-	if err := w.Close(); err != nil && res.Reason == harness.Completed {
-		return failed(harness.Internal, fmt.Errorf("closing the transcript: %w", err)), v1alpha1.ReasonInternal
+	}
+	if keeper != nil {
+		config.Checkpoints = keeper
+	}
+	res := harness.Run(ctx, config)
+	if res.Reason == harness.Internal && ctx.Err() != nil && j.writer.Sync() != nil {
+		// It was told to stop while the record was not there: another attempt goes on.
+		progress := res.Progress
+		res = harness.Stopped(ctx)
+		res.Progress, res.Transcript = progress, progress.Transcript
+	}
+	if keeper != nil && res.Reason == harness.Cancelled {
+		keeper.finish(ctx, res.Progress)
 	}
 	if res.Reason == harness.SandboxLost && errors.Is(sandbox.failure(), client.ErrProtocolMismatch) {
 		return res, v1alpha1.ReasonProtocolMismatch

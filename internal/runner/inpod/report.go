@@ -1,6 +1,7 @@
 package inpod
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -15,6 +16,7 @@ import (
 	"github.com/sampan-dev/sampan/api/v1alpha1"
 	"github.com/sampan-dev/sampan/internal/harness"
 	"github.com/sampan-dev/sampan/internal/podapi"
+	"github.com/sampan-dev/sampan/internal/record"
 	"github.com/sampan-dev/sampan/internal/text"
 )
 
@@ -45,8 +47,13 @@ type reporter struct {
 
 	mu     sync.Mutex
 	latest harness.Progress
-	wake   chan struct{}
-	done   chan struct{}
+	// recorded: the transcript is in the record, and not only in the pod's log.
+	recorded   bool
+	checkpoint v1alpha1.CheckpointStatus
+	// waits is what the run waits for that it cannot tell itself.
+	waits string
+	wake  chan struct{}
+	done  chan struct{}
 }
 
 func newReporter(a *api, task *v1alpha1.AgentTask, pod string, b priorUsage) *reporter {
@@ -89,20 +96,54 @@ func (r *reporter) run(ctx context.Context) {
 			return
 		case <-r.wake:
 		}
-		r.mu.Lock()
-		p := r.latest
-		r.mu.Unlock()
-		if err := r.apply(ctx, r.task, r.status(p)); err != nil {
+		if err := r.apply(ctx, r.task, r.current()); err != nil {
 			r.rouse() // it is tried again after the pause, with what there is then
 		}
 	}
 }
 
-func (r *reporter) status(p harness.Progress) v1alpha1.AgentTaskStatus {
-	return v1alpha1.AgentTaskStatus{
-		Progress:   r.taskProgress(p),
-		Transcript: transcriptOf(r.task.Namespace, r.pod, r.logged, p.Transcript),
+// resumed notes that the run goes on from the record, which has some of what was used.
+func (r *reporter) resumed(p harness.Progress) {
+	r.mu.Lock()
+	r.prior, r.latest, r.recorded = r.prior.less(p), p, true
+	r.mu.Unlock()
+}
+
+// kept notes a checkpoint.
+func (r *reporter) kept(c record.Checkpoint, message string) {
+	r.mu.Lock()
+	r.checkpoint = checkpointOf(c, message)
+	r.mu.Unlock()
+	r.rouse()
+}
+
+// waiting notes what the run waits for; empty when it goes on.
+func (r *reporter) waiting(what string) {
+	r.mu.Lock()
+	r.waits = what
+	r.mu.Unlock()
+	r.rouse()
+}
+
+// current is the status of a run that goes on.
+func (r *reporter) current() v1alpha1.AgentTaskStatus {
+	r.mu.Lock()
+	p, waits := r.latest, r.waits
+	r.mu.Unlock()
+	p.Activity = cmp.Or(waits, p.Activity)
+	return r.status(p, p.Transcript)
+}
+
+func (r *reporter) status(p harness.Progress, t harness.TranscriptSummary) v1alpha1.AgentTaskStatus {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	status := v1alpha1.AgentTaskStatus{Progress: r.taskProgress(p), Checkpoint: r.checkpoint}
+	if r.recorded {
+		status.Transcript = transcriptIn(r.task.Namespace, r.task.Name, t)
+	} else {
+		status.Transcript = transcriptOf(r.task.Namespace, r.pod, r.logged, t)
 	}
+	return status
 }
 
 func (r *reporter) taskProgress(p harness.Progress) v1alpha1.TaskProgress {
@@ -114,9 +155,8 @@ func (r *reporter) taskProgress(p harness.Progress) v1alpha1.TaskProgress {
 // finish writes the result, first where it cannot fail, then to the API server.
 // Progress must have ended, so that nothing older is written after it.
 func (r *reporter) finish(ctx context.Context, res harness.Result, reason string) error {
-	status := r.status(res.Progress)
+	status := r.status(res.Progress, res.Transcript)
 	status.Progress.Activity = ""
-	status.Transcript = transcriptOf(r.task.Namespace, r.pod, r.logged, res.Transcript)
 	status.Result = resultOf(r.task.Status.Attempt, res, reason)
 	wordsErr := r.writeTerminationMessage(status)
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), finalReportTimeout)

@@ -11,6 +11,7 @@ import (
 	"github.com/sampan-dev/sampan/api/v1alpha1"
 	"github.com/sampan-dev/sampan/internal/harness"
 	"github.com/sampan-dev/sampan/internal/podapi"
+	"github.com/sampan-dev/sampan/internal/record"
 	"github.com/sampan-dev/sampan/internal/text"
 )
 
@@ -19,6 +20,7 @@ const (
 	maxResultMessage       = 2048
 	maxVerificationMessage = 128
 	maxActivity            = 128
+	maxCheckpointMessage   = 256
 )
 
 // priorUsage is what earlier attempts used; the status shows the sum.
@@ -111,6 +113,31 @@ func resultOf(attempt int32, res harness.Result, reason string) v1alpha1.TaskRes
 		out.Truncated = append(out.Truncated, v1alpha1.TruncatedVerifications)
 	}
 	return out
+}
+
+// less takes away what the record has: a run that goes on counts that itself.
+func (b priorUsage) less(p harness.Progress) priorUsage {
+	b.turns = max(b.turns-int32(p.Turns), 0)                               //nolint:gosec // as in progress
+	b.toolCalls = max(b.toolCalls-int32(p.ToolCalls), 0)                   //nolint:gosec // as in progress
+	b.failedToolCalls = max(b.failedToolCalls-int32(p.FailedToolCalls), 0) //nolint:gosec // as in progress
+	b.input = max(b.input-p.Usage.InputTokens, 0)
+	b.cached = max(b.cached-p.Usage.CachedInputTokens, 0)
+	b.output = max(b.output-p.Usage.OutputTokens, 0)
+	b.cost = decimal.Max(b.cost.Sub(p.CostUSD), decimal.Zero)
+	return b
+}
+
+// transcriptIn points at the transcript in the task's record.
+func transcriptIn(namespace, task string, t harness.TranscriptSummary) v1alpha1.TranscriptStatus {
+	if t.Events == 0 {
+		return v1alpha1.TranscriptStatus{}
+	}
+	return v1alpha1.TranscriptStatus{URI: podapi.TranscriptPath(namespace, task), Events: new(t.Events), Bytes: new(t.Bytes), Digest: t.Digest}
+}
+
+// checkpointOf is what a task's status says of a checkpoint.
+func checkpointOf(c record.Checkpoint, message string) v1alpha1.CheckpointStatus {
+	return v1alpha1.CheckpointStatus{Turn: new(int32(c.Turn)), Events: new(c.Events), Files: new(c.Files), Bytes: new(c.Bytes), Message: message} //nolint:gosec // bounded by limits.turns
 }
 
 // transcriptOf points at the runner's log, which is the transcript, byte for

@@ -1,0 +1,128 @@
+package inpod
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/sampan-dev/sampan/internal/harness"
+	"github.com/sampan-dev/sampan/internal/record"
+	"github.com/sampan-dev/sampan/internal/runner/snapshot"
+	"github.com/sampan-dev/sampan/internal/text"
+)
+
+// maxKeptBytes bounds the workspace of a checkpoint.
+const maxKeptBytes = 10 << 30
+
+// lastCheckpoint bounds the checkpoint of a run that was told to stop. The pod has
+// ten seconds in all, of which the report needs some.
+const lastCheckpoint = 5 * time.Second
+
+// keeper takes checkpoints of the workspace into the record. It implements
+// harness.Checkpointer.
+type keeper struct {
+	// ctx ends with the runner's work on the task.
+	ctx context.Context
+	rec record.Recorder
+	// snap is used by one goroutine at a time: the one that Begin starts.
+	snap *snapshot.Snapshotter
+	// kept is told of each checkpoint.
+	kept func(record.Checkpoint, string)
+
+	// begun gives the outcome of what was begun; nil when nothing was.
+	begun chan error
+	// newest is the newest checkpoint, nil before the first. ended: no more are taken.
+	newest *record.Checkpoint
+	ended  bool
+}
+
+// Begin implements harness.Checkpointer.
+func (k *keeper) Begin(turn int, log harness.TranscriptSummary) {
+	if k.begun != nil || k.ended {
+		return
+	}
+	done := make(chan error, 1)
+	k.begun = done
+	go func() { done <- k.take(k.ctx, turn, log) }()
+}
+
+// Wait implements harness.Checkpointer.
+func (k *keeper) Wait(ctx context.Context) error {
+	if k.begun == nil {
+		return nil
+	}
+	select {
+	case err := <-k.begun:
+		k.begun = nil
+		return err
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+// take takes a checkpoint. A workspace that is too large ends checkpoints, and not
+// the run.
+func (k *keeper) take(ctx context.Context, turn int, log harness.TranscriptSummary) error {
+	err := k.commit(ctx, turn, log)
+	if errors.Is(err, record.ErrNotFound) { // of a chunk that was there before
+		k.snap.Reset()
+		err = k.commit(ctx, turn, log)
+	}
+	var large *snapshot.TooLargeError
+	if errors.As(err, &large) {
+		k.ended = true
+		k.tell("No later checkpoint is taken: " + large.Error())
+		return nil
+	}
+	return err
+}
+
+func (k *keeper) commit(ctx context.Context, turn int, log harness.TranscriptSummary) error {
+	tree, err := k.snap.Take(ctx, k.rec)
+	if err != nil {
+		return err
+	}
+	c := record.Checkpoint{
+		Turn: turn, Events: log.Events, LogDigest: log.Digest, Time: time.Now().UTC().Round(0),
+		Tree: tree.Chunks, Files: tree.Files, Bytes: tree.Bytes, LeftOut: tree.LeftOut,
+	}
+	if err := k.rec.Commit(ctx, c); err != nil {
+		return fmt.Errorf("keeping the checkpoint of turn %d: %w", turn, err)
+	}
+	k.newest = &c
+	k.tell(leftOut(c))
+	return nil
+}
+
+// tell tells of the newest checkpoint.
+func (k *keeper) tell(message string) {
+	var c record.Checkpoint
+	if k.newest != nil {
+		c = *k.newest
+	}
+	k.kept(c, text.Clip(message, maxCheckpointMessage))
+}
+
+// finish takes the checkpoint of a run that was told to stop in the middle of a turn,
+// while its sandbox is still there.
+func (k *keeper) finish(ctx context.Context, p harness.Progress) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), lastCheckpoint)
+	defer cancel()
+	err := k.Wait(ctx)
+	if err == nil && !k.ended && (k.newest == nil || k.newest.Turn < p.Turns) {
+		err = k.take(ctx, p.Turns, p.Transcript)
+	}
+	if err != nil { // the run goes on from the turn before
+		k.tell("The state at the stop was not kept: " + err.Error())
+	}
+}
+
+// leftOut says in a line what a checkpoint does not have.
+func leftOut(c record.Checkpoint) string {
+	if len(c.LeftOut) == 0 {
+		return ""
+	}
+	return "Left out: " + strings.Join(c.LeftOut, ", ")
+}

@@ -1,0 +1,56 @@
+package e2e
+
+import (
+	"fmt"
+	"strings"
+
+	. "github.com/onsi/ginkgo/v2"
+	. "github.com/onsi/gomega"
+	"k8s.io/apimachinery/pkg/api/meta"
+
+	"github.com/sampan-dev/sampan/api/v1alpha1"
+)
+
+var _ = Describe("The record of a task", func() {
+	It("is there when the pod is not", func() {
+		s := scripted(`
+turns:
+- toolCalls: [{name: bash, arguments: {command: "echo kept for good"}}]
+- text: Done.
+`)
+		s.apply(task("kept", "prompt: Say it."))
+		at := s.awaitEnd("kept", "True Completed")
+		Expect(meta.IsStatusConditionTrue(at.Status.Conditions, v1alpha1.ConditionRecorded)).To(BeTrue())
+		Expect(at.Status.Checkpoint.Turn).To(HaveValue(BeEquivalentTo(1)))
+		kubectl("-n", s.name, "delete", "pod", "kept-1")
+		Expect(transcriptOf(at)).To(ContainSubstring("kept for good"))
+		turn := kubectl("get", "--raw", at.Status.Transcript.URI+"?turn=1")
+		Expect(turn).To(And(ContainSubstring("kept for good"), Not(ContainSubstring("run_started"))))
+		checkpoints := kubectl("get", "--raw", strings.Replace(at.Status.Transcript.URI, "/transcript", "/checkpoints", 1))
+		Expect(checkpoints).To(And(ContainSubstring(`"turn":0`), ContainSubstring(`"turn":1`)))
+	})
+
+	It("brings the workspace and the conversation to another pod", func() {
+		sleep, argument := sleeper()
+		s := scripted(fmt.Sprintf(`
+turns:
+- toolCalls: [{name: bash, arguments: {command: "mkdir -m 750 d && echo first > d/notes && ln -s d/notes link && chmod +x d/notes"}}]
+- toolCalls: [{name: bash, arguments: {command: "if [ $HOSTNAME = back-1 ]; then echo half > half; (%s & wait); fi", timeout_seconds: 600}}]
+- expectMatch: "(?s)Unknown: .*as it was after turn 1"
+  toolCalls: [{name: bash, arguments: {command: "cat link; stat -c '%%A %%n' d d/notes; ls; echo $HOSTNAME"}}]
+- expectMatch: "(?s)^first\n.*drwxr-x--- d\n-rwxr-xr-x d/notes\nd\nlink\nback-2"
+  text: It is all here.
+`, sleep))
+		s.apply(task("back", "prompt: Go on.\nverify: [{name: notes, command: grep -q first link && test ! -e half}]"))
+		awaitRunning(argument)
+		Eventually(func() *int32 { return s.get("back").Status.Checkpoint.Turn }).Should(HaveValue(BeEquivalentTo(1)))
+		kubectl("-n", s.name, "delete", "pod", "back-1", "--force", "--grace-period=0", "--wait=false")
+		at := s.awaitEnd("back", "True Completed")
+		awaitGone(argument)
+		Expect(at.Status.Attempt).To(BeEquivalentTo(2))
+		Expect(at.Status.Progress.Turns).To(HaveValue(BeEquivalentTo(4)))
+		text := transcriptOf(at)
+		Expect(strings.Count(text, `"type":"run_started"`)).To(Equal(1), "one transcript has it all")
+		Expect(text).To(ContainSubstring(`"type":"run_resumed"`))
+	})
+})
