@@ -68,7 +68,9 @@ func repository(t testing.TB, dir string, files int) {
 	write(t, dir, all)
 }
 
-func repositoryFile(i int) string { return fmt.Sprintf("src/module%d/package%d/file%d.go", i/500, i/50, i) }
+func repositoryFile(i int) string {
+	return fmt.Sprintf("src/module%d/package%d/file%d.go", i/500, i/50, i)
+}
 
 // later is a clock by which all that was changed is so for long.
 func later() time.Time { return time.Now().Add(time.Hour) }
