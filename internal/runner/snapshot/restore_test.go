@@ -83,6 +83,7 @@ func TestHostileListings(t *testing.T) {
 		"no order":                    {file("b", ten), file("a", ten)},
 		"back to a folder":            {folder("a"), file("a/b", ten), folder("c"), file("a/d", ten)},
 		"no folder":                   {file("a/b", ten)},
+		"in another folder":           {folder("a"), file("b/c", ten)},
 		"in a file":                   {file("a", ten), file("a/b", ten)},
 		"in a symlink":                {link("a", filepath.Dir(elsewhere)), file("a/victim", ten)},
 		"in a hard link":              {file("a", ten), hardLink("b", "a"), file("b/c", ten)},
@@ -257,9 +258,14 @@ func TestCleaningDiesAtEveryStep(t *testing.T) {
 	src := t.TempDir()
 	write(t, src, map[string]string{"x": "1"})
 	tree := mustTake(t, snapshotter(src), m)
-	for k := 1; k <= 4; k++ {
+	for k := 1; k <= 8; k++ {
 		dir := t.TempDir()
-		write(t, dir, map[string]string{"a/b": "old", "c": "old", marker + "/d": "old"})
+		for i := range 8 { // wherever the marker is in the folder's own order
+			if i == k-1 {
+				write(t, dir, map[string]string{marker + "/d": "old"})
+			}
+			write(t, dir, map[string]string{fmt.Sprint("a", i, "/b"): "old"})
+		}
 		s := snapshotter(dir)
 		n := 0
 		s.step = func() error {
