@@ -12,8 +12,8 @@ const (
 	// minGroup and maxGroup bound the entries of a part of a listing. Between them it
 	// ends with an entry of whose path's hash these bits are zero: what is added or
 	// removed elsewhere does not move its end.
-	minGroup, maxGroup = 32, 512
-	groupCut           = 0x7f
+	minGroup, maxGroup = 16, 512
+	groupCut           = 0x3f
 )
 
 // group is a part of a listing that is encoded and stored by itself.

@@ -367,6 +367,67 @@ func TestRepack(t *testing.T) {
 	}
 }
 
+// A chunk most of whose files are gone is left, and their bytes with it.
+func TestRepackOfDeadBytes(t *testing.T) {
+	dir, m := t.TempDir(), newMemory()
+	rng := rand.New(rand.NewPCG(5, 6))
+	for i := range 100 {
+		write(t, dir, map[string]string{fmt.Sprint("f", i): strings.Repeat(fmt.Sprintf("%016x", rng.Uint64()), 512)})
+	}
+	s := snapshotter(dir)
+	s.Now = later
+	mustTake(t, s, m)
+	for i := range 80 {
+		if err := os.Remove(filepath.Join(dir, fmt.Sprint("f", i))); err != nil {
+			t.Fatal(err)
+		}
+	}
+	tree := mustTake(t, s, m)
+	for _, e := range m.list(t, tree) {
+		if n := len(m.chunks[e.Pieces[0].Chunk]); n > 200<<10 {
+			t.Fatalf("%q is in a chunk of %d bytes, though 20 files of 8 KiB are left", e.Path, n)
+		}
+	}
+	if diff := cmp.Diff(describe(t, dir), describe(t, mustRestore(t, tree, m))); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
+// What the last checkpoint did not have may be gone from the store: when it comes
+// back it is stored again.
+func TestForgottenChunksAreStoredAgain(t *testing.T) {
+	dir, m := t.TempDir(), newMemory()
+	files := map[string]string{"small": "a small one", "big": strings.Repeat("0123456789abcdef", 40<<10)}
+	write(t, dir, map[string]string{"other": "stays"})
+	s := snapshotter(dir)
+	mustTake(t, s, m)
+	write(t, dir, files)
+	before := mustTake(t, s, m)
+	for name := range files {
+		if err := os.Remove(filepath.Join(dir, name)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	after := mustTake(t, s, m)
+	kept := map[record.Digest]bool{}
+	for _, e := range m.list(t, after) {
+		for _, p := range e.Pieces {
+			kept[p.Chunk] = true
+		}
+	}
+	for _, e := range m.list(t, before) {
+		for _, p := range e.Pieces {
+			if !kept[p.Chunk] {
+				delete(m.chunks, p.Chunk)
+			}
+		}
+	}
+	write(t, dir, files)
+	if diff := cmp.Diff(describe(t, dir), describe(t, mustRestore(t, mustTake(t, s, m), m))); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
 // A record that fails at any call fails the snapshot, and the next one is whole.
 func TestTakeFailsAtEveryCall(t *testing.T) {
 	for k := 1; ; k++ {
