@@ -348,7 +348,6 @@ var _ = Describe("A claim of a named Sandbox", func() {
 		held := w.sandbox("dev").Status.TaskRef
 		Expect(held.Name).To(Equal("x"))
 		replacement := objects.MakeSandbox("dev").Namespace(w.ns).With(idleAfter(3600)).Obj()
-		replacement.Finalizers = w.sandbox("dev").Finalizers
 		replacement.ResourceVersion = w.sandbox("dev").ResourceVersion
 		Expect(w.live.Update(w.ctx, replacement)).To(Succeed())
 		w.pass(time.Minute)

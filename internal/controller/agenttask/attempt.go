@@ -221,8 +221,6 @@ func ownSandbox(task *v1alpha1.AgentTask) *v1alpha1.Sandbox {
 		ObjectMeta: metav1.ObjectMeta{
 			Name: task.Name, Namespace: task.Namespace,
 			Labels: map[string]string{podspec.LabelManagedBy: podspec.ManagedBy, podspec.LabelTask: task.Name},
-			// The Sandbox controller would add it first thing; this saves a write.
-			Finalizers: []string{podspec.SandboxFinalizer},
 		},
 		Spec: v1alpha1.SandboxSpec{Template: task.Spec.Sandbox.Template, State: v1alpha1.SandboxRunning},
 	}

@@ -23,9 +23,9 @@ import (
 	"github.com/sampan-dev/sampan/internal/text"
 )
 
-// Finalizer keeps an AgentTask until the named Sandbox that it has claimed is given
-// back. A Sandbox of its own is the garbage collector's to delete.
-const Finalizer = "sampan.dev/agenttask"
+// finalizer is what earlier versions have kept an AgentTask by, until the named Sandbox
+// that it has claimed was given back. Now the Sandbox controller sees to that.
+const finalizer = "sampan.dev/agenttask"
 
 // Reconciler reconciles AgentTasks.
 type Reconciler struct {
@@ -92,6 +92,9 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 	s := &scope{task: task, before: task.DeepCopy()}
 	if !task.DeletionTimestamp.IsZero() {
 		return settle(s, r.finalize(ctx, s))
+	}
+	if err := r.dropFinalizer(ctx, s); err != nil {
+		return settle(s, err)
 	}
 	// Each step writes at most one status and then acts only on what was
 	// written, so a crash between two steps loses nothing.
