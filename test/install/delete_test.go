@@ -14,6 +14,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/metrics/server"
 
 	"github.com/sampan-dev/sampan/api/v1alpha1"
+	"github.com/sampan-dev/sampan/internal/controller/adminpolicy"
 	"github.com/sampan-dev/sampan/internal/controller/agenttask"
 	"github.com/sampan-dev/sampan/internal/controller/modelregistry"
 	"github.com/sampan-dev/sampan/internal/controller/sandbox"
@@ -79,11 +80,15 @@ func operate(t *testing.T, api *cluster.Cluster, done func() (bool, error)) {
 	defer stop()
 	recorder := events.NewFakeRecorder(1000)
 	store := &modelregistry.Store{Reader: mgr.GetClient(), Live: mgr.GetAPIReader(), OperatorNamespace: "default", Recorder: recorder}
-	tasks := &agenttask.Reconciler{Client: mgr.GetClient(), APIReader: mgr.GetAPIReader(), Recorder: recorder, Clock: clock.RealClock{}, Registry: store, Workers: 1}
+	policy, err := adminpolicy.Watch(mgr, "default", recorder)
+	if err != nil {
+		t.Fatal(err)
+	}
+	tasks := &agenttask.Reconciler{Client: mgr.GetClient(), APIReader: mgr.GetAPIReader(), Recorder: recorder, Clock: clock.RealClock{}, Registry: store, Policy: policy, Workers: 1}
 	if err := tasks.SetupWithManager(ctx, mgr); err != nil {
 		t.Fatal(err)
 	}
-	sandboxes := &sandbox.Reconciler{Client: mgr.GetClient(), APIReader: mgr.GetAPIReader(), Recorder: recorder, Clock: clock.RealClock{}, Registry: store,
+	sandboxes := &sandbox.Reconciler{Client: mgr.GetClient(), APIReader: mgr.GetAPIReader(), Recorder: recorder, Clock: clock.RealClock{}, Registry: store, Policy: policy,
 		Options: sandbox.Options{RunnerImage: "runner:test", SandboxImage: "sandbox:test", RunnerRole: podspec.RunnerName, Workers: 1}}
 	if err := sandboxes.SetupWithManager(mgr); err != nil {
 		t.Fatal(err)

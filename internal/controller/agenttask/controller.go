@@ -49,6 +49,8 @@ type scope struct {
 	sandbox *v1alpha1.Sandbox
 	// pod of that Sandbox, or nil.
 	pod *corev1.Pod
+	// written: this reconcile has written the task's status, so it is no stale one.
+	written bool
 	// now is one time for all of a step.
 	now time.Time
 	// events are sent after the status was written.
@@ -145,7 +147,7 @@ func (r *Reconciler) writeStatus(ctx context.Context, s *scope) (bool, error) {
 	if err := r.Status().Patch(ctx, s.task, optimistic(s.before)); err != nil {
 		return false, err
 	}
-	s.before = s.task.DeepCopy()
+	s.before, s.written = s.task.DeepCopy(), true
 	for _, e := range s.events {
 		r.Recorder.Eventf(s.task, nil, e.kind, e.reason, e.action, "%s", e.note)
 	}

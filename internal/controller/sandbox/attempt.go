@@ -159,7 +159,12 @@ func (r *Reconciler) ownPods(ctx context.Context, s *scope) ([]corev1.Pod, error
 // quiet reports whether there is nothing to write yet: the pod of an attempt has
 // just been made, and the task says that it starts.
 func (s *scope) quiet() bool {
-	return s.holder.task != nil && s.facts.problem == nil && !s.facts.obstructed() && !s.facts.noAttempt && !s.facts.over && !s.facts.lost && !s.facts.suspended &&
-		!s.facts.telling() && s.sandbox.Status.PodName == "" && len(s.before.Status.Conditions) == 0 &&
-		s.pod != nil && s.facts.now.Sub(s.pod.CreationTimestamp.Time) < slowStart
+	f := s.facts
+	if s.holder.task == nil || s.pod == nil || f.telling() || f.now.Sub(s.pod.CreationTimestamp.Time) >= slowStart {
+		return false
+	}
+	if f.problem != nil || f.obstructed() || f.noAttempt || f.over || f.lost || f.suspended {
+		return false
+	}
+	return s.sandbox.Status.PodName == "" && len(s.before.Status.Conditions) == 0 // nothing has been said that has to be taken back
 }

@@ -210,7 +210,8 @@ func (r *Reconciler) ensurePod(ctx context.Context, s *scope, in *podspec.Input)
 	if err = s.refused(err, v1alpha1.ReasonPodRefused); err != nil || s.stopped() {
 		return err
 	}
-	if met && !r.made.has(pod.UID) {
+	mine := !met || r.made.has(pod.UID) // an earlier try may have made it, and failed to say so
+	if !mine {
 		if field := unlike(want, pod); field != "" {
 			return r.discard(ctx, s, pod, field)
 		}
@@ -218,12 +219,16 @@ func (r *Reconciler) ensurePod(ctx context.Context, s *scope, in *podspec.Input)
 	if !met {
 		logf.FromContext(ctx).Info("Created Pod", "pod", pod.Name)
 	}
-	s.events = append(s.events, s.warnings...)
+	if mine {
+		s.events = append(s.events, s.warnings...)
+	}
 	r.made.add(pod.UID) // the write of the status may fail
 	if s.holder.task != nil {
 		s.pod = pod
 	} else {
-		s.event(corev1.EventTypeNormal, "PodCreated", "Create", "Created Pod %s", pod.Name)
+		if mine {
+			s.event(corev1.EventTypeNormal, "PodCreated", "Create", "Created Pod %s", pod.Name)
+		}
 		s.record(pod)
 	}
 	r.observePod(ctx, s)

@@ -47,7 +47,11 @@ func (r *Reconciler) readHolder(ctx context.Context, s *scope) error {
 	}
 	s.holder = holderOf(task)
 	if s.holder.ref.Attempt != 0 && s.holder.ref.Attempt < s.sandbox.Status.TaskRef.Attempt {
-		return errStale // the cache has the task as it was an attempt ago
+		// The cache may have the task as it was an attempt ago. If not, what the Sandbox
+		// says is wrong, and is put right.
+		if err := r.confirmHolder(ctx, s); err != nil {
+			return err
+		}
 	}
 	if s.holder.ref.Attempt != 0 && s.sandbox.Status.PodName == "" {
 		s.sandbox.Status.TaskRef = s.holder.ref // whatever is said from here on is said of this attempt
