@@ -193,7 +193,7 @@ func (w *world) collectGarbage() bool {
 	}
 	for _, p := range w.podList() {
 		owner := metav1.GetControllerOf(&p)
-		if w.garbage && owner != nil && owner.Kind == "Sandbox" && !sandboxes[owner.UID] && p.DeletionTimestamp == nil {
+		if w.garbage && owner != nil && owner.APIVersion == v1alpha1.GroupVersion.String() && owner.Kind == "Sandbox" && !sandboxes[owner.UID] && p.DeletionTimestamp == nil {
 			w.delete(&p)
 			removed = true
 		}

@@ -169,7 +169,7 @@ var _ = Describe("A task's life", func() {
 		w.kubelet = false
 		w.delete(w.sandbox("x"))
 		w.settle()
-		Expect(w.saysOfTask("x")).To(Equal("Waiting for Pod x-1 of an earlier attempt to be removed"))
+		Expect(w.saysOfTask("x")).To(Equal("Waiting for Pod x-1 of an earlier Sandbox x to be removed"))
 		Expect(w.made["v1.Pod"]).To(Equal([]string{"x-1"}))
 		Expect(w.task("x").Status.Attempts).To(HaveLen(1))
 		Expect(w.task("x").Status.Attempts[0].Message).To(Equal("Sandbox x was deleted"))

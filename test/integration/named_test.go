@@ -194,6 +194,26 @@ var _ = Describe("A named Sandbox", func() {
 		Expect(w.nextLook("dev")).To(BeNumerically("~", 600*time.Second, 5*time.Second))
 	})
 
+	It("gets no pod before those of an earlier one of its name have ended, whatever their names", func(ctx SpecContext) {
+		w := newWorld(ctx)
+		w.create(objects.MakeSandbox("dev").Obj())
+		w.settle()
+		w.run("dev-1")
+		w.lose("dev-1")
+		w.run("dev-2")
+		w.kubelet = false
+		w.delete(w.sandbox("dev"))
+		w.settle()
+		w.eventLog()
+		w.create(objects.MakeSandbox("dev").Obj())
+		w.settle()
+		w.waitsFor(w.sandbox("dev").Status.Conditions, "Waiting for Pod dev-2 of an earlier Sandbox dev to be removed")
+		Expect(w.made["v1.Pod"]).To(Equal([]string{"dev-1", "dev-2"}))
+		w.kubelet = true
+		w.settle()
+		Expect(w.made["v1.Pod"]).To(Equal([]string{"dev-1", "dev-2", "dev-1"}))
+	})
+
 	It("is not taken from a task that the cache does not have yet", func(ctx SpecContext) {
 		w := newWorld(ctx)
 		w.create(objects.MakeSandbox("dev").Obj())

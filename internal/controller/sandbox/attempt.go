@@ -95,7 +95,7 @@ func (s *scope) lacksPod() bool {
 	return name != PodName(s.sandbox, attempt)
 }
 
-// retirePods removes the pods of earlier attempts and reports whether the next one
+// retirePods removes the pods of earlier attempts and of earlier Sandboxes, and reports whether the next one
 // may be made. One that does not go, because its node does not answer, is waited
 // for only until its runner has given up: it can report nothing, since the task
 // names another pod.
@@ -115,12 +115,17 @@ func (r *Reconciler) retirePods(ctx context.Context, s *scope) (gone bool, err e
 		next = s.podName()
 	}
 	for i := range pods {
-		pod := &pods[i]
+		pod, of := &pods[i], "attempt"
+		if !metav1.IsControlledBy(pod, s.sandbox) {
+			of = "Sandbox " + s.sandbox.Name
+		} else if s.holder.task == nil {
+			continue // those of a named Sandbox are replaced one by one
+		}
 		since := pod.DeletionTimestamp
 		if pod.Name == next || since != nil && s.facts.now.Sub(since.Time) >= kit.NodeGrace {
 			continue
 		}
-		s.facts.remains = fmt.Sprintf("Waiting for Pod %s of an earlier attempt to be removed", pod.Name)
+		s.facts.remains = fmt.Sprintf("Waiting for Pod %s of an earlier %s to be removed", pod.Name, of)
 		s.requeue = podGoneInterval
 		if err := r.deletePod(ctx, pod); err != nil {
 			return false, err
