@@ -13,6 +13,7 @@ import (
 	discoveryv1 "k8s.io/api/discovery/v1"
 	networkingv1 "k8s.io/api/networking/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/intstr"
 
 	"github.com/sampan-dev/sampan/api/v1alpha1"
@@ -29,6 +30,28 @@ const (
 // annotationEgress holds the rules for the models and the repository of a pod
 // whose egress is Restricted. As the registry's snapshot they go with the pod.
 const annotationEgress = "sampan.dev/egress"
+
+// annotationSandboxUID says for which Sandbox a policy was made. It has no owner: the
+// garbage collector would delete it together with the pod that it keeps in, and a pod
+// takes a while to end.
+const annotationSandboxUID = "sampan.dev/sandbox-uid"
+
+// EgressPolicyName is the name of the policy of a Sandbox.
+func EgressPolicyName(sandbox string) string { return egressPolicyPrefix + sandbox }
+
+// Owner is whom an object belongs to: its controller or, of a policy, the Sandbox that
+// it was made for; nil if nobody.
+func Owner(obj metav1.Object) *metav1.OwnerReference {
+	if owner := metav1.GetControllerOf(obj); owner != nil {
+		return owner
+	}
+	name, isEgress := strings.CutPrefix(obj.GetName(), egressPolicyPrefix)
+	uid := obj.GetAnnotations()[annotationSandboxUID]
+	if _, isPolicy := obj.(*networkingv1.NetworkPolicy); !isPolicy || !isEgress || uid == "" {
+		return nil
+	}
+	return &metav1.OwnerReference{APIVersion: v1alpha1.GroupVersion.String(), Kind: "Sandbox", Name: name, UID: types.UID(uid)}
+}
 
 // Restricted reports whether a Sandbox's pod may reach only what is opened for it.
 func Restricted(sb *v1alpha1.Sandbox) bool {
@@ -71,7 +94,10 @@ func EgressPolicy(sb *v1alpha1.Sandbox, rules ...networkingv1.NetworkPolicyEgres
 		egress = append(egress, defaulted(rule))
 	}
 	return &networkingv1.NetworkPolicy{
-		ObjectMeta: metav1.ObjectMeta{Name: egressPolicyPrefix + sb.Name, Namespace: sb.Namespace, Labels: Labels(sb)},
+		ObjectMeta: metav1.ObjectMeta{
+			Name: EgressPolicyName(sb.Name), Namespace: sb.Namespace, Labels: Labels(sb),
+			Annotations: map[string]string{annotationSandboxUID: string(sb.UID)},
+		},
 		Spec: networkingv1.NetworkPolicySpec{
 			PodSelector: metav1.LabelSelector{MatchLabels: map[string]string{LabelSandbox: sb.Name}},
 			PolicyTypes: []networkingv1.PolicyType{networkingv1.PolicyTypeEgress},

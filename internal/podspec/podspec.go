@@ -39,10 +39,6 @@ const (
 	ManagedBy = "sampan"
 )
 
-// SandboxFinalizer keeps a Sandbox until its pod is gone, so that who sees the
-// Sandbox gone knows that nothing of it runs.
-const SandboxFinalizer = "sampan.dev/sandbox"
-
 // homeDir is the home of the sandbox container.
 const homeDir = "/home/agent"
 

@@ -134,7 +134,7 @@ turns:
 		const all = "pods,sandboxes,serviceaccounts,roles,rolebindings,configmaps"
 		Expect(ofTask(all)).To(ContainElements("pod/gone-1", "sandbox.sampan.dev/gone"))
 		kubectl("-n", s.name, "delete", "agenttask", "gone", "--timeout=60s")
-		Eventually(func() []string { return ofTask(all) }).Should(BeEmpty(), "the garbage collector and the finalizer of its Sandbox see to it")
+		Eventually(func() []string { return ofTask(all) }).Should(BeEmpty(), "the garbage collector sees to it")
 		awaitGone(argument)
 	})
 })

@@ -50,22 +50,29 @@ func shell(t *testing.T, kubeconfig, script string) (string, error) {
 	return string(out), err
 }
 
-// What docs/operations.md says of waiting holds at either end.
-func TestWaitRecipes(t *testing.T) {
+// start starts an API server, and writes a kubeconfig for it.
+func start(t *testing.T) (api *cluster.Cluster, kubeconfig string) {
+	t.Helper()
 	ctrl.SetLogger(logr.Discard())
 	api, err := cluster.Start()
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer func() {
+	t.Cleanup(func() {
 		if err := api.Stop(); err != nil {
 			t.Error(err)
 		}
-	}()
-	kubeconfig := filepath.Join(t.TempDir(), "kubeconfig")
+	})
+	kubeconfig = filepath.Join(t.TempDir(), "kubeconfig")
 	if err := api.AdminKubeconfig(kubeconfig); err != nil {
 		t.Fatal(err)
 	}
+	return api, kubeconfig
+}
+
+// What docs/operations.md says of waiting holds at either end.
+func TestWaitRecipes(t *testing.T) {
+	api, kubeconfig := start(t)
 	recipes := blocks(t, "Waiting for a task")
 	if len(recipes) != 2 {
 		t.Fatalf("there are %d recipes", len(recipes))

@@ -5,11 +5,9 @@ import (
 	"testing"
 	"time"
 
-	"github.com/go-logr/logr"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/sampan-dev/sampan/api/v1alpha1"
@@ -17,24 +15,11 @@ import (
 	"github.com/sampan-dev/sampan/internal/testing/objects"
 )
 
-// Where no operator is left to take off its finalizers, `make undeploy` does, and a
-// `kubectl delete` that waits for the CRDs comes to its end. Finalizers of others
-// stay theirs.
+// Where no operator is left to take off the finalizers of earlier versions, `make
+// undeploy` does, and a `kubectl delete` that waits for the CRDs comes to its end.
+// Finalizers of others stay theirs.
 func TestUndeployWithoutOperator(t *testing.T) {
-	ctrl.SetLogger(logr.Discard())
-	api, err := cluster.Start()
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() {
-		if err := api.Stop(); err != nil {
-			t.Error(err)
-		}
-	}()
-	kubeconfig := filepath.Join(t.TempDir(), "kubeconfig")
-	if err := api.AdminKubeconfig(kubeconfig); err != nil {
-		t.Fatal(err)
-	}
+	api, kubeconfig := start(t)
 	const foreign = "example.com/hold"
 	held := objects.MakeTask("held").Namespace("work").Obj()
 	task, sb := objects.MakeTask("mine").Namespace("default").Obj(), objects.MakeSandbox("box").Namespace("work").Obj()

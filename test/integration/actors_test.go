@@ -9,6 +9,7 @@ import (
 	. "github.com/onsi/gomega"
 
 	corev1 "k8s.io/api/core/v1"
+	networkingv1 "k8s.io/api/networking/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
@@ -160,10 +161,9 @@ func (w *world) lose(name string) {
 	w.settle()
 }
 
-// collect plays the garbage collector: what belonged to a Sandbox goes after it.
+// collect plays the garbage collector: the claim of a Sandbox goes after it.
 func (w *world) collect(sandbox string) {
 	GinkgoHelper()
-	w.delete(w.policy("sampan-sandbox-" + sandbox))
 	var claim corev1.PersistentVolumeClaim
 	if w.live.Get(w.ctx, types.NamespacedName{Namespace: w.ns, Name: sandbox}, &claim) == nil { // a task's own has none
 		w.change(&claim, func() { claim.Finalizers = nil })
@@ -171,7 +171,8 @@ func (w *world) collect(sandbox string) {
 	}
 }
 
-// collectGarbage plays the garbage collector for the Sandboxes of tasks that are gone.
+// collectGarbage plays the garbage collector for the Sandboxes of tasks that are gone,
+// and the pods of Sandboxes that are.
 func (w *world) collectGarbage() bool {
 	GinkgoHelper()
 	removed := false
@@ -183,6 +184,17 @@ func (w *world) collectGarbage() bool {
 		owner := metav1.GetControllerOf(&sb)
 		if w.garbage && owner != nil && owner.Kind == "AgentTask" && !tasks[owner.UID] && sb.DeletionTimestamp == nil {
 			w.delete(&sb)
+			removed = true
+		}
+	}
+	sandboxes := map[types.UID]bool{}
+	for _, sb := range w.sandboxList() {
+		sandboxes[sb.UID] = true
+	}
+	for _, p := range w.podList() {
+		owner := metav1.GetControllerOf(&p)
+		if w.garbage && owner != nil && owner.APIVersion == v1alpha1.GroupVersion.String() && owner.Kind == "Sandbox" && !sandboxes[owner.UID] && p.DeletionTimestamp == nil {
+			w.delete(&p)
 			removed = true
 		}
 	}
@@ -266,6 +278,10 @@ func (w *world) names(objs any) []string {
 			out = append(out, o.Name)
 		}
 	case []v1alpha1.Sandbox:
+		for _, o := range l {
+			out = append(out, o.Name)
+		}
+	case []networkingv1.NetworkPolicy:
 		for _, o := range l {
 			out = append(out, o.Name)
 		}

@@ -152,11 +152,6 @@ var _ = Describe("What leaves slowly", func() {
 			w.settle()
 			w.pass(10 * time.Second)
 		}),
-		Entry("after it was deleted", func(w *world, task *v1alpha1.AgentTask) {
-			w.delete(task)
-			w.settle()
-			w.pass(10 * time.Second)
-		}),
 		Entry("after its time", func(w *world, _ *v1alpha1.AgentTask) { w.pass(70 * time.Second) }),
 	)
 

@@ -169,14 +169,15 @@ var _ = Describe("A task's life", func() {
 		w.kubelet = false
 		w.delete(w.sandbox("x"))
 		w.settle()
-		Expect(w.sandbox("x").DeletionTimestamp).NotTo(BeNil(), "its finalizer keeps it until the pod is gone")
-		w.report("x", v1alpha1.ReasonInterrupted)
+		Expect(w.saysOfTask("x")).To(Equal("Waiting for Pod x-1 of an earlier Sandbox x to be removed"))
+		Expect(w.made["v1.Pod"]).To(Equal([]string{"x-1"}))
 		Expect(w.task("x").Status.Attempts).To(HaveLen(1))
 		Expect(w.task("x").Status.Attempts[0].Message).To(Equal("Sandbox x was deleted"))
 		Expect(w.eventLog()).To(ContainSubstring("Warning PodLost Attempt 1 was lost: Sandbox x was deleted"))
 		w.kubelet = true
 		w.settle()
-		Expect(w.task("x").Status.PodName).To(Equal("x-2"))
+		w.run("x-2")
+		Expect(w.stands("x")).To(Equal("Unknown Running"))
 	})
 
 	It("spends an attempt on a container that cannot start, which kubelet does not try again", func(ctx SpecContext) {
@@ -269,7 +270,7 @@ var _ = Describe("A task's life", func() {
 		w.garbage = true
 		w.settle()
 		Expect(w.pod("x-1").DeletionTimestamp).NotTo(BeNil())
-		Expect(w.sandboxList()).To(HaveLen(1), "the Sandbox stays until nothing of it runs")
+		Expect(w.sandboxList()).To(BeEmpty(), "nothing keeps it, either")
 		w.kubelet = true
 		w.settle()
 		Expect(w.taskList()).To(BeEmpty())

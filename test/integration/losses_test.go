@@ -177,6 +177,26 @@ var _ = Describe("What the cluster takes away", func() {
 		Expect(w.task("x").Status.FailedAttempts).To(BeZero())
 	})
 
+	It("is said while the pause lasts, whatever the task had to wait for meanwhile", func(ctx SpecContext) {
+		w := newWorld(ctx)
+		w.create(objects.MakeTask("x").Obj())
+		w.settle()
+		w.run("x-1")
+		w.fail("x-1", "Evicted", "The node was low on resource: memory.")
+		Expect(w.stands("x")).To(Equal("Unknown Retrying"))
+		By("an earlier look having found the registry broken")
+		task := w.task("x")
+		w.changeStatus(task, func() {
+			for i := range task.Status.Conditions {
+				task.Status.Conditions[i].Reason = v1alpha1.ReasonRegistryInvalid
+			}
+		})
+		_, err := w.tasks.Reconcile(w.ctx, request(task))
+		Expect(err).NotTo(HaveOccurred())
+		Expect(w.stands("x")).To(Equal("Unknown Retrying"))
+		Expect(w.saysOfTask("x")).To(HaveSuffix("the next one starts after a pause of 5s"))
+	})
+
 	It("is counted apart from what fails, and neither is forgotten with old attempts", func(ctx SpecContext) {
 		w := newWorld(ctx)
 		w.create(objects.MakeTask("x").Attempts(4).Obj())
@@ -348,7 +368,6 @@ var _ = Describe("A claim of a named Sandbox", func() {
 		held := w.sandbox("dev").Status.TaskRef
 		Expect(held.Name).To(Equal("x"))
 		replacement := objects.MakeSandbox("dev").Namespace(w.ns).With(idleAfter(3600)).Obj()
-		replacement.Finalizers = w.sandbox("dev").Finalizers
 		replacement.ResourceVersion = w.sandbox("dev").ResourceVersion
 		Expect(w.live.Update(w.ctx, replacement)).To(Succeed())
 		w.pass(time.Minute)

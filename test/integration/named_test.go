@@ -14,6 +14,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/sampan-dev/sampan/api/v1alpha1"
+	"github.com/sampan-dev/sampan/internal/testing/faults"
 	"github.com/sampan-dev/sampan/internal/testing/objects"
 )
 
@@ -59,8 +60,6 @@ var _ = Describe("A named Sandbox", func() {
 
 		w.delete(w.task("c"))
 		w.settle()
-		Expect(w.stands("a")).To(Equal("Unknown SandboxBusy"), "its runner has not stopped yet")
-		w.report("c", v1alpha1.ReasonCancelled)
 		Expect(w.stands("a")).To(Equal("Unknown Running"))
 		w.report("a", v1alpha1.ReasonMaxTurns)
 		Expect(w.sandbox("dev").Status.TaskRef).To(BeZero())
@@ -150,11 +149,102 @@ var _ = Describe("A named Sandbox", func() {
 		w.run("dev-1")
 		w.changeStatus(sb, func() { sb.Status.TaskRef = v1alpha1.TaskReference{Name: "gone", UID: "gone", Attempt: 1} })
 		w.lose("dev-1")
-		Expect(w.ready("dev")).To(Equal("False PodLost"))
+		Expect(w.ready("dev")).To(Equal("False PodPending"))
 		w.create(objects.MakeTask("x").In("dev").Obj())
 		w.settle()
 		Expect(w.stands("x")).To(Equal("Unknown Starting"))
 		Expect(w.task("x").Status.PodName).To(Equal("dev-2"))
+	})
+
+	It("is held by a task that has ended until it is given back, since its runner may hang", func(ctx SpecContext) {
+		w := newWorld(ctx)
+		w.create(objects.MakeSandbox("dev").Obj())
+		w.settle()
+		w.run("dev-1")
+		w.create(objects.MakeTask("x").In("dev").Active(60).Obj())
+		w.settle()
+		w.create(objects.MakeTask("y").In("dev").Obj())
+		w.settle()
+		w.clock.Step(80 * time.Second)
+		w.writes.Mode, w.writes.FailAt = faults.Crash, len(w.writes.Log)+1
+		_, err := w.tasks.Reconcile(w.ctx, request(w.task("x")))
+		Expect(err).To(MatchError(faults.ErrInjected))
+		Expect(w.stands("x")).To(Equal("False DeadlineExceeded"))
+		w.restart()
+		_, err = w.tasks.Reconcile(w.ctx, request(w.task("y")))
+		Expect(err).NotTo(HaveOccurred())
+		Expect(w.stands("y")).To(Equal("Unknown SandboxBusy"))
+		w.settle()
+		w.pass(10 * time.Second)
+		Expect(w.task("y").Status.PodName).To(Equal("dev-2"))
+	})
+
+	It("is freed of a task that is deleted while it runs, and keeps its pod", func(ctx SpecContext) {
+		w := newWorld(ctx)
+		w.create(objects.MakeSandbox("dev").With(idleAfter(600)).Obj())
+		w.settle()
+		w.run("dev-1")
+		w.create(objects.MakeTask("x").In("dev").Obj())
+		w.settle()
+		w.delete(w.task("x"))
+		w.settle()
+		Expect(w.taskList()).To(BeEmpty())
+		Expect(w.sandbox("dev").Status.TaskRef).To(BeZero())
+		Expect(w.names(w.podList())).To(Equal([]string{"dev-1"}))
+		Expect(w.nextLook("dev")).To(BeNumerically("~", 600*time.Second, 5*time.Second))
+	})
+
+	It("gets no pod before those of an earlier one of its name have ended, whatever their names", func(ctx SpecContext) {
+		w := newWorld(ctx)
+		w.create(objects.MakeSandbox("dev").Obj())
+		w.settle()
+		w.run("dev-1")
+		w.lose("dev-1")
+		w.run("dev-2")
+		w.kubelet = false
+		w.delete(w.sandbox("dev"))
+		w.settle()
+		w.eventLog()
+		w.create(objects.MakeSandbox("dev").Obj())
+		w.settle()
+		w.waitsFor(w.sandbox("dev").Status.Conditions, "Waiting for Pod dev-2 of an earlier Sandbox dev to be removed")
+		Expect(w.made["v1.Pod"]).To(Equal([]string{"dev-1", "dev-2"}))
+		w.kubelet = true
+		w.settle()
+		Expect(w.made["v1.Pod"]).To(Equal([]string{"dev-1", "dev-2", "dev-1"}))
+	})
+
+	It("is not taken from a task that the cache does not have yet", func(ctx SpecContext) {
+		w := newWorld(ctx)
+		w.create(objects.MakeSandbox("dev").Obj())
+		early := w.freeze("AgentTask")
+		w.settle()
+		w.run("dev-1")
+		w.create(objects.MakeTask("x").In("dev").Obj())
+		w.settle()
+		w.restartWith(w.writes.Client((*early)[0].Client(w.cache.Writer(w.operator))))
+		_, err := w.sandboxes.Reconcile(w.ctx, request(w.sandbox("dev")))
+		Expect(err).NotTo(HaveOccurred())
+		Expect(w.sandbox("dev").Status.TaskRef.Name).To(Equal("x"))
+	})
+
+	It("loses the finalizers of earlier versions, and its task, too", func(ctx SpecContext) {
+		w := newWorld(ctx)
+		sb, task := objects.MakeSandbox("dev").Obj(), objects.MakeTask("x").In("dev").Obj()
+		sb.Finalizers, task.Finalizers = []string{"sampan.dev/sandbox", "example.com/theirs"}, []string{"sampan.dev/agenttask", "example.com/theirs"}
+		w.create(sb, task)
+		w.delete(task)
+		_, err := w.tasks.Reconcile(w.ctx, request(task))
+		Expect(err).NotTo(HaveOccurred())
+		_, err = w.sandboxes.Reconcile(w.ctx, request(sb))
+		Expect(err).NotTo(HaveOccurred())
+		Expect(w.task("x").Finalizers).To(Equal([]string{"example.com/theirs"}))
+		Expect(w.sandbox("dev").Finalizers).To(Equal([]string{"example.com/theirs"}))
+		w.strip(task)
+		w.settle()
+		w.delete(sb)
+		w.settle()
+		Expect(w.podList()).To(BeEmpty(), "though theirs keeps the Sandbox")
 	})
 
 	It("stops and goes on, and its task with it", func(ctx SpecContext) {

@@ -22,6 +22,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/intstr"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
+	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
 
 	"github.com/sampan-dev/sampan/api/v1alpha1"
 	"github.com/sampan-dev/sampan/internal/podspec"
@@ -110,7 +111,7 @@ var _ = Describe("The network of Sandboxes", func() {
 		Expect(pod).To(BeNumerically(">", policy), strings.Join(created, "\n"))
 
 		p := w.policy("sampan-sandbox-dev")
-		Expect(metav1.IsControlledBy(p, w.sandbox("dev"))).To(BeTrue())
+		Expect(podspec.Owner(p).UID).To(Equal(w.sandbox("dev").UID))
 		Expect(p.Spec.PodSelector.MatchLabels).To(Equal(map[string]string{podspec.LabelSandbox: "dev"}))
 		Expect(w.pod("dev-1").Labels).To(HaveKeyWithValue(podspec.LabelSandbox, "dev"))
 		var service corev1.Service
@@ -199,12 +200,58 @@ var _ = Describe("The network of Sandboxes", func() {
 		Expect(w.made["v1.Pod"]).To(Equal([]string{"dev-1"}))
 	})
 
-	It("goes after the pod, also where its Sandbox's deletion waits for what belongs to it", func(ctx SpecContext) {
+	It("goes after the pod, however its Sandbox went", func(ctx SpecContext) {
 		w := newWorld(ctx)
 		w.create(objects.MakeSandbox("dev").With(restricted).Obj())
 		w.settle()
-		Expect(w.policy("sampan-sandbox-dev").OwnerReferences[0].BlockOwnerDeletion).To(HaveValue(BeFalse()))
-		Expect(w.pod("dev-1").OwnerReferences[0].BlockOwnerDeletion).To(HaveValue(BeTrue()))
+		w.run("dev-1")
+		Expect(w.policy("sampan-sandbox-dev").OwnerReferences).To(BeEmpty(), "the garbage collector would not wait for the pod")
+		w.kubelet = false
+		w.delete(w.sandbox("dev"))
+		w.settle()
+		Expect(w.sandboxList()).To(BeEmpty())
+		Expect(w.pod("dev-1").DeletionTimestamp).NotTo(BeNil())
+		w.policy("sampan-sandbox-dev")
+
+		By("the operator having been away meanwhile")
+		w.restart()
+		w.kubelet = true
+		w.settle()
+		Expect(w.podList()).To(BeEmpty())
+		Expect(w.names(w.policyList())).To(Equal([]string{podspec.IngressPolicyName}))
+	})
+
+	It("goes before a Sandbox of the same name gets a pod, which may be one that is not Restricted", func(ctx SpecContext) {
+		w := newWorld(ctx)
+		w.create(objects.MakeSandbox("dev").With(restricted).Obj())
+		w.settle()
+		w.run("dev-1")
+		w.kubelet = false
+		w.delete(w.sandbox("dev"))
+		w.create(objects.MakeSandbox("dev").Obj())
+		w.settle()
+		Expect(w.ready("dev")).To(Equal("False PodPending"))
+		w.policy("sampan-sandbox-dev")
+		w.kubelet = true
+		w.settle()
+		Expect(w.made["v1.Pod"]).To(Equal([]string{"dev-1", "dev-1"}))
+		Expect(w.names(w.policyList())).To(Equal([]string{podspec.IngressPolicyName}))
+	})
+
+	It("loses the owner that earlier versions have given it", func(ctx SpecContext) {
+		w := newWorld(ctx)
+		w.create(objects.MakeSandbox("dev").With(restricted).Obj())
+		w.settle()
+		w.run("dev-1")
+		p := w.policy("sampan-sandbox-dev")
+		w.change(p, func() {
+			p.Annotations = nil
+			Expect(controllerutil.SetControllerReference(w.sandbox("dev"), p, w.live.Scheme())).To(Succeed())
+		})
+		w.settle()
+		p = w.policy("sampan-sandbox-dev")
+		Expect(p.OwnerReferences).To(BeEmpty())
+		Expect(podspec.Owner(p).UID).To(Equal(w.sandbox("dev").UID))
 	})
 
 	It("has the namespace's policy put back when somebody changes it", func(ctx SpecContext) {

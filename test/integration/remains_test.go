@@ -47,9 +47,8 @@ var _ = Describe("What is left of an earlier one of the name", func() {
 			w.settle()
 			w.run("dev-1")
 			obj := left(w)
-			if _, ok := obj.(*corev1.Pod); ok { // else it goes before its Sandbox does
-				w.strip(w.sandbox("dev"))
-			}
+			_, isPod := obj.(*corev1.Pod)
+			w.garbage = !isPod
 			w.delete(w.sandbox("dev"))
 			w.settle()
 			Expect(w.sandboxList()).To(BeEmpty())
@@ -77,7 +76,6 @@ var _ = Describe("What is left of an earlier one of the name", func() {
 			Expect(w.made["v1.Pod"]).To(HaveLen(made + 1))
 		},
 		Entry("a claim", persistent, func(w *world) client.Object { return w.claim("dev") }, "PersistentVolumeClaim dev"),
-		Entry("a policy", restricted, func(w *world) client.Object { return w.policy("sampan-sandbox-dev") }, "NetworkPolicy sampan-sandbox-dev"),
 		Entry("a pod", func(*v1alpha1.Sandbox) {}, func(w *world) client.Object { return w.pod("dev-1") }, "Pod dev-1"),
 	)
 
@@ -107,16 +105,13 @@ var _ = Describe("What is left of an earlier one of the name", func() {
 		Expect(w.stands("x")).To(Equal("Unknown Running"))
 		Expect(w.made["v1.Pod"]).To(Equal([]string{"x-1", "x-1"}))
 	},
-		Entry("a policy", "NetworkPolicy sampan-sandbox-x of an earlier Sandbox x", func(*world) {}, func(w *world) { w.collect("x") }),
 		Entry("a Sandbox", "Sandbox x of an earlier AgentTask x",
 			func(w *world) { w.garbage = false },
 			func(w *world) {
 				again, err := w.tasks.Reconcile(w.ctx, request(w.task("x")))
 				Expect(err).NotTo(HaveOccurred())
 				Expect(again.RequeueAfter).To(soon)
-				w.delete(w.sandbox("x"))
-				w.settle()
-				w.collect("x")
+				w.garbage = true
 			}),
 	)
 
@@ -152,12 +147,12 @@ var _ = Describe("What is left of an earlier one of the name", func() {
 		w.settle()
 		w.run("dev-1")
 		w.forge("other", "dev-2")
+		w.garbage = false
 		w.lose("dev-1")
 		Expect(w.ready("dev")).To(Equal("False NameConflict"))
 		Expect(meta.IsStatusConditionTrue(w.sandbox("dev").Status.Conditions, v1alpha1.ConditionStalled)).To(BeTrue())
 
 		By("that Sandbox going without its pod")
-		w.strip(w.sandbox("other"))
 		w.delete(w.sandbox("other"))
 		w.settle()
 		w.eventLog()
@@ -195,7 +190,6 @@ var _ = Describe("What is left of an earlier one of the name", func() {
 		Entry("a Sandbox", func() client.Object {
 			return objects.MakeSandbox("x").With(func(sb *v1alpha1.Sandbox) { sb.Spec.State = v1alpha1.SandboxSuspended }).Obj()
 		}, func(w *world) (ctrl.Result, error) {
-			w.strip(w.sandbox("x"))
 			return w.tasks.Reconcile(w.ctx, request(w.task("x")))
 		}),
 		Entry("a Pod", func() client.Object {

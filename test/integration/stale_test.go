@@ -145,6 +145,20 @@ var _ = Describe("A controller that wakes up with an old cache", func() {
 	}
 })
 
+var _ = Describe("A Sandbox that says to be held by an attempt that never was", func() {
+	It("is put right, and not looked at for ever", func(ctx SpecContext) {
+		w := newWorld(ctx)
+		w.create(objects.MakeTask("x").Obj())
+		w.settle()
+		w.run("x-1")
+		sb := w.sandbox("x")
+		w.changeStatus(sb, func() { sb.Status.TaskRef.Attempt = 7 })
+		w.settle()
+		Expect(w.sandbox("x").Status.TaskRef.Attempt).To(BeEquivalentTo(1))
+		Expect(w.stands("x")).To(Equal("Unknown Running"))
+	})
+})
+
 var _ = Describe("A Sandbox that is seen before its task's attempt", func() {
 	It("is looked at again, since no event need tell of a first attempt", func(ctx SpecContext) {
 		w := newWorld(ctx)

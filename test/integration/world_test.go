@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -120,6 +121,9 @@ func (w *world) settle() {
 		for _, sb := range w.sandboxList() {
 			failed = w.reconcile(w.sandboxes.Reconcile, &sb) || failed
 		}
+		for _, sb := range w.sandboxesGone() {
+			failed = w.reconcile(w.sandboxes.Reconcile, &sb) || failed
+		}
 		removed := w.collectGarbage()
 		removed = w.removeLeavingPods() || removed
 		removed = w.speak() || removed
@@ -153,11 +157,13 @@ func (w *world) check() {
 	GinkgoHelper()
 	driven := map[string]string{}
 	for _, t := range w.taskList() {
+		Expect(finalizersOfOurs(&t)).To(BeEmpty(), "nobody takes it off where the operator is deleted, too")
 		if len(t.Status.Conditions) > 0 {
 			Expect(expect.Consistent(&t)).To(BeEmpty())
 		}
 	}
 	for _, sb := range w.sandboxList() {
+		Expect(finalizersOfOurs(&sb)).To(BeEmpty(), "nobody takes it off where the operator is deleted, too")
 		if len(sb.Status.Conditions) > 0 {
 			Expect(expect.Consistent(&sb)).To(BeEmpty())
 		}
@@ -170,6 +176,10 @@ func (w *world) check() {
 		Expect(driven).NotTo(HaveKey(owner), "Sandbox %s has two pods: %s and %s", owner, driven[owner], p.Name)
 		driven[owner] = p.Name
 	}
+}
+
+func finalizersOfOurs(obj client.Object) []string {
+	return slices.DeleteFunc(slices.Clone(obj.GetFinalizers()), func(f string) bool { return !strings.HasPrefix(f, "sampan.dev/") })
 }
 
 // pass lets time go by, then settles.
@@ -232,6 +242,21 @@ func (w *world) podList() []corev1.Pod {
 	var l corev1.PodList
 	Expect(w.cache.Newest(&l)).To(Succeed())
 	return l.Items
+}
+
+// sandboxesGone are the Sandboxes of which only a policy is left.
+func (w *world) sandboxesGone() []v1alpha1.Sandbox {
+	GinkgoHelper()
+	have := w.names(w.sandboxList())
+	var policies networkingv1.NetworkPolicyList
+	Expect(w.cache.Newest(&policies)).To(Succeed())
+	var out []v1alpha1.Sandbox
+	for _, p := range policies.Items {
+		if owner := podspec.Owner(&p); owner != nil && owner.Kind == "Sandbox" && !slices.Contains(have, owner.Name) {
+			out = append(out, *objects.MakeSandbox(owner.Name).Namespace(w.ns).Obj())
+		}
+	}
+	return out
 }
 
 // eventLog gives the events since the last call.

@@ -47,11 +47,6 @@ func (r *Reconciler) reconcileAttempt(ctx context.Context, s *scope) error {
 	s.takeTerminationMessage()
 	s.setRecorded()
 	d := decide(s.attemptState())
-	if d.kind != goOn {
-		if err := r.confirmTask(ctx, s); err != nil {
-			return err
-		}
-	}
 	switch d.kind {
 	case succeed, fail:
 		s.end(d)
@@ -222,8 +217,6 @@ func ownSandbox(task *v1alpha1.AgentTask) *v1alpha1.Sandbox {
 		ObjectMeta: metav1.ObjectMeta{
 			Name: task.Name, Namespace: task.Namespace,
 			Labels: map[string]string{podspec.LabelManagedBy: podspec.ManagedBy, podspec.LabelTask: task.Name},
-			// The Sandbox controller would add it first thing; this saves a write.
-			Finalizers: []string{podspec.SandboxFinalizer},
 		},
 		Spec: v1alpha1.SandboxSpec{Template: task.Spec.Sandbox.Template, State: v1alpha1.SandboxRunning},
 	}
@@ -294,7 +287,7 @@ func (s *scope) retry(attempt int32, d decision) {
 	case d.reason == v1alpha1.ReasonSuspended:
 	case interrupts(d.reason):
 		st.Interruptions++
-		when = fmt.Sprintf("the next one starts after a pause of %s", interruptionPause(st.Interruptions))
+		when = afterPause(st.Interruptions)
 		if st.Interruptions >= maxInterruptions {
 			s.finish(false, d.reason, fmt.Sprintf("%s; this was interruption %d", strings.TrimSuffix(d.message, "."), st.Interruptions))
 			return
@@ -305,7 +298,16 @@ func (s *scope) retry(attempt int32, d decision) {
 			return
 		}
 	}
-	s.setInProgress(v1alpha1.ReasonRetrying, fmt.Sprintf("Attempt %d was lost (%s); %s", attempt, d.reason, when), passes)
+	s.setInProgress(v1alpha1.ReasonRetrying, lostMessage(attempt, d.reason, when), passes)
+}
+
+// lostMessage says what comes after a lost attempt.
+func lostMessage(attempt int32, reason, when string) string {
+	return fmt.Sprintf("Attempt %d was lost (%s); %s", attempt, reason, when)
+}
+
+func afterPause(interruptions int32) string {
+	return fmt.Sprintf("the next one starts after a pause of %s", interruptionPause(interruptions))
 }
 
 // Bounds of the API on archived attempts.

@@ -29,9 +29,6 @@ const inputInterval = 5 * time.Second
 func (r *Reconciler) begin(ctx context.Context, s *scope) error {
 	switch {
 	case s.task.Spec.State == v1alpha1.TaskCancelled:
-		if err := r.confirmTask(ctx, s); err != nil {
-			return err
-		}
 		s.cancelled()
 		return nil
 	case s.task.Spec.State == v1alpha1.TaskActive && remaining(s.task) <= 0:
@@ -97,10 +94,12 @@ func (s *scope) pausing() bool {
 		return false
 	}
 	left := st.Attempts[n-1].CompletionTime.Add(interruptionPause(st.Interruptions)).Sub(s.now)
-	if left > 0 {
-		s.requeueWithin(left)
+	if left <= 0 {
+		return false
 	}
-	return left > 0
+	s.requeueWithin(left)
+	s.setInProgress(v1alpha1.ReasonRetrying, lostMessage(st.Attempts[n-1].Number, st.Attempts[n-1].Reason, afterPause(st.Interruptions)), passes)
+	return true
 }
 
 // prepare checks what an attempt needs. What is missing is named, and waited for.

@@ -23,9 +23,9 @@ import (
 	"github.com/sampan-dev/sampan/internal/text"
 )
 
-// Finalizer keeps an AgentTask until the named Sandbox that it has claimed is given
-// back. A Sandbox of its own is the garbage collector's to delete.
-const Finalizer = "sampan.dev/agenttask"
+// finalizer is what earlier versions have kept an AgentTask by, until the named Sandbox
+// that it has claimed was given back. Now the Sandbox controller sees to that.
+const finalizer = "sampan.dev/agenttask"
 
 // Reconciler reconciles AgentTasks.
 type Reconciler struct {
@@ -49,6 +49,8 @@ type scope struct {
 	sandbox *v1alpha1.Sandbox
 	// pod of that Sandbox, or nil.
 	pod *corev1.Pod
+	// written: this reconcile has written the task's status, so it is no stale one.
+	written bool
 	// now is one time for all of a step.
 	now time.Time
 	// events are sent after the status was written.
@@ -92,6 +94,9 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 	s := &scope{task: task, before: task.DeepCopy()}
 	if !task.DeletionTimestamp.IsZero() {
 		return settle(s, r.finalize(ctx, s))
+	}
+	if err := r.dropFinalizer(ctx, s); err != nil {
+		return settle(s, err)
 	}
 	// Each step writes at most one status and then acts only on what was
 	// written, so a crash between two steps loses nothing.
@@ -142,7 +147,7 @@ func (r *Reconciler) writeStatus(ctx context.Context, s *scope) (bool, error) {
 	if err := r.Status().Patch(ctx, s.task, optimistic(s.before)); err != nil {
 		return false, err
 	}
-	s.before = s.task.DeepCopy()
+	s.before, s.written = s.task.DeepCopy(), true
 	for _, e := range s.events {
 		r.Recorder.Eventf(s.task, nil, e.kind, e.reason, e.action, "%s", e.note)
 	}

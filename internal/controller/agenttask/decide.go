@@ -45,8 +45,7 @@ type attemptState struct {
 	// sandboxFound and podFound say what exists; podKnown that there was a pod;
 	// sandboxClaimed that the Sandbox is held for this attempt.
 	sandboxFound, sandboxClaimed, podFound, podKnown bool
-	// sandboxTerminating: the Sandbox is being deleted. Its finalizer keeps it until
-	// its pod is gone, so it is found for a while.
+	// sandboxTerminating: the Sandbox is being deleted, and something of others keeps it.
 	sandboxTerminating bool
 	// podTerminatingSince is the pod's deletion time, if it is being deleted.
 	podTerminatingSince time.Time

@@ -113,8 +113,12 @@ func (s *scope) readPod(ctx context.Context, from client.Reader) error {
 }
 
 // confirmTask fails with errStale unless the API server has the task just as it was
-// read: what cannot be undone is decided only on that.
+// read: what is created is created only for that. A status needs no such look, since its
+// write fails where the task was not read as it is; and such a write is one itself.
 func (r *Reconciler) confirmTask(ctx context.Context, s *scope) error {
+	if s.written {
+		return nil
+	}
 	var live v1alpha1.AgentTask
 	if err := r.APIReader.Get(ctx, client.ObjectKeyFromObject(s.task), &live); err != nil {
 		return fmt.Errorf("reading AgentTask %s: %w", s.task.Name, err)

@@ -32,6 +32,10 @@ const busyInterval = 10 * time.Second
 // held that was given back.
 func (r *Reconciler) claim(ctx context.Context, s *scope, attempt int32) (bool, error) {
 	name := s.task.Spec.Sandbox.SandboxRef.Name
+	if s.sandbox != nil && heldByOther(s.sandbox, s.task) { // where the cache is behind, its next event wakes the task
+		s.waitTurn(v1alpha1.ReasonSandboxBusy, busy(name, s.sandbox.Status.TaskRef.Name))
+		return false, nil
+	}
 	var sb v1alpha1.Sandbox
 	err := r.APIReader.Get(ctx, types.NamespacedName{Namespace: s.task.Namespace, Name: name}, &sb)
 	if apierrors.IsNotFound(err) {
@@ -54,7 +58,7 @@ func (r *Reconciler) claim(ctx context.Context, s *scope, attempt int32) (bool, 
 		return false, err
 	}
 	if ahead != "" {
-		s.waitTurn(v1alpha1.ReasonSandboxBusy, fmt.Sprintf("Sandbox %s is taken by AgentTask %s", name, ahead))
+		s.waitTurn(v1alpha1.ReasonSandboxBusy, busy(name, ahead))
 		return false, nil
 	}
 	reason, message, err := r.unusable(ctx, &sb)
@@ -70,9 +74,6 @@ func (r *Reconciler) claim(ctx context.Context, s *scope, attempt int32) (bool, 
 		s.requeueWithin(busyInterval)
 		return false, r.setTaskRef(ctx, &sb, v1alpha1.TaskReference{})
 	}
-	if err := r.addFinalizer(ctx, s); err != nil {
-		return false, err
-	}
 	if err := r.setTaskRef(ctx, &sb, kit.Reference(s.task, attempt)); err != nil {
 		return false, fmt.Errorf("claiming Sandbox %s: %w", name, err)
 	}
@@ -80,28 +81,34 @@ func (r *Reconciler) claim(ctx context.Context, s *scope, attempt int32) (bool, 
 	return true, nil
 }
 
-// aheadOf names the task that holds a Sandbox, or that has waited longer for
-// it; empty if it is this task's turn.
-func (r *Reconciler) aheadOf(ctx context.Context, task *v1alpha1.AgentTask, sb *v1alpha1.Sandbox) (string, error) {
-	var list v1alpha1.AgentTaskList
-	err := r.List(ctx, &list, client.InNamespace(task.Namespace), client.MatchingFields{indexSandboxRef: sb.Name})
-	if err != nil {
-		return "", fmt.Errorf("listing AgentTasks of Sandbox %s: %w", sb.Name, err)
-	}
+// busy says that a task waits for its turn.
+func busy(sandbox, ahead string) string {
+	return fmt.Sprintf("Sandbox %s is taken by AgentTask %s", sandbox, ahead)
+}
+
+// heldByOther reports whether another task holds a Sandbox. It does until it is given
+// back, also when that task has ended, whose runner may still be at work, or is gone.
+func heldByOther(sb *v1alpha1.Sandbox, task *v1alpha1.AgentTask) bool {
 	holder := sb.Status.TaskRef
-	for i := range list.Items {
-		t := &list.Items[i]
-		if string(t.UID) == holder.UID && t.UID != task.UID && !kit.Finished(t) {
-			return t.Name, nil
-		}
+	return holder.Name != "" && holder.UID != string(task.UID)
+}
+
+// aheadOf names the task that holds a Sandbox, or the one that has waited longest
+// for it; empty if it is this task's turn.
+func (r *Reconciler) aheadOf(ctx context.Context, task *v1alpha1.AgentTask, sb *v1alpha1.Sandbox) (string, error) {
+	if heldByOther(sb, task) {
+		return sb.Status.TaskRef.Name, nil
 	}
-	for i := range list.Items {
-		t := &list.Items[i]
-		if waits(t) && before(t, task) {
-			return t.Name, nil
+	first := task
+	err := r.eachTask(ctx, func(t *v1alpha1.AgentTask) {
+		if waits(t) && before(t, first) {
+			first = t
 		}
+	}, client.InNamespace(task.Namespace), client.MatchingFields{indexSandboxRef: sb.Name})
+	if err != nil || first == task {
+		return "", err
 	}
-	return "", nil
+	return first.Name, nil
 }
 
 // unusable says why no attempt can be begun in a free Sandbox. Its dead pod is
@@ -143,18 +150,15 @@ func (r *Reconciler) setTaskRef(ctx context.Context, sb *v1alpha1.Sandbox, ref v
 	return r.Status().Patch(ctx, sb, optimistic(before))
 }
 
-// addFinalizer keeps the task until the Sandbox that it is about to claim is given back.
-func (r *Reconciler) addFinalizer(ctx context.Context, s *scope) error {
-	if controllerutil.ContainsFinalizer(s.task, Finalizer) {
+// dropFinalizer takes off what earlier versions have put on.
+func (r *Reconciler) dropFinalizer(ctx context.Context, s *scope) error {
+	if !controllerutil.RemoveFinalizer(s.task, finalizer) {
 		return nil
 	}
-	patched := s.before.DeepCopy() // the status is written on its own
-	controllerutil.AddFinalizer(patched, Finalizer)
-	if err := r.Patch(ctx, patched, optimistic(s.before)); err != nil {
-		return fmt.Errorf("adding the finalizer: %w", err)
+	if err := r.Patch(ctx, s.task, optimistic(s.before)); err != nil {
+		return fmt.Errorf("removing the finalizer: %w", err)
 	}
-	s.before = patched.DeepCopy()
-	s.task.Finalizers, s.task.ResourceVersion = patched.Finalizers, patched.ResourceVersion
+	s.before = s.task.DeepCopy()
 	return nil
 }
 
@@ -260,10 +264,11 @@ func (r *Reconciler) stopPod(ctx context.Context, s *scope) error {
 	return nil
 }
 
-// finalize gives a named Sandbox back, then lets the task go.
+// finalize gives a named Sandbox back for a task that is being deleted and that
+// something of others keeps. For one that is gone the Sandbox controller does.
 func (r *Reconciler) finalize(ctx context.Context, s *scope) error {
-	if !controllerutil.ContainsFinalizer(s.task, Finalizer) {
-		return nil
+	if err := r.dropFinalizer(ctx, s); err != nil || !named(s.task) {
+		return client.IgnoreNotFound(err)
 	}
 	if err := r.gather(ctx, s); err != nil {
 		return err
@@ -272,9 +277,5 @@ func (r *Reconciler) finalize(ctx context.Context, s *scope) error {
 		s.requeueWithin(wait) // it has been told to stop by the deletion itself
 		return nil
 	}
-	if err := r.release(ctx, s); err != nil {
-		return err
-	}
-	controllerutil.RemoveFinalizer(s.task, Finalizer)
-	return r.Patch(ctx, s.task, optimistic(s.before))
+	return r.release(ctx, s)
 }

@@ -2,8 +2,10 @@ package agenttask
 
 import (
 	"context"
+	"fmt"
 
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	ctrl "sigs.k8s.io/controller-runtime"
@@ -96,7 +98,42 @@ func (r *Reconciler) tasksOfSandbox(ctx context.Context, obj client.Object) []re
 	if task := ownerTask(obj.(*v1alpha1.Sandbox)); task != "" {
 		return r.unfinished(ctx, obj.GetNamespace(), task)
 	}
-	return r.requests(ctx, client.InNamespace(obj.GetNamespace()), client.MatchingFields{indexSandboxRef: obj.GetName()})
+	return r.tasksOfNamed(ctx, obj.(*v1alpha1.Sandbox))
+}
+
+// tasksOfNamed are the tasks that a change of a named Sandbox concerns: the one that
+// holds it, even if it has ended, since it may not have seen that it holds it; those that wait
+// for something else than their turn; and of those in the queue, which may be many, the
+// first, where nobody holds it.
+func (r *Reconciler) tasksOfNamed(ctx context.Context, sb *v1alpha1.Sandbox) []reconcile.Request {
+	var out []reconcile.Request
+	var first *v1alpha1.AgentTask
+	holder := sb.Status.TaskRef
+	err := r.eachTask(ctx, func(t *v1alpha1.AgentTask) {
+		switch {
+		case holder.Name != "" && holder.UID == string(t.UID), !kit.Finished(t) && !inQueue(t):
+			out = append(out, requestOf(t))
+		case holder.Name == "" && waits(t) && (first == nil || before(t, first)):
+			first = t
+		}
+	}, client.InNamespace(sb.Namespace), client.MatchingFields{indexSandboxRef: sb.Name})
+	if err != nil {
+		logf.FromContext(ctx).Error(err, "Could not list AgentTasks")
+	}
+	if first != nil {
+		out = append(out, requestOf(first))
+	}
+	return out
+}
+
+// inQueue reports whether a task says that it waits for its turn.
+func inQueue(t *v1alpha1.AgentTask) bool {
+	c := meta.FindStatusCondition(t.Status.Conditions, v1alpha1.ConditionSucceeded)
+	return c != nil && c.Reason == v1alpha1.ReasonSandboxBusy
+}
+
+func requestOf(t *v1alpha1.AgentTask) reconcile.Request {
+	return reconcile.Request{NamespacedName: client.ObjectKeyFromObject(t)}
 }
 
 // tasksOfPod is the task whose attempt the pod runs.
@@ -138,16 +175,26 @@ func (r *Reconciler) tasksOfRegistry(ctx context.Context, obj client.Object) []r
 }
 
 func (r *Reconciler) requests(ctx context.Context, opts ...client.ListOption) []reconcile.Request {
-	var list v1alpha1.AgentTaskList
-	if err := r.List(ctx, &list, opts...); err != nil {
-		logf.FromContext(ctx).Error(err, "Could not list AgentTasks")
-		return nil
-	}
 	var out []reconcile.Request
-	for i := range list.Items {
-		if !kit.Finished(&list.Items[i]) {
-			out = append(out, reconcile.Request{NamespacedName: client.ObjectKeyFromObject(&list.Items[i])})
+	err := r.eachTask(ctx, func(t *v1alpha1.AgentTask) {
+		if !kit.Finished(t) {
+			out = append(out, requestOf(t))
 		}
+	}, opts...)
+	if err != nil {
+		logf.FromContext(ctx).Error(err, "Could not list AgentTasks")
 	}
 	return out
+}
+
+// eachTask looks at tasks of the cache, which are not to be changed.
+func (r *Reconciler) eachTask(ctx context.Context, look func(*v1alpha1.AgentTask), opts ...client.ListOption) error {
+	var list v1alpha1.AgentTaskList
+	if err := r.List(ctx, &list, append(opts, client.UnsafeDisableDeepCopy)...); err != nil {
+		return fmt.Errorf("listing AgentTasks: %w", err)
+	}
+	for i := range list.Items {
+		look(&list.Items[i])
+	}
+	return nil
 }

@@ -10,13 +10,14 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/sampan-dev/sampan/api/v1alpha1"
+	"github.com/sampan-dev/sampan/internal/podspec"
 )
 
 // BlockingOwner says what is waited for where an object that is in the way goes by itself:
 // it is being deleted, or the garbage collector will come for it. Empty: it stays,
 // until somebody deletes it. The reader is to read past the cache.
 func BlockingOwner(ctx context.Context, live client.Reader, kind string, obj client.Object) (string, error) {
-	if owner := metav1.GetControllerOf(obj); owner != nil {
+	if owner := podspec.Owner(obj); owner != nil {
 		collected, err := gone(ctx, live, obj.GetNamespace(), owner)
 		if err != nil {
 			return "", err

@@ -3,11 +3,14 @@ package sandbox
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
+	"github.com/sampan-dev/sampan/api/v1alpha1"
 	"github.com/sampan-dev/sampan/internal/controller/kit"
 	"github.com/sampan-dev/sampan/internal/podspec"
 )
@@ -92,7 +95,7 @@ func (s *scope) lacksPod() bool {
 	return name != PodName(s.sandbox, attempt)
 }
 
-// retirePods removes the pods of earlier attempts and reports whether the next one
+// retirePods removes the pods of earlier attempts and of earlier Sandboxes, and reports whether the next one
 // may be made. One that does not go, because its node does not answer, is waited
 // for only until its runner has given up: it can report nothing, since the task
 // names another pod.
@@ -103,18 +106,26 @@ func (r *Reconciler) retirePods(ctx context.Context, s *scope) (gone bool, err e
 	if err := r.confirmHolder(ctx, s); err != nil {
 		return false, err
 	}
-	pods, err := r.livePods(ctx, s)
+	pods, err := r.livePods(ctx, client.ObjectKeyFromObject(s.sandbox))
 	if err != nil {
 		return false, err
 	}
 	next := PodName(s.sandbox, s.holder.ref.Attempt)
+	if s.holder.task == nil {
+		next = s.podName()
+	}
 	for i := range pods {
-		pod := &pods[i]
+		pod, of := &pods[i], "attempt"
+		if !metav1.IsControlledBy(pod, s.sandbox) {
+			of = "Sandbox " + s.sandbox.Name
+		} else if s.holder.task == nil {
+			continue // those of a named Sandbox are replaced one by one
+		}
 		since := pod.DeletionTimestamp
 		if pod.Name == next || since != nil && s.facts.now.Sub(since.Time) >= kit.NodeGrace {
 			continue
 		}
-		s.facts.remains = fmt.Sprintf("Waiting for Pod %s of an earlier attempt to be removed", pod.Name)
+		s.facts.remains = fmt.Sprintf("Waiting for Pod %s of an earlier %s to be removed", pod.Name, of)
 		s.requeue = podGoneInterval
 		if err := r.deletePod(ctx, pod); err != nil {
 			return false, err
@@ -130,26 +141,35 @@ func (r *Reconciler) retirePods(ctx context.Context, s *scope) (gone bool, err e
 	return true, nil
 }
 
-// livePods are all pods of the Sandbox, read past the cache.
-func (r *Reconciler) livePods(ctx context.Context, s *scope) ([]corev1.Pod, error) {
+// livePods are all pods of a Sandbox and of earlier ones of its name, read past the
+// cache: those of a Sandbox that is gone may take a while to end.
+func (r *Reconciler) livePods(ctx context.Context, sandbox types.NamespacedName) ([]corev1.Pod, error) {
 	var list corev1.PodList
-	err := r.APIReader.List(ctx, &list, client.InNamespace(s.sandbox.Namespace), client.MatchingLabels{podspec.LabelSandbox: s.sandbox.Name})
+	err := r.APIReader.List(ctx, &list, client.InNamespace(sandbox.Namespace), client.MatchingLabels{podspec.LabelSandbox: sandbox.Name})
 	if err != nil {
-		return nil, fmt.Errorf("listing Pods of Sandbox %s: %w", s.sandbox.Name, err)
+		return nil, fmt.Errorf("listing Pods of Sandbox %s: %w", sandbox.Name, err)
 	}
-	pods := list.Items[:0]
-	for _, pod := range list.Items {
-		if metav1.IsControlledBy(&pod, s.sandbox) {
-			pods = append(pods, pod)
-		}
-	}
-	return pods, nil
+	return slices.DeleteFunc(list.Items, func(pod corev1.Pod) bool {
+		owner := metav1.GetControllerOf(&pod)
+		return owner == nil || owner.APIVersion != v1alpha1.GroupVersion.String() || owner.Kind != "Sandbox" || owner.Name != sandbox.Name
+	}), nil
+}
+
+// ownPods are all pods of the Sandbox itself.
+func (r *Reconciler) ownPods(ctx context.Context, s *scope) ([]corev1.Pod, error) {
+	pods, err := r.livePods(ctx, client.ObjectKeyFromObject(s.sandbox))
+	return slices.DeleteFunc(pods, func(pod corev1.Pod) bool { return !metav1.IsControlledBy(&pod, s.sandbox) }), err
 }
 
 // quiet reports whether there is nothing to write yet: the pod of an attempt has
 // just been made, and the task says that it starts.
 func (s *scope) quiet() bool {
-	return s.holder.task != nil && s.facts.problem == nil && !s.facts.obstructed() && !s.facts.noAttempt && !s.facts.over && !s.facts.lost && !s.facts.suspended &&
-		!s.facts.telling() && s.sandbox.Status.PodName == "" && len(s.before.Status.Conditions) == 0 &&
-		s.pod != nil && s.facts.now.Sub(s.pod.CreationTimestamp.Time) < slowStart
+	f := s.facts
+	if s.holder.task == nil || s.pod == nil || f.telling() || f.now.Sub(s.pod.CreationTimestamp.Time) >= slowStart {
+		return false
+	}
+	if f.problem != nil || f.obstructed() || f.noAttempt || f.over || f.lost || f.suspended {
+		return false
+	}
+	return s.sandbox.Status.PodName == "" && len(s.before.Status.Conditions) == 0 // nothing has been said that has to be taken back
 }

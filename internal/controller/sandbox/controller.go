@@ -10,6 +10,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/client-go/tools/events"
 	"k8s.io/utils/clock"
 	ctrl "sigs.k8s.io/controller-runtime"
@@ -21,7 +22,6 @@ import (
 	"github.com/sampan-dev/sampan/internal/controller/kit"
 	"github.com/sampan-dev/sampan/internal/controller/modelregistry"
 	"github.com/sampan-dev/sampan/internal/controller/recording"
-	"github.com/sampan-dev/sampan/internal/podspec"
 	"github.com/sampan-dev/sampan/internal/text"
 )
 
@@ -93,7 +93,7 @@ func (s *scope) event(kind, reason, action, format string, args ...any) {
 // +kubebuilder:rbac:groups="",resources=serviceaccounts,verbs=get;list;watch;create
 // +kubebuilder:rbac:groups=rbac.authorization.k8s.io,resources=rolebindings,verbs=get;list;watch;create;update
 // +kubebuilder:rbac:groups="",resources=persistentvolumeclaims,verbs=get;list;watch;create
-// +kubebuilder:rbac:groups=networking.k8s.io,resources=networkpolicies,verbs=get;list;watch;create;update
+// +kubebuilder:rbac:groups=networking.k8s.io,resources=networkpolicies,verbs=get;list;watch;create;update;delete
 // +kubebuilder:rbac:groups="",resources=services,resourceNames=kubernetes,verbs=get;list;watch
 // +kubebuilder:rbac:groups=discovery.k8s.io,resources=endpointslices,resourceNames=kubernetes,verbs=get;list;watch
 // +kubebuilder:rbac:groups="",resources=configmaps,verbs=get;list;watch
@@ -106,7 +106,10 @@ func (s *scope) event(kind, reason, action, format string, args ...any) {
 func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result, error) {
 	sb := &v1alpha1.Sandbox{}
 	if err := r.Get(ctx, req.NamespacedName, sb); err != nil {
-		return ctrl.Result{}, client.IgnoreNotFound(err)
+		if apierrors.IsNotFound(err) {
+			return r.swept(ctx, req)
+		}
+		return ctrl.Result{}, err
 	}
 	s := &scope{sandbox: sb, before: sb.DeepCopy(), facts: facts{now: r.Clock.Now()}}
 	if !sb.DeletionTimestamp.IsZero() {
@@ -115,11 +118,11 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 	if s.idleFor(sb.Spec.TTLSeconds) {
 		return r.expire(ctx, s)
 	}
-	if controllerutil.AddFinalizer(sb, podspec.SandboxFinalizer) {
-		if err := r.Patch(ctx, sb, client.MergeFromWithOptions(s.before, client.MergeFromWithOptimisticLock{})); err != nil {
-			return kit.ResultFor(err)
-		}
-		s.before = sb.DeepCopy()
+	if err := r.dropFinalizer(ctx, s); err != nil {
+		return kit.ResultFor(err)
+	}
+	if released, err := r.releaseVanished(ctx, s); err != nil || released {
+		return kit.ResultFor(err) // the write brings the next reconcile
 	}
 	if err := r.reconcilePod(ctx, s); err != nil {
 		return kit.ResultFor(err)
@@ -128,6 +131,30 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 		s.requeue = obstacleInterval // no watch need tell when what is in the way goes
 	}
 	return r.writeStatus(ctx, s)
+}
+
+// finalizer is what earlier versions have kept Sandboxes by, until their pods were
+// gone. Where they are deleted together with the manager nobody would take it off.
+const finalizer = "sampan.dev/sandbox"
+
+func (r *Reconciler) dropFinalizer(ctx context.Context, s *scope) error {
+	if !controllerutil.RemoveFinalizer(s.sandbox, finalizer) {
+		return nil
+	}
+	if err := r.Patch(ctx, s.sandbox, client.MergeFromWithOptions(s.before, client.MergeFromWithOptimisticLock{})); err != nil {
+		return fmt.Errorf("removing the finalizer: %w", err)
+	}
+	s.before = s.sandbox.DeepCopy()
+	return nil
+}
+
+// swept removes what the garbage collector leaves of a Sandbox that is gone.
+func (r *Reconciler) swept(ctx context.Context, req ctrl.Request) (ctrl.Result, error) {
+	waiting, err := r.sweepPolicy(ctx, req.NamespacedName, "")
+	if err != nil || !waiting {
+		return kit.ResultFor(err)
+	}
+	return ctrl.Result{RequeueAfter: podGoneInterval}, nil
 }
 
 // writeStatus turns facts into conditions and writes them where they changed.

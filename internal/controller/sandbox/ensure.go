@@ -126,11 +126,10 @@ func (r *Reconciler) kind(obj client.Object) string {
 // ensure creates an object that belongs to the Sandbox. Where one of that name
 // exists it is met: it is taken only if it says to belong to this very Sandbox.
 func (r *Reconciler) ensure(ctx context.Context, s *scope, obj client.Object) (met bool, err error) {
-	// Where the Sandbox's deletion waits for what belongs to it (foreground), the
-	// policy must not go before the pod that it keeps in.
-	_, isPolicy := obj.(*networkingv1.NetworkPolicy)
-	if err := controllerutil.SetControllerReference(s.sandbox, obj, r.Scheme(), controllerutil.WithBlockOwnerDeletion(!isPolicy)); err != nil {
-		return false, err
+	if _, isPolicy := obj.(*networkingv1.NetworkPolicy); !isPolicy { // it goes after the pod, see sweepPolicy
+		if err := controllerutil.SetControllerReference(s.sandbox, obj, r.Scheme()); err != nil {
+			return false, err
+		}
 	}
 	err = r.Create(ctx, obj)
 	if err == nil {
@@ -142,10 +141,16 @@ func (r *Reconciler) ensure(ctx context.Context, s *scope, obj client.Object) (m
 	if err := r.readMet(ctx, obj); err != nil {
 		return false, err
 	}
-	if !metav1.IsControlledBy(obj, s.sandbox) {
+	if !belongs(obj, s.sandbox) {
 		return true, r.inTheWay(ctx, s, obj)
 	}
 	return true, nil
+}
+
+// belongs reports whether an object was made for a Sandbox.
+func belongs(obj client.Object, sb *v1alpha1.Sandbox) bool {
+	owner := podspec.Owner(obj)
+	return owner != nil && owner.UID == sb.UID
 }
 
 // ensureOwned gives an object of the Sandbox as it is, or creates it. There is
@@ -160,7 +165,7 @@ func (r *Reconciler) ensureOwned(ctx context.Context, s *scope, want client.Obje
 		found = want.DeepCopyObject().(client.Object)
 		_, err = r.ensure(ctx, s, found)
 		err = s.refused(err, refused)
-	} else if err == nil && !metav1.IsControlledBy(found, s.sandbox) {
+	} else if err == nil && !belongs(found, s.sandbox) {
 		err = r.inTheWay(ctx, s, found)
 	}
 	if err != nil || s.stopped() {
@@ -205,7 +210,8 @@ func (r *Reconciler) ensurePod(ctx context.Context, s *scope, in *podspec.Input)
 	if err = s.refused(err, v1alpha1.ReasonPodRefused); err != nil || s.stopped() {
 		return err
 	}
-	if met && !r.made.has(pod.UID) {
+	mine := !met || r.made.has(pod.UID) // an earlier try may have made it, and failed to say so
+	if !mine {
 		if field := unlike(want, pod); field != "" {
 			return r.discard(ctx, s, pod, field)
 		}
@@ -213,12 +219,16 @@ func (r *Reconciler) ensurePod(ctx context.Context, s *scope, in *podspec.Input)
 	if !met {
 		logf.FromContext(ctx).Info("Created Pod", "pod", pod.Name)
 	}
-	s.events = append(s.events, s.warnings...)
+	if mine {
+		s.events = append(s.events, s.warnings...)
+	}
 	r.made.add(pod.UID) // the write of the status may fail
 	if s.holder.task != nil {
 		s.pod = pod
 	} else {
-		s.event(corev1.EventTypeNormal, "PodCreated", "Create", "Created Pod %s", pod.Name)
+		if mine {
+			s.event(corev1.EventTypeNormal, "PodCreated", "Create", "Created Pod %s", pod.Name)
+		}
 		s.record(pod)
 	}
 	r.observePod(ctx, s)

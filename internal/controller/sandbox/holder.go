@@ -8,9 +8,11 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	logf "sigs.k8s.io/controller-runtime/pkg/log"
 
 	"github.com/sampan-dev/sampan/api/v1alpha1"
 	"github.com/sampan-dev/sampan/internal/controller/kit"
+	"github.com/sampan-dev/sampan/internal/controller/slim"
 	"github.com/sampan-dev/sampan/internal/podapi"
 )
 
@@ -45,12 +47,45 @@ func (r *Reconciler) readHolder(ctx context.Context, s *scope) error {
 	}
 	s.holder = holderOf(task)
 	if s.holder.ref.Attempt != 0 && s.holder.ref.Attempt < s.sandbox.Status.TaskRef.Attempt {
-		return errStale // the cache has the task as it was an attempt ago
+		// The cache may have the task as it was an attempt ago. If not, what the Sandbox
+		// says is wrong, and is put right.
+		if err := r.confirmHolder(ctx, s); err != nil {
+			return err
+		}
 	}
 	if s.holder.ref.Attempt != 0 && s.sandbox.Status.PodName == "" {
 		s.sandbox.Status.TaskRef = s.holder.ref // whatever is said from here on is said of this attempt
 	}
 	return nil
+}
+
+// releaseVanished gives a named Sandbox back whose task is gone. Its runner sees that,
+// too, and ends the run by itself.
+func (r *Reconciler) releaseVanished(ctx context.Context, s *scope) (bool, error) {
+	ref := s.sandbox.Status.TaskRef
+	if ref.Name == "" || podapi.OwnerTask(s.sandbox) != nil {
+		return false, nil
+	}
+	var task v1alpha1.AgentTask
+	key := types.NamespacedName{Namespace: s.sandbox.Namespace, Name: ref.Name}
+	err := slim.GetUnlessIdle(ctx, r.Client, key, &task, func() bool { return true })
+	if apierrors.IsNotFound(err) || err == nil && string(task.UID) != ref.UID {
+		task = v1alpha1.AgentTask{}
+		err = r.APIReader.Get(ctx, key, &task) // its informer may be behind the Sandbox's
+	}
+	if client.IgnoreNotFound(err) != nil {
+		return false, fmt.Errorf("reading AgentTask %s: %w", ref.Name, err)
+	}
+	if err == nil && string(task.UID) == ref.UID {
+		return false, nil
+	}
+	s.sandbox.Status.TaskRef = v1alpha1.TaskReference{}
+	s.sandbox.Status.LastActivityTime = new(metav1.NewTime(s.facts.now).Rfc3339Copy())
+	if err := r.Status().Patch(ctx, s.sandbox, client.MergeFromWithOptions(s.before, client.MergeFromWithOptimisticLock{})); err != nil {
+		return false, fmt.Errorf("releasing Sandbox %s: %w", s.sandbox.Name, err)
+	}
+	logf.FromContext(ctx).Info("Released Sandbox of a task that is gone", "task", ref.Name)
+	return true, nil
 }
 
 func holderOf(task *v1alpha1.AgentTask) holder {

@@ -11,6 +11,7 @@ import (
 	networkingv1 "k8s.io/api/networking/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	logf "sigs.k8s.io/controller-runtime/pkg/log"
@@ -106,18 +107,52 @@ func (r *Reconciler) ensurePolicy(ctx context.Context, s *scope, egress []networ
 		return err
 	}
 	found := obj.(*networkingv1.NetworkPolicy)
-	if equality.Semantic.DeepEqual(found.Spec, want.Spec) && hasLabels(found, want.Labels) {
+	if equality.Semantic.DeepEqual(found.Spec, want.Spec) && hasLabels(found, want.Labels) && len(found.OwnerReferences) == 0 {
 		return nil
 	}
 	if err := r.confirm(ctx, s); err != nil {
 		return err
 	}
-	found.Spec, found.Labels = want.Spec, want.Labels
+	found.Spec, found.Labels, found.Annotations = want.Spec, want.Labels, want.Annotations
+	found.OwnerReferences = nil // earlier versions have set one
 	if err := s.refused(r.Update(ctx, found), v1alpha1.ReasonNetworkPolicyRefused); err != nil || s.stopped() {
 		return err
 	}
 	logf.FromContext(ctx).Info("Updated NetworkPolicy", "networkPolicy", found.Name)
 	return nil
+}
+
+// sweepPolicy deletes the policy that an earlier Sandbox has left, once none of its pods
+// is there any more, and reports whether it is waited for. keep is the Sandbox of that
+// name that there is; empty for none.
+func (r *Reconciler) sweepPolicy(ctx context.Context, sandbox types.NamespacedName, keep types.UID) (waiting bool, err error) {
+	var policy networkingv1.NetworkPolicy
+	key := types.NamespacedName{Namespace: sandbox.Namespace, Name: podspec.EgressPolicyName(sandbox.Name)}
+	if err := r.Get(ctx, key, &policy); err != nil {
+		return false, client.IgnoreNotFound(err)
+	}
+	owner := podspec.Owner(&policy)
+	if owner == nil || owner.UID == keep || len(policy.OwnerReferences) > 0 { // one with an owner is the garbage collector's
+		return false, nil
+	}
+	var live v1alpha1.Sandbox
+	if err := r.APIReader.Get(ctx, sandbox, &live); client.IgnoreNotFound(err) != nil {
+		return false, fmt.Errorf("reading Sandbox %s: %w", sandbox.Name, err)
+	}
+	pods, err := r.livePods(ctx, sandbox)
+	if err != nil || live.UID == owner.UID {
+		return false, err
+	}
+	for i := range pods {
+		if of := metav1.GetControllerOf(&pods[i]); of != nil && of.UID == owner.UID {
+			return true, nil
+		}
+	}
+	if err := r.Delete(ctx, &policy, client.Preconditions{UID: &policy.UID}); client.IgnoreNotFound(err) != nil {
+		return false, fmt.Errorf("deleting NetworkPolicy %s: %w", policy.Name, err)
+	}
+	logf.FromContext(ctx).Info("Deleted NetworkPolicy of a Sandbox that is gone", "networkPolicy", policy.Name)
+	return true, nil // until the cache shows it
 }
 
 func hasLabels(obj client.Object, want map[string]string) bool {

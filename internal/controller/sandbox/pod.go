@@ -13,7 +13,6 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
-	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
 	logf "sigs.k8s.io/controller-runtime/pkg/log"
 
 	"github.com/sampan-dev/sampan/api/v1alpha1"
@@ -79,6 +78,9 @@ func (r *Reconciler) reconcilePod(ctx context.Context, s *scope) error {
 			return err
 		}
 	case s.pod == nil:
+		if gone, err := r.retirePods(ctx, s); err != nil || !gone {
+			return err
+		}
 		return r.createPod(ctx, s)
 	}
 	r.observePod(ctx, s)
@@ -315,6 +317,10 @@ func (r *Reconciler) createPod(ctx context.Context, s *scope) error {
 		s.requeue = problemInterval
 		return nil
 	}
+	if waiting, err := r.sweepPolicy(ctx, client.ObjectKeyFromObject(s.sandbox), s.sandbox.UID); err != nil || waiting {
+		s.facts.remains = fmt.Sprintf("Waiting for NetworkPolicy %s of an earlier Sandbox %s to be removed", podspec.EgressPolicyName(s.sandbox.Name), s.sandbox.Name)
+		return err
+	}
 	if in.AccountPullSecrets, err = r.ensureNamespace(ctx, s); err != nil || s.stopped() {
 		return err
 	}
@@ -361,12 +367,10 @@ func (r *Reconciler) deletePod(ctx context.Context, pod *corev1.Pod) error {
 	return nil
 }
 
-// finalize removes the pod and lets the Sandbox go when it is gone for sure.
+// finalize removes the pods of a Sandbox that is being deleted and that something of
+// others keeps. Of one that is gone the garbage collector does.
 func (r *Reconciler) finalize(ctx context.Context, s *scope) (ctrl.Result, error) {
-	if !controllerutil.ContainsFinalizer(s.sandbox, podspec.SandboxFinalizer) {
-		return ctrl.Result{}, nil
-	}
-	pods, err := r.livePods(ctx, s)
+	pods, err := r.ownPods(ctx, s)
 	if err != nil {
 		return ctrl.Result{}, err
 	}
@@ -380,9 +384,5 @@ func (r *Reconciler) finalize(ctx context.Context, s *scope) (ctrl.Result, error
 			return ctrl.Result{}, err
 		}
 	}
-	if len(pods) > 0 {
-		return ctrl.Result{RequeueAfter: podGoneInterval}, nil
-	}
-	controllerutil.RemoveFinalizer(s.sandbox, podspec.SandboxFinalizer)
-	return kit.ResultFor(r.Patch(ctx, s.sandbox, client.MergeFromWithOptions(s.before, client.MergeFromWithOptimisticLock{})))
+	return kit.ResultFor(r.dropFinalizer(ctx, s))
 }

@@ -36,8 +36,9 @@ func (r *Reconciler) SetupWithManager(mgr ctrl.Manager) error {
 		For(&v1alpha1.Sandbox{}, builder.WithPredicates(sandboxChanged())).
 		Owns(&corev1.Pod{}, builder.WithPredicates(podChanged())).
 		Owns(&corev1.PersistentVolumeClaim{}, owned).
-		Owns(&networkingv1.NetworkPolicy{}, owned).
+		Watches(&networkingv1.NetworkPolicy{}, handler.EnqueueRequestsFromMapFunc(sandboxOfPolicy), builder.WithPredicates(policyChanged())).
 		Watches(&v1alpha1.AgentTask{}, handler.EnqueueRequestsFromMapFunc(ownSandbox), builder.WithPredicates(attemptChanged())).
+		Watches(&v1alpha1.AgentTask{}, handler.EnqueueRequestsFromMapFunc(namedSandbox), builder.WithPredicates(taskVanished())).
 		Watches(&corev1.Pod{}, handler.EnqueueRequestsFromMapFunc(r.sandboxOverQuota), builder.WithPredicates(podFreed())).
 		Watches(&networkingv1.NetworkPolicy{}, handler.EnqueueRequestsFromMapFunc(r.sandboxesOfShared), owned).
 		Watches(&corev1.ServiceAccount{}, handler.EnqueueRequestsFromMapFunc(r.sandboxesOfShared), owned).
@@ -89,6 +90,40 @@ func takenOrChanged() predicate.Predicate {
 	})
 	p.CreateFunc = func(ctrlevent.CreateEvent) bool { return false }
 	return p
+}
+
+// policyChanged passes every event but updates that change nothing: a policy that is
+// found when the manager starts may be that of a Sandbox that is gone.
+func policyChanged() predicate.Predicate {
+	return kit.Updated(func(before, after *networkingv1.NetworkPolicy) bool {
+		return before.ResourceVersion != after.ResourceVersion
+	})
+}
+
+// sandboxOfPolicy is the Sandbox that a policy was made for.
+func sandboxOfPolicy(_ context.Context, obj client.Object) []reconcile.Request {
+	owner := podspec.Owner(obj)
+	if owner == nil || owner.Kind != "Sandbox" {
+		return nil
+	}
+	return []reconcile.Request{{NamespacedName: types.NamespacedName{Namespace: obj.GetNamespace(), Name: owner.Name}}}
+}
+
+// taskVanished passes tasks that are gone.
+func taskVanished() predicate.Predicate {
+	return predicate.Funcs{
+		CreateFunc: func(ctrlevent.CreateEvent) bool { return false },
+		UpdateFunc: func(ctrlevent.UpdateEvent) bool { return false },
+	}
+}
+
+// namedSandbox is the Sandbox that a task names, and may have held.
+func namedSandbox(_ context.Context, obj client.Object) []reconcile.Request {
+	name := obj.(*v1alpha1.AgentTask).Spec.Sandbox.SandboxRef.Name
+	if name == "" {
+		return nil
+	}
+	return []reconcile.Request{{NamespacedName: types.NamespacedName{Namespace: obj.GetNamespace(), Name: name}}}
 }
 
 // attemptChanged passes what changes whether and for which attempt a task wants a

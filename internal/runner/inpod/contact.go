@@ -24,7 +24,8 @@ const (
 var errCutOff = fmt.Errorf("%w: the API server could not be reached for %s", harness.ErrInterrupted, contactLost)
 
 // keepContact cancels the run when the API server was out of reach for too
-// long. Any answer is contact, also a refusal.
+// long. Any answer is contact, also a refusal, save that of a token that is not
+// accepted: such a runner can report nothing, and may have been replaced.
 func keepContact(ctx context.Context, ask func(context.Context) error, ticks <-chan time.Time, cancel context.CancelCauseFunc) {
 	missed := 0
 	for {
@@ -33,7 +34,7 @@ func keepContact(ctx context.Context, ask func(context.Context) error, ticks <-c
 			return
 		case <-ticks:
 		}
-		if err := ask(ctx); err == nil || apierrors.ReasonForError(err) != "" {
+		if err := ask(ctx); err == nil || apierrors.ReasonForError(err) != "" && !apierrors.IsUnauthorized(err) {
 			missed = 0
 		} else if missed++; missed >= int(contactLost/contactInterval) {
 			cancel(errCutOff)

@@ -16,16 +16,19 @@ import (
 func TestKeepContact(t *testing.T) {
 	broken := errors.New("dial tcp: i/o timeout")
 	refused := apierrors.NewForbidden(v1alpha1.GroupVersion.WithResource("agenttasks").GroupResource(), "t", errors.New("no"))
+	unknown := apierrors.NewUnauthorized("the token is not valid any more")
 	for name, tc := range map[string]struct {
 		answers []error
 		lost    bool
 	}{
-		"always there":        {answers: []error{nil, nil, nil, nil, nil}},
-		"refusals":            {answers: []error{refused, refused, refused, refused}},
-		"back in time":        {answers: []error{broken, broken, nil, broken, broken}},
-		"three in a row":      {answers: []error{nil, broken, broken, broken}, lost: true},
-		"refusal in between":  {answers: []error{broken, broken, refused, broken, broken}},
-		"gone from the start": {answers: []error{broken, broken, broken}, lost: true},
+		"always there":         {answers: []error{nil, nil, nil, nil, nil}},
+		"refusals":             {answers: []error{refused, refused, refused, refused}},
+		"back in time":         {answers: []error{broken, broken, nil, broken, broken}},
+		"three in a row":       {answers: []error{nil, broken, broken, broken}, lost: true},
+		"refusal in between":   {answers: []error{broken, broken, refused, broken, broken}},
+		"token refused":        {answers: []error{unknown, broken, unknown}, lost: true},
+		"token accepted again": {answers: []error{unknown, unknown, nil, unknown, unknown}},
+		"gone from the start":  {answers: []error{broken, broken, broken}, lost: true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			ctx, cancel := context.WithCancelCause(t.Context())
