@@ -1,0 +1,86 @@
+// Package wire is what a runner and the server of the record say to each other over
+// HTTP: paths, bodies and errors. The bodies are those of package record.
+//
+//	POST TASK/log?first=N        whole lines of the transcript; first is the number of the first of them
+//	GET  TASK/log?from=N         lines, from event number N to the last
+//	POST TASK/chunks/missing     Missing, answered with Missing
+//	PUT  TASK/chunks/DIGEST      the chunk's content
+//	GET  TASK/chunks/DIGEST      the chunk's content
+//	PUT  TASK/checkpoints/TURN   record.Checkpoint, of that turn
+//	GET  TASK/checkpoints/latest record.Checkpoint
+//	PUT  TASK/outputs/NAME       record.Output, of that name
+//	GET  TASK/outputs            OutputList
+//
+// TASK is what TaskPath gives. A PUT or POST without an answer of its own is answered
+// with 204. Who writes follows from the token and the task's status: a Writer in a
+// body is ignored. Anything else than 2xx has a Problem as its body. An answer that
+// fails once it has begun is cut off, so that it reads as an unexpected end of file,
+// never as the end of the content.
+package wire
+
+import (
+	"net/url"
+	"strconv"
+
+	"github.com/sampan-dev/sampan/internal/record"
+)
+
+// Audience is that of the token that a runner shows, in the Authorization header.
+const Audience = "sampan-record"
+
+// Media types of bodies.
+const (
+	JSON    = "application/json"
+	Lines   = "application/jsonl"
+	Content = "application/octet-stream"
+)
+
+// TaskPattern is TaskPath as a pattern of http.ServeMux.
+const TaskPattern = "/v1/namespaces/{namespace}/agenttasks/{name}/{uid}"
+
+// What comes after a TaskPath.
+const (
+	Log              = "/log"
+	ChunksMissing    = "/chunks/missing"
+	Chunks           = "/chunks/"
+	LatestCheckpoint = "/checkpoints/latest"
+	Checkpoints      = "/checkpoints/"
+	Outputs          = "/outputs"
+)
+
+// Parameters of Log.
+const (
+	First = "first"
+	From  = "from"
+)
+
+const (
+	// MaxJSON bounds a body in JSON.
+	MaxJSON = 4 << 20
+	// MaxMissing bounds how many chunks one request asks about.
+	MaxMissing = 8192
+)
+
+// Missing asks about chunks, and answers with those that are missing.
+type Missing struct {
+	Chunks []record.Digest `json:"chunks"`
+}
+
+// OutputList is all outputs of a task, by name.
+type OutputList struct {
+	Items []record.Output `json:"items"`
+}
+
+// TaskPath is where the record of a task is.
+func TaskPath(namespace, name, uid string) string {
+	return "/v1/namespaces/" + url.PathEscape(namespace) + "/agenttasks/" + url.PathEscape(name) + "/" + url.PathEscape(uid)
+}
+
+// ChunkPath is where a chunk is, after a TaskPath.
+func ChunkPath(d record.Digest) string { return Chunks + url.PathEscape(string(d)) }
+
+// CheckpointPath is where the checkpoint of a turn is, after a TaskPath.
+func CheckpointPath(turn int) string { return Checkpoints + strconv.Itoa(turn) }
+
+// OutputPath is where an output is, after a TaskPath.
+func OutputPath(name string) string { return Outputs + "/" + url.PathEscape(name) }
