@@ -52,31 +52,35 @@ func (r *recorder) Commit(ctx context.Context, c Checkpoint) error {
 	if err != nil {
 		return err
 	}
-	term, last, err := r.leads(ctx)
+	// What is made sure of now is named before that is out of date, see vouch.go.
+	ctx, cancel := context.WithTimeout(ctx, r.s.opts.Grace/8)
+	defer cancel()
+	l, err := r.leads(ctx)
 	if err != nil {
 		return err
 	}
-	if c.Events > last {
-		return fmt.Errorf("a checkpoint after event %d cannot be kept: the log ends with event %d", c.Events, last)
+	if c.Events > l.last {
+		return fmt.Errorf("a checkpoint after event %d cannot be kept: the log ends with event %d", c.Events, l.last)
 	}
-	if err := r.vouchCheckpoint(ctx, c); err != nil {
-		return err
-	}
-	key := r.t.checkpointKey(term, c.Turn)
-	created, _, err := r.s.create(ctx, key, payload)
+	named, err := r.vouchCheckpoint(ctx, c, l.named)
 	if err != nil {
 		return err
 	}
-	if !created {
-		if err := r.s.same(ctx, key, payload); err != nil {
-			return err
-		}
+	if err := r.s.createSame(ctx, r.t.checkpointKey(l.term, c.Turn), payload); err != nil {
+		return err
 	}
-	return r.stillLeads(ctx, term)
+	if err := r.stillLeads(ctx, l.term); err != nil {
+		return err
+	}
+	return r.remember(ctx, named)
 }
 
-// same fails with ErrFenced where an object is another than that which was to be written.
-func (s *Store) same(ctx context.Context, key string, payload []byte) error {
+// createSame creates an object, or fails with ErrFenced where another is in its place.
+func (s *Store) createSame(ctx context.Context, key string, payload []byte) error {
+	created, _, err := s.create(ctx, key, payload)
+	if created || err != nil {
+		return err
+	}
 	there, _, err := s.get(ctx, key, maxDocument)
 	if err != nil {
 		return err

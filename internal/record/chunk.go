@@ -81,7 +81,7 @@ func (s *Store) keepChunk(ctx context.Context, key string, data []byte) error {
 	if found {
 		return nil
 	}
-	return s.put(ctx, key, encoder().EncodeAll(data, nil))
+	return s.put(ctx, key, compress(nil, data))
 }
 
 // Chunk implements Recorder.
@@ -101,9 +101,9 @@ func (s *Store) chunk(ctx context.Context, namespace string, d Digest) ([]byte, 
 	if err != nil {
 		return nil, err
 	}
-	data, err := chunkDecoder().DecodeAll(payload, nil)
+	data, err := decompress(key, payload, MaxChunk)
 	if err != nil {
-		return nil, &CorruptError{Object: key, Reason: err.Error()}
+		return nil, err
 	}
 	if DigestOf(data) != d {
 		return nil, &CorruptError{Object: key, Reason: "it does not decompress to the content it is named after"}

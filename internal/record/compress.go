@@ -3,32 +3,50 @@ package record
 import (
 	"crypto/sha256"
 	"encoding/hex"
+	"fmt"
 	"sync"
 
 	"github.com/klauspost/compress/zstd"
 )
 
-// The digests of the store take the place of zstd's checksum.
+// The digests of the store take the place of zstd's checksum, and a frame of a single
+// segment always says how long its content is.
 var encoder = sync.OnceValue(func() *zstd.Encoder {
-	e, err := zstd.NewWriter(nil, zstd.WithEncoderLevel(zstd.SpeedFastest), zstd.WithEncoderCRC(false), zstd.WithLowerEncoderMem(true))
+	e, err := zstd.NewWriter(nil, zstd.WithEncoderLevel(zstd.SpeedFastest), zstd.WithEncoderCRC(false), zstd.WithSingleSegment(true), zstd.WithLowerEncoderMem(true))
 	if err != nil {
 		panic(err) // the options are constants
 	}
 	return e
 })
 
-var (
-	lineDecoder  = sync.OnceValue(func() *zstd.Decoder { return newDecoder(MaxAppend) })
-	chunkDecoder = sync.OnceValue(func() *zstd.Decoder { return newDecoder(MaxChunk) })
-)
-
-// newDecoder makes a decoder that gives at most limit bytes.
-func newDecoder(limit uint64) *zstd.Decoder {
-	d, err := zstd.NewReader(nil, zstd.WithDecoderMaxMemory(limit))
+var decoder = sync.OnceValue(func() *zstd.Decoder {
+	d, err := zstd.NewReader(nil, zstd.WithDecodeAllCapLimit(true))
 	if err != nil {
 		panic(err) // the options are constants
 	}
 	return d
+})
+
+// compress compresses a content to a frame that says how long it is.
+func compress(dst, data []byte) []byte { return encoder().EncodeAll(data, dst) }
+
+// decompress takes no more memory than a content of at most limit bytes needs.
+func decompress(key string, body []byte, limit int) ([]byte, error) {
+	if len(body) == 0 {
+		return nil, nil
+	}
+	var h zstd.Header
+	if err := h.Decode(body); err != nil {
+		return nil, &CorruptError{Object: key, Reason: err.Error()}
+	}
+	if !h.HasFCS || h.FrameContentSize > uint64(limit) {
+		return nil, &CorruptError{Object: key, Reason: fmt.Sprintf("it does not decompress to at most %d bytes", limit)}
+	}
+	data, err := decoder().DecodeAll(body, make([]byte, 0, h.FrameContentSize))
+	if err != nil {
+		return nil, &CorruptError{Object: key, Reason: err.Error()}
+	}
+	return data, nil
 }
 
 // maxCompressed bounds what compressing n bytes gives.

@@ -53,7 +53,9 @@ func (r *recorder) PutOutput(ctx context.Context, o Output) error {
 	if err != nil {
 		return err
 	}
-	term, _, err := r.leads(ctx)
+	ctx, cancel := context.WithTimeout(ctx, r.s.opts.Grace/8)
+	defer cancel()
+	l, err := r.leads(ctx)
 	if err != nil {
 		return err
 	}
@@ -64,10 +66,10 @@ func (r *recorder) PutOutput(ctx context.Context, o Output) error {
 	if err := r.vouch(ctx, set); err != nil {
 		return fmt.Errorf("the output %s: %w", o.Name, err)
 	}
-	if err := r.s.put(ctx, r.t.outputKey(o.Name, term), payload); err != nil {
+	if err := r.s.put(ctx, r.t.outputKey(o.Name, l.term), payload); err != nil {
 		return err
 	}
-	return r.stillLeads(ctx, term)
+	return r.stillLeads(ctx, l.term)
 }
 
 // Outputs gives the outputs of a task, by name.

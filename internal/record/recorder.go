@@ -31,28 +31,57 @@ func (r *recorder) Log(ctx context.Context, from int64) (io.ReadCloser, error) {
 // Outputs implements Recorder.
 func (r *recorder) Outputs(ctx context.Context) ([]Output, error) { return r.s.Outputs(ctx, r.t) }
 
-// leads says under which term the writer may keep a checkpoint or an output, and the
-// last event of the log: the log's last segment has to be the writer's own.
-func (r *recorder) leads(ctx context.Context) (term, last int64, err error) {
+// lead is what a writer knows when it begins to keep a checkpoint or an output.
+type lead struct {
+	term int64
+	// last is the last event of the log.
+	last int64
+	// named are the chunks that its checkpoint before names, if that is known.
+	named map[Digest]struct{}
+}
+
+// leads fails unless the log's last segment is the writer's own.
+func (r *recorder) leads(ctx context.Context) (lead, error) {
 	st, unlock, err := r.s.remembered(ctx, r.t)
 	if err != nil {
-		return 0, 0, err
+		return lead{}, err
 	}
 	defer unlock()
-	if term, err = r.term(ctx, st, true); err != nil {
-		return 0, 0, err
+	term, err := r.term(ctx, st, true)
+	if err != nil {
+		return lead{}, err
 	}
 	if err := r.s.refresh(ctx, r.t, st); err != nil {
-		return 0, 0, err
+		return lead{}, err
 	}
 	switch h := st.head; {
 	case h.term > term:
-		return 0, 0, r.fenced(h.writer)
+		return lead{}, r.fenced(h.writer)
 	case h.term < term:
-		return 0, 0, errNoEvent
-	default:
-		return term, h.last, nil
+		return lead{}, errNoEvent
 	}
+	l := lead{term: term, last: st.head.last}
+	if st.namedBy == r.w {
+		l.named = st.named
+	}
+	return l, nil
+}
+
+// maxRemembered bounds the chunks remembered of a task.
+const maxRemembered = 4096
+
+// remember keeps which chunks the writer's last checkpoint names.
+func (r *recorder) remember(ctx context.Context, named map[Digest]struct{}) error {
+	if len(named) > maxRemembered {
+		named = nil
+	}
+	st, unlock, err := r.s.remembered(ctx, r.t)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	st.named, st.namedBy = named, r.w
+	return nil
 }
 
 // stillLeads fails when another has claimed the record since the writer did. What the

@@ -41,7 +41,7 @@ func encodeSegment(g segment, lines []byte) ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("the header of a segment: %w", err)
 	}
-	return encoder().EncodeAll(lines, append(header, '\n')), nil
+	return compress(append(header, '\n'), lines), nil
 }
 
 // stored is a segment as it was read, with its lines still compressed.
@@ -74,9 +74,9 @@ func (s *Store) segment(ctx context.Context, t Task, first int64) (stored, error
 
 // lines decompresses and checks the lines.
 func (g stored) lines() ([]byte, error) {
-	lines, err := lineDecoder().DecodeAll(g.body, make([]byte, 0, g.Size))
+	lines, err := decompress(g.key, g.body, g.Size)
 	if err != nil {
-		return nil, &CorruptError{Object: g.key, Reason: err.Error()}
+		return nil, err
 	}
 	if len(lines) != g.Size || DigestOf(lines) != g.Lines || countLines(lines) != g.Last-g.First+1 {
 		return nil, &CorruptError{Object: g.key, Reason: "its lines are not those that its header tells of"}

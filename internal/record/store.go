@@ -27,7 +27,7 @@ type Options struct {
 	Poll, MaxPoll time.Duration
 	// Grace is how old a chunk that nothing names has to be for a sweep to remove it;
 	// by default 24 h. All who use a store must have the same, and clocks that agree to
-	// within an eighth of it.
+	// within an eighth of it and within ten minutes.
 	Grace time.Duration
 	// Now is the clock.
 	Now func() time.Time
@@ -119,6 +119,9 @@ type task struct {
 	// claim is the newest claim seen; settled says that its base is in the store.
 	claim   claim
 	settled bool
+	// named are the chunks that the last checkpoint of a writer names.
+	named   map[Digest]struct{}
+	namedBy Writer
 
 	mu      sync.Mutex
 	changed chan struct{}

@@ -8,6 +8,7 @@ import (
 	"path"
 	"slices"
 	"strings"
+	"syscall"
 
 	"gocloud.dev/blob/driver"
 )
@@ -52,13 +53,13 @@ func (b *bucket) ListPaged(ctx context.Context, opts *driver.ListOptions) (*driv
 	return res, nil
 }
 
-// walk adds what is below a folder. A folder that is removed meanwhile has nothing.
+// walk adds what is below a folder. One that is none, or is removed meanwhile, has nothing.
 func (p *page) walk(ctx context.Context, dir string) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
 	entries, err := fs.ReadDir(p.b.root.FS(), dir)
-	if errors.Is(err, fs.ErrNotExist) {
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR) {
 		return nil
 	}
 	if err != nil {

@@ -81,30 +81,36 @@ func (w *writer) Close() error {
 	return err
 }
 
+// maxTries bounds how often a folder is made that others remove again.
+const maxTries = 100
+
 // place gives the file its name. Its folder may be removed between being made and being
 // used, when the last object in it is deleted.
 func (w *writer) place() error {
 	dir := path.Dir(w.key)
-	for try := 0; ; try++ {
-		if err := w.b.makeFolder(dir); err != nil {
-			return unplaced(err)
-		}
-		err := w.name()
-		if errors.Is(err, fs.ErrNotExist) {
-			w.b.flushed.Remove(dir)
-			if try < 3 {
-				continue
-			}
-			return unplaced(err)
-		}
-		// Who has put the object there may not have come to flush its name.
-		if err == nil || errors.Is(err, fs.ErrExist) {
-			if syncErr := w.b.flush(dir); syncErr != nil {
-				return unplaced(syncErr)
+	var err error
+	for range maxTries {
+		if err = w.b.makeFolder(dir); err == nil {
+			err = w.name()
+			if err == nil || errors.Is(err, fs.ErrExist) {
+				// Who has put the object there may not have come to flush its name.
+				return w.flushed(dir, err)
 			}
 		}
-		return err
+		if !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, fs.ErrExist) {
+			return err
+		}
+		w.b.flushed.Remove(dir)
 	}
+	return unplaced(err)
+}
+
+// flushed waits until the object's name is on disk, and then gives the error of naming it.
+func (w *writer) flushed(dir string, err error) error {
+	if syncErr := w.b.flush(dir); syncErr != nil {
+		return unplaced(syncErr)
+	}
+	return err
 }
 
 func (w *writer) name() error {
