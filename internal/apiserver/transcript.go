@@ -16,6 +16,9 @@ import (
 )
 
 const (
+	// lookInterval is how long nothing is written until it is asked whether the task
+	// has ended.
+	lookInterval = 10 * time.Second
 	// maxFollow bounds how long a log is followed, and so for how long a right that
 	// was taken away goes on to be used.
 	maxFollow = time.Hour
