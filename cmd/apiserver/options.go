@@ -32,7 +32,9 @@ import (
 // for these names.
 const (
 	secretName    = "sampan-apiserver-tls"
-	configMapName = "sampan-record-ca"
+	configMapName = "sampan-record"
+	// runnerPort is the Service's port for runners.
+	runnerPort = 8444
 )
 
 // options are the server's flags.
@@ -155,6 +157,6 @@ func (o *options) keeper(ctx context.Context, c client.Client) (*certs.Keeper, e
 	}
 	return &certs.Keeper{
 		Client: c, Clock: clock.RealClock{}, Namespace: o.namespace,
-		Secret: secretName, ConfigMap: configMapName, Service: o.service, APIService: name,
+		Secret: secretName, ConfigMap: configMapName, Service: o.service, APIService: name, RunnerPort: runnerPort,
 	}, nil
 }

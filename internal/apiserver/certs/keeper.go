@@ -6,6 +6,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"maps"
 	"sync"
 	"time"
 
@@ -23,6 +24,7 @@ import (
 const (
 	authorityCert = "ca.crt"
 	authorityKey  = "ca.key"
+	runnersURL    = "url"
 )
 
 const (
@@ -43,8 +45,10 @@ type Keeper struct {
 	// Namespace is where Secret and ConfigMap are.
 	Namespace string
 	// Secret has the authority and the certificate, ConfigMap the authority's
-	// certificate alone.
+	// certificate alone, and where runners reach the server.
 	Secret, ConfigMap string
+	// RunnerPort is the Service's port for runners.
+	RunnerPort int
 	// Service is the name of the Service that the server is behind.
 	Service string
 	// APIService is told the authority.
@@ -200,16 +204,18 @@ func put(secret *corev1.Secret, certName string, cert []byte, keyName string, p 
 	return nil
 }
 
-// publish keeps the authority's certificate in the ConfigMap.
+// publish says in the ConfigMap, to the operator, where runners reach the server and
+// who signs its certificate.
 func (k *Keeper) publish(ctx context.Context, bundle []byte) error {
 	cm := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: k.Namespace, Name: k.ConfigMap}}
 	err := k.Client.Get(ctx, client.ObjectKeyFromObject(cm), cm)
 	missing := apierrors.IsNotFound(err)
-	if err == nil && cm.Data[authorityCert] == string(bundle) {
+	data := map[string]string{authorityCert: string(bundle), runnersURL: fmt.Sprintf("https://%s.%s.svc:%d", k.Service, k.Namespace, k.RunnerPort)}
+	if err == nil && maps.Equal(cm.Data, data) {
 		return nil
 	}
 	if err == nil || missing {
-		cm.Data = map[string]string{authorityCert: string(bundle)}
+		cm.Data = data
 		if missing {
 			err = k.Client.Create(ctx, cm)
 		} else {
@@ -217,7 +223,7 @@ func (k *Keeper) publish(ctx context.Context, bundle []byte) error {
 		}
 	}
 	if err != nil {
-		return fmt.Errorf("publishing the authority in ConfigMap %s/%s: %w", k.Namespace, k.ConfigMap, err)
+		return fmt.Errorf("publishing where the server is in ConfigMap %s/%s: %w", k.Namespace, k.ConfigMap, err)
 	}
 	return nil
 }
