@@ -58,21 +58,21 @@ func (p *people) readCheckpoints(ctx context.Context, name string, w http.Respon
 			Files: c.Files, Bytes: c.Bytes, LeftOut: c.LeftOut,
 		})
 	}
-	return p.sendJSON(w, list)
+	return p.sendJSON(ctx, w, list)
 }
 
 func typeMeta(kind string) metav1.TypeMeta {
 	return metav1.TypeMeta{APIVersion: GroupVersion.String(), Kind: kind}
 }
 
-func (p *people) sendJSON(w http.ResponseWriter, list any) error {
+func (p *people) sendJSON(ctx context.Context, w http.ResponseWriter, list any) error {
 	data, err := json.Marshal(list)
 	if err != nil {
 		return fmt.Errorf("writing the answer: %w", err)
 	}
 	out := p.answer(w, wire.JSON)
 	if _, err := out.Write(append(data, '\n')); err != nil {
-		return out.fail(context.Background(), err)
+		return out.fail(ctx, err)
 	}
 	return nil
 }

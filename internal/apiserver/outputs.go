@@ -53,7 +53,7 @@ func (p *people) readOutputs(ctx context.Context, name string, w http.ResponseWr
 		return err
 	}
 	if wanted == "" {
-		return p.listOutputs(w, all)
+		return p.listOutputs(ctx, w, all)
 	}
 	if !slices.ContainsFunc(all, func(o record.Output) bool { return o.Name == wanted }) {
 		return notFound("AgentTask %s has no output %q; it has %q", name, wanted, outputNames(all))
@@ -86,14 +86,14 @@ func outputNames(all []record.Output) []string {
 	return names
 }
 
-func (p *people) listOutputs(w http.ResponseWriter, all []record.Output) error {
+func (p *people) listOutputs(ctx context.Context, w http.ResponseWriter, all []record.Output) error {
 	list := OutputList{TypeMeta: typeMeta("OutputList"), Items: make([]Output, 0, len(all))}
 	for _, o := range all {
 		list.Items = append(list.Items, Output{
 			Name: o.Name, MediaType: o.MediaType, Size: o.Size, Digest: o.Digest, Attempt: o.Writer.Attempt, Proven: o.Proven,
 		})
 	}
-	return p.sendJSON(w, list)
+	return p.sendJSON(ctx, w, list)
 }
 
 // sendOutput sends the content. It has no Content-Length, so that it can still be cut

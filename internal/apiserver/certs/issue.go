@@ -31,10 +31,14 @@ type pair struct {
 	key  crypto.Signer
 }
 
+// authorityName differs from the name of each leaf, which would pass for one that
+// signed itself otherwise.
+const authorityName = "authority of sampan-apiserver"
+
 // newAuthority makes an authority that signs itself.
-func newAuthority(name string, now time.Time) (*pair, error) {
+func newAuthority(now time.Time) (*pair, error) {
 	return issue(&x509.Certificate{
-		Subject: pkix.Name{CommonName: name}, NotBefore: now.Add(-skew), NotAfter: now.Add(authorityLife),
+		Subject: pkix.Name{CommonName: authorityName}, NotBefore: now.Add(-skew), NotAfter: now.Add(authorityLife),
 		IsCA: true, BasicConstraintsValid: true, MaxPathLenZero: true, KeyUsage: x509.KeyUsageCertSign,
 	}, nil)
 }

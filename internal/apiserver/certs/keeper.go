@@ -174,7 +174,7 @@ func (k *Keeper) renew(ctx context.Context, secret *corev1.Secret) (changed bool
 	authority, err := parsePair(secret.Data[authorityCert], secret.Data[authorityKey])
 	if err != nil || due(authority.cert, now) {
 		log.Info("Making an authority for the serving certificate", "why", err)
-		if authority, err = newAuthority(k.Service, now); err != nil {
+		if authority, err = newAuthority(now); err != nil {
 			return false, err
 		}
 		// Who knows the one before goes on with that until it has run out.
