@@ -84,6 +84,9 @@ func Programs() []Program {
 		Packages: []string{plugins + "/main/ptp", plugins + "/ipam/host-local"},
 		Output:   "cni",
 	}, {
+		Name:     "provisioner",
+		Packages: []string{"."},
+	}, {
 		Name:     "pause",
 		Packages: []string{"."},
 	}}

@@ -154,7 +154,7 @@ func (c Cluster) fresh(ctx context.Context, v config.Values, files map[string][]
 		}
 	}
 	// A container in a user namespace is not root and passes through these.
-	for _, dir := range []string{"", "containerd", "run", "run/containerd", "kubelet"} {
+	for _, dir := range []string{"", "containerd", "run", "run/containerd", "kubelet", "volumes"} {
 		path := filepath.Join(c.State, dir)
 		if err := errors.Join(os.MkdirAll(path, 0o711), os.Chmod(path, 0o711)); err != nil {
 			return fmt.Errorf("creating the cluster's folders: %w", err)

@@ -64,6 +64,7 @@ func components(v config.Values) []component {
 		{name: "kube-apiserver", args: apiServerArgs(v), health: apiAddress + "/readyz"},
 		{name: "kube-controller-manager", args: controllerManagerArgs(v), health: "https://127.0.0.1:10257/healthz"},
 		{name: "kube-scheduler", args: schedulerArgs(v), health: "https://127.0.0.1:10259/readyz"},
+		{name: "provisioner", args: provisionerArgs(v)},
 		{name: "kube-proxy", args: []string{"--config=" + file(v.Config(), "kube-proxy.yaml")}, health: "http://127.0.0.1:10256/healthz"},
 		{name: "coredns", args: []string{"-conf", file(v.Config(), "Corefile")}, health: fmt.Sprintf("http://127.0.0.1:%d/ready", config.CoreDNSReadyPort)},
 		{name: "kubelet", args: kubeletArgs(v), health: "http://127.0.0.1:10248/healthz"},
@@ -113,6 +114,15 @@ func apiServerArgs(v config.Values) []string {
 		"--service-account-signing-key-file=" + file(v.PKI(), "service-accounts.key"),
 		"--authorization-mode=Node,RBAC",
 		"--enable-admission-plugins=NodeRestriction",
+		// How it proves to aggregated API servers who asks. It reaches their Services as
+		// every program of this machine does.
+		"--requestheader-client-ca-file=" + file(v.PKI(), "front-proxy-ca.crt"),
+		"--requestheader-allowed-names=" + frontProxy,
+		"--requestheader-username-headers=X-Remote-User",
+		"--requestheader-group-headers=X-Remote-Group",
+		"--requestheader-extra-headers-prefix=X-Remote-Extra-",
+		"--proxy-client-cert-file=" + file(v.PKI(), "front-proxy-client.crt"),
+		"--proxy-client-key-file=" + file(v.PKI(), "front-proxy-client.key"),
 		"--allow-privileged",
 		"--profiling=false",
 	}
@@ -132,6 +142,13 @@ func controllerManagerArgs(v config.Values) []string {
 
 func schedulerArgs(v config.Values) []string {
 	return controlLoopArgs(v, "kube-scheduler")
+}
+
+func provisionerArgs(v config.Values) []string {
+	return []string{
+		"--kubeconfig=" + file(v.Config(), "provisioner.kubeconfig"),
+		"--dir=" + v.Volumes(),
+	}
 }
 
 // controlLoopArgs are common to the scheduler and the controller manager. With

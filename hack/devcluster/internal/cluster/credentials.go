@@ -22,6 +22,7 @@ var clients = map[string]pki.Leaf{
 	"kube-scheduler":          {User: "system:kube-scheduler"},
 	"kube-proxy":              {User: "system:kube-proxy"},
 	"coredns":                 {User: "system:coredns"},
+	"provisioner":             {User: "system:provisioner"},
 	"kubelet":                 {User: "system:node:" + config.NodeName, Groups: []string{"system:nodes"}},
 }
 
@@ -70,6 +71,9 @@ func writeCredentials(v config.Values, now time.Time) error {
 	if err := writeEtcdCredentials(v, now); err != nil {
 		return err
 	}
+	if err := writeFrontProxyCredentials(v, now); err != nil {
+		return err
+	}
 	for name := range clients {
 		if err := writeKubeconfig(v, name); err != nil {
 			return err
@@ -90,6 +94,19 @@ func writeEtcdCredentials(v config.Values, now time.Time) error {
 		return err
 	}
 	return authority.Issue(v.PKI(), "etcd-client", pki.Leaf{User: "kube-apiserver"})
+}
+
+// frontProxy is the user as whom the API server calls aggregated API servers.
+const frontProxy = "front-proxy-client"
+
+// writeFrontProxyCredentials gives the API server's calls of aggregated API servers
+// an authority of their own: who has one of its certificates may say that he is anybody.
+func writeFrontProxyCredentials(v config.Values, now time.Time) error {
+	authority, err := pki.NewAuthority(v.PKI(), "front-proxy-ca", now)
+	if err != nil {
+		return err
+	}
+	return authority.Issue(v.PKI(), "front-proxy-client", pki.Leaf{User: frontProxy})
 }
 
 func writeKubeconfig(v config.Values, user string) error {

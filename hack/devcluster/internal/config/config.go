@@ -61,6 +61,9 @@ func (v Values) Logs() string { return filepath.Join(v.State, "logs") }
 // PodLogs is the folder of pods' logs.
 func (v Values) PodLogs() string { return filepath.Join(v.State, "logs", "pods") }
 
+// Volumes is the folder of the volumes that claims are served with.
+func (v Values) Volumes() string { return filepath.Join(v.State, "volumes") }
+
 // ContainerdRoot is containerd's; containers in user namespaces must pass through
 // it and its parents.
 func (v Values) ContainerdRoot() string { return filepath.Join(v.State, "containerd") }

@@ -22,7 +22,7 @@ func TestRender(t *testing.T) {
 		"kube-proxy.yaml": {"hostnameOverride: " + NodeName, "clusterCIDR: " + PodCIDR, "kubeconfig: /state/config/kube-proxy.kubeconfig"},
 		"Corefile":        {"bind " + NodeAddress, "forward . 192.0.2.53"},
 		"resolv.conf":     {"nameserver " + NodeAddress},
-		"bootstrap.yaml":  {"system:kubelet-api-admin"},
+		"bootstrap.yaml":  {"system:kubelet-api-admin", "storageclass.kubernetes.io/is-default-class"},
 	} {
 		content := string(rendered[path])
 		for _, line := range want {
