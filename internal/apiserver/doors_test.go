@@ -93,7 +93,7 @@ func read(t *testing.T, p *people, name, query string) (string, error) {
 	t.Helper()
 	ctx := request.WithNamespace(t.Context(), "a")
 	w := httptest.NewRecorder()
-	err := p.readTranscript(ctx, name, deadlined{w}, httptest.NewRequest("GET", "/x?"+query, nil))
+	err := p.readTranscript(ctx, name, deadlined{w}, httptest.NewRequest(http.MethodGet, "/x?"+query, nil))
 	return w.Body.String(), err
 }
 

@@ -66,7 +66,7 @@ func New(o Options) (*Server, error) {
 		return nil, fmt.Errorf("making a client of the API server: %w", err)
 	}
 	store := newLazyStore(o.Open, o.Clock)
-	stopping, stop := context.WithCancel(context.Background())
+	stopping, stop := context.WithCancel(context.Background()) //nolint:gosec // Run calls it
 	s := &Server{opts: o, store: store, stop: stop, people: &people{
 		store: store, tasks: o.Client, clock: o.Clock, lookInterval: lookInterval,
 		streams: semaphore.NewWeighted(maxStreams), stopping: stopping,

@@ -39,7 +39,7 @@ func decompress(key string, body []byte, limit int) ([]byte, error) {
 	if err := h.Decode(body); err != nil {
 		return nil, &CorruptError{Object: key, Reason: err.Error()}
 	}
-	if !h.HasFCS || h.FrameContentSize > uint64(limit) {
+	if !h.HasFCS || h.FrameContentSize > uint64(max(limit, 0)) {
 		return nil, &CorruptError{Object: key, Reason: fmt.Sprintf("it does not decompress to at most %d bytes", limit)}
 	}
 	data, err := decoder().DecodeAll(body, make([]byte, 0, h.FrameContentSize))

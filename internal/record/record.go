@@ -19,13 +19,13 @@ const MaxChunk = 4 << 20
 const MaxAppend = 64 << 20
 
 var (
-	// ErrNotFound: the record has no such checkpoint, chunk or output.
+	// ErrNotFound says that the record has no such checkpoint, chunk or output.
 	ErrNotFound = errors.New("not in the record")
-	// ErrFenced: another writer has the place in the record that was written to, or
+	// ErrFenced says that another writer has the place in the record that was written to, or
 	// the writer is not the one of the task's present attempt. Who gets it stops and
 	// reports nothing.
 	ErrFenced = errors.New("the record belongs to another writer")
-	// ErrUnavailable: the store does not answer, is full or refuses to write. The
+	// ErrUnavailable says that the store does not answer, is full or refuses to write. The
 	// same call may succeed later.
 	ErrUnavailable = errors.New("the store of the record is not available")
 )

@@ -44,7 +44,7 @@ turns:
 		s.apply(task("back", "prompt: Go on.\nverify: [{name: notes, command: grep -q first link && test ! -e half}]"))
 		awaitRunning(argument)
 		Eventually(func() *int32 { return s.get("back").Status.Checkpoint.Turn }).Should(HaveValue(BeEquivalentTo(1)))
-		kubectl("-n", s.name, "delete", "pod", "back-1", "--force", "--grace-period=0", "--wait=false")
+		signalRunner("SIGKILL", s.pod("back-1"))
 		at := s.awaitEnd("back", "True Completed")
 		awaitGone(argument)
 		Expect(at.Status.Attempt).To(BeEquivalentTo(2))

@@ -27,17 +27,18 @@ type folders struct{ dir string }
 func main() {
 	kubeconfig := flag.String("kubeconfig", "", "File with which to reach the API server.")
 	dir := flag.String("dir", "", "Folder in which each volume is a folder.")
+	port := flag.Int("metrics-port", 0, "Port of 127.0.0.1 at which metrics are served.")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	if err := run(ctx, *kubeconfig, *dir); err != nil {
+	if err := run(ctx, *kubeconfig, *dir, int32(*port)); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
 }
 
 // run serves claims until ctx ends.
-func run(ctx context.Context, kubeconfig, dir string) error {
+func run(ctx context.Context, kubeconfig, dir string, metricsPort int32) error {
 	config, err := clientcmd.BuildConfigFromFlags("", kubeconfig)
 	if err != nil {
 		return fmt.Errorf("reading kubeconfig: %w", err)
@@ -47,7 +48,7 @@ func run(ctx context.Context, kubeconfig, dir string) error {
 		return err
 	}
 	controller.NewProvisionController(ctx, client, provisionerName, &folders{dir: dir},
-		controller.LeaderElection(false), controller.MetricsPort(0)).Run(ctx)
+		controller.LeaderElection(false), controller.MetricsAddress("127.0.0.1"), controller.MetricsPort(metricsPort)).Run(ctx)
 	return nil
 }
 

@@ -35,8 +35,6 @@ type memory struct {
 	bytes             int64
 	// failAt is the call that fails, and all after it; 0 is none.
 	failAt int
-	// busy and most are the calls that are under way.
-	busy, most int
 }
 
 func newMemory() *memory { return &memory{chunks: map[record.Digest][]byte{}} }
@@ -52,7 +50,7 @@ func (m *memory) call() error {
 func (m *memory) count() {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.puts, m.gets, m.calls, m.bytes, m.most = 0, 0, 0, 0, 0
+	m.puts, m.gets, m.calls, m.bytes = 0, 0, 0, 0
 }
 
 func (m *memory) Missing(_ context.Context, chunks []record.Digest) ([]record.Digest, error) {

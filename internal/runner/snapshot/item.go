@@ -71,7 +71,7 @@ func (s signature) inode() inode { return inode{s.dev, s.ino} }
 
 func signatureOf(st *unix.Stat_t) signature {
 	return signature{
-		dev: uint64(st.Dev), ino: st.Ino, nlink: uint64(st.Nlink), mode: uint32(st.Mode), //nolint:gosec,unconvert // their types depend on the system, and only equality counts
+		dev: uint64(st.Dev), ino: st.Ino, nlink: uint64(st.Nlink), mode: uint32(st.Mode), //nolint:unconvert // their types depend on the system, and only equality counts
 		size: st.Size, mtime: st.Mtim.Nano(), ctime: st.Ctim.Nano(),
 	}
 }

@@ -19,8 +19,8 @@ func openUp(parent int, name string) error {
 		}
 		return err
 	}
-	f := os.NewFile(uintptr(fd), name) //nolint:gosec // a descriptor is not negative
-	defer f.Close()                    //nolint:errcheck // only read
+	f := os.NewFile(uintptr(fd), name)
+	defer f.Close() //nolint:errcheck // only read
 	entries, err := f.ReadDir(-1)
 	for _, e := range entries {
 		if err == nil && e.IsDir() {

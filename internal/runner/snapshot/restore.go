@@ -94,8 +94,8 @@ func (r *restore) names() ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	f := os.NewFile(uintptr(fd), r.path) //nolint:gosec // a descriptor is not negative
-	defer f.Close()                      //nolint:errcheck // only read
+	f := os.NewFile(uintptr(fd), r.path)
+	defer f.Close() //nolint:errcheck // only read
 	return f.Readdirnames(-1)
 }
 

@@ -77,8 +77,8 @@ func (w *walk) names(fd int) ([]string, error) {
 		}
 		return nil, w.wrap(err)
 	}
-	f := os.NewFile(uintptr(again), string(w.path)) //nolint:gosec // a descriptor is not negative
-	defer f.Close()                                 //nolint:errcheck // only read
+	f := os.NewFile(uintptr(again), string(w.path))
+	defer f.Close() //nolint:errcheck // only read
 	var names []string
 	for {
 		more, err := f.Readdirnames(namesAtOnce)

@@ -19,7 +19,7 @@ type component struct {
 	name string
 	args []string
 	// health is where the component says that it serves: an http or https address
-	// or, for containerd, its socket. Empty where only the node's state tells.
+	// or, for containerd, its socket.
 	health string
 }
 
@@ -31,7 +31,7 @@ var (
 
 // ports are those of the node that another Kubernetes on this machine would use, too.
 // The API server's is on an address of the cluster's own.
-var ports = []int{config.EtcdPort, config.EtcdPeerPort, 10248, 10250, 10256, 10257, 10259, config.CoreDNSReadyPort}
+var ports = []int{config.EtcdPort, config.EtcdPeerPort, 10248, 10250, 10256, 10257, 10259, config.CoreDNSReadyPort, config.ProvisionerPort}
 
 // portsFree fails where another program listens on one of some ports.
 func portsFree(ctx context.Context, ports []int) error {
@@ -64,7 +64,7 @@ func components(v config.Values) []component {
 		{name: "kube-apiserver", args: apiServerArgs(v), health: apiAddress + "/readyz"},
 		{name: "kube-controller-manager", args: controllerManagerArgs(v), health: "https://127.0.0.1:10257/healthz"},
 		{name: "kube-scheduler", args: schedulerArgs(v), health: "https://127.0.0.1:10259/readyz"},
-		{name: "provisioner", args: provisionerArgs(v)},
+		{name: "provisioner", args: provisionerArgs(v), health: fmt.Sprintf("http://127.0.0.1:%d/metrics", config.ProvisionerPort)},
 		{name: "kube-proxy", args: []string{"--config=" + file(v.Config(), "kube-proxy.yaml")}, health: "http://127.0.0.1:10256/healthz"},
 		{name: "coredns", args: []string{"-conf", file(v.Config(), "Corefile")}, health: fmt.Sprintf("http://127.0.0.1:%d/ready", config.CoreDNSReadyPort)},
 		{name: "kubelet", args: kubeletArgs(v), health: "http://127.0.0.1:10248/healthz"},
@@ -148,6 +148,7 @@ func provisionerArgs(v config.Values) []string {
 	return []string{
 		"--kubeconfig=" + file(v.Config(), "provisioner.kubeconfig"),
 		"--dir=" + v.Volumes(),
+		fmt.Sprintf("--metrics-port=%d", config.ProvisionerPort),
 	}
 }
 

@@ -28,6 +28,8 @@ const (
 	EtcdPort          = 12379
 	EtcdPeerPort      = 12380
 	CoreDNSReadyPort  = 18181
+	// ProvisionerPort serves the provisioner's metrics.
+	ProvisionerPort = 18182
 	// Cgroup, Link and NFTable are what the cluster adds to the kernel, by the
 	// names under which they are found again.
 	Cgroup  = "sampan-devcluster"
