@@ -129,7 +129,8 @@ type AttemptStatus struct {
 	// +kubebuilder:validation:MaxLength=63
 	PodName string `json:"podName,omitempty"`
 
-	// nodeName is the node it ran on; left out where the name is longer.
+	// nodeName is the node it ran on; left out where the name is longer, and where
+	// the Sandbox, which knows it, was deleted.
 	// +optional
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=80
