@@ -16,6 +16,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/sampan-dev/sampan/api/v1alpha1"
+	"github.com/sampan-dev/sampan/internal/podapi"
 	"github.com/sampan-dev/sampan/internal/testing/objects"
 )
 
@@ -132,7 +133,16 @@ var _ = Describe("Who writes a task's status", Ordered, func() {
 		Entry("a Secret", "/api/v1/namespaces/NS/secrets/model-keys"),
 		Entry("another server", "https://evil.example/api/v1/namespaces/NS/pods/x-1/log?container=runner&limitBytes=10"),
 		Entry("a second line", "/api/v1/namespaces/NS/pods/x-1/log?container=runner&limitBytes=10\n"),
+		Entry("another task's record", "/apis/subresources.sampan.dev/v1alpha1/namespaces/NS/agenttasks/y/transcript"),
+		Entry("another namespace's record", "/apis/subresources.sampan.dev/v1alpha1/namespaces/kube-system/agenttasks/x/transcript"),
+		Entry("a part of its record", "/apis/subresources.sampan.dev/v1alpha1/namespaces/NS/agenttasks/x/transcript?turn=1"),
 	)
+
+	It("points at the record of its task", func(ctx SpecContext) {
+		report["transcript"] = map[string]any{"uri": podapi.TranscriptPath(task.Namespace, task.Name)}
+		report["checkpoint"] = map[string]any{"turn": int64(1)}
+		Expect(apply(ctx, account(task.Namespace, "sampan-runner", "x-1"), report)).To(Succeed())
+	})
 
 	It("is its pod's runner", func(ctx SpecContext) {
 		Expect(apply(ctx, account(task.Namespace, "sampan-runner", "x-1"), report)).To(Succeed())

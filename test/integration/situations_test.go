@@ -22,6 +22,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/sampan-dev/sampan/api/v1alpha1"
+	"github.com/sampan-dev/sampan/internal/controller/recording"
 	"github.com/sampan-dev/sampan/internal/testing/cluster"
 	"github.com/sampan-dev/sampan/internal/testing/objects"
 )
@@ -138,6 +139,10 @@ var stages = []stage{
 		}},
 		{v1alpha1.ReasonPolicyInvalid, "a policy that parses", func(w *world) {
 			w.newPolicy("version: 1\nimages: debian\n")
+			started(w)
+		}},
+		{v1alpha1.ReasonRecordUnavailable, "`sampan-apiserver`, once it has started", func(w *world) {
+			w.sandboxes.Record = &recording.Finder{Reader: w.live, Namespace: w.ns, Mode: recording.Required, Clock: w.clock}
 			started(w)
 		}},
 		{v1alpha1.ReasonRegistryNotFound, "a ConfigMap `sampan-models` in the task's namespace or the operator's", func(w *world) {
@@ -340,7 +345,7 @@ var stages = []stage{
 }
 
 // notOfTasks are the reasons that no Succeeded of a task ever has.
-var notOfTasks = []string{"Pending", "Resolved", "LastValidRegistry", "Ready", "PodPending", "PodFinished", "Interrupted"}
+var notOfTasks = []string{"Pending", "Resolved", "LastValidRegistry", "Ready", "PodPending", "PodFinished", "Interrupted", "Recorded", "NoRecord"}
 
 const situationsPage = "docs/situations.md"
 
