@@ -138,13 +138,13 @@ func (p *Runner) restore(ctx context.Context, sb *v1alpha1.Sandbox, j *journal, 
 	if j.rec == nil || podapi.Persistent(sb) || podapi.OwnerTask(sb) == nil {
 		return nil, restored, nil
 	}
-	k := &keeper{ctx: j.ctx, rec: j.rec, snap: &snapshot.Snapshotter{Root: podapi.WorkspaceDir, MaxBytes: maxKeptBytes}, kept: rep.kept, newest: j.latest}
+	k := &keeper{ctx: j.ctx, rec: j.rec, base: func() string { return p.base }, snap: &snapshot.Snapshotter{Root: podapi.WorkspaceDir, MaxBytes: maxKeptBytes}, kept: rep.kept, newest: j.latest}
 	if j.latest == nil {
 		return k, restored, nil
 	}
 	if err := k.snap.Restore(ctx, j.rec, *j.latest); err != nil {
 		return nil, nil, err
 	}
-	p.prepared = true
+	p.prepared, p.base = true, j.latest.Base
 	return k, &harness.Restored{Turn: j.latest.Turn, Events: j.latest.Events}, nil
 }

@@ -149,7 +149,7 @@ func (f *forgetful) Commit(ctx context.Context, c record.Checkpoint) error {
 func testKeeper(t *testing.T, rec record.Recorder, maxBytes int64) (k *keeper, dir string, told *[]string) {
 	t.Helper()
 	dir, told = t.TempDir(), &[]string{}
-	return &keeper{
+	return &keeper{base: func() string { return "" },
 		ctx: t.Context(), rec: rec, snap: &snapshot.Snapshotter{Root: dir, MaxBytes: maxBytes},
 		kept: func(_ record.Checkpoint, message string) { *told = append(*told, message) },
 	}, dir, told

@@ -1,0 +1,60 @@
+package inpod
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"time"
+
+	"github.com/sampan-dev/sampan/api/v1alpha1"
+	"github.com/sampan-dev/sampan/internal/harness"
+	"github.com/sampan-dev/sampan/internal/podapi"
+	"github.com/sampan-dev/sampan/internal/runner/outputs"
+	"github.com/sampan-dev/sampan/internal/runner/workspace"
+)
+
+// leavesOutputs tells whether a run has come to an end that its outputs are taken at. One
+// that was stopped goes on or is not wanted, and one without its sandbox is tried again.
+func leavesOutputs(at *v1alpha1.AgentTask, res harness.Result) bool {
+	return len(at.Spec.Outputs) > 0 && res.Reason != harness.Cancelled && res.Reason != harness.SandboxLost
+}
+
+// takeOutputs takes what the task leaves, after whatever tools have left running was ended.
+func (p *Runner) takeOutputs(ctx context.Context, sb *v1alpha1.Sandbox, rep *reporter, j *journal, res harness.Result) []v1alpha1.OutputStatus {
+	ctx, cancel := context.WithTimeoutCause(ctx, v1alpha1.OutputsSeconds*time.Second,
+		fmt.Errorf("it took more than %d seconds", v1alpha1.OutputsSeconds))
+	defer cancel()
+	at := rep.task
+	rep.waiting("taking the outputs")
+	defer rep.waiting("")
+	t := outputs.Taker{
+		Workspace: podapi.WorkspaceDir, Task: at.Name, Namespace: at.Namespace, Attempt: at.Status.Attempt,
+		Proven: res.Reason == harness.Completed, End: res.Progress.Time, Before: at.Status.Outputs,
+		Room: func(ctx context.Context) (*workspace.Room, error) {
+			repo := p.repository(sb, rep)
+			if repo.URL == "" {
+				return nil, errors.New("the Sandbox has no repository: set workspace.git in its template")
+			}
+			return workspace.OpenRoom(ctx, repo.Keep, repo, p.base)
+		},
+		Push: func(n int) (user, password string) { return p.pusher(at.Spec.Outputs[n], n) },
+	}
+	if j.rec != nil {
+		t.Store = outputs.InRecord{Recorder: j.rec}
+		t.Again = res.Transcript.Events == int64(len(j.past)) // nothing came after what an earlier pod has left
+	}
+	if err := p.empty(ctx); err != nil {
+		t.Refuse = err
+	}
+	return t.Take(ctx, at.Spec.Outputs)
+}
+
+// pusher gives the credentials to push an output with: its own, or those that the
+// repository was checked out with.
+func (p *Runner) pusher(o v1alpha1.Output, n int) (user, password string) {
+	if o.Branch.CredentialsSecretRef.Name != "" {
+		return os.Getenv(podapi.PushUsername(n)), p.env.Get(podapi.PushPassword(n))
+	}
+	return os.Getenv(podapi.EnvGitUsername), p.env.Get(podapi.EnvGitPassword)
+}
