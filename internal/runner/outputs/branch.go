@@ -90,7 +90,7 @@ func (t *Taker) putBranch(ctx context.Context, name string, c branchContent, st 
 	if err != nil {
 		return err
 	}
-	return t.put(ctx, name, typeBranch, st, func(w io.Writer) error {
+	return t.put(ctx, name, typeBranch, ".json", st, func(w io.Writer) error {
 		_, err := w.Write(append(data, '\n'))
 		return err
 	})

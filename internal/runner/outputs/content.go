@@ -17,9 +17,11 @@ const maxContent = 1 << 30
 // Content is what is kept of an output.
 type Content struct {
 	Name, MediaType string
-	Size            int64
-	Digest          record.Digest
-	Proven          bool
+	// Ending is that of a file with this content, with its dot.
+	Ending string
+	Size   int64
+	Digest record.Digest
+	Proven bool
 }
 
 // Store keeps outputs.

@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"path"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -112,8 +113,8 @@ func report(c Content, st *v1alpha1.OutputStatus) {
 }
 
 // put keeps a content, and says so in the status.
-func (t *Taker) put(ctx context.Context, name, mediaType string, st *v1alpha1.OutputStatus, write func(io.Writer) error) error {
-	c, err := t.Store.Put(ctx, Content{Name: name, MediaType: mediaType, Proven: t.Proven}, write)
+func (t *Taker) put(ctx context.Context, name, mediaType, ending string, st *v1alpha1.OutputStatus, write func(io.Writer) error) error {
+	c, err := t.Store.Put(ctx, Content{Name: name, MediaType: mediaType, Ending: ending, Proven: t.Proven}, write)
 	if err != nil {
 		return err
 	}
@@ -129,10 +130,10 @@ func (t *Taker) path(ctx context.Context, o v1alpha1.Output, st *v1alpha1.Output
 	defer a.cursor.Close()
 	switch a.kind() {
 	case unix.S_IFREG:
-		return t.put(ctx, o.Name, mediaType(a.name), st, a.copyFile)
+		return t.put(ctx, o.Name, mediaType(a.name), path.Ext(a.name), st, a.copyFile)
 	case unix.S_IFDIR:
 		var left []string
-		err := t.put(ctx, o.Name, typeTar, st, func(w io.Writer) error {
+		err := t.put(ctx, o.Name, typeTar, ".tar", st, func(w io.Writer) error {
 			var err error
 			left, err = a.archive(w)
 			return err
@@ -150,7 +151,7 @@ func (t *Taker) patch(ctx context.Context, o v1alpha1.Output, st *v1alpha1.Outpu
 		return err
 	}
 	st.Message = leaves(t.left)
-	return t.put(ctx, o.Name, typePatch, st, func(w io.Writer) error { return t.room.Diff(ctx, t.snapshot, w) })
+	return t.put(ctx, o.Name, typePatch, ".patch", st, func(w io.Writer) error { return t.room.Diff(ctx, t.snapshot, w) })
 }
 
 // open gives git the files, once for all outputs.

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"golang.org/x/sys/unix"
 
 	"github.com/sampan-dev/sampan/api/v1alpha1"
 	"github.com/sampan-dev/sampan/internal/record"
@@ -39,7 +40,13 @@ type scene struct {
 
 func newScene(t *testing.T, files map[string]string) *scene {
 	t.Helper()
-	s := &scene{t: t, server: gitserver.New(t, files), workspace: t.TempDir()}
+	return sceneOf(t, gitserver.New(t, files))
+}
+
+// sceneOf is a checkout of what a server has.
+func sceneOf(t *testing.T, server *gitserver.Server) *scene {
+	t.Helper()
+	s := &scene{t: t, server: server, workspace: t.TempDir()}
 	s.keep = filepath.Join(t.TempDir(), "repository.git")
 	s.repo = workspace.Repository{GitSource: v1alpha1.GitSource{URL: s.server.Repo()}, User: gitserver.User, Password: gitserver.Password, Keep: s.keep}
 	if err := workspace.CheckoutBeside(t.Context(), s.repo, filepath.Join(t.TempDir(), "private"), s.workspace); err != nil {
@@ -281,6 +288,69 @@ func TestLinks(t *testing.T) {
 	}
 	if diff := cmp.Diff([]string{"2 link ../../../../etc 0", "0 plain  0"}, names); diff != "" {
 		t.Errorf("the archive (-want +got):\n%s", diff)
+	}
+}
+
+// TestSubmodule: a submodule stays at its commit, whatever is in its folder, and one whose
+// folder is gone is removed.
+func TestSubmodule(t *testing.T) {
+	server := gitserver.New(t, map[string]string{"file": "one\n"})
+	work := t.TempDir()
+	gitserver.Git(t, work, "clone", "--quiet", server.Dir, ".")
+	for _, name := range []string{"kept", "gone"} {
+		gitserver.Git(t, work, "update-index", "--add", "--cacheinfo", "160000,"+server.Commit+","+name)
+	}
+	gitserver.Git(t, work, "commit", "--quiet", "-m", "submodules")
+	gitserver.Git(t, work, "push", "--quiet", "origin", "HEAD:main")
+	server.Commit = gitserver.Git(t, work, "rev-parse", "HEAD")
+	s := sceneOf(t, server)
+	s.write("kept/.git/config", "[core]\n")
+	s.write("kept/file", "another repository's")
+	s.write("file", "two\n")
+	if err := os.Remove(filepath.Join(s.workspace, "gone")); err != nil {
+		t.Fatal(err)
+	}
+	if st := s.take(s.taker(1), branchOutput("fix")); st.Message != "" {
+		t.Errorf("status is %+v", st)
+	}
+	want := "M file\nD gone"
+	if got := strings.ReplaceAll(gitserver.Git(t, server.Dir, "diff", "--name-status", "main", "fix"), "\t", " "); got != want {
+		t.Errorf("the branch changes %q, want %q", got, want)
+	}
+}
+
+// TestSpecialFiles: what is no file is neither opened nor waited for.
+func TestSpecialFiles(t *testing.T) {
+	s := newScene(t, map[string]string{"file": "one\n"})
+	s.write("folder/plain", "x")
+	for _, name := range []string{"fifo", "folder/fifo"} {
+		if err := unix.Mkfifo(filepath.Join(s.workspace, name), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := unix.Mkfifo(filepath.Join(s.workspace, "folder/.gitignore"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if st := s.take(s.taker(1), v1alpha1.Output{Name: "o", Path: "fifo"}); !strings.Contains(st.Message, "no file and no folder") {
+		t.Errorf("status is %+v", st)
+	}
+	if st := s.take(s.taker(1), v1alpha1.Output{Name: "o", Path: "folder"}); st.Digest == "" || !strings.Contains(st.Message, "fifo is no file") {
+		t.Errorf("status is %+v", st)
+	}
+	if st := s.take(s.taker(1), patchOutput); st.Digest == "" || !strings.Contains(st.Message, "left out: fifo is no file") {
+		t.Errorf("status is %+v", st)
+	}
+}
+
+// TestArchiveIsTheSame: the same files give the same bytes, whenever they were made.
+func TestArchiveIsTheSame(t *testing.T) {
+	s := newScene(t, map[string]string{"a/file": "one\n", "a/b/c": "two\n", "b": "three\n"})
+	first := s.take(s.taker(1), v1alpha1.Output{Name: "o", Path: "a"})
+	if err := os.Chtimes(filepath.Join(s.workspace, "a/file"), theEnd, theEnd); err != nil {
+		t.Fatal(err)
+	}
+	if again := s.take(s.taker(1), v1alpha1.Output{Name: "o", Path: "a"}); again.Digest != first.Digest || first.Digest == "" {
+		t.Errorf("%s, then %s", first.Digest, again.Digest)
 	}
 }
 
