@@ -127,6 +127,11 @@ func (f fencing) Commit(ctx context.Context, c record.Checkpoint) error {
 	return f.fence(f.Recorder.Commit(ctx, c))
 }
 
+// PutOutput implements record.Recorder.
+func (f fencing) PutOutput(ctx context.Context, o record.Output) error {
+	return f.fence(f.Recorder.PutOutput(ctx, o))
+}
+
 // restore builds the workspace of the last checkpoint where this pod has none yet. It
 // gives what takes the next ones; nil where no checkpoints are taken: the workspace
 // outlives the pod by itself, or belongs to more than one task.

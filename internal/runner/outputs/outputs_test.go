@@ -47,8 +47,16 @@ func newScene(t *testing.T, files map[string]string) *scene {
 func sceneOf(t *testing.T, server *gitserver.Server) *scene {
 	t.Helper()
 	s := &scene{t: t, server: server, workspace: t.TempDir()}
+	s.checkout(0)
+	return s
+}
+
+// checkout makes the workspace, and a record.
+func (s *scene) checkout(depth int32) {
+	t := s.t
+	t.Helper()
 	s.keep = filepath.Join(t.TempDir(), "repository.git")
-	s.repo = workspace.Repository{GitSource: v1alpha1.GitSource{URL: s.server.Repo()}, User: gitserver.User, Password: gitserver.Password, Keep: s.keep}
+	s.repo = workspace.Repository{GitSource: v1alpha1.GitSource{URL: s.server.Repo(), Depth: depth}, User: gitserver.User, Password: gitserver.Password, Keep: s.keep}
 	if err := workspace.CheckoutBeside(t.Context(), s.repo, filepath.Join(t.TempDir(), "private"), s.workspace); err != nil {
 		t.Fatal(err)
 	}
@@ -57,7 +65,6 @@ func sceneOf(t *testing.T, server *gitserver.Server) *scene {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = s.store.Close() })
-	return s
 }
 
 // served says who writes, as the server of the record does.
@@ -316,6 +323,47 @@ func TestSubmodule(t *testing.T) {
 	want := "M file\nD gone"
 	if got := strings.ReplaceAll(gitserver.Git(t, server.Dir, "diff", "--name-status", "main", "fix"), "\t", " "); got != want {
 		t.Errorf("the branch changes %q, want %q", got, want)
+	}
+}
+
+// TestLineEnds: what a checkout has changed by the repository's own attributes is no
+// change of the agent.
+func TestLineEnds(t *testing.T) {
+	s := newScene(t, map[string]string{
+		".gitattributes": "*.bat text eol=crlf\n", "same.bat": "one\ntwo\n", "changed.bat": "one\ntwo\n", "plain": "one\n", "sub/.gitattributes": "*.txt eol=crlf\n", "sub/x.txt": "x\n",
+	})
+	if data, err := os.ReadFile(filepath.Join(s.workspace, "same.bat")); err != nil || string(data) != "one\r\ntwo\r\n" {
+		t.Fatalf("the checkout has %q: %v", data, err)
+	}
+	s.write("changed.bat", "one\r\n2\r\n")
+	if st := s.take(s.taker(1), patchOutput); st.Message != "" {
+		t.Fatalf("status is %+v", st)
+	}
+	if got := s.content("change"); strings.Count(got, "diff --git") != 1 || !strings.Contains(got, " one\n-two\n+2\n") {
+		t.Errorf("the patch is\n%s", got)
+	}
+}
+
+// TestShallow: a checkout without history is enough.
+func TestShallow(t *testing.T) {
+	server := gitserver.New(t, map[string]string{"file": "one\n"})
+	work := t.TempDir()
+	gitserver.Git(t, work, "clone", "--quiet", server.Dir, ".")
+	gitserver.Git(t, work, "commit", "--quiet", "--allow-empty", "-m", "second")
+	gitserver.Git(t, work, "push", "--quiet", "origin", "HEAD:main")
+	first := server.Commit
+	server.Commit = gitserver.Git(t, work, "rev-parse", "HEAD")
+	s := &scene{t: t, server: server, workspace: t.TempDir()}
+	s.checkout(1)
+	s.write("file", "two\n")
+	for attempt, keep := range []string{s.keep, filepath.Join(t.TempDir(), "none")} {
+		s.keep = keep
+		if st := s.take(s.taker(int32(attempt+1)), branchOutput("fix")); st.Message != "" || s.head("fix") != st.Commit {
+			t.Errorf("status is %+v", st)
+		}
+	}
+	if got := gitserver.Git(t, server.Dir, "rev-parse", "fix~2"); got != first {
+		t.Errorf("the branch begins at %s", got)
 	}
 }
 

@@ -1,6 +1,7 @@
 package outputs
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -108,8 +109,27 @@ func (p *putter) visit(e entry) error {
 		if p.bytes += size; p.bytes > maxTreeBytes {
 			return fmt.Errorf("the files that git would add have more than %d bytes", int64(maxTreeBytes))
 		}
+		if p.tracked.CRLF(e.path) && size <= maxConverted {
+			data, err := io.ReadAll(content)
+			if err != nil {
+				return err
+			}
+			data = asCommitted(data)
+			size, content = int64(len(data)), bytes.NewReader(data)
+		}
 		return p.to.File(e.path, mode&0o100 != 0, size, content)
 	})
+}
+
+// maxConverted bounds the files whose line ends are made those of the commit again.
+const maxConverted = 16 << 20
+
+// asCommitted gives a text the line ends that git has given it at the checkout back.
+func asCommitted(data []byte) []byte {
+	if bytes.IndexByte(data, 0) >= 0 {
+		return data
+	}
+	return bytes.ReplaceAll(data, []byte("\r\n"), []byte("\n"))
 }
 
 // isGit tells the names that some system takes for .git.

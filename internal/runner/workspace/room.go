@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -116,6 +117,8 @@ type Tracked struct {
 	paths []string
 	// modules are the commits of submodules, by their paths.
 	modules map[string]string
+	// crlf are the files that a checkout gives other line ends than the commit has.
+	crlf map[string]bool
 }
 
 // Has tells whether a file, or something in a folder, is tracked.
@@ -128,31 +131,71 @@ func (t *Tracked) Has(path string, folder bool) bool {
 	return i < len(t.paths) && strings.HasPrefix(t.paths[i], path+"/")
 }
 
+// CRLF tells whether the lines of a file end with CR LF because it was checked out, while
+// those of the commit end with LF.
+func (t *Tracked) CRLF(path string) bool { return t.crlf[path] }
+
 // Module gives the commit of a submodule, empty where there is none.
 func (t *Tracked) Module(path string) string { return t.modules[path] }
 
 // Tracked gives the files of the base.
 func (r *Room) Tracked(ctx context.Context) (*Tracked, error) {
 	list := head{max: maxTrackedList}
-	if err := r.git(ctx, nil, &list, "ls-tree", "-r", "-z", "--full-tree", r.Base); err != nil {
+	err := r.git(ctx, nil, &list, "ls-tree", "-r", "-z", "--full-tree", r.Base)
+	if err != nil {
 		return nil, err
 	}
 	if list.buf.Len() >= maxTrackedList {
 		return nil, errors.New("the commit that was checked out has too many files")
 	}
-	t := &Tracked{modules: map[string]string{}}
+	t, attributes := &Tracked{modules: map[string]string{}}, false
 	for line := range bytes.SplitSeq(list.buf.Bytes(), []byte{0}) {
 		what, path, found := strings.Cut(string(line), "\t")
 		if !found {
 			continue
 		}
 		t.paths = append(t.paths, path)
+		attributes = attributes || path == ".gitattributes" || strings.HasSuffix(path, "/.gitattributes")
 		if fields := strings.Fields(what); len(fields) == 3 && fields[1] == "commit" {
 			t.modules[path] = fields[2]
 		}
 	}
 	slices.Sort(t.paths)
-	return t, nil
+	if !attributes {
+		return t, nil
+	}
+	t.crlf, err = r.lineEnds(ctx)
+	return t, err
+}
+
+// lineEnds gives the files of the base whose line ends the attributes in it change at a
+// checkout. git reads those from an index, and from a working tree that has nothing.
+func (r *Room) lineEnds(ctx context.Context) (map[string]bool, error) {
+	empty, err := os.MkdirTemp("", "sampan-empty-")
+	if err != nil {
+		return nil, err
+	}
+	defer os.RemoveAll(empty) //nolint:errcheck // a folder of temporary files
+	ctx, cancel := context.WithTimeout(ctx, roomTimeout)
+	defer cancel()
+	g := r.local
+	g.env = append(slices.Clip(g.env), "GIT_INDEX_FILE="+filepath.Join(r.local.dir, "sampan.index"))
+	if err := g.run(ctx, "read-tree", r.Base); err != nil {
+		return nil, err
+	}
+	g.env, g.config = append(g.env, "GIT_WORK_TREE="+empty), append(slices.Clip(g.config), "-c", "core.bare=false")
+	list := head{max: maxTrackedList}
+	if err := g.into(ctx, &list, "ls-files", "--eol", "-z"); err != nil {
+		return nil, err
+	}
+	crlf := map[string]bool{}
+	for line := range bytes.SplitSeq(list.buf.Bytes(), []byte{0}) { // "i/lf w/ attr/text eol=crlf", a tab, the path
+		what, path, _ := strings.Cut(string(line), "\t")
+		if strings.HasPrefix(what, "i/lf") && strings.Contains(what, "eol=crlf") {
+			crlf[path] = true
+		}
+	}
+	return crlf, nil
 }
 
 // Diff writes how a commit differs from the base, as git apply reads it.
