@@ -20,6 +20,23 @@ func leavesOutputs(at *v1alpha1.AgentTask, res harness.Result) bool {
 	return len(at.Spec.Outputs) > 0 && res.Reason != harness.Cancelled && res.Reason != harness.SandboxLost
 }
 
+// leave takes the outputs of a run, and gives its result. Where the runner is told to stop
+// meanwhile and the run is recorded, it has not come to its end yet: another pod finds
+// the end in the record, and the workspace of it, and takes them.
+func (p *Runner) leave(ctx context.Context, sb *v1alpha1.Sandbox, rep *reporter, j *journal, res harness.Result) harness.Result {
+	return settle(ctx, j, rep, res, p.takeOutputs(ctx, sb, rep, j, res))
+}
+
+func settle(ctx context.Context, j *journal, rep *reporter, res harness.Result, taken []v1alpha1.OutputStatus) harness.Result {
+	if ctx.Err() == nil || j.rec == nil || errors.Is(context.Cause(ctx), errCancelled) {
+		rep.left(taken)
+		return res
+	}
+	stopped := harness.Stopped(ctx)
+	stopped.Progress, stopped.Transcript = res.Progress, res.Transcript
+	return stopped
+}
+
 // takeOutputs takes what the task leaves, after whatever tools have left running was ended.
 func (p *Runner) takeOutputs(ctx context.Context, sb *v1alpha1.Sandbox, rep *reporter, j *journal, res harness.Result) []v1alpha1.OutputStatus {
 	ctx, cancel := context.WithTimeoutCause(ctx, v1alpha1.OutputsSeconds*time.Second,

@@ -1,6 +1,7 @@
 package inpod
 
 import (
+	"context"
 	"os"
 	"strings"
 	"testing"
@@ -71,5 +72,37 @@ func TestPusher(t *testing.T) {
 	}
 	if v, set := os.LookupEnv(podapi.PushPassword(1)); set {
 		t.Errorf("the environment has %q", v)
+	}
+}
+
+// TestSettle: a run whose outputs could not be taken since its pod goes away is left to
+// another pod, where there is a record of it.
+func TestSettle(t *testing.T) {
+	ended := harness.Result{Reason: harness.Completed, Progress: harness.Progress{Turns: 7}}
+	taken := []v1alpha1.OutputStatus{{Name: "o", Attempt: 1, Proof: v1alpha1.OutputProven}}
+	recorded := &journal{rec: memory(t)(1)}
+	for name, tc := range map[string]struct {
+		cause error
+		j     *journal
+		want  harness.End
+	}{
+		"goes on":                     {nil, recorded, harness.Completed},
+		"is evicted":                  {harness.ErrInterrupted, recorded, harness.Cancelled},
+		"is suspended":                {errSuspended, recorded, harness.Cancelled},
+		"is cancelled, too late":      {errCancelled, recorded, harness.Completed},
+		"is evicted without a record": {harness.ErrInterrupted, &journal{}, harness.Completed},
+	} {
+		t.Run(name, func(t *testing.T) {
+			ctx, cancel := context.WithCancelCause(t.Context())
+			if tc.cause != nil {
+				cancel(tc.cause)
+			}
+			defer cancel(nil)
+			rep := &reporter{wake: make(chan struct{}, 1)}
+			res := settle(ctx, tc.j, rep, ended, taken)
+			if res.Reason != tc.want || res.Progress.Turns != 7 || (len(rep.outputs) > 0) != (tc.want == harness.Completed) {
+				t.Errorf("the result is %+v, and status.outputs %v", res, rep.outputs)
+			}
+		})
 	}
 }

@@ -247,11 +247,11 @@ func (p *Runner) run(ctx context.Context, sb *v1alpha1.Sandbox, at *v1alpha1.Age
 		res = harness.Stopped(ctx)
 		res.Progress, res.Transcript = progress, progress.Transcript
 	}
-	if keeper != nil && res.Reason == harness.Cancelled {
+	if keeper != nil && (res.Reason == harness.Cancelled || leavesOutputs(at, res)) {
 		keeper.finish(ctx, res.Progress)
 	}
 	if leavesOutputs(at, res) {
-		rep.left(p.takeOutputs(ctx, sb, rep, j, res))
+		res = p.leave(ctx, sb, rep, j, res)
 	}
 	if res.Reason == harness.SandboxLost && errors.Is(sandbox.failure(), client.ErrProtocolMismatch) {
 		return res, v1alpha1.ReasonProtocolMismatch
