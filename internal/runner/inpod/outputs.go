@@ -20,6 +20,11 @@ func leavesOutputs(at *v1alpha1.AgentTask, res harness.Result) bool {
 	return len(at.Spec.Outputs) > 0 && res.Reason != harness.Cancelled && res.Reason != harness.SandboxLost
 }
 
+// told tells that this pod only brings the news of a run that had ended in another.
+func (j *journal) told(res harness.Result) bool {
+	return len(j.past) > 0 && res.Transcript.Events == int64(len(j.past))
+}
+
 // leave takes the outputs of a run, and gives its result. Where the runner is told to stop
 // meanwhile and the run is recorded, it has not come to its end yet: another pod finds
 // the end in the record, and the workspace of it, and takes them.
@@ -59,7 +64,7 @@ func (p *Runner) takeOutputs(ctx context.Context, sb *v1alpha1.Sandbox, rep *rep
 	}
 	if j.rec != nil {
 		t.Store = outputs.InRecord{Recorder: j.rec}
-		t.Again = res.Transcript.Events == int64(len(j.past)) // nothing came after what an earlier pod has left
+		t.Again = j.told(res)
 	}
 	if err := p.empty(ctx); err != nil {
 		t.Refuse = err

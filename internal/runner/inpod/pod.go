@@ -247,7 +247,7 @@ func (p *Runner) run(ctx context.Context, sb *v1alpha1.Sandbox, at *v1alpha1.Age
 		res = harness.Stopped(ctx)
 		res.Progress, res.Transcript = progress, progress.Transcript
 	}
-	if keeper != nil && (res.Reason == harness.Cancelled || leavesOutputs(at, res)) {
+	if keeper != nil && (res.Reason == harness.Cancelled || leavesOutputs(at, res) && !j.told(res)) {
 		keeper.finish(ctx, res.Progress)
 	}
 	if leavesOutputs(at, res) {

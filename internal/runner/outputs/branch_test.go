@@ -122,18 +122,27 @@ func TestBranchAfterACrash(t *testing.T) {
 			if same.Commit == "" || pushed != "" && same.Commit != pushed {
 				t.Errorf("the same work: status is %+v, and %s was pushed", same, pushed)
 			}
+			s.write("file", "recorded, and not pushed\n")
+			denied := s.taker(3)
+			denied.Push = func(int) (string, string) { return "bob", "wrong" }
+			if st := s.take(denied, branchOutput("fix")); st.Commit != "" || s.head("fix") != same.Commit {
+				t.Errorf("a push without the right: status is %+v", st)
+			}
 			s.write("file", "three\n")
-			other := s.taker(3)
+			other := s.taker(4)
 			other.Store = &cut{other.Store, 1}
 			s.take(other, branchOutput("fix"))
+			if s.head("fix") == same.Commit {
+				t.Error("nothing was pushed in place of what the task had pushed")
+			}
 			s.write("file", "four\n")
-			st := s.take(s.taker(4), branchOutput("fix"))
+			st := s.take(s.taker(5), branchOutput("fix"))
 			if st.Commit == "" || st.Commit != s.head("fix") {
 				t.Errorf("other work: status is %+v", st)
 			}
 			gitserver.Git(t, s.server.Dir, "update-ref", "refs/heads/fix", s.server.Commit)
 			s.write("file", "five\n")
-			if st := s.take(s.taker(5), branchOutput("fix")); st.Commit != "" || s.head("fix") != s.server.Commit {
+			if st := s.take(s.taker(6), branchOutput("fix")); st.Commit != "" || s.head("fix") != s.server.Commit {
 				t.Errorf("a branch that somebody has moved: status is %+v", st)
 			}
 		})
