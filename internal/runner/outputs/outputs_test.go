@@ -402,6 +402,15 @@ func TestArchiveIsTheSame(t *testing.T) {
 	}
 }
 
+// closed keeps nothing: whatever is written to it is an error.
+type closed struct{ Store }
+
+func (closed) Put(_ context.Context, _ Content, write func(io.Writer) error) (Content, error) {
+	return Content{}, write(closed{})
+}
+
+func (closed) Write([]byte) (int, error) { return 0, errors.New("something was read") }
+
 // TestPath: a file is its bytes, and what cannot be taken says why.
 func TestPath(t *testing.T) {
 	s := newScene(t, map[string]string{"file": "one\n"})
@@ -424,6 +433,11 @@ func TestPath(t *testing.T) {
 		if st := s.take(s.taker(1), v1alpha1.Output{Name: "o", Path: name}); !strings.Contains(st.Message, want) || st.Digest != "" {
 			t.Errorf("%s: status is %+v", name, st)
 		}
+	}
+	unread := s.taker(1)
+	unread.Store = closed{}
+	if st := s.take(unread, v1alpha1.Output{Name: "o", Path: "huge"}); !strings.Contains(st.Message, "has more than") {
+		t.Errorf("a huge file is read before it is refused: %s", st.Message)
 	}
 	if st := s.take(s.taker(1), patchOutput); !strings.Contains(st.Message, `"huge"`) || st.Digest != "" {
 		t.Errorf("a patch with a huge file: status is %+v", st)

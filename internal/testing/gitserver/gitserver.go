@@ -27,7 +27,7 @@ type Server struct {
 	Commit string
 }
 
-// URL of the repository.
+// Repo is the URL of the repository.
 func (s *Server) Repo() string { return s.URL + "/repo.git" }
 
 // New serves a repository with some files.
@@ -71,7 +71,7 @@ func New(t *testing.T, files map[string]string) *Server {
 // Git runs git as a user would, and gives what it prints.
 func Git(t *testing.T, dir string, args ...string) string {
 	t.Helper()
-	cmd := exec.Command("git", args...)
+	cmd := exec.CommandContext(t.Context(), "git", args...)
 	cmd.Dir = dir
 	cmd.Env = append(os.Environ(), "GIT_CONFIG_GLOBAL=/dev/null", "GIT_CONFIG_NOSYSTEM=1",
 		"GIT_AUTHOR_NAME=t", "GIT_AUTHOR_EMAIL=t@example.com", "GIT_COMMITTER_NAME=t", "GIT_COMMITTER_EMAIL=t@example.com")
