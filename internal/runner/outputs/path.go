@@ -92,8 +92,8 @@ func withFile(folder int, name string, use func(size int64, mode uint32, content
 	if err != nil {
 		return err
 	}
-	f := os.NewFile(uintptr(fd), name) //nolint:gosec // a descriptor is not negative
-	defer f.Close()                    //nolint:errcheck // only read
+	f := os.NewFile(uintptr(fd), name)
+	defer f.Close() //nolint:errcheck // only read
 	var st unix.Stat_t
 	if err := unix.Fstat(fd, &st); err != nil {
 		return err

@@ -135,8 +135,8 @@ func (w *walker) names(fd int) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	f := os.NewFile(uintptr(again), ".") //nolint:gosec // a descriptor is not negative
-	defer f.Close()                      //nolint:errcheck // only read
+	f := os.NewFile(uintptr(again), ".")
+	defer f.Close() //nolint:errcheck // only read
 	var names []string
 	for {
 		more, err := f.Readdirnames(namesAtOnce)
