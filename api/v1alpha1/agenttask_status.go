@@ -5,8 +5,8 @@ import (
 )
 
 // AgentTaskStatus is what is known of a task. The controller owns conditions,
-// names, attempts and times; the runner owns progress, transcript and result.
-// At all of its bounds it has less than 16 KiB.
+// names, attempts and times; the runner owns progress, transcript, checkpoint, outputs and
+// result. At all of its bounds it has less than 32 KiB.
 // +kubebuilder:validation:MinProperties=1
 type AgentTaskStatus struct {
 	// conditions are Succeeded (Unknown until the task ended, its reason says
@@ -110,6 +110,14 @@ type AgentTaskStatus struct {
 	// is recorded, in a Sandbox of its own, has one.
 	// +optional
 	Checkpoint CheckpointStatus `json:"checkpoint,omitzero"`
+
+	// outputs are what the run has left, by name.
+	// +optional
+	// +listType=map
+	// +listMapKey=name
+	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:MaxItems=16
+	Outputs []OutputStatus `json:"outputs,omitempty"`
 
 	// result is how the run ended.
 	// +optional

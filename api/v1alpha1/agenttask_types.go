@@ -18,6 +18,9 @@ import (
 // +kubebuilder:validation:XValidation:rule="has(self.tools) == has(oldSelf.tools) && (!has(self.tools) || self.tools == oldSelf.tools)",message="tools is immutable; create a new AgentTask instead",fieldPath=".tools"
 // +kubebuilder:validation:XValidation:rule="has(self.limits) == has(oldSelf.limits) && (!has(self.limits) || self.limits == oldSelf.limits)",message="limits is immutable; create a new AgentTask instead",fieldPath=".limits"
 // +kubebuilder:validation:XValidation:rule="has(self.verify) == has(oldSelf.verify) && (!has(self.verify) || self.verify == oldSelf.verify)",message="verify is immutable; create a new AgentTask instead",fieldPath=".verify"
+// +kubebuilder:validation:XValidation:rule="has(self.outputs) == has(oldSelf.outputs) && (!has(self.outputs) || self.outputs == oldSelf.outputs)",message="outputs is immutable; create a new AgentTask instead",fieldPath=".outputs"
+// +kubebuilder:validation:XValidation:rule="!has(self.outputs) || self.outputs.all(o, has(o.path)) || has(self.sandbox) && (has(self.sandbox.sandboxRef) || has(self.sandbox.template) && has(self.sandbox.template.workspace) && has(self.sandbox.template.workspace.git))",message="a patch and a branch need a repository: set sandbox.template.workspace.git",fieldPath=".outputs"
+// +kubebuilder:validation:XValidation:rule="!has(self.outputs) || !has(self.sandbox) || !has(self.sandbox.sandboxRef) || !self.outputs.exists(o, has(o.branch) && has(o.branch.credentialsSecretRef))",message="branch.credentialsSecretRef needs a Sandbox of the task's own: the pod of a named one exists before the task; its workspace.git.credentialsSecretRef is used there",fieldPath=".outputs"
 // +kubebuilder:validation:XValidation:rule="has(self.retry) == has(oldSelf.retry) && (!has(self.retry) || self.retry == oldSelf.retry)",message="retry is immutable; create a new AgentTask instead",fieldPath=".retry"
 // +kubebuilder:validation:XValidation:rule="self.state == oldSelf.state || oldSelf.state != 'Cancelled'",message="a cancelled AgentTask stays cancelled; create a new AgentTask instead",fieldPath=".state"
 // +kubebuilder:validation:MinProperties=1
@@ -64,6 +67,14 @@ type AgentTaskSpec struct {
 	// +listMapKey=name
 	// +kubebuilder:validation:MaxItems=16
 	Verify []Verification `json:"verify,omitempty"`
+
+	// outputs are what the task leaves, taken from the workspace once the run has ended.
+	// +optional
+	// +listType=map
+	// +listMapKey=name
+	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:MaxItems=16
+	Outputs []Output `json:"outputs,omitempty"`
 
 	// retry says what happens when the pod or its node is lost. A failure of the
 	// model or of a verify command is not retried.

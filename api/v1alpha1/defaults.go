@@ -15,6 +15,9 @@ const (
 	DefaultMaxAttempts int32 = 3
 )
 
+// OutputsSeconds is how long the outputs of a run may take, after its end.
+const OutputsSeconds = 600
+
 // What holds where a field of a Sandbox's template is left out.
 const (
 	// DefaultWorkspaceSize is workspace.sizeLimit.

@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 	"k8s.io/klog/v2"
 
+	"github.com/sampan-dev/sampan/api/v1alpha1"
 	"github.com/sampan-dev/sampan/internal/harness"
 	"github.com/sampan-dev/sampan/internal/models"
 	"github.com/sampan-dev/sampan/internal/runner/inpod"
@@ -82,6 +83,7 @@ func runCommand(code *int) *cobra.Command {
 	flags.StringVar(&f.local.TranscriptFile, "transcript", "", "file for the transcript; must not exist (default: one in the temporary folder)")
 	flags.StringVar(&f.local.ResumeFile, "resume", "", "go on with the run of this transcript")
 	flags.StringVar(&f.local.PromptFile, "prompt-file", "", "take the prompt from a file")
+	flags.StringVar(&f.local.OutputDir, "output-dir", "", "folder for the outputs of the task (spec.outputs)")
 	flags.StringVarP(&f.output, "output", "o", "text", "how to print the result: text, json or yaml")
 	flags.BoolVarP(&f.quiet, "quiet", "q", false, "print no progress")
 	flags.StringVar(&f.cpuProfile, "cpu-profile", "", "file for a CPU profile of the run")
@@ -91,7 +93,9 @@ func runCommand(code *int) *cobra.Command {
 	for _, name := range []string{"task", "registry"} {
 		cobra.CheckErr(cmd.MarkFlagFilename(name, "yaml", "yml", "json"))
 	}
-	cobra.CheckErr(cmd.MarkFlagDirname("workspace"))
+	for _, name := range []string{"workspace", "output-dir"} {
+		cobra.CheckErr(cmd.MarkFlagDirname(name))
+	}
 	return cmd
 }
 
@@ -120,6 +124,11 @@ func (f *runFlags) run(cmd *cobra.Command, code *int) error {
 	})
 	defer stop()
 	f.local.Progress, f.local.WrapUp = p.print, wrapUp
+	f.local.Outputs = func(taken []v1alpha1.OutputStatus) {
+		for _, o := range taken {
+			p.say(outputLine(o))
+		}
+	}
 	if f.local.Program, err = os.Executable(); err != nil {
 		return fmt.Errorf("finding this program: %w", err)
 	}
@@ -134,6 +143,18 @@ func (f *runFlags) run(cmd *cobra.Command, code *int) error {
 	stop() // a signal ends a process that only prints
 	within(farewell, func() { p.done(res) })
 	return errors.Join(err, unread(printResult(cmd.OutOrStdout(), f.output, res, path)))
+}
+
+// outputLine says what became of an output.
+func outputLine(o v1alpha1.OutputStatus) string {
+	if o.Size == nil {
+		return fmt.Sprintf("Output %s: %s", o.Name, o.Message)
+	}
+	words := fmt.Sprintf("Output %s: %d bytes of %s", o.Name, *o.Size, o.MediaType)
+	if o.Message != "" {
+		words += "; " + o.Message
+	}
+	return words
 }
 
 // farewell is how long the end of a run waits for a terminal that takes no more.

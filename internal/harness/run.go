@@ -197,6 +197,9 @@ func (r *run) finish(ctx context.Context, s *stop) Result {
 	}
 	r.tools.close(ctx)
 	p := r.log.progress("", "")
+	if end := r.log.state.last; !end.IsZero() {
+		p.Time = end // as a process finds it that brings the news of this end later
+	}
 	r.log.reporter.close(p)
 	verifications := r.log.state.verifications
 	if s.verifications != nil {

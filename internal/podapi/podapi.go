@@ -80,6 +80,16 @@ const (
 	EnvGitPassword = "SAMPAN_GIT_PASSWORD"
 )
 
+// MaxOutputs is how many outputs a task may have.
+const MaxOutputs = 16
+
+// PushUsername and PushPassword are the variables with the credentials to push the n-th
+// output of a task with, from 0.
+func PushUsername(n int) string { return fmt.Sprintf("SAMPAN_PUSH_USERNAME_%d", n) }
+
+// PushPassword is beside PushUsername.
+func PushPassword(n int) string { return fmt.Sprintf("SAMPAN_PUSH_PASSWORD_%d", n) }
+
 // OwnerTask is the task whose own Sandbox it is: each of its pods serves one attempt,
 // and its runner ends with that. It is nil for a Sandbox that somebody has created,
 // which tasks claim by name.

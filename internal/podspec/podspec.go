@@ -67,7 +67,9 @@ type Input struct {
 	Scripts []Script
 	// Prompt is set where the task takes its prompt from a ConfigMap or Secret.
 	Prompt v1alpha1.PromptSource
-	Scopes []string
+	// Outputs are those of the task, some of which have credentials to push with.
+	Outputs []v1alpha1.Output
+	Scopes  []string
 	// Egress opens the models and the repository of a Restricted Sandbox.
 	Egress []networkingv1.NetworkPolicyEgressRule
 	// Record is where the runner records; nil for nowhere.
@@ -160,6 +162,13 @@ func runner(in Input) corev1.Container {
 		env = append(env,
 			fromSecret(podapi.EnvGitUsername, name, corev1.BasicAuthUsernameKey, true),
 			fromSecret(podapi.EnvGitPassword, name, corev1.BasicAuthPasswordKey, false))
+	}
+	for i, o := range in.Outputs {
+		if name := o.Branch.CredentialsSecretRef.Name; name != "" {
+			env = append(env,
+				fromSecret(podapi.PushUsername(i), name, corev1.BasicAuthUsernameKey, true),
+				fromSecret(podapi.PushPassword(i), name, corev1.BasicAuthPasswordKey, false))
+		}
 	}
 	resources, _ := resourcesOf(in.Sandbox)
 	return corev1.Container{

@@ -31,7 +31,9 @@ func fullPod() *corev1.Pod {
 		ModelKeys: []podspec.ModelKey{{Env: "SAMPAN_KEY_GATEWAY", SecretName: "model-keys", Key: "gateway"}},
 		Scripts:   []podspec.Script{{Provider: "demo", ConfigMapName: "script", Key: "s"}},
 		Prompt:    v1alpha1.PromptSource{SecretKeyRef: v1alpha1.KeyReference{Name: "words", Key: "prompt"}},
-		Scopes:    []string{"a", "b"}, UserNamespaces: true,
+		Outputs: []v1alpha1.Output{{Name: "change", Patch: &v1alpha1.PatchOutput{}},
+			{Name: "fix", Branch: v1alpha1.BranchOutput{Ref: "fix", CredentialsSecretRef: v1alpha1.SecretReference{Name: "push"}}}},
+		Scopes: []string{"a", "b"}, UserNamespaces: true,
 	})
 }
 
@@ -91,7 +93,8 @@ func TestSecretsAreOnlyReferredTo(t *testing.T) {
 			t.Errorf("%s has a value of its own", e.Name)
 		}
 	}
-	want := map[string]string{"SAMPAN_KEY_GATEWAY": "model-keys/gateway", podapi.EnvGitUsername: "git-creds/username", podapi.EnvGitPassword: "git-creds/password"}
+	want := map[string]string{"SAMPAN_KEY_GATEWAY": "model-keys/gateway", podapi.EnvGitUsername: "git-creds/username", podapi.EnvGitPassword: "git-creds/password",
+		"SAMPAN_PUSH_USERNAME_1": "push/username", "SAMPAN_PUSH_PASSWORD_1": "push/password"}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("-want +got:\n%s", diff)
 	}

@@ -13,7 +13,7 @@ import (
 )
 
 // errNoEvent is a writer's mistake: only who has appended has the record.
-var errNoEvent = errors.New("the writer has to append an event to the log before it keeps a checkpoint or an output")
+var errNoEvent = errors.New("the writer has to append an event to the log before it keeps a checkpoint")
 
 const (
 	maxLeftOut = 100

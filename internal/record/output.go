@@ -56,7 +56,7 @@ func (r *recorder) PutOutput(ctx context.Context, o Output) error {
 	ctx, cancel := context.WithTimeout(ctx, r.s.opts.Grace/8)
 	defer cancel()
 	l, err := r.leads(ctx)
-	if err != nil {
+	if err != nil && !errors.Is(err, errNoEvent) { // of a run that has ended there is nothing more to append
 		return err
 	}
 	set := map[Digest]struct{}{}

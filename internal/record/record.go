@@ -101,6 +101,8 @@ type Checkpoint struct {
 	LogDigest string    `json:"logDigest"`
 	Writer    Writer    `json:"writer"`
 	Time      time.Time `json:"time"`
+	// Base is the commit that the workspace was checked out at, empty without one.
+	Base string `json:"base,omitempty"`
 	// Tree are chunks that, one after the other, list the workspace: one Entry a
 	// line, in the order of their paths. Empty where the workspace is kept elsewhere.
 	Tree []Digest `json:"tree,omitempty"`

@@ -40,7 +40,8 @@ type lead struct {
 	named map[Digest]struct{}
 }
 
-// leads fails unless the log's last segment is the writer's own.
+// leads fails unless the log's last segment is the writer's own: with errNoEvent, and the
+// term alone, where the writer has the record and no event yet.
 func (r *recorder) leads(ctx context.Context) (lead, error) {
 	st, unlock, err := r.s.remembered(ctx, r.t)
 	if err != nil {
@@ -58,7 +59,7 @@ func (r *recorder) leads(ctx context.Context) (lead, error) {
 	case h.term > term:
 		return lead{}, r.fenced(h.writer)
 	case h.term < term:
-		return lead{}, errNoEvent
+		return lead{term: term}, errNoEvent
 	}
 	l := lead{term: term, last: st.head.last}
 	if st.namedBy == r.w {

@@ -412,6 +412,25 @@ func TestOutputs(t *testing.T) {
 	})
 }
 
+// Who has nothing to append to the log of a run that has ended keeps its outputs all the
+// same, and from then on its predecessor keeps nothing.
+func TestOutputWithoutAnEvent(t *testing.T) {
+	everywhere(t, func(t *testing.T, p place) {
+		a := p.store(t).Recorder(theTask, podA)
+		add(t, a, "a", 1, 2)
+		outputOf(t, a, podA, "a")
+		s := p.store(t)
+		b := s.Recorder(theTask, podB)
+		o := outputOf(t, b, podB, "b")
+		want(t, a.PutOutput(t.Context(), Output{Name: o.Name, MediaType: "text/plain", Digest: DigestOf(nil), Writer: podA}), ErrFenced)
+		want(t, a.Append(t.Context(), 3, []byte(event("a", 3))), ErrFenced)
+		all, err := s.Outputs(t.Context(), theTask)
+		want(t, err, nil)
+		equal(t, all, []Output{o})
+		add(t, b, "b", 3, 3)
+	})
+}
+
 func TestInfoAndDelete(t *testing.T) {
 	everywhere(t, func(t *testing.T, p place) {
 		s := p.store(t)

@@ -13,12 +13,16 @@ import (
 // shows what a process was started with, and children inherit what is in it.
 type Environment struct{ secrets map[string]string }
 
-// TakeSecrets reads the keys of a registry's models and git's password, and
+// TakeSecrets reads the keys of a registry's models and git's passwords, and
 // removes them from the environment.
 func TakeSecrets(reg *models.Registry) Environment {
 	_, names := secrets(reg, os.Getenv)
 	e := Environment{secrets: map[string]string{}}
-	for _, name := range append(names, podapi.EnvGitPassword) {
+	names = append(names, podapi.EnvGitPassword)
+	for i := range podapi.MaxOutputs {
+		names = append(names, podapi.PushPassword(i))
+	}
+	for _, name := range names {
 		if value, set := os.LookupEnv(name); set {
 			e.secrets[name] = value
 			_ = os.Unsetenv(name) // fails for a bad name only, which cannot be set

@@ -8,6 +8,8 @@ import (
 	"io"
 	"maps"
 	"os"
+	"path"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
@@ -90,7 +92,38 @@ func validate(at *v1alpha1.AgentTask, data []byte) field.ErrorList {
 		errs = append(errs, field.NotSupported(spec.Child("state"), at.Spec.State, []v1alpha1.TaskState{v1alpha1.TaskActive, v1alpha1.TaskSuspended, v1alpha1.TaskCancelled}))
 	}
 	errs = append(errs, validateGit(spec.Child("sandbox", "template", "workspace", "git"), at.Spec.Sandbox.Template.Workspace.Git)...)
+	errs = append(errs, validateOutputs(spec.Child("outputs"), at.Spec.Outputs)...)
 	return append(errs, validateVerify(spec.Child("verify"), at.Spec.Verify)...)
+}
+
+// outputName is what an output may be called, as the API has it.
+var outputName = regexp.MustCompile(`^[a-z0-9]+([-._][a-z0-9]+)*$`)
+
+func validateOutputs(list *field.Path, outputs []v1alpha1.Output) (errs field.ErrorList) {
+	names := map[string]bool{}
+	for i, o := range outputs {
+		at := list.Index(i)
+		if !outputName.MatchString(o.Name) || len(o.Name) > 63 {
+			errs = append(errs, field.Invalid(at.Child("name"), o.Name, "must be small letters and digits, with single dashes, dots or underscores between them"))
+		}
+		if names[o.Name] {
+			errs = append(errs, field.Duplicate(at.Child("name"), o.Name))
+		}
+		names[o.Name] = true
+		kinds := 0
+		for _, set := range []bool{o.Patch != nil, o.Path != "", o.Branch != (v1alpha1.BranchOutput{})} {
+			if set {
+				kinds++
+			}
+		}
+		if kinds != 1 {
+			errs = append(errs, field.Invalid(at, o.Name, "set exactly one of patch, path and branch"))
+		}
+		if o.Path != "" && (o.Path == "." || path.Clean(o.Path) != o.Path || !filepath.IsLocal(o.Path)) {
+			errs = append(errs, field.Invalid(at.Child("path"), o.Path, "must be relative, without '.', '..', a doubled slash or a slash at its end"))
+		}
+	}
+	return errs
 }
 
 // validateGit never repeats a URL with an @ in it: there may be a password before.

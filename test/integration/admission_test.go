@@ -83,6 +83,7 @@ func everybodyMay(ctx SpecContext) {
 func runningTask(ctx SpecContext) *v1alpha1.AgentTask {
 	GinkgoHelper()
 	task := objects.MakeTask("x").Namespace(guardedNamespace(ctx)).Obj()
+	task.Spec.Outputs = []v1alpha1.Output{{Name: "report", Path: "report"}}
 	Expect(api.Client.Create(ctx, task)).To(Succeed())
 	now := metav1.NewTime(time.Now().Truncate(time.Second))
 	task.Status = v1alpha1.AgentTaskStatus{
@@ -115,9 +116,19 @@ var _ = Describe("Who writes a task's status", Ordered, func() {
 		report = map[string]any{
 			"progress":   map[string]any{"turns": int64(1)},
 			"transcript": map[string]any{"uri": logOf(task.Namespace, "x-1")},
+			"outputs":    []any{map[string]any{"name": "report", "attempt": int64(1), "proof": "Proven"}},
 			"result":     map[string]any{"attempt": int64(1), "reason": "Completed"},
 		}
 	})
+
+	DescribeTable("has no outputs but the task's", func(ctx SpecContext, output map[string]any) {
+		report["outputs"] = []any{output}
+		Expect(apply(ctx, account(task.Namespace, "sampan-runner", "x-1"), report)).To(forbidden("status.outputs"))
+	},
+		Entry("one that it does not name", map[string]any{"name": "other", "attempt": int64(1), "proof": "Proven"}),
+		Entry("one of an attempt to come", map[string]any{"name": "report", "attempt": int64(2), "proof": "Proven"}),
+		Entry("a commit of a file", map[string]any{"name": "report", "attempt": int64(1), "proof": "Proven", "commit": strings.Repeat("a", 40)}),
+	)
 
 	DescribeTable("points at no log but its own", func(ctx SpecContext, uri string) {
 		report["transcript"] = map[string]any{"uri": strings.ReplaceAll(uri, "NS", task.Namespace)}

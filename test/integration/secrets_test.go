@@ -35,6 +35,14 @@ func taskGit(name string) client.Object {
 	}).Obj()
 }
 
+func taskPush(name string) client.Object {
+	return objects.MakeTask("x").With(func(t *v1alpha1.AgentTask) {
+		t.Spec.Sandbox.Template.Workspace.Git = v1alpha1.GitSource{URL: "https://git.example/r.git"}
+		t.Spec.Outputs = []v1alpha1.Output{{Name: "change", Patch: &v1alpha1.PatchOutput{}},
+			{Name: "fix", Branch: v1alpha1.BranchOutput{Ref: "fix", CredentialsSecretRef: v1alpha1.SecretReference{Name: name}}}}
+	}).Obj()
+}
+
 func sandboxGit(name string) client.Object {
 	return objects.MakeSandbox("x").Git("https://git.example/r.git").With(func(sb *v1alpha1.Sandbox) {
 		sb.Spec.Template.Workspace.Git.CredentialsSecretRef.Name = name
@@ -122,6 +130,7 @@ var _ = Describe("Who names a Secret", Ordered, func() {
 	},
 		Entry("as a prompt", "sampan-secret-references", "spec.promptFrom.secretKeyRef", promptSecret),
 		Entry("as git credentials of a task", "sampan-secret-references", "workspace.git.credentialsSecretRef", taskGit),
+		Entry("as credentials to push an output with", "sampan-secret-references", "spec.outputs.branch.credentialsSecretRef", taskPush),
 		Entry("as git credentials of a Sandbox", "sampan-secret-references", "workspace.git.credentialsSecretRef", sandboxGit),
 		Entry("as a pull secret of a task", "sampan-secret-references", "imagePullSecrets", taskPull),
 		Entry("as a pull secret of a Sandbox", "sampan-secret-references", "imagePullSecrets", func(name string) client.Object { return sandboxPull(name) }),

@@ -287,12 +287,20 @@ func (f attemptState) decideStop() decision {
 // decideRunning ends an attempt whose time is up when the runner has not done so.
 func (f attemptState) decideRunning() decision {
 	left := f.now.Sub(f.task.Status.RunningTime.Time)
-	left = remaining(f.task) + deadlineGrace - left
+	left = remaining(f.task) + deadlineGrace + outputsGrace(f.task) - left
 	if left <= 0 {
 		return decision{kind: fail, reason: v1alpha1.ReasonDeadlineExceeded,
 			message: fmt.Sprintf("limits.activeSeconds (%d) has passed, and the runner has not stopped", int(active(f.task).Seconds()))}
 	}
 	return decision{reason: v1alpha1.ReasonRunning, message: "The agent runs in Pod " + f.task.Status.PodName, requeueAfter: left}
+}
+
+// outputsGrace lets the runner take what a task leaves once its time is up.
+func outputsGrace(task *v1alpha1.AgentTask) time.Duration {
+	if len(task.Spec.Outputs) == 0 {
+		return 0
+	}
+	return v1alpha1.OutputsSeconds * time.Second
 }
 
 // decideStarting says what an attempt waits for whose runner has not reported, and

@@ -132,9 +132,13 @@ func TestDecide(t *testing.T) {
 		}, want{kind: fail, reason: "DeadlineExceeded"}},
 		"time was used up by earlier attempts": {func(f *attemptState) { f.task.Status.ActiveSeconds = 3600 }, want{kind: fail, reason: "DeadlineExceeded"}},
 		"time is up, runner's turn":            {func(f *attemptState) { *f = runningFor(time.Hour + 5*time.Second) }, want{reason: "Running", after: 10 * time.Second}},
-		"time is up":                           {func(f *attemptState) { *f = runningFor(time.Hour + deadlineGrace) }, want{kind: fail, reason: "DeadlineExceeded"}},
-		"to be suspended":                      {func(f *attemptState) { f.task.Spec.State = v1alpha1.TaskSuspended }, want{reason: "Suspending", after: stopGrace}},
-		"to be cancelled":                      {func(f *attemptState) { f.task.Spec.State = v1alpha1.TaskCancelled }, want{reason: "Cancelling", after: stopGrace}},
+		"time is up, and outputs are taken": {func(f *attemptState) {
+			*f = runningFor(time.Hour + deadlineGrace)
+			f.task.Spec.Outputs = []v1alpha1.Output{{Name: "o", Path: "p"}}
+		}, want{reason: "Running", after: v1alpha1.OutputsSeconds * time.Second}},
+		"time is up":      {func(f *attemptState) { *f = runningFor(time.Hour + deadlineGrace) }, want{kind: fail, reason: "DeadlineExceeded"}},
+		"to be suspended": {func(f *attemptState) { f.task.Spec.State = v1alpha1.TaskSuspended }, want{reason: "Suspending", after: stopGrace}},
+		"to be cancelled": {func(f *attemptState) { f.task.Spec.State = v1alpha1.TaskCancelled }, want{reason: "Cancelling", after: stopGrace}},
 		"to be cancelled, runner is silent": {func(f *attemptState) {
 			f.task.Spec.State = v1alpha1.TaskCancelled
 			f.task.Status.StopRequestTime = &metav1.Time{Time: epoch.Add(-stopGrace)}

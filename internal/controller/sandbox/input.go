@@ -60,7 +60,7 @@ func (r *Reconciler) podInput(ctx context.Context, s *scope) (*podspec.Input, *p
 		if candidates, err = entry.Route(task, scopes); err != nil {
 			return nil, &problem{reason: v1alpha1.ReasonModelNotFound, message: err.Error()}, nil
 		}
-		in.Prompt = task.Spec.PromptFrom
+		in.Prompt, in.Outputs = task.Spec.PromptFrom, task.Spec.Outputs
 		in.Task = kit.Reference(task, task.Status.Attempt)
 		in.ModelKeys, in.Scripts = modelregistry.Inputs(candidates)
 	} else {

@@ -28,6 +28,8 @@ type keeper struct {
 	rec record.Recorder
 	// snap is used by one goroutine at a time: the one that Begin starts.
 	snap *snapshot.Snapshotter
+	// base gives the commit that was checked out.
+	base func() string
 	// kept is told of each checkpoint.
 	kept func(record.Checkpoint, string)
 
@@ -85,7 +87,7 @@ func (k *keeper) commit(ctx context.Context, turn int, log harness.TranscriptSum
 		return err
 	}
 	c := record.Checkpoint{
-		Turn: turn, Events: log.Events, LogDigest: log.Digest, Time: time.Now().UTC().Round(0),
+		Turn: turn, Events: log.Events, LogDigest: log.Digest, Time: time.Now().UTC().Round(0), Base: k.base(),
 		Tree: tree.Chunks, Files: tree.Files, Bytes: tree.Bytes, LeftOut: tree.LeftOut,
 	}
 	if err := k.rec.Commit(ctx, c); err != nil {

@@ -48,6 +48,8 @@ type Runner struct {
 	log counted
 	// prepared: the workspace was checked out, and tools may have run since.
 	prepared bool
+	// base is the commit that it was checked out at, as far as that is known.
+	base string
 }
 
 // counted counts what is written through it.
@@ -245,8 +247,11 @@ func (p *Runner) run(ctx context.Context, sb *v1alpha1.Sandbox, at *v1alpha1.Age
 		res = harness.Stopped(ctx)
 		res.Progress, res.Transcript = progress, progress.Transcript
 	}
-	if keeper != nil && res.Reason == harness.Cancelled {
+	if keeper != nil && (res.Reason == harness.Cancelled || leavesOutputs(at, res) && !j.told(res)) {
 		keeper.finish(ctx, res.Progress)
+	}
+	if leavesOutputs(at, res) {
+		res = p.leave(ctx, sb, rep, j, res)
 	}
 	if res.Reason == harness.SandboxLost && errors.Is(sandbox.failure(), client.ErrProtocolMismatch) {
 		return res, v1alpha1.ReasonProtocolMismatch
@@ -326,22 +331,29 @@ func (p *Runner) prepare(ctx context.Context, sb *v1alpha1.Sandbox, rep *reporte
 		return false, nil
 	}
 	private := filepath.Join(podapi.StateDir, "checkout")
-	repo := workspace.Repository{
-		GitSource: sb.Spec.Template.Workspace.Git, User: os.Getenv(podapi.EnvGitUsername), Password: p.env.Get(podapi.EnvGitPassword),
-		Progress: runner.ReportCheckout(rep.progress),
-	}
+	repo := p.repository(sb, rep)
 	switch {
 	case podapi.Persistent(sb):
 		w := workspace.Persistent{Dir: podapi.WorkspaceDir, RecordDir: podapi.RecordDir, PrivateDir: private}
 		preTool, err = w.Prepare(ctx, repo)
+		p.base = w.Base()
 	case repo.URL != "":
 		err = workspace.CheckoutBeside(ctx, repo, private, podapi.WorkspaceDir)
 		preTool = err == nil
+		p.base = workspace.Head(ctx, repo.Keep)
 	default:
 		preTool = true
 	}
 	p.prepared = err == nil
 	return preTool, err
+}
+
+// repository is what to check out.
+func (p *Runner) repository(sb *v1alpha1.Sandbox, rep *reporter) workspace.Repository {
+	return workspace.Repository{
+		GitSource: sb.Spec.Template.Workspace.Git, User: os.Getenv(podapi.EnvGitUsername), Password: p.env.Get(podapi.EnvGitPassword),
+		Keep: filepath.Join(podapi.StateDir, "repository.git"), Progress: runner.ReportCheckout(rep.progress),
+	}
 }
 
 // executor is the sandbox for the loop itself, and the wait for it. How long

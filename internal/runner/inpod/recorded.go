@@ -127,6 +127,11 @@ func (f fencing) Commit(ctx context.Context, c record.Checkpoint) error {
 	return f.fence(f.Recorder.Commit(ctx, c))
 }
 
+// PutOutput implements record.Recorder.
+func (f fencing) PutOutput(ctx context.Context, o record.Output) error {
+	return f.fence(f.Recorder.PutOutput(ctx, o))
+}
+
 // restore builds the workspace of the last checkpoint where this pod has none yet. It
 // gives what takes the next ones; nil where no checkpoints are taken: the workspace
 // outlives the pod by itself, or belongs to more than one task.
@@ -138,13 +143,13 @@ func (p *Runner) restore(ctx context.Context, sb *v1alpha1.Sandbox, j *journal, 
 	if j.rec == nil || podapi.Persistent(sb) || podapi.OwnerTask(sb) == nil {
 		return nil, restored, nil
 	}
-	k := &keeper{ctx: j.ctx, rec: j.rec, snap: &snapshot.Snapshotter{Root: podapi.WorkspaceDir, MaxBytes: maxKeptBytes}, kept: rep.kept, newest: j.latest}
+	k := &keeper{ctx: j.ctx, rec: j.rec, base: func() string { return p.base }, snap: &snapshot.Snapshotter{Root: podapi.WorkspaceDir, MaxBytes: maxKeptBytes}, kept: rep.kept, newest: j.latest}
 	if j.latest == nil {
 		return k, restored, nil
 	}
 	if err := k.snap.Restore(ctx, j.rec, *j.latest); err != nil {
 		return nil, nil, err
 	}
-	p.prepared = true
+	p.prepared, p.base = true, j.latest.Base
 	return k, &harness.Restored{Turn: j.latest.Turn, Events: j.latest.Events}, nil
 }

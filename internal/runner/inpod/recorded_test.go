@@ -127,6 +127,9 @@ func TestFencing(t *testing.T) {
 	if err := rec.Commit(t.Context(), record.Checkpoint{Time: time.Unix(1, 0)}); err == nil {
 		t.Error("an older pod keeps a checkpoint")
 	}
+	if err := rec.PutOutput(t.Context(), record.Output{}); err == nil {
+		t.Error("an older pod keeps an output")
+	}
 	if !errors.Is(context.Cause(ctx), errFenced) {
 		t.Errorf("the run of a pod that lost its task ends by %v", context.Cause(ctx))
 	}
@@ -146,11 +149,15 @@ func (f *forgetful) Commit(ctx context.Context, c record.Checkpoint) error {
 	return f.Recorder.Commit(ctx, c)
 }
 
+// theBase is the commit that was checked out.
+const theBase = "0123456789abcdef0123456789abcdef01234567"
+
 func testKeeper(t *testing.T, rec record.Recorder, maxBytes int64) (k *keeper, dir string, told *[]string) {
 	t.Helper()
 	dir, told = t.TempDir(), &[]string{}
 	return &keeper{
-		ctx: t.Context(), rec: rec, snap: &snapshot.Snapshotter{Root: dir, MaxBytes: maxBytes},
+		base: func() string { return theBase },
+		ctx:  t.Context(), rec: rec, snap: &snapshot.Snapshotter{Root: dir, MaxBytes: maxBytes},
 		kept: func(_ record.Checkpoint, message string) { *told = append(*told, message) },
 	}, dir, told
 }
@@ -191,7 +198,7 @@ func TestKeeper(t *testing.T) {
 	write("b", 10)
 	k.finish(t.Context(), harness.Progress{Turns: 2, Transcript: log})
 	c, err := rec.Latest(t.Context())
-	if err != nil || c.Turn != 2 || c.Files != 2 || c.Bytes != 60 {
+	if err != nil || c.Turn != 2 || c.Files != 2 || c.Bytes != 60 || c.Base != theBase {
 		t.Errorf("the last checkpoint is %+v, %v", c, err)
 	}
 	write("c", 100)

@@ -50,6 +50,8 @@ type reporter struct {
 	// recorded: the transcript is in the record, and not only in the pod's log.
 	recorded   bool
 	checkpoint v1alpha1.CheckpointStatus
+	// outputs are those of the task so far, also of earlier attempts.
+	outputs []v1alpha1.OutputStatus
 	// waits is what the run waits for that it cannot tell itself.
 	waits string
 	wake  chan struct{}
@@ -57,7 +59,7 @@ type reporter struct {
 }
 
 func newReporter(a *api, task *v1alpha1.AgentTask, pod string, b priorUsage) *reporter {
-	r := &reporter{task: task, pod: pod, prior: b, apply: a.applyStatus, terminationLog: terminationLog,
+	r := &reporter{task: task, pod: pod, prior: b, outputs: task.Status.Outputs, apply: a.applyStatus, terminationLog: terminationLog,
 		wake: make(chan struct{}, 1), done: make(chan struct{})}
 	r.rouse() // the operator waits for a first report, whatever is in it
 	r.progress = harness.NewReporter(r.note, nil)
@@ -117,6 +119,14 @@ func (r *reporter) kept(c record.Checkpoint, message string) {
 	r.rouse()
 }
 
+// left notes the outputs of the run.
+func (r *reporter) left(outputs []v1alpha1.OutputStatus) {
+	r.mu.Lock()
+	r.outputs = outputs
+	r.mu.Unlock()
+	r.rouse()
+}
+
 // waiting notes what the run waits for; empty when it goes on.
 func (r *reporter) waiting(what string) {
 	r.mu.Lock()
@@ -137,7 +147,7 @@ func (r *reporter) current() v1alpha1.AgentTaskStatus {
 func (r *reporter) status(p harness.Progress, t harness.TranscriptSummary) v1alpha1.AgentTaskStatus {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	status := v1alpha1.AgentTaskStatus{Progress: r.taskProgress(p), Checkpoint: r.checkpoint}
+	status := v1alpha1.AgentTaskStatus{Progress: r.taskProgress(p), Checkpoint: r.checkpoint, Outputs: r.outputs}
 	if r.recorded {
 		status.Transcript = transcriptIn(r.task.Namespace, r.task.Name, t)
 	} else {

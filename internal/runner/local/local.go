@@ -39,6 +39,10 @@ type Runner struct {
 	ResumeFile string
 	// SandboxSocket is a sandbox server's; tools work there, and not in Workspace.
 	SandboxSocket string
+	// OutputDir is where the outputs of the task go; empty takes none.
+	OutputDir string
+	// Outputs is told of them; it may be nil.
+	Outputs func([]v1alpha1.OutputStatus)
 	// Program is the executable of agent-runner: a second process of it guards the
 	// run and kills what commands started, should this one be killed. Without it,
 	// or as PID 1, whose end is that of its container, there is no guard.
@@ -55,15 +59,18 @@ func (l Runner) Run(ctx context.Context) (harness.Result, string, error) {
 	if err != nil {
 		return harness.Result{}, "", &runner.UsageError{Err: err}
 	}
-	cfg, done, err := l.config(ctx, at)
+	var repo workspace.Repository
+	cfg, done, err := l.config(ctx, at, &repo)
 	if err != nil {
-		return harness.Result{}, "", err
+		return harness.Result{}, "", errors.Join(err, removeKept(repo))
 	}
 	res := harness.Run(ctx, *cfg)
-	return res, cfg.Transcript.Path(), done()
+	err = done()
+	l.takeOutputs(ctx, at, repo, res)
+	return res, cfg.Transcript.Path(), errors.Join(err, removeKept(repo))
 }
 
-func (l Runner) config(ctx context.Context, at *v1alpha1.AgentTask) (*harness.Config, func() error, error) {
+func (l Runner) config(ctx context.Context, at *v1alpha1.AgentTask, repo *workspace.Repository) (*harness.Config, func() error, error) {
 	reg, err := runner.LoadRegistry(l.RegistryFile)
 	if err != nil {
 		return nil, nil, &runner.UsageError{Err: err}
@@ -82,7 +89,7 @@ func (l Runner) config(ctx context.Context, at *v1alpha1.AgentTask) (*harness.Co
 	}
 	env := runner.TakeSecrets(reg)
 	reporter := harness.NewReporter(l.Progress, nil)
-	exec, err := l.executor(ctx, at, env, reporter)
+	exec, err := l.executor(ctx, at, env, reporter, repo)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -110,9 +117,9 @@ type closingExecutor interface {
 }
 
 // executor is where tools work: a folder of this machine, or a sandbox server.
-func (l Runner) executor(ctx context.Context, at *v1alpha1.AgentTask, env runner.Environment, to *harness.Reporter) (closingExecutor, error) {
+func (l Runner) executor(ctx context.Context, at *v1alpha1.AgentTask, env runner.Environment, to *harness.Reporter, repo *workspace.Repository) (closingExecutor, error) {
 	if l.SandboxSocket == "" {
-		return l.engine(ctx, at, env, to)
+		return l.engine(ctx, at, env, to, repo)
 	}
 	c := client.New(l.SandboxSocket)
 	ready, cancel := context.WithTimeout(ctx, socketTimeout)
@@ -141,12 +148,12 @@ func (r released) Close() error {
 }
 
 // engine makes the workspace ready and opens it.
-func (l Runner) engine(ctx context.Context, at *v1alpha1.AgentTask, env runner.Environment, to *harness.Reporter) (closingExecutor, error) {
+func (l Runner) engine(ctx context.Context, at *v1alpha1.AgentTask, env runner.Environment, to *harness.Reporter, repo *workspace.Repository) (closingExecutor, error) {
 	g, err := startGuard(l.Program)
 	if err != nil {
 		return nil, err
 	}
-	err = l.prepare(ctx, at, env, to)
+	err = l.prepare(ctx, at, env, to, repo)
 	var e *engine.Engine
 	if err == nil {
 		e, err = engine.New(l.Workspace, engine.Options{Env: append(os.Environ(), g.mark()...)})
@@ -212,11 +219,11 @@ func sameTask(w *transcript.Writer, events []transcript.Event, task harness.Task
 
 // prepare checks out the task's repository where the workspace is empty, as a
 // pod would. A workspace with something in it is the user's and is left alone.
-func (l Runner) prepare(ctx context.Context, at *v1alpha1.AgentTask, env runner.Environment, to *harness.Reporter) error {
+func (l Runner) prepare(ctx context.Context, at *v1alpha1.AgentTask, env runner.Environment, to *harness.Reporter, repo *workspace.Repository) error {
 	if err := os.MkdirAll(l.Workspace, 0o755); err != nil {
 		return &runner.UsageError{Err: fmt.Errorf("making the workspace: %w", err)}
 	}
-	repo := workspace.Repository{
+	*repo = workspace.Repository{
 		GitSource: at.Spec.Sandbox.Template.Workspace.Git,
 		User:      env.Get(podapi.EnvGitUsername), Password: env.Get(podapi.EnvGitPassword),
 		Progress: runner.ReportCheckout(to),
@@ -225,7 +232,11 @@ func (l Runner) prepare(ctx context.Context, at *v1alpha1.AgentTask, env runner.
 	if err != nil || !none || repo.URL == "" {
 		return err
 	}
-	if err := workspace.Checkout(ctx, repo, l.Workspace); err != nil {
+	checkout := func() error { return workspace.Checkout(ctx, *repo, l.Workspace) }
+	if l.OutputDir != "" {
+		checkout = func() error { return checkoutKeeping(ctx, repo, l.Workspace) }
+	}
+	if err := checkout(); err != nil {
 		// The next run must not take a part of it for the user's own.
 		return errors.Join(err, workspace.Clear(l.Workspace))
 	}

@@ -2,19 +2,21 @@ package snapshot
 
 import (
 	"os"
+
+	"github.com/sampan-dev/sampan/internal/runner/nofollow"
 )
 
 // openUp lets the owner remove what is in a folder, and in the folders in it.
 func openUp(parent int, name string) error {
 	if err := permit(parent, name); err != nil {
-		if gone(err) { // no folder
+		if nofollow.Gone(err) { // no folder
 			return nil
 		}
 		return err
 	}
-	fd, err := openFolder(parent, name)
+	fd, err := nofollow.OpenFolder(parent, name)
 	if err != nil {
-		if gone(err) {
+		if nofollow.Gone(err) {
 			return nil
 		}
 		return err

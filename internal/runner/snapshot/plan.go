@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"github.com/sampan-dev/sampan/internal/record"
+	"github.com/sampan-dev/sampan/internal/runner/nofollow"
 )
 
 // plan is a listing that was checked: it can be built in an empty folder, and
@@ -146,13 +147,13 @@ func (p *planner) place(e *record.Entry) error {
 			return p.damaged("has a path that is none: %q", e.Path)
 		}
 	}
-	if depth > maxDepth || within(path, marker) {
+	if depth > maxDepth || nofollow.Within(path, marker) {
 		return p.damaged("has a path that may not be: %q", e.Path)
 	}
 	if n := len(p.plan.entries); n > 0 && comparePaths(p.plan.entries[n-1].Path, path) >= 0 {
 		return p.damaged("does not come after the one before: %q", e.Path)
 	}
-	if depth-1 > len(p.folders) || depth > 1 && !within(path, p.folders[depth-2]) {
+	if depth-1 > len(p.folders) || depth > 1 && !nofollow.Within(path, p.folders[depth-2]) {
 		return p.damaged("is in no folder of the list: %q", e.Path)
 	}
 	p.folders = p.folders[:depth-1]

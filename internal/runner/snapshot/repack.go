@@ -3,6 +3,8 @@ package snapshot
 import (
 	"crypto/sha256"
 	"fmt"
+
+	"github.com/sampan-dev/sampan/internal/runner/nofollow"
 )
 
 // Chunks of small files are stored as they are made, a few files of each snapshot.
@@ -102,7 +104,7 @@ func (t *take) move(it *item, c *content) (*content, error) {
 		}
 		return nil
 	})
-	if denied(err) {
+	if nofollow.Denied(err) {
 		return nil, nil
 	}
 	return to, err

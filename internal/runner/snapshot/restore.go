@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/sampan-dev/sampan/internal/record"
+	"github.com/sampan-dev/sampan/internal/runner/nofollow"
 )
 
 // Restore builds the workspace of a checkpoint in Root, which has to be empty or to
@@ -26,11 +27,11 @@ import (
 // The next Take compares with what was restored. *record.CorruptError is a checkpoint
 // that cannot be restored, *TooLargeError one that is not.
 func (s *Snapshotter) Restore(ctx context.Context, rec record.Recorder, c record.Checkpoint) error {
-	root, err := openRoot(s.Root)
+	root, err := nofollow.OpenRoot(s.Root)
 	if err != nil {
 		return err
 	}
-	defer closeFolder(root)
+	defer nofollow.Close(root)
 	r := &restore{rec: rec, root: root, path: s.Root, step: s.step}
 	if r.step == nil {
 		r.step = func() error { return nil }
@@ -90,7 +91,7 @@ func (r *restore) clear() error {
 }
 
 func (r *restore) names() ([]string, error) {
-	fd, err := openFolder(r.root, ".")
+	fd, err := nofollow.OpenFolder(r.root, ".")
 	if err != nil {
 		return nil, err
 	}
@@ -106,7 +107,7 @@ func (r *restore) removeAll(root *os.Root, name string) error {
 		return err
 	}
 	err := root.RemoveAll(name)
-	if denied(err) {
+	if nofollow.Denied(err) {
 		if err = openUp(r.root, name); err == nil {
 			err = root.RemoveAll(name)
 		}
@@ -124,10 +125,10 @@ func (r *restore) build(ctx context.Context) (err error) {
 	if err := unix.Mkdirat(r.root, marker, 0o700); err != nil {
 		return fmt.Errorf("making %s: %w", marker, err)
 	}
-	if r.stage, err = openFolder(r.root, marker); err != nil {
+	if r.stage, err = nofollow.OpenFolder(r.root, marker); err != nil {
 		return fmt.Errorf("opening %s: %w", marker, err)
 	}
-	defer closeFolder(r.stage)
+	defer nofollow.Close(r.stage)
 	r.items = make([]*item, len(r.plan.entries))
 	r.todo = make([]atomic.Int64, len(r.plan.entries))
 	for _, do := range []func(context.Context) error{r.makeAll, r.fill, r.linkAll, r.finishFolders, r.moveAll} {
@@ -146,8 +147,8 @@ func (r *restore) build(ctx context.Context) (err error) {
 
 // each calls do for the entries of some types, in their order, with their folders.
 func (r *restore) each(ctx context.Context, do func(i int, folder int, name string) error, types ...record.EntryType) error {
-	at := newCursor(r.stage)
-	defer at.close()
+	at := nofollow.NewCursor(r.stage)
+	defer at.Close()
 	for i := range r.plan.entries {
 		e := &r.plan.entries[i]
 		if !slices.Contains(types, e.Type) {
@@ -159,7 +160,7 @@ func (r *restore) each(ctx context.Context, do func(i int, folder int, name stri
 		if err := r.step(); err != nil {
 			return err
 		}
-		folder, name, err := at.at(string(e.Path))
+		folder, name, err := at.At(string(e.Path))
 		if err == nil {
 			err = do(i, folder, name)
 		}
@@ -190,7 +191,7 @@ func (r *restore) makeAll(ctx context.Context) error {
 
 // makeFile makes a file that is empty, or is filled by several.
 func (r *restore) makeFile(i, folder int, name string) error {
-	fd, err := openAt(folder, name, unix.O_WRONLY|unix.O_CREAT|unix.O_EXCL, 0o600)
+	fd, err := nofollow.OpenAt(folder, name, unix.O_WRONLY|unix.O_CREAT|unix.O_EXCL, 0o600)
 	if err != nil {
 		return err
 	}
@@ -223,8 +224,8 @@ func (r *restore) fillFrom(ctx context.Context, c *chunkPlan) error {
 	if err != nil {
 		return missingChunk(c.digest, err)
 	}
-	at := newCursor(r.stage)
-	defer at.close()
+	at := nofollow.NewCursor(r.stage)
+	defer at.Close()
 	chunk := &pack{digest: c.digest, size: int64(len(data))}
 	for _, p := range c.parts {
 		e := &r.plan.entries[p.entry]
@@ -235,7 +236,7 @@ func (r *restore) fillFrom(ctx context.Context, c *chunkPlan) error {
 		if err := r.step(); err != nil {
 			return err
 		}
-		folder, name, err := at.at(string(e.Path))
+		folder, name, err := at.At(string(e.Path))
 		if err == nil {
 			err = r.write(p, folder, name, data[p.offset:p.offset+p.length])
 		}
@@ -257,13 +258,13 @@ func (r *restore) write(p part, folder int, name string, data []byte) (err error
 	if whole {
 		flags |= unix.O_CREAT | unix.O_EXCL
 	}
-	fd, err := openAt(folder, name, flags, r.plan.entries[p.entry].Mode&0o777|0o200)
+	fd, err := nofollow.OpenAt(folder, name, flags, r.plan.entries[p.entry].Mode&0o777|0o200)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, unix.Close(fd)) }()
 	for done := 0; done < len(data); {
-		n, err := retry(func() (int, error) { return unix.Pwrite(fd, data[done:], p.at+int64(done)) })
+		n, err := nofollow.Retry(func() (int, error) { return unix.Pwrite(fd, data[done:], p.at+int64(done)) })
 		if err != nil {
 			return err
 		}
@@ -307,7 +308,7 @@ func (r *restore) finishFile(i, fd, folder int, name string) error {
 // setMode sets permissions, and of the further bits what the system lets.
 func setMode(fd int, mode uint32) error {
 	err := unix.Fchmod(fd, mode)
-	if denied(err) && mode > 0o777 {
+	if nofollow.Denied(err) && mode > 0o777 {
 		err = unix.Fchmod(fd, mode&0o777)
 	}
 	return err
@@ -319,10 +320,10 @@ func setTimes(folder int, name string, modTime int64) error {
 }
 
 func (r *restore) linkAll(ctx context.Context) error {
-	from := newCursor(r.stage)
-	defer from.close()
+	from := nofollow.NewCursor(r.stage)
+	defer from.Close()
 	return r.each(ctx, func(i, folder int, name string) error {
-		target, first, err := from.at(string(r.plan.entries[i].Target))
+		target, first, err := from.At(string(r.plan.entries[i].Target))
 		if err != nil {
 			return err
 		}
@@ -333,8 +334,8 @@ func (r *restore) linkAll(ctx context.Context) error {
 // finishFolders gives all folders but the outermost their modes and times: they are
 // not written to any more. The innermost are the first.
 func (r *restore) finishFolders(ctx context.Context) error {
-	at := newCursor(r.stage)
-	defer at.close()
+	at := nofollow.NewCursor(r.stage)
+	defer at.Close()
 	for i := range slices.Backward(r.plan.entries) {
 		e := &r.plan.entries[i]
 		if e.Type != record.EntryFolder || path.Dir(string(e.Path)) == "." {
@@ -343,7 +344,7 @@ func (r *restore) finishFolders(ctx context.Context) error {
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
 		}
-		folder, name, err := at.at(string(e.Path))
+		folder, name, err := at.At(string(e.Path))
 		if err == nil {
 			err = r.finishFolder(e, folder, name)
 		}
@@ -358,11 +359,11 @@ func (r *restore) finishFolder(e *record.Entry, parent int, name string) error {
 	if err := r.step(); err != nil {
 		return err
 	}
-	fd, err := openFolder(parent, name)
+	fd, err := nofollow.OpenFolder(parent, name)
 	if err != nil {
 		return err
 	}
-	defer closeFolder(fd)
+	defer nofollow.Close(fd)
 	if err := setMode(fd, e.Mode); err != nil {
 		return err
 	}

@@ -18,6 +18,7 @@ import (
 	"github.com/bmatcuk/doublestar/v4"
 
 	"github.com/sampan-dev/sampan/internal/record"
+	"github.com/sampan-dev/sampan/internal/runner/nofollow"
 )
 
 const (
@@ -121,17 +122,17 @@ func (s *Snapshotter) Take(ctx context.Context, rec record.Recorder) (Tree, erro
 			return Tree{}, fmt.Errorf("%q, which is to be left out of snapshots, is not a pattern", pattern)
 		}
 	}
-	root, err := openRoot(s.Root)
+	root, err := nofollow.OpenRoot(s.Root)
 	if err != nil {
 		return Tree{}, err
 	}
-	defer closeFolder(root)
+	defer nofollow.Close(root)
 	t := &take{
 		walk:     walk{ctx: ctx, exclude: s.Exclude, old: s.last.items, settled: s.settled()},
 		maxBytes: s.MaxBytes, last: s.last, contents: s.last.contents,
-		at: newCursor(root),
+		at: nofollow.NewCursor(root),
 	}
-	defer t.at.close()
+	defer t.at.Close()
 	tree, next, err := t.run(ctx, rec, root, s.mark)
 	if err != nil {
 		t.forget()

@@ -17,6 +17,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/sampan-dev/sampan/internal/record"
+	"github.com/sampan-dev/sampan/internal/runner/nofollow"
 )
 
 // Whatever a tree has comes back, and a second snapshot of it stores nothing.
@@ -292,7 +293,7 @@ func TestTooLarge(t *testing.T) {
 func TestDeep(t *testing.T) {
 	dir, m := t.TempDir(), newMemory()
 	name := strings.Repeat("d", 200)
-	fd, err := openRoot(dir)
+	fd, err := nofollow.OpenRoot(dir)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -300,22 +301,22 @@ func TestDeep(t *testing.T) {
 		if err := unix.Mkdirat(fd, name, 0o755); err != nil {
 			t.Fatal(err)
 		}
-		next, err := openFolder(fd, name)
+		next, err := nofollow.OpenFolder(fd, name)
 		if err != nil {
 			t.Fatal(err)
 		}
-		closeFolder(fd)
+		nofollow.Close(fd)
 		fd = next
 	}
-	f, err := openAt(fd, "deepest", unix.O_WRONLY|unix.O_CREAT, 0o644)
+	f, err := nofollow.OpenAt(fd, "deepest", unix.O_WRONLY|unix.O_CREAT, 0o644)
 	if err != nil {
 		t.Fatal(err)
 	}
 	if _, err := unix.Write(f, []byte("down here")); err != nil {
 		t.Fatal(err)
 	}
-	closeFolder(f)
-	closeFolder(fd)
+	nofollow.Close(f)
+	nofollow.Close(fd)
 	tree := mustTake(t, snapshotter(dir), m)
 	if n := len(m.list(t, tree)); n != 61 {
 		t.Errorf("%d entries, want 61", n)

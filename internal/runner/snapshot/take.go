@@ -3,12 +3,12 @@ package snapshot
 import (
 	"context"
 	"crypto/sha256"
-	"errors"
 	"fmt"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/sampan-dev/sampan/internal/record"
+	"github.com/sampan-dev/sampan/internal/runner/nofollow"
 )
 
 // take is one snapshot.
@@ -20,7 +20,7 @@ type take struct {
 	// this one has put in the place of others, or of none.
 	contents map[sum]*content
 	replaced map[sum]*content
-	at       *cursor
+	at       *nofollow.Cursor
 	up       *uploader
 	packer   packer
 	// small holds a small file while it is read.
@@ -116,7 +116,7 @@ func (t *take) readFile(seen *item) (*item, error) {
 			t.remember(it)
 		}
 	}
-	if denied(err) {
+	if nofollow.Denied(err) {
 		t.left.add(seen.path, "cannot be read")
 		return nil, nil
 	}
@@ -128,18 +128,18 @@ func (t *take) open(seen *item, deal func(it *item, fd int) error) (*item, error
 	if err := t.up.failed(); err != nil {
 		return nil, err
 	}
-	folder, name, err := t.at.at(seen.path)
+	folder, name, err := t.at.At(seen.path)
 	fd := -1
 	if err == nil {
-		fd, err = openAt(folder, name, unix.O_RDONLY, 0)
+		fd, err = nofollow.OpenAt(folder, name, unix.O_RDONLY, 0)
 	}
 	switch {
-	case err != nil && gone(err):
+	case err != nil && nofollow.Gone(err):
 		return nil, nil
 	case err != nil:
 		return nil, fmt.Errorf("opening %q: %w", seen.path, err)
 	}
-	defer closeFolder(fd)
+	defer nofollow.Close(fd)
 	var st unix.Stat_t
 	if err := unix.Fstat(fd, &st); err != nil {
 		return nil, fmt.Errorf("looking at %q: %w", seen.path, err)
@@ -179,7 +179,7 @@ func (t *take) content(it *item, fd int) error {
 }
 
 func (t *take) readSmall(it *item, fd int) ([]byte, error) {
-	n, err := readAll(fd, t.small[:it.sig.size], 0)
+	n, err := nofollow.ReadAll(fd, t.small[:it.sig.size], 0)
 	it.size = int64(n)
 	return t.small[:n], err
 }
@@ -206,7 +206,7 @@ func (t *take) large(it *item, fd int) error {
 			return err
 		}
 		buf := getBuffer()
-		n, err := readAll(fd, (*buf)[:min(record.MaxChunk, it.sig.size-it.size)], it.size)
+		n, err := nofollow.ReadAll(fd, (*buf)[:min(record.MaxChunk, it.sig.size-it.size)], it.size)
 		if err != nil || n == 0 {
 			buffers.Put(buf)
 			return err
@@ -217,22 +217,6 @@ func (t *take) large(it *item, fd int) error {
 		t.up.put(buf, &it.pieces[len(it.pieces)-1].Chunk)
 	}
 	return nil
-}
-
-// readAll fills a buffer as far as the file goes.
-func readAll(fd int, buf []byte, offset int64) (int, error) {
-	n := 0
-	for n < len(buf) {
-		more, err := retry(func() (int, error) { return unix.Pread(fd, buf[n:], offset+int64(n)) })
-		if errors.Is(err, unix.ESTALE) || err == nil && more == 0 {
-			break
-		}
-		if err != nil {
-			return n, err
-		}
-		n += more
-	}
-	return n, nil
 }
 
 // forget takes back what a snapshot that failed has changed of what outlives it.

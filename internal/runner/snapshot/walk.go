@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/sampan-dev/sampan/internal/record"
+	"github.com/sampan-dev/sampan/internal/runner/nofollow"
 	"github.com/sampan-dev/sampan/internal/text"
 )
 
@@ -70,9 +71,9 @@ func (w *walk) folder(fd, depth int) error {
 
 // names gives the names in a folder, in their order.
 func (w *walk) names(fd int) ([]string, error) {
-	again, err := openFolder(fd, ".") // what reads names moves in its descriptor, and closes it
+	again, err := nofollow.OpenFolder(fd, ".") // what reads names moves in its descriptor, and closes it
 	if err != nil {
-		if gone(err) {
+		if nofollow.Gone(err) {
 			return nil, nil
 		}
 		return nil, w.wrap(err)
@@ -83,7 +84,7 @@ func (w *walk) names(fd int) ([]string, error) {
 	for {
 		more, err := f.Readdirnames(namesAtOnce)
 		names = append(names, more...)
-		if errors.Is(err, io.EOF) || err != nil && gone(err) {
+		if errors.Is(err, io.EOF) || err != nil && nofollow.Gone(err) {
 			slices.Sort(names)
 			return names, nil
 		}
@@ -105,11 +106,11 @@ func (w *walk) name(folder int, name string, depth int) error {
 		return nil
 	}
 	var st unix.Stat_t
-	_, err := retry(func() (int, error) { return 0, unix.Fstatat(folder, name, &st, unix.AT_SYMLINK_NOFOLLOW) })
+	_, err := nofollow.Retry(func() (int, error) { return 0, unix.Fstatat(folder, name, &st, unix.AT_SYMLINK_NOFOLLOW) })
 	switch {
-	case err != nil && gone(err):
+	case err != nil && nofollow.Gone(err):
 		return nil
-	case err != nil && denied(err):
+	case err != nil && nofollow.Denied(err):
 		w.left.add(string(w.path), "cannot be read")
 		return nil
 	case err != nil:
@@ -170,17 +171,17 @@ func (w *walk) subfolder(parent int, name string, depth int, old *item, sig sign
 		w.left.add(string(w.path), "is in too many folders")
 		return nil
 	}
-	fd, err := openFolder(parent, name)
+	fd, err := nofollow.OpenFolder(parent, name)
 	switch {
-	case err != nil && gone(err):
+	case err != nil && nofollow.Gone(err):
 		return nil
-	case err != nil && denied(err):
+	case err != nil && nofollow.Denied(err):
 		w.left.add(string(w.path), "cannot be read")
 		return nil
 	case err != nil:
 		return w.wrap(err)
 	}
-	defer closeFolder(fd)
+	defer nofollow.Close(fd)
 	if old == nil || old.kind != record.EntryFolder || old.sig != sig { // nothing of a folder is read later
 		old = w.item(record.EntryFolder, sig)
 	}
@@ -194,9 +195,9 @@ func (w *walk) symlink(folder int, name string, old *item, sig signature) error 
 		return nil
 	}
 	buf := make([]byte, maxTarget+1)
-	n, err := retry(func() (int, error) { return unix.Readlinkat(folder, name, buf) })
+	n, err := nofollow.Retry(func() (int, error) { return unix.Readlinkat(folder, name, buf) })
 	if err != nil {
-		if gone(err) || errors.Is(err, unix.EINVAL) { // it is no link any more
+		if nofollow.Gone(err) || errors.Is(err, unix.EINVAL) { // it is no link any more
 			return nil
 		}
 		return w.wrap(err)

@@ -30,6 +30,9 @@ func checkoutPrivately(ctx context.Context, repo Repository, private string, tak
 	if err == nil {
 		err = take()
 	}
+	if err == nil && repo.Keep != "" {
+		err = errors.Join(os.RemoveAll(repo.Keep), os.Rename(filepath.Join(private, ".git"), repo.Keep))
+	}
 	return errors.Join(err, os.RemoveAll(private))
 }
 

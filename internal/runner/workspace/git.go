@@ -67,6 +67,9 @@ const credentialHelper = `!f() { test "$1" = get || return 0; p= h=; ` +
 type Repository struct {
 	v1alpha1.GitSource
 	User, Password string
+	// Keep is where the repository is kept as it was before anybody else could write to
+	// it, without its files; empty for nowhere. Checkout itself keeps none.
+	Keep string
 	// Progress is told how far it is; it may be nil.
 	Progress func(Step)
 }
@@ -88,11 +91,16 @@ func Checkout(ctx context.Context, repo Repository, workspace string) error {
 	if err == nil {
 		return nil
 	}
+	return g.failed("checking out "+describe(repo.GitSource), err, repo.Password)
+}
+
+// failed says what could not be done and why, without the password.
+func (g git) failed(what string, err error, password string) error {
 	words := err.Error()
-	if repo.Password != "" {
-		words = strings.ReplaceAll(words, repo.Password, "[redacted]")
+	if password != "" {
+		words = strings.ReplaceAll(words, password, "[redacted]")
 	}
-	return fmt.Errorf("checking out %s: %s", describe(repo.GitSource), g.explain(text.OneLine(words)))
+	return fmt.Errorf("%s: %s", what, g.explain(text.OneLine(words)))
 }
 
 // newGit makes the git that fetches a repository. What is asked for by https is
@@ -224,11 +232,20 @@ var passing = regexp.MustCompile(`(?i)name resolution|could not resolve|connecti
 	`early eof|unexpected disconnect|hung up unexpectedly|empty reply|returned error: (429|5\d\d)`)
 
 // reach runs a git command that asks the server, again while that does not answer.
-func (g git) reach(ctx context.Context, args ...string) error {
+func (g git) reach(ctx context.Context, args ...string) error { return g.reachInto(ctx, nil, args...) }
+
+// reachInto is reach, with a place for the last try's standard output.
+func (g git) reachInto(ctx context.Context, stdout *head, args ...string) error {
 	tries := 0
 	_, err := backoff.Retry(ctx, func() (struct{}, error) {
 		tries++
-		err := g.run(ctx, args...)
+		var err error
+		if stdout == nil {
+			err = g.run(ctx, args...)
+		} else {
+			stdout.buf.Reset()
+			err = g.into(ctx, stdout, args...)
+		}
 		if err != nil && !passing.MatchString(err.Error()) {
 			err = backoff.Permanent(err)
 		}
@@ -250,6 +267,11 @@ func (g git) run(ctx context.Context, args ...string) error { return g.into(ctx,
 
 // into runs git with another place for its standard output.
 func (g git) into(ctx context.Context, stdout io.Writer, args ...string) error {
+	return g.piped(ctx, nil, stdout, args...)
+}
+
+// piped runs git with something to read, too.
+func (g git) piped(ctx context.Context, stdin io.Reader, stdout io.Writer, args ...string) error {
 	cmd := exec.CommandContext(ctx, "git", append(append([]string{"-c", "safe.directory=*", "-c", "advice.detachedHead=false"}, g.config...), args...)...)
 	cmd.Dir, cmd.Env, cmd.WaitDelay = g.dir, g.env, 5*time.Second
 	// git's helpers end with it.
@@ -260,6 +282,7 @@ func (g git) into(ctx context.Context, stdout io.Writer, args ...string) error {
 	if stdout != nil {
 		cmd.Stdout = stdout
 	}
+	cmd.Stdin = stdin
 	err := cmd.Run()
 	if ctx.Err() != nil {
 		return fmt.Errorf("git %s: %w", args[0], context.Cause(ctx))

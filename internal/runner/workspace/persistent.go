@@ -25,7 +25,7 @@ const maxRecordBytes = 64 << 10
 type checkoutRecord struct {
 	URL string `json:"url,omitempty"`
 	Ref string `json:"ref,omitempty"`
-	// Commit is what was checked out; it is for people.
+	// Commit is what was checked out.
 	Commit string `json:"commit,omitempty"`
 }
 
@@ -50,7 +50,7 @@ func (w Persistent) Prepare(ctx context.Context, repo Repository) (preTool bool,
 	record := checkoutRecord{URL: src.URL, Ref: src.Ref}
 	if src.URL != "" {
 		err = checkoutPrivately(ctx, repo, w.PrivateDir, func() error {
-			record.Commit = headOf(ctx, w.PrivateDir)
+			record.Commit = Head(ctx, w.PrivateDir)
 			if err := Clear(w.Dir); err != nil {
 				return err
 			}
@@ -80,6 +80,17 @@ func (w Persistent) check(data []byte, src v1alpha1.GitSource) error {
 	}
 	return fmt.Errorf("the workspace's volume holds a checkout of %q, and the Sandbox asks for %q: it has been another Sandbox's; use a new volume, or empty it",
 		describe(v1alpha1.GitSource{URL: was.URL, Ref: was.Ref}), describe(src))
+}
+
+// Base gives the commit that was checked out, perhaps by an earlier pod; empty where
+// that is not known.
+func (w Persistent) Base() string {
+	data, err := readRecord(filepath.Join(w.RecordDir, checkoutFile))
+	var was checkoutRecord
+	if err != nil || json.Unmarshal(data, &was) != nil || !commitID.MatchString(was.Commit) {
+		return ""
+	}
+	return was.Commit
 }
 
 // readRecord reads a marker. What is beyond its bound is not one of ours: cut, it
@@ -130,8 +141,8 @@ func Clear(dir string) error {
 	return removeNamed(root, dir)
 }
 
-// headOf is the commit that is checked out; empty in a repository without any.
-func headOf(ctx context.Context, dir string) string {
+// Head is the commit that is checked out; empty in a repository without any.
+func Head(ctx context.Context, dir string) string {
 	cmd := exec.CommandContext(ctx, "git", "-c", "safe.directory=*", "rev-parse", "--verify", "--quiet", "HEAD")
 	cmd.Dir, cmd.Env = dir, gitEnv("none")
 	out := head{max: 128}

@@ -1,0 +1,82 @@
+package inpod
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"time"
+
+	"github.com/sampan-dev/sampan/api/v1alpha1"
+	"github.com/sampan-dev/sampan/internal/harness"
+	"github.com/sampan-dev/sampan/internal/podapi"
+	"github.com/sampan-dev/sampan/internal/runner/outputs"
+	"github.com/sampan-dev/sampan/internal/runner/workspace"
+)
+
+// leavesOutputs tells whether a run has come to an end that its outputs are taken at. One
+// that was stopped goes on or is not wanted, and one without its sandbox is tried again.
+func leavesOutputs(at *v1alpha1.AgentTask, res harness.Result) bool {
+	return len(at.Spec.Outputs) > 0 && res.Reason != harness.Cancelled && res.Reason != harness.SandboxLost
+}
+
+// told tells that this pod only brings the news of a run that had ended in another.
+func (j *journal) told(res harness.Result) bool {
+	return len(j.past) > 0 && res.Transcript.Events == int64(len(j.past))
+}
+
+// leave takes the outputs of a run, and gives its result. Where the runner is told to stop
+// meanwhile and the run is recorded, it has not come to its end yet: another pod finds
+// the end in the record, and the workspace of it, and takes them.
+func (p *Runner) leave(ctx context.Context, sb *v1alpha1.Sandbox, rep *reporter, j *journal, res harness.Result) harness.Result {
+	return settle(ctx, j, rep, res, p.takeOutputs(ctx, sb, rep, j, res))
+}
+
+func settle(ctx context.Context, j *journal, rep *reporter, res harness.Result, taken []v1alpha1.OutputStatus) harness.Result {
+	if ctx.Err() == nil || j.rec == nil || errors.Is(context.Cause(ctx), errCancelled) {
+		rep.left(taken)
+		return res
+	}
+	stopped := harness.Stopped(ctx)
+	stopped.Progress, stopped.Transcript = res.Progress, res.Transcript
+	return stopped
+}
+
+// takeOutputs takes what the task leaves, after whatever tools have left running was ended.
+func (p *Runner) takeOutputs(ctx context.Context, sb *v1alpha1.Sandbox, rep *reporter, j *journal, res harness.Result) []v1alpha1.OutputStatus {
+	ctx, cancel := context.WithTimeoutCause(ctx, v1alpha1.OutputsSeconds*time.Second,
+		fmt.Errorf("it took more than %d seconds", v1alpha1.OutputsSeconds))
+	defer cancel()
+	at := rep.task
+	rep.waiting("taking the outputs")
+	defer rep.waiting("")
+	t := outputs.Taker{
+		Workspace: podapi.WorkspaceDir, Task: at.Name, Namespace: at.Namespace, Attempt: at.Status.Attempt,
+		Proven: res.Reason == harness.Completed, End: res.Progress.Time, Before: at.Status.Outputs,
+		Room: func(ctx context.Context) (*workspace.Room, error) {
+			repo := p.repository(sb, rep)
+			if repo.URL == "" {
+				return nil, errors.New("the Sandbox has no repository: set workspace.git in its template")
+			}
+			return workspace.OpenRoom(ctx, repo.Keep, repo, p.base)
+		},
+		Push: func(n int) (user, password string) { return p.pusher(at.Spec.Outputs[n], n) },
+	}
+	if j.rec != nil {
+		t.Store = outputs.InRecord{Recorder: j.rec}
+		t.Again = j.told(res)
+	}
+	if err := p.empty(ctx); err != nil {
+		t.Refuse = err
+	}
+	return t.Take(ctx, at.Spec.Outputs)
+}
+
+// pusher gives the credentials to push an output with: its own, or those that the
+// repository was checked out with.
+func (p *Runner) pusher(o v1alpha1.Output, n int) (user, password string) {
+	if o.Branch.CredentialsSecretRef.Name != "" {
+		return os.Getenv(podapi.PushUsername(n)), p.env.Get(podapi.PushPassword(n))
+	}
+	return os.Getenv(podapi.EnvGitUsername), p.env.Get(podapi.EnvGitPassword)
+}

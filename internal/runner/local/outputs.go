@@ -1,0 +1,58 @@
+package local
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/sampan-dev/sampan/api/v1alpha1"
+	"github.com/sampan-dev/sampan/internal/harness"
+	"github.com/sampan-dev/sampan/internal/runner/outputs"
+	"github.com/sampan-dev/sampan/internal/runner/workspace"
+)
+
+// takeOutputs writes what the task leaves to OutputDir, once nothing of the run is left.
+func (l Runner) takeOutputs(ctx context.Context, at *v1alpha1.AgentTask, repo workspace.Repository, res harness.Result) {
+	if l.OutputDir == "" || len(at.Spec.Outputs) == 0 || res.Reason == harness.Cancelled {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, v1alpha1.OutputsSeconds*time.Second)
+	defer cancel()
+	t := outputs.Taker{
+		Workspace: l.Workspace, Task: at.Name, Attempt: 1, Proven: res.Reason == harness.Completed, End: res.Progress.Time,
+		Store: outputs.InFolder{Dir: l.OutputDir},
+		Room: func(ctx context.Context) (*workspace.Room, error) {
+			if repo.Keep == "" {
+				return nil, errors.New("the repository was not checked out by this run: use git diff in the workspace")
+			}
+			return workspace.OpenRoom(ctx, repo.Keep, repo, "")
+		},
+	}
+	if l.SandboxSocket != "" {
+		t.Refuse = errors.New("the workspace is the sandbox server's: give one by --workspace")
+	}
+	taken := t.Take(ctx, at.Spec.Outputs)
+	if l.Outputs != nil {
+		l.Outputs(taken)
+	}
+}
+
+// checkoutKeeping checks a repository out so that a patch can be made of the workspace.
+func checkoutKeeping(ctx context.Context, repo *workspace.Repository, dir string) error {
+	private, err := os.MkdirTemp("", "sampan-repository-")
+	if err != nil {
+		return err
+	}
+	repo.Keep = filepath.Join(private, "repository.git")
+	return workspace.CheckoutBeside(ctx, *repo, filepath.Join(private, "checkout"), dir)
+}
+
+// removeKept removes what checkoutKeeping has made.
+func removeKept(repo workspace.Repository) error {
+	if repo.Keep == "" {
+		return nil
+	}
+	return os.RemoveAll(filepath.Dir(repo.Keep))
+}
