@@ -3,6 +3,7 @@ package e2e
 import (
 	"fmt"
 	"strings"
+	"time"
 
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
@@ -52,5 +53,52 @@ turns:
 		text := transcriptOf(at)
 		Expect(strings.Count(text, `"type":"run_started"`)).To(Equal(1), "one transcript has it all")
 		Expect(text).To(ContainSubstring(`"type":"run_resumed"`))
+	})
+
+	It("outlives the node, and what was done is pushed in the end", Serial, func() {
+		sleep, argument := sleeper()
+		s := scripted(fmt.Sprintf(`
+turns:
+- toolCalls: [{name: bash, arguments: {command: "echo mended > mend; mkdir out; echo '{}' > out/report.json"}}]
+- toolCalls: [{name: bash, arguments: {command: "if [ $HOSTNAME = fix-1 ]; then (%s & wait); fi", timeout_seconds: 600}}]
+- expect: a new container
+  toolCalls: [{name: bash, arguments: {command: "cat mend treasure"}}]
+- expectMatch: "mended\nKept under lock and key."
+  text: It is mended.
+`, sleep))
+		s.serveGit("e2e", canary("password"))
+		s.apply(task("fix", fromGit(`prompt: Mend it.
+verify: [{name: mended, command: grep -q mended mend}]
+outputs:
+- {name: change, patch: {}}
+- {name: report, path: out/report.json}
+- {name: fix, branch: {ref: "sampan/{{task}}", message: Mend it}}`, "git-login")))
+		awaitRunning(argument)
+		Eventually(func() *int32 { return s.get("fix").Status.Checkpoint.Turn }).Should(HaveValue(BeEquivalentTo(1)))
+		silenceNode(20 * time.Second)
+		evictAsLost(s, "fix-1")
+		at := s.awaitEnd("fix", "True Completed")
+		awaitGone(argument)
+		Expect(at.Status.Attempts).To(HaveLen(1))
+		Expect(at.Status.Attempts[0].Reason).To(Equal(v1alpha1.ReasonNodeLost))
+		Expect(at.Status.FailedAttempts).To(BeZero(), "the loss of a node costs no attempt")
+		Expect(at.Status.Progress.Turns).To(HaveValue(BeEquivalentTo(4)))
+
+		outputs := map[string]v1alpha1.OutputStatus{}
+		for _, o := range at.Status.Outputs {
+			Expect(o.Message).To(BeEmpty())
+			Expect(o.Proof).To(Equal(v1alpha1.OutputProven))
+			outputs[o.Name] = o
+		}
+		Expect(outputs).To(HaveLen(3))
+		git := func(args string) string { return s.exec("git-server", "server", "git -C /srv/locked.git "+args) }
+		Expect(strings.TrimSpace(git("rev-parse sampan/fix"))).To(Equal(outputs["fix"].Commit))
+		Expect(git("show sampan/fix:mend")).To(Equal("mended\n"))
+		Expect(git("log --format=%s sampan/fix")).To(Equal("Mend it\nHide the treasure\n"))
+		read := func(name string) string {
+			return kubectl("get", "--raw", strings.Replace(at.Status.Transcript.URI, "/transcript", "/outputs/"+name, 1))
+		}
+		Expect(read("change")).To(ContainSubstring("+mended"))
+		Expect(read("report")).To(Equal("{}\n"))
 	})
 })

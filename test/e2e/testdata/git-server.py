@@ -16,7 +16,7 @@ def make_repository():
     script = """
     git init --quiet --initial-branch=main work && cd work
     echo 'Kept under lock and key.' > treasure && git add . && git commit --quiet --message='Hide the treasure'
-    git tag v1 && git clone --quiet --bare . ../locked.git
+    git tag v1 && git clone --quiet --bare . ../locked.git && git -C ../locked.git config http.receivepack true
     """
     subprocess.run(["bash", "-ec", script], cwd=ROOT, env=plain, check=True)
 
