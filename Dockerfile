@@ -26,10 +26,11 @@ WORKDIR /home/agent
 ENV HOME=/home/agent
 CMD ["/bin/bash"]
 
-# The operator: one static program, and the authorities by which it trusts a
+# The operator: two static programs, and the authorities by which it trusts a
 # model's endpoint. No shell.
 FROM scratch AS manager
 COPY --from=base /etc/ssl/certs/ca-certificates.crt /etc/ssl/certs/ca-certificates.crt
 COPY bin/image/manager /manager
+COPY bin/image/apiserver /apiserver
 USER 65532:65532
 ENTRYPOINT ["/manager"]

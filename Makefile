@@ -88,13 +88,14 @@ test-e2e: cluster deploy ## Run the end-to-end suite on a cluster that is made f
 ##@ Build
 
 .PHONY: build
-build: ## Build manager and agent-runner into bin/.
+build: ## Build manager, apiserver and agent-runner into bin/.
 	CGO_ENABLED=0 go build -trimpath -ldflags "$(LDFLAGS)" -o $(BIN)/manager ./cmd/manager
+	CGO_ENABLED=0 go build -trimpath -ldflags "$(LDFLAGS)" -o $(BIN)/apiserver ./cmd/apiserver
 	CGO_ENABLED=0 go build -trimpath -ldflags "$(LDFLAGS)" -o $(BIN)/agent-runner ./cmd/agent-runner
 
 .PHONY: sbom
 sbom: build $(BIN)/cyclonedx-gomod $(SBOM) ## Write what is in the programs, as CycloneDX, to bin/*.cdx.json, and check it.
-	for program in manager agent-runner; do \
+	for program in manager apiserver agent-runner; do \
 	  $(BIN)/cyclonedx-gomod bin -json -std -version $(VERSION) -output $(BIN)/$$program.cdx.json $(BIN)/$$program && \
 	  $(SBOM) $(BIN)/$$program $(BIN)/$$program.cdx.json || exit 1; \
 	done

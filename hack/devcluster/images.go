@@ -60,8 +60,8 @@ func load(cmd *cobra.Command, a *app, tool image.Tool, source string) error {
 
 func newImagesCommand() *cobra.Command {
 	targets := []image.Target{
-		{Name: "manager", Program: "manager", Image: "ghcr.io/sampan-dev/manager:dev"},
-		{Name: "sandbox", Program: "agent-runner", Image: "ghcr.io/sampan-dev/sandbox:dev"},
+		{Name: "manager", Programs: []string{"manager", "apiserver"}, Image: "ghcr.io/sampan-dev/manager:dev"},
+		{Name: "sandbox", Programs: []string{"agent-runner"}, Image: "ghcr.io/sampan-dev/sandbox:dev"},
 	}
 	cmd := &cobra.Command{
 		Use:       "images [TARGET...]",

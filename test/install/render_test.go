@@ -19,12 +19,13 @@ import (
 // that it does not know, and API servers drop it.
 var clusterScoped = []string{
 	"Namespace", "CustomResourceDefinition", "ClusterRole", "ClusterRoleBinding",
-	"ValidatingAdmissionPolicy", "ValidatingAdmissionPolicyBinding",
+	"ValidatingAdmissionPolicy", "ValidatingAdmissionPolicyBinding", "APIService",
 }
 
 // atRunTime are objects that RBAC and admission name and that are not installed:
 // the operator, an administrator or Kubernetes itself makes them, by these names.
-var atRunTime = []string{"kubernetes", "sampan-models", "sampan-policy", "sampan-runner"}
+var atRunTime = []string{"kubernetes", "sampan-models", "sampan-policy", "sampan-runner",
+	"extension-apiserver-authentication", "sampan-apiserver-tls", "sampan-record-ca", "v1alpha1.subresources.sampan.dev"}
 
 // Everything of an install has the overlay's namespace, prefix and images, and what
 // names another object names one that is there.
@@ -84,7 +85,7 @@ func (in *install) check(obj *unstructured.Unstructured) {
 		complain("the namespace is %s", in.namespace)
 	case !slices.Contains(clusterScoped, kind) && obj.GetNamespace() != in.namespace:
 		complain("is in namespace %q", obj.GetNamespace())
-	case kind != "Namespace" && kind != "CustomResourceDefinition" && !strings.HasPrefix(name, in.prefix+"sampan-"):
+	case kind != "Namespace" && kind != "CustomResourceDefinition" && kind != "APIService" && !strings.HasPrefix(name, in.prefix+"sampan-"):
 		complain("has not the prefix %q", in.prefix)
 	}
 	in.walk(obj.Object, func(key string, value any) {

@@ -16,8 +16,8 @@ import (
 type Target struct {
 	// Name is the stage in the Dockerfile.
 	Name string
-	// Program is the folder below cmd of the program in it.
-	Program string
+	// Programs are the folders below cmd of the programs in it.
+	Programs []string
 	// Image is what the result is called.
 	Image string
 }
@@ -35,10 +35,12 @@ type Builder struct {
 	Progress io.Writer
 }
 
-// Build compiles a target's program and puts it into an image.
+// Build compiles a target's programs and puts them into an image.
 func (b Builder) Build(ctx context.Context, target Target) error {
-	if err := b.compile(ctx, target.Program); err != nil {
-		return fmt.Errorf("compiling %s: %w", target.Program, err)
+	for _, program := range target.Programs {
+		if err := b.compile(ctx, program); err != nil {
+			return fmt.Errorf("compiling %s: %w", program, err)
+		}
 	}
 	args := []string{"build", "--target", target.Name, "--tag", target.Image}
 	base, err := b.base(ctx)

@@ -1,0 +1,265 @@
+package apiserver_test
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	authenticationv1 "k8s.io/api/authentication/v1"
+	corev1 "k8s.io/api/core/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	genericoptions "k8s.io/apiserver/pkg/server/options"
+	"k8s.io/client-go/tools/clientcmd"
+	"k8s.io/utils/clock"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/sampan-dev/sampan/api/v1alpha1"
+	"github.com/sampan-dev/sampan/internal/apiserver"
+	"github.com/sampan-dev/sampan/internal/apiserver/certs"
+	"github.com/sampan-dev/sampan/internal/record"
+	"github.com/sampan-dev/sampan/internal/record/wire"
+	"github.com/sampan-dev/sampan/internal/testing/cluster"
+)
+
+// served is a server beside an API server.
+type served struct {
+	t               *testing.T
+	c               *cluster.Cluster
+	http            *http.Client
+	people, runners string
+}
+
+func serve(t *testing.T, open apiserver.Opener) *served {
+	t.Helper()
+	c, err := cluster.Start()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := c.Stop(); err != nil {
+			t.Error(err)
+		}
+	})
+	s := &served{t: t, c: c}
+	s.create(&corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: "sampan-system"}})
+	objects, err := cluster.Load(filepath.Join(cluster.Root(), "config", "apiserver", "apiservice.yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.create(objects[0])
+	keeper := &certs.Keeper{
+		Client: c.Client, Clock: clock.RealClock{}, Namespace: "sampan-system", Secret: "sampan-apiserver-tls",
+		ConfigMap: "sampan-record-ca", Service: "sampan-apiserver", APIService: objects[0].GetName(),
+	}
+	if err := keeper.Keep(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	s.run(keeper, open)
+	return s
+}
+
+func (s *served) run(keeper *certs.Keeper, open apiserver.Opener) {
+	s.t.Helper()
+	kubeconfig := filepath.Join(s.t.TempDir(), "kubeconfig")
+	listener := func() net.Listener {
+		l, err := (&net.ListenConfig{}).Listen(s.t.Context(), "tcp", "127.0.0.1:0")
+		if err != nil {
+			s.t.Fatal(err)
+		}
+		return l
+	}
+	people, runners := listener(), listener()
+	o := apiserver.Options{
+		Client: s.c.Client, Certificate: keeper, Open: open, Clock: clock.RealClock{}, People: people, Runners: runners,
+		Authentication: genericoptions.NewDelegatingAuthenticationOptions(),
+		Authorization:  genericoptions.NewDelegatingAuthorizationOptions(),
+		Audit:          genericoptions.NewAuditOptions(),
+	}
+	err := s.c.AdminKubeconfig(kubeconfig)
+	if err == nil {
+		o.Config, err = clientcmd.BuildConfigFromFlags("", kubeconfig)
+	}
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	o.Authentication.RemoteKubeConfigFile, o.Authorization.RemoteKubeConfigFile = kubeconfig, kubeconfig
+	o.Authentication.TolerateInClusterLookupFailure = true // no proxy is in front here
+	server, err := apiserver.New(o)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(context.Background())
+	ended := make(chan error, 1)
+	go func() { ended <- server.Run(ctx) }()
+	s.t.Cleanup(func() {
+		stop()
+		select {
+		case err := <-ended:
+			if err != nil {
+				s.t.Errorf("the server ended with %v", err)
+			}
+		case <-time.After(30 * time.Second):
+			s.t.Error("the server does not end")
+		}
+	})
+	var ca corev1.ConfigMap
+	if err := s.c.Client.Get(s.t.Context(), client.ObjectKey{Namespace: "sampan-system", Name: "sampan-record-ca"}, &ca); err != nil {
+		s.t.Fatal(err)
+	}
+	pool := x509.NewCertPool()
+	pool.AppendCertsFromPEM([]byte(ca.Data["ca.crt"]))
+	transport := &http.Transport{TLSClientConfig: &tls.Config{RootCAs: pool, ServerName: "sampan-apiserver.sampan-system.svc"}}
+	s.t.Cleanup(transport.CloseIdleConnections)
+	s.http = &http.Client{Transport: transport, Timeout: 30 * time.Second}
+	s.people, s.runners = "https://"+people.Addr().String(), "https://"+runners.Addr().String()
+}
+
+func (s *served) create(objects ...client.Object) {
+	s.t.Helper()
+	for _, obj := range objects {
+		if err := s.c.Client.Create(s.t.Context(), obj); err != nil {
+			s.t.Fatal(err)
+		}
+	}
+}
+
+// tenant makes a namespace with a task that runs in a pod, and the account of its runner.
+func (s *served) tenant(namespace string) (task *v1alpha1.AgentTask, podUID string) {
+	s.t.Helper()
+	pod := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: "fix-1"}, Spec: corev1.PodSpec{
+		ServiceAccountName: "sampan-runner", Containers: []corev1.Container{{Name: "runner", Image: "runner"}},
+	}}
+	task = &v1alpha1.AgentTask{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: "fix"}}
+	task.Spec.Prompt = "Mend it."
+	s.create(
+		&corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: namespace}},
+		&corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: "sampan-runner"}},
+		&corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: "person"}},
+		pod, task,
+	)
+	other := pod.DeepCopy()
+	other.ObjectMeta = metav1.ObjectMeta{Namespace: namespace, Name: "other-1"}
+	s.create(other)
+	task.Status.PodName, task.Status.PodUID, task.Status.Attempt = "fix-1", string(pod.UID), 1
+	if err := s.c.Client.Status().Update(s.t.Context(), task); err != nil {
+		s.t.Fatal(err)
+	}
+	return task, string(pod.UID)
+}
+
+// token is one of an account, bound to a pod where one is named.
+func (s *served) token(namespace, account, pod string, audiences ...string) string {
+	s.t.Helper()
+	request := &authenticationv1.TokenRequest{Spec: authenticationv1.TokenRequestSpec{Audiences: audiences}}
+	if pod != "" {
+		request.Spec.BoundObjectRef = &authenticationv1.BoundObjectReference{APIVersion: "v1", Kind: "Pod", Name: pod}
+	}
+	sa := &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: account}}
+	if err := s.c.Client.SubResource("token").Create(s.t.Context(), sa, request); err != nil {
+		s.t.Fatal(err)
+	}
+	return request.Status.Token
+}
+
+func (s *served) ask(method, url, token, body string) (int, string) {
+	s.t.Helper()
+	req, err := http.NewRequestWithContext(s.t.Context(), method, url, strings.NewReader(body))
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	if token != "" {
+		req.Header.Set("Authorization", "Bearer "+token)
+	}
+	resp, err := s.http.Do(req)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	data, err := io.ReadAll(resp.Body)
+	if err := errors.Join(err, resp.Body.Close()); err != nil {
+		s.t.Fatal(err)
+	}
+	return resp.StatusCode, string(data)
+}
+
+const groupPath = "/apis/subresources.sampan.dev/v1alpha1"
+
+func (s *served) want(code int, method, url, token, body string) string {
+	s.t.Helper()
+	got, answer := s.ask(method, url, token, body)
+	if got != code {
+		s.t.Errorf("%s %s: got %d, want %d: %s", method, strings.TrimPrefix(url, "https://"), got, code, answer)
+	}
+	return answer
+}
+
+func TestWhoMayReadAndWrite(t *testing.T) {
+	s := serve(t, func(ctx context.Context) (apiserver.Store, error) { return record.Open(ctx, "mem://") })
+	task, _ := s.tenant("a")
+	s.tenant("b")
+	s.create(
+		&rbacv1.Role{ObjectMeta: metav1.ObjectMeta{Namespace: "a", Name: "reader"}, Rules: []rbacv1.PolicyRule{
+			{APIGroups: []string{"subresources.sampan.dev"}, Resources: []string{"agenttasks/transcript"}, Verbs: []string{"get"}},
+			{APIGroups: []string{"sampan.dev"}, Resources: []string{"agenttasks"}, Verbs: []string{"get"}},
+		}},
+		&rbacv1.RoleBinding{
+			ObjectMeta: metav1.ObjectMeta{Namespace: "a", Name: "reader"}, RoleRef: rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "Role", Name: "reader"},
+			Subjects: []rbacv1.Subject{{Kind: "ServiceAccount", Namespace: "a", Name: "person"}},
+		},
+	)
+	path := s.runners + wire.TaskPath("a", "fix", string(task.UID))
+	line := `{"seq":1,"turn":0,"type":"run_ended","data":{}}` + "\n"
+	runner := s.token("a", "sampan-runner", "fix-1", wire.Audience)
+	for name, row := range map[string]struct {
+		token string
+		code  int
+	}{
+		"nobody":               {"", 401},
+		"garbage":              {"x", 401},
+		"a person":             {s.token("a", "person", ""), 401},
+		"a person's audience":  {s.token("a", "person", "", wire.Audience), 403},
+		"another audience":     {s.token("a", "sampan-runner", "fix-1"), 401},
+		"no pod":               {s.token("a", "sampan-runner", "", wire.Audience), 403},
+		"another pod":          {s.token("a", "sampan-runner", "other-1", wire.Audience), 409},
+		"another namespace":    {s.token("b", "sampan-runner", "fix-1", wire.Audience), 403},
+		"the runner, at last ": {runner, 204},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s.want(row.code, "POST", path+"/log?first=1", row.token, line)
+		})
+	}
+	in := func(namespace, sub string) string {
+		return fmt.Sprintf("%s%s/namespaces/%s/agenttasks/fix/%s", s.people, groupPath, namespace, sub)
+	}
+	person := s.token("a", "person", "")
+	if got := s.want(200, "GET", in("a", "transcript?follow=true"), person, ""); got != line {
+		t.Errorf("got %q", got)
+	}
+	s.want(403, "GET", in("a", "outputs"), person, "")
+	s.want(403, "GET", in("b", "transcript"), person, "")
+	s.want(403, "GET", in("a", "transcript"), s.token("b", "person", ""), "")
+	s.want(403, "GET", in("a", "transcript"), s.token("a", "sampan-runner", "fix-1"), "")
+	s.want(401, "GET", in("a", "transcript"), runner, "")
+	s.want(400, "GET", in("a", "transcript?from=0"), person, "")
+}
+
+func TestDiscoveryAnswersWithoutAStore(t *testing.T) {
+	s := serve(t, func(context.Context) (apiserver.Store, error) { return nil, errors.New("the disk is gone") })
+	s.tenant("a")
+	person := s.token("a", "person", "")
+	for _, path := range []string{"/apis", groupPath, "/openapi/v2", "/openapi/v3", "/livez", "/readyz"} {
+		s.want(200, "GET", s.people+path, person, "")
+	}
+	if got := s.want(200, "GET", s.people+groupPath, person, ""); !strings.Contains(got, "agenttasks/transcript") {
+		t.Errorf("got %s", got)
+	}
+}

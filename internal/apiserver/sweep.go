@@ -1,0 +1,85 @@
+package apiserver
+
+import (
+	"context"
+	"time"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/klog/v2"
+	"k8s.io/utils/clock"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/sampan-dev/sampan/api/v1alpha1"
+	"github.com/sampan-dev/sampan/internal/record"
+)
+
+const (
+	sweepInterval = 5 * time.Minute
+	sweepDeadline = time.Hour
+	askDeadline   = 10 * time.Second
+)
+
+// sweeper deletes the records of tasks that are gone. Several replicas may do so at once.
+type sweeper struct {
+	store *lazyStore
+	tasks client.Reader
+	clock clock.Clock
+}
+
+// run sweeps until ctx ends.
+func (s *sweeper) run(ctx context.Context) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-s.clock.After(sweepInterval):
+		}
+		s.sweep(ctx)
+	}
+}
+
+func (s *sweeper) sweep(ctx context.Context) {
+	log := klog.FromContext(ctx)
+	store, err := s.store.get()
+	if err != nil {
+		log.Error(err, "The records cannot be swept. It is tried again.")
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, sweepDeadline)
+	defer cancel()
+	swept, err := store.Sweep(ctx, func(t record.Task, i record.Info) bool { return s.keep(ctx, store, t, i) })
+	if err != nil {
+		log.Error(err, "The records were not swept whole. It is tried again.", "swept", swept)
+		return
+	}
+	log.Info("Swept the records", "swept", swept)
+}
+
+// keep reports whether a record stays: its task is there, or is not gone for longer
+// than the record is to outlive it. When in doubt it stays.
+func (s *sweeper) keep(ctx context.Context, store Store, t record.Task, info record.Info) bool {
+	if info.Name == "" {
+		return true
+	}
+	ctx, cancel := context.WithTimeout(ctx, askDeadline)
+	defer cancel()
+	var task v1alpha1.AgentTask
+	err := s.tasks.Get(ctx, client.ObjectKey{Namespace: t.Namespace, Name: info.Name}, &task)
+	if err != nil && !apierrors.IsNotFound(err) {
+		klog.FromContext(ctx).Error(err, "It is unknown whether a task is gone. Its record stays.", "namespace", t.Namespace, "task", info.Name)
+		return true
+	}
+	if err == nil && string(task.UID) == t.UID {
+		return true
+	}
+	now, retain := s.clock.Now(), time.Duration(info.RetainSeconds)*time.Second
+	if info.Ended != nil || retain <= 0 {
+		return info.Ended != nil && now.Before(info.Ended.Add(retain))
+	}
+	// From now on it is known to be gone.
+	info.Ended = &now
+	if err := store.Describe(ctx, t, info); err != nil {
+		klog.FromContext(ctx).Error(err, "It cannot be kept when a task was gone. Its record stays.", "namespace", t.Namespace, "task", info.Name)
+	}
+	return true
+}
