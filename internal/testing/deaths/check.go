@@ -18,6 +18,7 @@ func (r *run) check() error {
 	if left := marked(r.mark + "."); len(left) > 0 {
 		r.fault(func(f *Faults) { f.LeftRunning += len(left) }, "the processes %v run on", left)
 	}
+	r.out.Stored = sizeOf(r.store())
 	lines, err := r.transcript()
 	if err != nil {
 		return err

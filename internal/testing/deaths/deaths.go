@@ -52,6 +52,9 @@ type Plan struct {
 	First  int
 	// Every is 0 for one death.
 	Every int
+	// Files are further ones in the workspace. With them it is not compared, which takes
+	// longer than what is measured then.
+	Files int
 }
 
 func (p Plan) dies(step int) bool {
@@ -69,6 +72,10 @@ type Outcome struct {
 	// older one while they took over.
 	Pods, Fenced int
 	Took         time.Duration
+	// Next is how long it took from the start of a runner that goes on to its first
+	// model call, and Stored what the record has on disk in the end, in bytes.
+	Next   []time.Duration
+	Stored int64
 
 	Faults
 }

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"sync"
 	"syscall"
+	"time"
 )
 
 // pod is one, with its two containers, their workspace, and the proxy between them.
@@ -29,6 +30,8 @@ type pod struct {
 	// latest is the checkpoint that it was told to go on from; began: it has written.
 	latest *kept
 	began  bool
+	// start is when its runner was started; zero once it has called the model.
+	start time.Time
 }
 
 // kept names a checkpoint.
@@ -57,6 +60,9 @@ func (r *run) newPod(attempt int) (*pod, error) {
 	if p.sandbox, err = start("sandbox", settings{Socket: p.serverSocket, Workspace: p.workspace}, p.sandboxMark); err != nil {
 		return nil, errors.Join(err, p.proxy.Close())
 	}
+	r.mu.Lock()
+	p.start = time.Now()
+	r.mu.Unlock()
 	p.runner, err = start("runner", settings{
 		RecordURL: r.recordURL, CAFile: r.caFile, TokenFile: token, ModelURL: r.modelURL + "/" + tokenOf(attempt) + "/v1",
 		Socket: socket, Workspace: p.workspace,

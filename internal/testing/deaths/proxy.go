@@ -135,6 +135,10 @@ func (r *run) modelEndpoint(w http.ResponseWriter, req *http.Request) {
 	if !r.pass(p, "", "model call", func() error {
 		r.mu.Lock()
 		r.modelCalls++
+		if !p.start.IsZero() && p.attempt > 1 {
+			r.out.Next = append(r.out.Next, time.Since(p.start))
+		}
+		p.start = time.Time{}
 		r.mu.Unlock()
 		inner := req.Clone(context.WithoutCancel(req.Context()))
 		inner.URL.Path, inner.RequestURI, inner.Body = "/"+path, "", io.NopCloser(bytes.NewReader(body))

@@ -60,12 +60,15 @@ type turnSpec struct {
 }
 
 // script is what the model says. Calls with effects leave their turn and number in a file.
-func script(effects string) (*scripted.Script, error) {
+func script(effects string, files int) (*scripted.Script, error) {
 	var turns []turnSpec
 	bash := func(command string) callSpec { return callSpec{"bash", map[string]any{"command": command}} }
 	read := func(path string) callSpec { return callSpec{"read_file", map[string]any{"path": path}} }
 	for k := range workTurns {
 		did := effect(effects, fmt.Sprintf("%d.0", k))
+		if k == 0 && files > 0 {
+			did += fmt.Sprintf("for i in $(seq %d); do d=more/$((i / 100)); [ -d $d ] || mkdir -p $d; echo file $i of many > $d/$i; done; ", files)
+		}
 		note := callSpec{"write_file", map[string]any{"path": fmt.Sprintf("notes/%d", k), "content": fmt.Sprintf("note %d\n", k)}}
 		var calls []callSpec
 		switch k % 3 {

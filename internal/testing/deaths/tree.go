@@ -48,3 +48,18 @@ func wrongFinal(root string) string {
 	}
 	return ""
 }
+
+// sizeOf is what the files of a folder have, in bytes.
+func sizeOf(root string) (n int64) {
+	_ = filepath.WalkDir(root, func(_ string, d fs.DirEntry, err error) error {
+		if err != nil || !d.Type().IsRegular() {
+			return err
+		}
+		info, err := d.Info()
+		if err == nil {
+			n += info.Size()
+		}
+		return err
+	})
+	return n
+}
