@@ -45,7 +45,8 @@ const (
 // Timings are all of them.
 func Timings() []Timing { return []Timing{Before, During, After} }
 
-// Plan says when to kill in one run: at step First, and every so many steps from there.
+// Plan says when to kill in one run: at step First and every so many steps from there, and
+// each time once more soon after, while the next pod begins.
 type Plan struct {
 	Kind   Kind
 	Timing Timing
@@ -58,8 +59,15 @@ type Plan struct {
 }
 
 func (p Plan) dies(step int) bool {
-	return step == p.First || p.Every > 0 && step > p.First && (step-p.First)%p.Every == 0
+	if p.Every == 0 || step < p.First {
+		return step == p.First
+	}
+	since := (step - p.First) % p.Every
+	return since == 0 || since == 1+p.First%beginning
 }
+
+// beginning is about how many steps a pod takes to go on.
+const beginning = 12
 
 // Outcome is what became of a run.
 type Outcome struct {
