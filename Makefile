@@ -153,11 +153,19 @@ demo: cluster deploy ## Watch an agent fix a failing test in a real pod; MODEL_B
 demo-down: cluster-down ## Remove all that the demo made.
 
 .PHONY: bench
-bench: bench-harness bench-start bench-tenants bench-scale ## Run all benchmarks.
+bench: bench-harness bench-record bench-deaths bench-start bench-tenants bench-scale ## Run all benchmarks.
 
 .PHONY: bench-harness
 bench-harness: ## Measure the loop and the sandbox server, beside a floor in the same run.
 	go run ./test/bench/harness
+
+.PHONY: bench-deaths
+bench-deaths: ## Kill the processes of recorded runs at every step, and count what is lost; DEATHS_FLAGS=-stride=12 is shorter.
+	go run ./test/bench/deaths $(DEATHS_FLAGS)
+
+.PHONY: bench-record
+bench-record: ## Measure what it takes to keep a run, beside a floor in the same run.
+	go run ./test/bench/record
 
 .PHONY: bench-tenants
 bench-tenants: ## Measure the manager beside 1,000 of the largest tasks and 100 hostile registries; takes some 8 GiB of memory.

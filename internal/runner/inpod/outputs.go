@@ -11,6 +11,7 @@ import (
 	"github.com/sampan-dev/sampan/internal/harness"
 	"github.com/sampan-dev/sampan/internal/podapi"
 	"github.com/sampan-dev/sampan/internal/runner/outputs"
+	"github.com/sampan-dev/sampan/internal/runner/recorded"
 	"github.com/sampan-dev/sampan/internal/runner/workspace"
 )
 
@@ -20,20 +21,15 @@ func leavesOutputs(at *v1alpha1.AgentTask, res harness.Result) bool {
 	return len(at.Spec.Outputs) > 0 && res.Reason != harness.Cancelled && res.Reason != harness.SandboxLost
 }
 
-// told tells that this pod only brings the news of a run that had ended in another.
-func (j *journal) told(res harness.Result) bool {
-	return len(j.past) > 0 && res.Transcript.Events == int64(len(j.past))
-}
-
 // leave takes the outputs of a run, and gives its result. Where the runner is told to stop
 // meanwhile and the run is recorded, it has not come to its end yet: another pod finds
 // the end in the record, and the workspace of it, and takes them.
-func (p *Runner) leave(ctx context.Context, sb *v1alpha1.Sandbox, rep *reporter, j *journal, res harness.Result) harness.Result {
+func (p *Runner) leave(ctx context.Context, sb *v1alpha1.Sandbox, rep *reporter, j *recorded.Journal, res harness.Result) harness.Result {
 	return settle(ctx, j, rep, res, p.takeOutputs(ctx, sb, rep, j, res))
 }
 
-func settle(ctx context.Context, j *journal, rep *reporter, res harness.Result, taken []v1alpha1.OutputStatus) harness.Result {
-	if ctx.Err() == nil || j.rec == nil || errors.Is(context.Cause(ctx), errCancelled) {
+func settle(ctx context.Context, j *recorded.Journal, rep *reporter, res harness.Result, taken []v1alpha1.OutputStatus) harness.Result {
+	if ctx.Err() == nil || j.Recorder() == nil || errors.Is(context.Cause(ctx), errCancelled) {
 		rep.left(taken)
 		return res
 	}
@@ -43,7 +39,7 @@ func settle(ctx context.Context, j *journal, rep *reporter, res harness.Result, 
 }
 
 // takeOutputs takes what the task leaves, after whatever tools have left running was ended.
-func (p *Runner) takeOutputs(ctx context.Context, sb *v1alpha1.Sandbox, rep *reporter, j *journal, res harness.Result) []v1alpha1.OutputStatus {
+func (p *Runner) takeOutputs(ctx context.Context, sb *v1alpha1.Sandbox, rep *reporter, j *recorded.Journal, res harness.Result) []v1alpha1.OutputStatus {
 	ctx, cancel := context.WithTimeoutCause(ctx, v1alpha1.OutputsSeconds*time.Second,
 		fmt.Errorf("it took more than %d seconds", v1alpha1.OutputsSeconds))
 	defer cancel()
@@ -62,9 +58,9 @@ func (p *Runner) takeOutputs(ctx context.Context, sb *v1alpha1.Sandbox, rep *rep
 		},
 		Push: func(n int) (user, password string) { return p.pusher(at.Spec.Outputs[n], n) },
 	}
-	if j.rec != nil {
-		t.Store = outputs.InRecord{Recorder: j.rec}
-		t.Again = j.told(res)
+	if j.Recorder() != nil {
+		t.Store = outputs.InRecord{Recorder: j.Recorder()}
+		t.Again = j.Told(res)
 	}
 	if err := p.empty(ctx); err != nil {
 		t.Refuse = err

@@ -13,6 +13,8 @@ import (
 	"github.com/sampan-dev/sampan/internal/models"
 	"github.com/sampan-dev/sampan/internal/podapi"
 	"github.com/sampan-dev/sampan/internal/runner"
+	"github.com/sampan-dev/sampan/internal/runner/recorded"
+	"github.com/sampan-dev/sampan/internal/transcript"
 )
 
 // TestLeavesOutputs: a run that goes on, or is not wanted, leaves none.
@@ -80,17 +82,21 @@ func TestPusher(t *testing.T) {
 func TestSettle(t *testing.T) {
 	ended := harness.Result{Reason: harness.Completed, Progress: harness.Progress{Turns: 7}}
 	taken := []v1alpha1.OutputStatus{{Name: "o", Attempt: 1, Proof: v1alpha1.OutputProven}}
-	recorded := &journal{rec: memory(t)(1)}
+	rep := newReporter(&api{}, recordedTask, "t-1", priorUsage{})
+	kept, err := recorded.Resume(t.Context(), memory(t)(1), rep.listener(), transcript.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
 	for name, tc := range map[string]struct {
 		cause error
-		j     *journal
+		j     *recorded.Journal
 		want  harness.End
 	}{
-		"goes on":                     {nil, recorded, harness.Completed},
-		"is evicted":                  {harness.ErrInterrupted, recorded, harness.Cancelled},
-		"is suspended":                {errSuspended, recorded, harness.Cancelled},
-		"is cancelled, too late":      {errCancelled, recorded, harness.Completed},
-		"is evicted without a record": {harness.ErrInterrupted, &journal{}, harness.Completed},
+		"goes on":                     {nil, kept, harness.Completed},
+		"is evicted":                  {harness.ErrInterrupted, kept, harness.Cancelled},
+		"is suspended":                {errSuspended, kept, harness.Cancelled},
+		"is cancelled, too late":      {errCancelled, kept, harness.Completed},
+		"is evicted without a record": {harness.ErrInterrupted, &recorded.Journal{}, harness.Completed},
 	} {
 		t.Run(name, func(t *testing.T) {
 			ctx, cancel := context.WithCancelCause(t.Context())

@@ -18,6 +18,7 @@ import (
 	"github.com/sampan-dev/sampan/internal/models"
 	"github.com/sampan-dev/sampan/internal/podapi"
 	"github.com/sampan-dev/sampan/internal/runner"
+	"github.com/sampan-dev/sampan/internal/runner/recorded"
 	"github.com/sampan-dev/sampan/internal/runner/workspace"
 	"github.com/sampan-dev/sampan/internal/sandbox/client"
 	"github.com/sampan-dev/sampan/internal/transcript"
@@ -186,7 +187,7 @@ func (p *Runner) drive(ctx context.Context, sb *v1alpha1.Sandbox, at *v1alpha1.A
 	if err != nil {
 		return failed(harness.Internal, err), v1alpha1.ReasonInternal
 	}
-	recording, stop := graceful(ctx, recordGrace)
+	recording, stop := recorded.Graceful(ctx, recorded.Grace)
 	defer stop()
 	j, err := p.openJournal(recording, at, rep, cancel, transcript.Options{Secrets: p.secretsOf(at, task)})
 	switch {
@@ -197,19 +198,19 @@ func (p *Runner) drive(ctx context.Context, sb *v1alpha1.Sandbox, at *v1alpha1.A
 		return failed(harness.Internal, err), v1alpha1.ReasonInternal
 	}
 	res, reason := p.run(ctx, sb, at, task, rep, j)
-	if err := j.writer.Close(); err != nil && res.Reason == harness.Completed {
+	if err := j.Writer.Close(); err != nil && res.Reason == harness.Completed {
 		return failed(harness.Internal, fmt.Errorf("closing the transcript: %w", err)), v1alpha1.ReasonInternal
 	}
 	return res, reason
 }
 
 // run prepares the workspace and runs the harness, with a transcript that is open.
-func (p *Runner) run(ctx context.Context, sb *v1alpha1.Sandbox, at *v1alpha1.AgentTask, task harness.Task, rep *reporter, j *journal) (harness.Result, string) {
-	task.Limits.Active += j.standing.Active // what is left is left from here on
+func (p *Runner) run(ctx context.Context, sb *v1alpha1.Sandbox, at *v1alpha1.AgentTask, task harness.Task, rep *reporter, j *recorded.Journal) (harness.Result, string) {
+	task.Limits.Active += j.Standing.Active // what is left is left from here on
 	if usedUp := rep.prior.remaining(&task.Limits); usedUp != "" {
 		return failed(harness.BudgetExceeded, fmt.Errorf("limits.%s was used up by earlier attempts", usedUp)), v1alpha1.ReasonBudgetExceeded
 	}
-	keeper, restored, err := p.restore(ctx, sb, j, rep)
+	keeper, restored, err := p.restore(ctx, sb, j)
 	var preTool bool
 	if err == nil {
 		preTool, err = p.prepare(ctx, sb, rep)
@@ -230,26 +231,13 @@ func (p *Runner) run(ctx context.Context, sb *v1alpha1.Sandbox, at *v1alpha1.Age
 		return filepath.Join(podapi.InputDir, podapi.ScriptFile(m.Name))
 	}}
 	config := harness.Config{
-		Task: task, Tools: tools, Executor: exec, Ready: sandbox.wait, Transcript: j.writer, Reporter: rep.progress,
-		Resume: j.past, Restored: restored,
+		Task: task, Tools: tools, Executor: exec, Ready: sandbox.wait, Reporter: rep.progress, Restored: restored,
 		Models: &harness.RegistryRouter{
 			Registry: p.registry, Selector: runner.SelectorOf(at), Connect: conn.Connect,
 			Need: models.Need{Scopes: p.scopes, Priced: !task.Limits.CostUSD.IsZero()},
 		},
 	}
-	if keeper != nil {
-		config.Checkpoints = keeper
-	}
-	res := harness.Run(ctx, config)
-	if res.Reason == harness.Internal && ctx.Err() != nil && j.writer.Sync() != nil {
-		// It was told to stop while the record was not there: another attempt goes on.
-		progress := res.Progress
-		res = harness.Stopped(ctx)
-		res.Progress, res.Transcript = progress, progress.Transcript
-	}
-	if keeper != nil && (res.Reason == harness.Cancelled || leavesOutputs(at, res) && !j.told(res)) {
-		keeper.finish(ctx, res.Progress)
-	}
+	res := j.Run(ctx, keeper, config, func(res harness.Result) bool { return leavesOutputs(at, res) && !j.Told(res) })
 	if leavesOutputs(at, res) {
 		res = p.leave(ctx, sb, rep, j, res)
 	}

@@ -17,6 +17,7 @@ import (
 	"github.com/sampan-dev/sampan/internal/harness"
 	"github.com/sampan-dev/sampan/internal/podapi"
 	"github.com/sampan-dev/sampan/internal/record"
+	"github.com/sampan-dev/sampan/internal/runner/recorded"
 	"github.com/sampan-dev/sampan/internal/text"
 )
 
@@ -111,10 +112,15 @@ func (r *reporter) resumed(p harness.Progress) {
 	r.mu.Unlock()
 }
 
+// listener is how the record of the run is heard of.
+func (r *reporter) listener() recorded.Listener {
+	return recorded.Listener{Resumed: r.resumed, Kept: r.kept}
+}
+
 // kept notes a checkpoint.
 func (r *reporter) kept(c record.Checkpoint, message string) {
 	r.mu.Lock()
-	r.checkpoint = checkpointOf(c, message)
+	r.checkpoint = checkpointOf(c, text.Clip(message, maxCheckpointMessage))
 	r.mu.Unlock()
 	r.rouse()
 }

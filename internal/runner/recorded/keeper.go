@@ -1,4 +1,4 @@
-package inpod
+package recorded
 
 import (
 	"context"
@@ -10,7 +10,6 @@ import (
 	"github.com/sampan-dev/sampan/internal/harness"
 	"github.com/sampan-dev/sampan/internal/record"
 	"github.com/sampan-dev/sampan/internal/runner/snapshot"
-	"github.com/sampan-dev/sampan/internal/text"
 )
 
 // maxKeptBytes bounds the workspace of a checkpoint.
@@ -20,9 +19,9 @@ const maxKeptBytes = 10 << 30
 // ten seconds in all, of which the report needs some.
 const lastCheckpoint = 5 * time.Second
 
-// keeper takes checkpoints of the workspace into the record. It implements
+// Keeper takes checkpoints of the workspace into the record. It implements
 // harness.Checkpointer.
-type keeper struct {
+type Keeper struct {
 	// ctx ends with the runner's work on the task.
 	ctx context.Context
 	rec record.Recorder
@@ -41,7 +40,7 @@ type keeper struct {
 }
 
 // Begin implements harness.Checkpointer.
-func (k *keeper) Begin(turn int, log harness.TranscriptSummary) {
+func (k *Keeper) Begin(turn int, log harness.TranscriptSummary) {
 	if k.begun != nil || k.ended {
 		return
 	}
@@ -51,7 +50,7 @@ func (k *keeper) Begin(turn int, log harness.TranscriptSummary) {
 }
 
 // Wait implements harness.Checkpointer.
-func (k *keeper) Wait(ctx context.Context) error {
+func (k *Keeper) Wait(ctx context.Context) error {
 	if k.begun == nil {
 		return nil
 	}
@@ -66,7 +65,7 @@ func (k *keeper) Wait(ctx context.Context) error {
 
 // take takes a checkpoint. A workspace that is too large ends checkpoints, and not
 // the run.
-func (k *keeper) take(ctx context.Context, turn int, log harness.TranscriptSummary) error {
+func (k *Keeper) take(ctx context.Context, turn int, log harness.TranscriptSummary) error {
 	err := k.commit(ctx, turn, log)
 	if errors.Is(err, record.ErrNotFound) { // of a chunk that was there before
 		k.snap.Reset()
@@ -81,7 +80,7 @@ func (k *keeper) take(ctx context.Context, turn int, log harness.TranscriptSumma
 	return err
 }
 
-func (k *keeper) commit(ctx context.Context, turn int, log harness.TranscriptSummary) error {
+func (k *Keeper) commit(ctx context.Context, turn int, log harness.TranscriptSummary) error {
 	tree, err := k.snap.Take(ctx, k.rec)
 	if err != nil {
 		return err
@@ -99,17 +98,17 @@ func (k *keeper) commit(ctx context.Context, turn int, log harness.TranscriptSum
 }
 
 // tell tells of the newest checkpoint.
-func (k *keeper) tell(message string) {
+func (k *Keeper) tell(message string) {
 	var c record.Checkpoint
 	if k.newest != nil {
 		c = *k.newest
 	}
-	k.kept(c, text.Clip(message, maxCheckpointMessage))
+	k.kept(c, message)
 }
 
 // finish takes the checkpoint of a run that was told to stop in the middle of a turn,
 // while its sandbox is still there.
-func (k *keeper) finish(ctx context.Context, p harness.Progress) {
+func (k *Keeper) finish(ctx context.Context, p harness.Progress) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), lastCheckpoint)
 	defer cancel()
 	err := k.Wait(ctx)

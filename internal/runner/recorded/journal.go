@@ -1,0 +1,142 @@
+// Package recorded is a run whose record outlives its process: it opens the transcript
+// that an earlier process has left, restores the workspace of the last checkpoint,
+// and keeps both while the run goes on.
+package recorded
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/sampan-dev/sampan/internal/harness"
+	"github.com/sampan-dev/sampan/internal/record"
+	"github.com/sampan-dev/sampan/internal/runner/snapshot"
+	"github.com/sampan-dev/sampan/internal/transcript"
+)
+
+// Grace is how long a run that was told to stop may take to record its end.
+const Grace = 5 * time.Second
+
+// Listener is told of the record of a run.
+type Listener struct {
+	// Resumed is called with how far the run has come.
+	Resumed func(harness.Progress)
+	// Kept is called with the newest checkpoint, and what is to be said of it.
+	Kept func(record.Checkpoint, string)
+}
+
+// Journal is a run's transcript, and what an earlier process has left of the run.
+type Journal struct {
+	Writer *transcript.Writer
+	// Past are the events so far, and Standing is how far they come.
+	Past     []transcript.Event
+	Standing harness.Standing
+
+	// ctx ends a little after the run was told to stop.
+	ctx context.Context
+	// rec is nil where there is no record.
+	rec record.Recorder
+	// latest is the checkpoint to go on from, nil without one.
+	latest *record.Checkpoint
+	kept   func(record.Checkpoint, string)
+}
+
+// Create begins a transcript in a file, where there is no record.
+func Create(path string, opts transcript.Options) (*Journal, error) {
+	w, err := transcript.Create(path, opts)
+	return &Journal{Writer: w}, err
+}
+
+// Resume opens the transcript in a record. The journal is of use until ctx ends, see
+// Graceful.
+func Resume(ctx context.Context, rec record.Recorder, l Listener, opts transcript.Options) (*Journal, error) {
+	j := &Journal{ctx: ctx, rec: rec, kept: l.Kept}
+	switch c, err := rec.Latest(ctx); {
+	case err == nil:
+		j.latest = &c
+		l.Kept(c, leftOut(c))
+	case !errors.Is(err, record.ErrNotFound):
+		return nil, fmt.Errorf("reading the last checkpoint: %w", err)
+	}
+	lines, err := rec.Log(ctx, 1)
+	if err != nil {
+		return nil, fmt.Errorf("reading the record: %w", err)
+	}
+	opts.Record = func(first int64, lines []byte) error {
+		return rec.Append(ctx, first, lines)
+	}
+	j.Writer, j.Past, err = transcript.Continue(lines, opts)
+	if err := errors.Join(err, lines.Close()); err != nil {
+		return nil, err
+	}
+	if j.Standing, err = harness.StandingOf(j.Past); err != nil {
+		return nil, fmt.Errorf("reading the record: %w", err)
+	}
+	p, sum := j.Standing.Progress, j.Writer.Summary()
+	p.Transcript = harness.TranscriptSummary{Events: sum.Events, Bytes: sum.Bytes, Digest: sum.Digest}
+	l.Resumed(p)
+	return j, nil
+}
+
+// Anew says what the workspace of a run is that goes on in a new one; nil where it begins.
+func (j *Journal) Anew() *harness.Restored {
+	if len(j.Past) == 0 {
+		return nil
+	}
+	return &harness.Restored{Events: 1}
+}
+
+// Recorder is the record, nil where there is none.
+func (j *Journal) Recorder() record.Recorder { return j.rec }
+
+// Base is the commit that the last checkpoint's workspace began as; empty without one.
+func (j *Journal) Base() string {
+	if j.latest == nil {
+		return ""
+	}
+	return j.latest.Base
+}
+
+// Told tells that this process only brings the news of a run that had ended in another.
+func (j *Journal) Told(res harness.Result) bool {
+	return len(j.Past) > 0 && res.Transcript.Events == int64(len(j.Past))
+}
+
+// Restore builds the workspace of the last checkpoint in root, which is empty, and gives
+// what takes the next ones, with the commit that was checked out. Without a checkpoint
+// it builds nothing, and without a record none will be taken.
+func (j *Journal) Restore(ctx context.Context, root string, base func() string) (*Keeper, *harness.Restored, error) {
+	if j.rec == nil {
+		return nil, nil, nil
+	}
+	k := &Keeper{ctx: j.ctx, rec: j.rec, base: base, snap: &snapshot.Snapshotter{Root: root, MaxBytes: maxKeptBytes}, kept: j.kept, newest: j.latest}
+	if j.latest == nil {
+		return k, nil, nil
+	}
+	if err := k.snap.Restore(ctx, j.rec, *j.latest); err != nil {
+		return nil, nil, err
+	}
+	return k, &harness.Restored{Turn: j.latest.Turn, Events: j.latest.Events}, nil
+}
+
+// Run runs the harness with the journal as its transcript and past, and with the
+// keeper, which may be nil, as its checkpoints. A run that was stopped has a last one
+// taken, and one whose end is to be kept by the word of keepEnd, which may be nil.
+func (j *Journal) Run(ctx context.Context, k *Keeper, config harness.Config, keepEnd func(harness.Result) bool) harness.Result {
+	config.Transcript, config.Resume = j.Writer, j.Past
+	if k != nil {
+		config.Checkpoints = k
+	}
+	res := harness.Run(ctx, config)
+	if res.Reason == harness.Internal && ctx.Err() != nil && j.Writer.Sync() != nil {
+		// It was told to stop while the record was not there: another attempt goes on.
+		progress := res.Progress
+		res = harness.Stopped(ctx)
+		res.Progress, res.Transcript = progress, progress.Transcript
+	}
+	if k != nil && (res.Reason == harness.Cancelled || keepEnd != nil && keepEnd(res)) {
+		k.finish(ctx, res.Progress)
+	}
+	return res
+}
