@@ -43,7 +43,7 @@ const (
 	ReasonNoRecord = "NoRecord"
 )
 
-// ReasonRecordUnavailable: the cluster is to have a record, and its server has not
+// ReasonRecordUnavailable says that the cluster is to have a record, and its server has not
 // said yet where it is. See to the Deployment sampan-apiserver.
 const ReasonRecordUnavailable = "RecordUnavailable"
 

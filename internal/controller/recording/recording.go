@@ -41,7 +41,7 @@ const (
 // freshness is how long an answer is used. What it holds changes once in years.
 const freshness = 10 * time.Second
 
-// ErrMissing: tasks are to be recorded, and no server has said where it is.
+// ErrMissing says that tasks are to be recorded, and no server has said where it is.
 var ErrMissing = errors.New("the server of the record has not said where it is")
 
 // Finder finds the server. It is safe for concurrent use; a nil one finds none.

@@ -53,15 +53,13 @@ func (r *Reconciler) podInput(ctx context.Context, s *scope) (*podspec.Input, *p
 	var selector models.Selector
 	if task := s.holder.task; task != nil {
 		if !equality.Semantic.DeepEqual(sb.Spec.Template, task.Spec.Sandbox.Template) { // the operator makes none such
-			return nil, &problem{reason: v1alpha1.ReasonNameConflict, message: fmt.Sprintf(
-				"spec.template is not that of AgentTask %s, which this Sandbox says to belong to; delete the Sandbox", task.Name)}, nil
+			return nil, templateConflict(task), nil
 		}
 		selector = modelregistry.Selector(task)
 		if candidates, err = entry.Route(task, scopes); err != nil {
 			return nil, &problem{reason: v1alpha1.ReasonModelNotFound, message: err.Error()}, nil
 		}
-		in.Prompt, in.Outputs = task.Spec.PromptFrom, task.Spec.Outputs
-		in.Task = kit.Reference(task, task.Status.Attempt)
+		in.Prompt, in.Outputs, in.Task = task.Spec.PromptFrom, task.Spec.Outputs, kit.Reference(task, task.Status.Attempt)
 		in.ModelKeys, in.Scripts = modelregistry.Inputs(candidates)
 	} else {
 		candidates = entry.All(scopes)
@@ -82,6 +80,11 @@ func (r *Reconciler) podInput(ctx context.Context, s *scope) (*podspec.Input, *p
 			"What this Sandbox may use of ConfigMap %s has %d bytes; a pod can carry %d", entry.Source, n, podspec.MaxRegistryBytes)}, nil
 	}
 	return in, nil, nil
+}
+
+func templateConflict(task *v1alpha1.AgentTask) *problem {
+	return &problem{reason: v1alpha1.ReasonNameConflict, message: fmt.Sprintf(
+		"spec.template is not that of AgentTask %s, which this Sandbox says to belong to; delete the Sandbox", task.Name)}
 }
 
 // recordMissing is what podInput gives where the record could not be found.
