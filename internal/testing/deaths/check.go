@@ -68,9 +68,54 @@ func (r *run) checkAcked(lines []byte) {
 
 // checkEvents looks at charges and ends.
 func (r *run) checkEvents(events []transcript.Event) error {
-	var requests, charges, open, passed int
-	var end *transcript.RunEnded
+	if err := r.checkCharges(events); err != nil {
+		return err
+	}
+	end, err := r.checkEnd(events)
+	if err != nil {
+		return err
+	}
+	for _, rep := range r.reports {
+		if end == nil || rep.Reason != harness.End(end.Reason) || rep.Message != end.Message || rep.Transcript != r.reports[0].Transcript {
+			r.fault(func(f *Faults) { f.FalseEnds++ }, "an end is told as %+v", rep)
+		}
+	}
+	return nil
+}
+
+// checkEnd gives the end of the run: it comes last, after its proof, and once.
+func (r *run) checkEnd(events []transcript.Event) (end *transcript.RunEnded, err error) {
+	passed := 0
 	for i, e := range events {
+		data, err := e.Decode()
+		if err != nil {
+			return nil, err
+		}
+		switch d := data.(type) {
+		case *transcript.Verification:
+			passed = 0
+			if d.Passed {
+				passed = i
+			}
+		case *transcript.RunEnded:
+			if end != nil && harness.End(end.Reason) != harness.SandboxLost {
+				r.fault(func(f *Faults) { f.FalseEnds++ }, "the run ends as %s and then as %s", end.Reason, d.Reason)
+			}
+			if end = d; i == len(events)-1 && (harness.End(d.Reason) != harness.Completed || passed != i-1) {
+				r.fault(func(f *Faults) { f.FalseEnds++ }, "the run ends as %s (%s), with a proof at event %d of %d", d.Reason, d.Message, passed+1, i)
+			}
+		}
+	}
+	if end == nil || events[len(events)-1].Type != transcript.TypeRunEnded {
+		r.fault(func(f *Faults) { f.FalseEnds++ }, "the transcript has no end")
+	}
+	return end, nil
+}
+
+// checkCharges holds what the record charges against the calls that were made.
+func (r *run) checkCharges(events []transcript.Event) error {
+	var requests, charges, open int
+	for _, e := range events {
 		data, err := e.Decode()
 		if err != nil {
 			return err
@@ -87,37 +132,17 @@ func (r *run) checkEvents(events []transcript.Event) error {
 				charges++
 			}
 			open--
-		case *transcript.Verification:
-			passed = 0
-			if d.Passed {
-				passed = i
-			}
-		case *transcript.RunEnded:
-			if end != nil && harness.End(end.Reason) != harness.SandboxLost {
-				r.fault(func(f *Faults) { f.FalseEnds++ }, "the run ends as %s and then as %s", end.Reason, d.Reason)
-			}
-			if end = d; i == len(events)-1 && (harness.End(d.Reason) != harness.Completed || passed != i-1) {
-				r.fault(func(f *Faults) { f.FalseEnds++ }, "the run ends as %s (%s), with a proof at event %d of %d", d.Reason, d.Message, passed+1, i)
-			}
 		}
 		if open < 0 || open > 1 {
 			r.fault(func(f *Faults) { f.ChargedTwice++ }, "event %d, a %s, belongs to no call", e.Seq, e.Type)
 			open = max(0, min(open, 1))
 		}
 	}
-	if end == nil || events[len(events)-1].Type != transcript.TypeRunEnded {
-		r.fault(func(f *Faults) { f.FalseEnds++ }, "the transcript has no end")
-	}
 	if charges > requests {
 		r.fault(func(f *Faults) { f.ChargedTwice += charges - requests }, "%d calls were charged %d times", requests, charges)
 	}
 	if r.modelCalls > charges {
 		r.fault(func(f *Faults) { f.NotCharged += r.modelCalls - charges }, "the model was called %d times and charged %d times", r.modelCalls, charges)
-	}
-	for _, rep := range r.reports {
-		if end == nil || rep.Reason != harness.End(end.Reason) || rep.Message != end.Message || rep.Transcript != r.reports[0].Transcript {
-			r.fault(func(f *Faults) { f.FalseEnds++ }, "an end is told as %+v", rep)
-		}
 	}
 	return nil
 }

@@ -72,7 +72,7 @@ func (r *run) recordProxy(w http.ResponseWriter, req *http.Request) {
 	what := recordStep(req)
 	seen := r.beforeRecord(p, what)
 	var a *answer
-	if !r.pass(p, Record, what, func() (err error) {
+	if !r.pass(p, Record, what, func() (err error) { //nolint:contextcheck // the processes of a run end by signals
 		a, err = r.askRecord(req, body)
 		r.afterRecord(p, what, req, body, seen, a)
 		return err
@@ -132,7 +132,7 @@ func (r *run) modelEndpoint(w http.ResponseWriter, req *http.Request) {
 		panic(http.ErrAbortHandler)
 	}
 	rec := httptest.NewRecorder()
-	if !r.pass(p, "", "model call", func() error {
+	if !r.pass(p, "", "model call", func() error { //nolint:contextcheck // the processes of a run end by signals
 		r.mu.Lock()
 		r.modelCalls++
 		if !p.start.IsZero() && p.attempt > 1 {

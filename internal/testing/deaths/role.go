@@ -174,5 +174,5 @@ func tokenOf(attempt int) string { return fmt.Sprintf("pod-%d", attempt) }
 func writerOf(token string) (record.Writer, bool) {
 	said, ok := strings.CutPrefix(token, "pod-")
 	n, err := strconv.ParseInt(said, 10, 32)
-	return record.Writer{Attempt: int32(n), PodUID: token}, ok && err == nil //nolint:gosec // parsed as 32 bits
+	return record.Writer{Attempt: int32(n), PodUID: token}, ok && err == nil
 }

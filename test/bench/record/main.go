@@ -70,12 +70,12 @@ func (b *bench) run(ctx context.Context) (err error) {
 
 // runs measures what a run of 30 turns stores, and how soon the next pod of one goes on.
 func (b *bench) runs(context.Context) error {
-	out, err := deaths.Run(deaths.Plan{First: -1})
+	out, err := deaths.Run(deaths.Plan{First: -1}) //nolint:contextcheck // the processes of a run end by signals
 	if err != nil {
 		return err
 	}
 	b.stored = out.Stored
-	next, err := deaths.Run(deaths.Plan{Kind: deaths.Pod, Timing: deaths.After, First: 60, Every: 50, Files: b.files})
+	next, err := deaths.Run(deaths.Plan{Kind: deaths.Pod, Timing: deaths.After, First: 60, Every: 50, Files: b.files}) //nolint:contextcheck // the processes of a run end by signals
 	if words := append(out.Words, next.Words...); len(words) > 0 {
 		err = errors.Join(err, fmt.Errorf("the runs went wrong: %q", words))
 	}
