@@ -25,7 +25,7 @@ var clusterScoped = []string{
 // atRunTime are objects that RBAC and admission name and that are not installed:
 // the operator, an administrator or Kubernetes itself makes them, by these names.
 var atRunTime = []string{"kubernetes", "sampan-models", "sampan-policy", "sampan-runner",
-	"extension-apiserver-authentication", "sampan-apiserver-tls", "sampan-record-ca", "v1alpha1.subresources.sampan.dev"}
+	"extension-apiserver-authentication", "sampan-apiserver-tls", "sampan-record", "v1alpha1.subresources.sampan.dev"}
 
 // Everything of an install has the overlay's namespace, prefix and images, and what
 // names another object names one that is there.
@@ -54,6 +54,31 @@ images:
 			}
 		})
 	}
+}
+
+// With its records in a bucket the server has no volume, and so may have replicas.
+func TestRecordsInS3(t *testing.T) {
+	objects, err := cluster.Render(t.Context(), "components: [config/components/s3-record]")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, obj := range objects {
+		if obj.GetKind() == "PersistentVolumeClaim" {
+			t.Errorf("there is a PersistentVolumeClaim %s", obj.GetName())
+		}
+		if obj.GetKind() != "Deployment" || obj.GetName() != "sampan-apiserver" {
+			continue
+		}
+		volumes, _, err := unstructured.NestedSlice(obj.Object, "spec", "template", "spec", "volumes")
+		if err != nil || len(volumes) > 0 {
+			t.Errorf("the server has volumes: %v, %v", volumes, err)
+		}
+		if replicas, _, err := unstructured.NestedFieldNoCopy(obj.Object, "spec", "replicas"); err != nil || fmt.Sprint(replicas) != "2" {
+			t.Errorf("the server has %v replicas, %v", replicas, err)
+		}
+		return
+	}
+	t.Error("there is no server")
 }
 
 // install is what was rendered, and what it should have.
