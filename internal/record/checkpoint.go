@@ -17,8 +17,9 @@ var errNoEvent = errors.New("the writer has to append an event to the log before
 
 const (
 	maxLeftOut = 100
-	// maxTree bounds the chunks that list a workspace: 1 GiB of them.
-	maxTree = 256
+	// maxTree bounds the chunks that list a workspace: half a million entries fit, of
+	// which a chunk of a listing has 16 at least.
+	maxTree = 1 << 15
 )
 
 func (c Checkpoint) check(w Writer) error {

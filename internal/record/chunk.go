@@ -8,6 +8,8 @@ import (
 	"io"
 
 	"golang.org/x/sync/errgroup"
+
+	"github.com/sampan-dev/sampan/internal/record/folder"
 )
 
 const (
@@ -81,7 +83,36 @@ func (s *Store) keepChunk(ctx context.Context, key string, data []byte) error {
 	if found {
 		return nil
 	}
+	if err := s.reserve(); err != nil {
+		return err
+	}
 	return s.put(ctx, key, compress(nil, data))
+}
+
+// Chunks leave a tenth of a folder's file system, or a gigabyte, to what is small and
+// holds up everybody where it cannot be written: transcripts, claims, sweeps.
+const (
+	reservedPart  = 10
+	reservedBytes = 1 << 30
+)
+
+// ErrNoRoom says that what is left of the store's room is not for chunks.
+var ErrNoRoom = errors.New("the store of the record is nearly full: what is left of it is for transcripts")
+
+// reserve fails with ErrNoRoom where chunks have had their part.
+func (s *Store) reserve() error {
+	var r folder.Room
+	if !s.b.As(&r) {
+		return nil
+	}
+	free, total, err := r.Room()
+	if err != nil {
+		return fmt.Errorf("%w: looking how full it is: %w", ErrUnavailable, err)
+	}
+	if free < min(total/reservedPart, reservedBytes) {
+		return ErrNoRoom
+	}
+	return nil
 }
 
 // Chunk implements Recorder.

@@ -69,7 +69,7 @@ func (r *recorder) leads(ctx context.Context) (lead, error) {
 }
 
 // maxRemembered bounds the chunks remembered of a task.
-const maxRemembered = 4096
+const maxRemembered = 1 << 14
 
 // remember keeps which chunks the writer's last checkpoint names.
 func (r *recorder) remember(ctx context.Context, named map[Digest]struct{}) error {

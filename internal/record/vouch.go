@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -38,16 +39,23 @@ import (
 // Chunks that the checkpoint before of the same writer names already are not looked for:
 // that checkpoint is there for as long as the record is.
 
-// vouchCheckpoint makes sure of every chunk that a checkpoint names.
+// vouchCheckpoint makes sure of every chunk that a checkpoint names and no checkpoint
+// before it. Parts of the listing that one before has, too, are not read again: what
+// they name is named. It gives all that is named by now, or nothing where that has
+// become too much to remember.
 func (r *recorder) vouchCheckpoint(ctx context.Context, c Checkpoint, before map[Digest]struct{}) (named map[Digest]struct{}, err error) {
+	var unread []Digest
+	for _, d := range c.Tree {
+		if _, ok := before[d]; !ok {
+			unread = append(unread, d)
+		}
+	}
 	fresh := map[Digest]struct{}{}
-	named = map[Digest]struct{}{}
-	err = r.s.named(ctx, r.t.Namespace, c.Tree, func(d Digest) error {
-		named[d] = struct{}{}
+	err = r.s.named(ctx, r.t.Namespace, unread, func(d Digest) error {
 		if _, ok := before[d]; !ok {
 			fresh[d] = struct{}{}
 		}
-		if len(named) > maxAsked {
+		if len(fresh) > maxAsked {
 			return fmt.Errorf("a checkpoint names at most %d chunks", maxAsked)
 		}
 		return nil
@@ -55,6 +63,11 @@ func (r *recorder) vouchCheckpoint(ctx context.Context, c Checkpoint, before map
 	if err != nil {
 		return nil, fmt.Errorf("the tree of a checkpoint: %w", err)
 	}
+	if len(before)+len(fresh) > maxAsked {
+		return nil, r.vouch(ctx, fresh)
+	}
+	named = maps.Clone(fresh)
+	maps.Copy(named, before)
 	return named, r.vouch(ctx, fresh)
 }
 

@@ -6,6 +6,7 @@ package slim
 
 import (
 	"context"
+	"crypto/rand"
 	"reflect"
 
 	corev1 "k8s.io/api/core/v1"
@@ -21,21 +22,24 @@ import (
 // status: 1,000 of a kind fit into 8 MiB.
 const MaxBytes = 8 << 10
 
-// annotationPartial marks a stub. It is in the cache only: of an object that has it
-// on the API server it is removed like any other annotation.
+// annotationPartial marks a stub, with a value that nobody outside of this process
+// knows. It is in the cache only.
 const annotationPartial = "sampan.dev/partial"
 
-// Partial reports whether an object from the cache is a stub.
-func Partial(obj client.Object) bool { return obj.GetAnnotations()[annotationPartial] != "" }
+var partial = rand.Text()
 
-// Transform makes an object ready for the cache.
+// Partial reports whether an object from the cache is a stub.
+func Partial(obj client.Object) bool { return obj.GetAnnotations()[annotationPartial] == partial }
+
+// Transform makes an object ready for the cache. A reflector may give it what it has
+// made before, and gets that.
 func Transform(in any) (any, error) {
 	obj, ok := in.(client.Object)
 	if !ok {
 		return in, nil // such as the tombstone of a deleted object, which was transformed
 	}
 	if Partial(obj) {
-		obj.SetAnnotations(nil)
+		return obj, nil
 	}
 	obj.SetManagedFields(nil)
 	switch obj := obj.(type) {
@@ -80,7 +84,7 @@ func metaOf(obj client.Object) metav1.ObjectMeta {
 	meta := metav1.ObjectMeta{
 		Name: obj.GetName(), Namespace: obj.GetNamespace(), UID: obj.GetUID(), ResourceVersion: obj.GetResourceVersion(),
 		Generation: obj.GetGeneration(), CreationTimestamp: obj.GetCreationTimestamp(), DeletionTimestamp: obj.GetDeletionTimestamp(),
-		Annotations: map[string]string{annotationPartial: "true"},
+		Annotations: map[string]string{annotationPartial: partial},
 	}
 	if owner := metav1.GetControllerOf(obj); owner != nil {
 		meta.OwnerReferences = []metav1.OwnerReference{*owner}

@@ -46,6 +46,13 @@ type Cleaner interface {
 	RemoveTemporary(before time.Time) (int, error)
 }
 
+// Room tells how full the file system of a folder is. A bucket of a folder gives its
+// own with As.
+type Room interface {
+	// Room gives the bytes that may still be written, and all that there are.
+	Room() (free, total uint64, err error)
+}
+
 // Open opens a folder, which has to be there.
 func Open(dir string) (*blob.Bucket, error) {
 	d, err := openDriver(dir)
@@ -90,11 +97,25 @@ func (b *bucket) ErrorCode(err error) gcerrors.ErrorCode {
 
 // As implements driver.Bucket.
 func (b *bucket) As(i any) bool {
-	p, ok := i.(*Cleaner)
-	if ok {
+	switch p := i.(type) {
+	case *Cleaner:
 		*p = b
+	case *Room:
+		*p = b
+	default:
+		return false
 	}
-	return ok
+	return true
+}
+
+// Room implements Room.
+func (b *bucket) Room() (free, total uint64, err error) {
+	dir, err := b.root.Open(".")
+	if err != nil {
+		return 0, 0, err
+	}
+	free, total, err = room(dir)
+	return free, total, errors.Join(err, dir.Close())
 }
 
 // ErrorAs implements driver.Bucket.

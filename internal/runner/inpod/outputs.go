@@ -24,8 +24,20 @@ func leavesOutputs(at *v1alpha1.AgentTask, res harness.Result) bool {
 // leave takes the outputs of a run, and gives its result. Where the runner is told to stop
 // meanwhile and the run is recorded, it has not come to its end yet: another pod finds
 // the end in the record, and the workspace of it, and takes them.
-func (p *Runner) leave(ctx context.Context, sb *v1alpha1.Sandbox, rep *reporter, j *recorded.Journal, res harness.Result) harness.Result {
-	return settle(ctx, j, rep, res, p.takeOutputs(ctx, sb, rep, j, res))
+func (p *Runner) leave(ctx context.Context, sb *v1alpha1.Sandbox, rep *reporter, j *recorded.Journal, res harness.Result, lost error) harness.Result {
+	return settle(ctx, j, rep, res, p.takeOutputs(ctx, sb, rep, j, res, lost))
+}
+
+// errLostWorkspace: what the run had proved was in another workspace than this one.
+var errLostWorkspace = errors.New("the workspace was lost with the pod in which the run ended")
+
+// lostWorkspace says whether a run that had ended in another pod did so in another
+// workspace than this pod has: one that was restored from an earlier turn, or is new.
+func lostWorkspace(sb *v1alpha1.Sandbox, told bool, restored *harness.Restored, res harness.Result) error {
+	if !told || podapi.Persistent(sb) || restored == nil || restored.Turn == res.Progress.Turns {
+		return nil
+	}
+	return errLostWorkspace
 }
 
 func settle(ctx context.Context, j *recorded.Journal, rep *reporter, res harness.Result, taken []v1alpha1.OutputStatus) harness.Result {
@@ -39,7 +51,7 @@ func settle(ctx context.Context, j *recorded.Journal, rep *reporter, res harness
 }
 
 // takeOutputs takes what the task leaves, after whatever tools have left running was ended.
-func (p *Runner) takeOutputs(ctx context.Context, sb *v1alpha1.Sandbox, rep *reporter, j *recorded.Journal, res harness.Result) []v1alpha1.OutputStatus {
+func (p *Runner) takeOutputs(ctx context.Context, sb *v1alpha1.Sandbox, rep *reporter, j *recorded.Journal, res harness.Result, lost error) []v1alpha1.OutputStatus {
 	ctx, cancel := context.WithTimeoutCause(ctx, v1alpha1.OutputsSeconds*time.Second,
 		fmt.Errorf("it took more than %d seconds", v1alpha1.OutputsSeconds))
 	defer cancel()
@@ -56,6 +68,7 @@ func (p *Runner) takeOutputs(ctx context.Context, sb *v1alpha1.Sandbox, rep *rep
 			}
 			return workspace.OpenRoom(ctx, repo.Keep, repo, p.base)
 		},
+		Lost: lost,
 		Push: func(n int) (user, password string) { return p.pusher(at.Spec.Outputs[n], n) },
 	}
 	if j.Recorder() != nil {

@@ -194,6 +194,9 @@ func (p *Runner) drive(ctx context.Context, sb *v1alpha1.Sandbox, at *v1alpha1.A
 	case ctx.Err() != nil:
 		res := harness.Stopped(ctx)
 		return res, reasonOf(ctx, res)
+	case err != nil && os.Getenv(podapi.EnvRecordURL) != "":
+		// Another pod may reach it: with another token, or when it was mended.
+		return failed(harness.Cancelled, err), v1alpha1.ReasonInterrupted
 	case err != nil:
 		return failed(harness.Internal, err), v1alpha1.ReasonInternal
 	}
@@ -239,7 +242,7 @@ func (p *Runner) run(ctx context.Context, sb *v1alpha1.Sandbox, at *v1alpha1.Age
 	}
 	res := j.Run(ctx, keeper, config, func(res harness.Result) bool { return leavesOutputs(at, res) && !j.Told(res) })
 	if leavesOutputs(at, res) {
-		res = p.leave(ctx, sb, rep, j, res)
+		res = p.leave(ctx, sb, rep, j, res, lostWorkspace(sb, j.Told(res), restored, res))
 	}
 	if res.Reason == harness.SandboxLost && errors.Is(sandbox.failure(), client.ErrProtocolMismatch) {
 		return res, v1alpha1.ReasonProtocolMismatch

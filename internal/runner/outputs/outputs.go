@@ -47,6 +47,8 @@ type Taker struct {
 	Again bool
 	// Refuse is why nothing can be taken; nil where it can.
 	Refuse error
+	// Lost is why nothing can be taken but what was kept; nil where it can.
+	Lost error
 
 	root     int
 	room     *workspace.Room
@@ -89,6 +91,8 @@ func (t *Taker) take(ctx context.Context, n int, o v1alpha1.Output, st *v1alpha1
 	switch {
 	case ctx.Err() != nil:
 		return context.Cause(ctx)
+	case o.Branch.Ref != "" && t.Lost != nil:
+		return t.Lost
 	case o.Branch.Ref != "":
 		return t.branch(ctx, n, o, st)
 	case t.Store == nil:
@@ -101,6 +105,9 @@ func (t *Taker) take(ctx context.Context, n int, o v1alpha1.Output, st *v1alpha1
 			report(kept, st)
 			return nil
 		}
+	}
+	if t.Lost != nil {
+		return t.Lost
 	}
 	if o.Path != "" {
 		return t.path(ctx, o, st)

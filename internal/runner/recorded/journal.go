@@ -129,14 +129,30 @@ func (j *Journal) Run(ctx context.Context, k *Keeper, config harness.Config, kee
 		config.Checkpoints = k
 	}
 	res := harness.Run(ctx, config)
-	if res.Reason == harness.Internal && ctx.Err() != nil && j.Writer.Sync() != nil {
-		// It was told to stop while the record was not there: another attempt goes on.
-		progress := res.Progress
-		res = harness.Stopped(ctx)
-		res.Progress, res.Transcript = progress, progress.Transcript
+	if err := j.unrecorded(); err != nil && res.Reason == harness.Internal {
+		return stopped(ctx, res, err)
 	}
 	if k != nil && (res.Reason == harness.Cancelled || keepEnd != nil && keepEnd(res)) {
 		k.finish(ctx, res.Progress)
 	}
 	return res
+}
+
+// unrecorded is why the record does not take what the run does any more.
+func (j *Journal) unrecorded() error {
+	if j.rec == nil {
+		return nil
+	}
+	return j.Writer.Sync()
+}
+
+// stopped is the result of a run that could not be recorded to its end: what is recorded
+// another attempt goes on from.
+func stopped(ctx context.Context, res harness.Result, err error) harness.Result {
+	out := harness.Result{Reason: harness.Cancelled, Message: "The run was interrupted: " + err.Error() + "."}
+	if ctx.Err() != nil {
+		out = harness.Stopped(ctx)
+	}
+	out.Progress, out.Transcript = res.Progress, res.Progress.Transcript
+	return out
 }

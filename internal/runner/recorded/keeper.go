@@ -63,8 +63,8 @@ func (k *Keeper) Wait(ctx context.Context) error {
 	}
 }
 
-// take takes a checkpoint. A workspace that is too large ends checkpoints, and not
-// the run.
+// take takes a checkpoint. A workspace that is too large, and a record that refuses it,
+// end checkpoints, and not the run.
 func (k *Keeper) take(ctx context.Context, turn int, log harness.TranscriptSummary) error {
 	err := k.commit(ctx, turn, log)
 	if errors.Is(err, record.ErrNotFound) { // of a chunk that was there before
@@ -72,12 +72,15 @@ func (k *Keeper) take(ctx context.Context, turn int, log harness.TranscriptSumma
 		err = k.commit(ctx, turn, log)
 	}
 	var large *snapshot.TooLargeError
-	if errors.As(err, &large) {
-		k.ended = true
-		k.tell("No later checkpoint is taken: " + large.Error())
-		return nil
+	switch {
+	case err == nil, ctx.Err() != nil, errors.Is(err, record.ErrFenced):
+		return err
+	case errors.As(err, &large):
+		err = large
 	}
-	return err
+	k.ended = true
+	k.tell("No later checkpoint is taken: " + err.Error())
+	return nil
 }
 
 func (k *Keeper) commit(ctx context.Context, turn int, log harness.TranscriptSummary) error {

@@ -152,7 +152,7 @@ func TestKeeperTellsWhatItCouldNotKeep(t *testing.T) {
 	rec := memory(t)(1)
 	k, _, told := testKeeper(t, &forgetful{Recorder: rec, lost: 2}, 100)
 	k.finish(t.Context(), harness.Progress{Transcript: begun(t, rec)})
-	if len(*told) != 1 || !strings.HasPrefix((*told)[0], "The state at the stop was not kept: ") {
+	if len(*told) != 1 || !strings.HasPrefix((*told)[0], "No later checkpoint is taken: ") {
 		t.Errorf("told %q", *told)
 	}
 }
