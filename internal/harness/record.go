@@ -58,8 +58,7 @@ func unwritten(err error) *stop {
 }
 
 func (j *journal) summary() TranscriptSummary {
-	s := j.transcript.Summary()
-	return TranscriptSummary{Events: s.Events, Bytes: s.Bytes, Digest: s.Digest}
+	return TranscriptSummary(j.transcript.Summary())
 }
 
 // notice tells the model something, as a user message, and records it.

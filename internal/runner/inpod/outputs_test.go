@@ -14,6 +14,7 @@ import (
 	"github.com/sampan-dev/sampan/internal/podapi"
 	"github.com/sampan-dev/sampan/internal/runner"
 	"github.com/sampan-dev/sampan/internal/runner/recorded"
+	"github.com/sampan-dev/sampan/internal/testing/recorders"
 	"github.com/sampan-dev/sampan/internal/transcript"
 )
 
@@ -83,7 +84,7 @@ func TestSettle(t *testing.T) {
 	ended := harness.Result{Reason: harness.Completed, Progress: harness.Progress{Turns: 7}}
 	taken := []v1alpha1.OutputStatus{{Name: "o", Attempt: 1, Proof: v1alpha1.OutputProven}}
 	rep := newReporter(&api{}, recordedTask, "t-1", priorUsage{})
-	kept, err := recorded.Resume(t.Context(), memory(t)(1), rep.listener(), transcript.Options{})
+	kept, err := recorded.Resume(t.Context(), recorders.Memory(t)(1), rep.listener(), transcript.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -2,7 +2,6 @@ package inpod
 
 import (
 	"errors"
-	"fmt"
 	"testing"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -13,31 +12,14 @@ import (
 	"github.com/sampan-dev/sampan/internal/llm"
 	"github.com/sampan-dev/sampan/internal/record"
 	"github.com/sampan-dev/sampan/internal/runner/recorded"
+	"github.com/sampan-dev/sampan/internal/testing/recorders"
 	"github.com/sampan-dev/sampan/internal/transcript"
 )
 
 var recordedTask = &v1alpha1.AgentTask{ObjectMeta: metav1.ObjectMeta{Name: "t", Namespace: "ns", UID: "u"}}
 
-// memory is a record of one task in memory, and what its writer of an attempt sees.
-func memory(t *testing.T) func(attempt int32) record.Recorder {
-	t.Helper()
-	store, err := record.Open(t.Context(), "mem://")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := store.Close(); err != nil {
-			t.Error(err)
-		}
-	})
-	return func(attempt int32) record.Recorder {
-		w := record.Writer{Attempt: attempt, PodUID: fmt.Sprintf("pod-%d", attempt)}
-		return store.Recorder(record.Task{Namespace: "ns", UID: "u"}, w)
-	}
-}
-
 func TestASecondPodGoesOnWithTheRecord(t *testing.T) {
-	writers := memory(t)
+	writers := recorders.Memory(t)
 	used, err := priorUsageOf(v1alpha1.TaskProgress{})
 	if err != nil {
 		t.Fatal(err)

@@ -73,8 +73,8 @@ func Resume(ctx context.Context, rec record.Recorder, l Listener, opts transcrip
 	if j.Standing, err = harness.StandingOf(j.Past); err != nil {
 		return nil, fmt.Errorf("reading the record: %w", err)
 	}
-	p, sum := j.Standing.Progress, j.Writer.Summary()
-	p.Transcript = harness.TranscriptSummary{Events: sum.Events, Bytes: sum.Bytes, Digest: sum.Digest}
+	p := j.Standing.Progress
+	p.Transcript = harness.TranscriptSummary(j.Writer.Summary())
 	l.Resumed(p)
 	return j, nil
 }
@@ -129,8 +129,10 @@ func (j *Journal) Run(ctx context.Context, k *Keeper, config harness.Config, kee
 		config.Checkpoints = k
 	}
 	res := harness.Run(ctx, config)
-	if err := j.unrecorded(); err != nil && res.Reason == harness.Internal {
-		return stopped(ctx, res, err)
+	if res.Reason == harness.Internal {
+		if err := j.unrecorded(); err != nil {
+			return stopped(ctx, res, err)
+		}
 	}
 	if k != nil && (res.Reason == harness.Cancelled || keepEnd != nil && keepEnd(res)) {
 		k.finish(ctx, res.Progress)

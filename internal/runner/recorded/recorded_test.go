@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -17,40 +16,12 @@ import (
 	"github.com/sampan-dev/sampan/internal/harness"
 	"github.com/sampan-dev/sampan/internal/record"
 	"github.com/sampan-dev/sampan/internal/runner/snapshot"
+	"github.com/sampan-dev/sampan/internal/testing/recorders"
 	"github.com/sampan-dev/sampan/internal/transcript"
 )
 
-// memory is a record of one task in memory, and what its writer of an attempt sees.
-func memory(t *testing.T) func(attempt int32) record.Recorder {
-	t.Helper()
-	store, err := record.Open(t.Context(), "mem://")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := store.Close(); err != nil {
-			t.Error(err)
-		}
-	})
-	return func(attempt int32) record.Recorder {
-		w := record.Writer{Attempt: attempt, PodUID: fmt.Sprintf("pod-%d", attempt)}
-		return served{store.Recorder(record.Task{Namespace: "ns", UID: "u"}, w), w}
-	}
-}
-
-// served says who writes, as the server of the record does.
-type served struct {
-	record.Recorder
-	w record.Writer
-}
-
-func (s served) Commit(ctx context.Context, c record.Checkpoint) error {
-	c.Writer = s.w
-	return s.Recorder.Commit(ctx, c)
-}
-
 func TestFencing(t *testing.T) {
-	writers := memory(t)
+	writers := recorders.Memory(t)
 	fenced := false
 	rec := Fencing(writers(1), func() { fenced = true })
 	if _, err := rec.Latest(t.Context()); !errors.Is(err, record.ErrNotFound) || fenced {
@@ -111,12 +82,11 @@ func begun(t *testing.T, rec record.Recorder) harness.TranscriptSummary {
 	if err := rec.Append(t.Context(), 1, lines.Bytes()); err != nil {
 		t.Fatal(err)
 	}
-	sum := w.Summary()
-	return harness.TranscriptSummary{Events: sum.Events, Bytes: sum.Bytes, Digest: sum.Digest}
+	return harness.TranscriptSummary(w.Summary())
 }
 
 func TestKeeper(t *testing.T) {
-	rec := memory(t)(1)
+	rec := recorders.Memory(t)(1)
 	k, dir, told := testKeeper(t, &forgetful{Recorder: rec, lost: 1}, 100)
 	log := begun(t, rec)
 	write := func(name string, n int) {
@@ -149,7 +119,7 @@ func TestKeeper(t *testing.T) {
 }
 
 func TestKeeperTellsWhatItCouldNotKeep(t *testing.T) {
-	rec := memory(t)(1)
+	rec := recorders.Memory(t)(1)
 	k, _, told := testKeeper(t, &forgetful{Recorder: rec, lost: 2}, 100)
 	k.finish(t.Context(), harness.Progress{Transcript: begun(t, rec)})
 	if len(*told) != 1 || !strings.HasPrefix((*told)[0], "No later checkpoint is taken: ") {

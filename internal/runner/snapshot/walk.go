@@ -99,6 +99,19 @@ func (w *walk) names(fd int) ([]string, error) {
 
 func (w *walk) wrap(err error) error { return fmt.Errorf("looking at %q: %w", w.path, err) }
 
+// passOver goes on where w.path could not be looked at: it is gone, or left out. Any other
+// error ends the walk.
+func (w *walk) passOver(err error) error {
+	switch {
+	case nofollow.Gone(err):
+		return nil
+	case nofollow.Denied(err):
+		w.left.add(string(w.path), "cannot be read")
+		return nil
+	}
+	return w.wrap(err)
+}
+
 // name looks at a name in a folder, which is at w.path.
 func (w *walk) name(folder int, name string, depth int) error {
 	old := w.lastSeen()
@@ -108,13 +121,8 @@ func (w *walk) name(folder int, name string, depth int) error {
 	var st unix.Stat_t
 	_, err := nofollow.Retry(func() (int, error) { return 0, unix.Fstatat(folder, name, &st, unix.AT_SYMLINK_NOFOLLOW) })
 	switch {
-	case err != nil && nofollow.Gone(err):
-		return nil
-	case err != nil && nofollow.Denied(err):
-		w.left.add(string(w.path), "cannot be read")
-		return nil
 	case err != nil:
-		return w.wrap(err)
+		return w.passOver(err)
 	case len(w.path) > maxPath:
 		w.left.add(string(w.path), "has too long a path")
 		return nil
@@ -172,14 +180,8 @@ func (w *walk) subfolder(parent int, name string, depth int, old *item, sig sign
 		return nil
 	}
 	fd, err := nofollow.OpenFolder(parent, name)
-	switch {
-	case err != nil && nofollow.Gone(err):
-		return nil
-	case err != nil && nofollow.Denied(err):
-		w.left.add(string(w.path), "cannot be read")
-		return nil
-	case err != nil:
-		return w.wrap(err)
+	if err != nil {
+		return w.passOver(err)
 	}
 	defer nofollow.Close(fd)
 	if old == nil || old.kind != record.EntryFolder || old.sig != sig { // nothing of a folder is read later
