@@ -15,14 +15,6 @@ import (
 	"github.com/sampan-dev/sampan/internal/llm/scripted"
 )
 
-const (
-	// endsWithin is what an orderly end may take: one second, and half of one more
-	// for a machine that runs other tests.
-	endsWithin = 1500 * time.Millisecond
-	// goneWithin is what the guard of a killed run may take to end its commands.
-	goneWithin = 3 * time.Second
-)
-
 // escapes is a command whose child has thrown away all by which it could be told
 // to be one: parents, session, environment. The look that the guard takes every
 // half second sees it all the same.
@@ -35,26 +27,23 @@ until pgrep -f "^$PWD/orphan" >/dev/null; do sleep 0.01; done; sleep 1.2; touch 
 var steps = map[string]struct {
 	script, verify string
 	record, file   string
-	// overHTTP lets a server play the script.
-	overHTTP bool
+	// asked is how many requests a server that plays the script must have got;
+	// 0 is none, and the script is played in the process.
+	asked int
 	// calls are answered synthetically on SIGTERM.
 	calls int
 }{
 	"model call": {
 		script: "turns: [{delay: 10m, text: never}]",
-		record: `"type":"request"`,
+		record: `"type":"request"`, asked: 1,
 	},
 	"model call after a turn": {
 		script: `turns: [{toolCalls: [{name: bash, arguments: {command: "true"}}]}, {delay: 10m, text: never}]`,
-		record: `"turn":2,"type":"request"`,
+		record: `"turn":2,"type":"request"`, asked: 2,
 	},
-	"model call over HTTP": {
-		script:   "turns: [{delay: 10m, text: never}]",
-		overHTTP: true, record: `"type":"request"`,
-	},
-	"half of a reply over HTTP": {
-		script:   "turns: [{text: a text of more than one piece, fault: {kind: stall}}]",
-		overHTTP: true, record: `"type":"request"`,
+	"half of a reply": {
+		script: "turns: [{text: a text of more than one piece, fault: {kind: stall}}]",
+		record: `"type":"request"`, asked: 1,
 	},
 	"wait before a retry": {
 		script: "turns: [{fault: {status: 429, retryAfter: 50s}}]",
@@ -94,7 +83,7 @@ var steps = map[string]struct {
 	},
 	"model call beside a background command": {
 		script: `turns: [{toolCalls: [{name: bash, arguments: {command: "touch here; (setsid sleep 1000 &); sleep 1000", background: true}}]}, {delay: 10m, text: never}]`,
-		file:   "here", record: `"turn":2,"type":"request"`,
+		file:   "here", record: `"turn":2,"type":"request"`, asked: 2,
 	},
 	"verification": {
 		script: "turns: [{text: Done.}]",
@@ -109,7 +98,7 @@ var steps = map[string]struct {
 	"model call after a failed verification": {
 		script: "turns: [{text: Done.}, {delay: 10m, text: never}]",
 		verify: "verify: [{name: fails, command: 'false'}]",
-		record: `"turn":2,"type":"request"`,
+		record: `"turn":2,"type":"request"`, asked: 2,
 	},
 }
 
@@ -120,14 +109,14 @@ func TestSignalAtEveryStep(t *testing.T) {
 			t.Run(fmt.Sprintf("%s/%s", name, sig), func(t *testing.T) {
 				t.Parallel()
 				p := newRunner(t, step.script, step.verify)
-				asked := func() bool { return true }
-				if step.overHTTP {
+				asked := func() int { return 0 }
+				if step.asked > 0 {
 					asked = p.serve(t, step.script)
 				}
 				p.start(t)
 				p.awaitStep(t, step.record, step.file)
-				if !poll(patience, asked) {
-					t.Fatal("the server was never asked")
+				if !poll(patience, func() bool { return asked() >= step.asked }) {
+					t.Fatalf("the server was asked %d times, want %d", asked(), step.asked)
 				}
 				p.end(t, sig, step.calls)
 			})
@@ -184,13 +173,11 @@ func (p *process) awaitEvents(t *testing.T, n int) {
 // are answered synthetically; negative is any number, and any end.
 func (p *process) end(t *testing.T, sig syscall.Signal, calls int) {
 	t.Helper()
-	began := time.Now()
 	_ = p.cmd.Process.Signal(sig) // the run may have ended by itself
 	code := p.wait(t)
-	took := time.Since(began)
 	within := time.Duration(0)
 	if sig == syscall.SIGKILL {
-		within = goneWithin
+		within = patience // of the guard, which ends what a killed run leaves
 	}
 	if !poll(within, func() bool { return len(processesWith(p.dir)) == 0 }) {
 		t.Errorf("processes are left: %v", processesWith(p.dir))
@@ -207,9 +194,9 @@ func (p *process) end(t *testing.T, sig syscall.Signal, calls int) {
 		t.Fatalf("there is no terminal event\n%s", p.stderr)
 	}
 	overtaken := calls < 0 && ended.Reason == string(harness.Completed)
-	if !overtaken && (ended.Reason != string(harness.Cancelled) || code != harness.Cancelled.ExitCode()) || took > endsWithin {
-		t.Errorf("ended %s with exit code %d after %s, want %s, %d within %s\n%s", ended.Reason, code, took,
-			harness.Cancelled, harness.Cancelled.ExitCode(), endsWithin, p.stderr)
+	if !overtaken && (ended.Reason != string(harness.Cancelled) || code != harness.Cancelled.ExitCode()) {
+		t.Errorf("ended %s with exit code %d, want %s, %d\n%s", ended.Reason, code,
+			harness.Cancelled, harness.Cancelled.ExitCode(), p.stderr)
 	}
 }
 
@@ -229,8 +216,8 @@ func (p *process) resume(t *testing.T) {
 }
 
 // serve lets a server play the script, for a run that is not started yet. asked
-// says that it got a request.
-func (p *process) serve(t *testing.T, script string) (asked func() bool) {
+// says how many requests it got.
+func (p *process) serve(t *testing.T, script string) (asked func() int) {
 	t.Helper()
 	s, err := scripted.Parse([]byte(script))
 	if err != nil {
@@ -247,7 +234,7 @@ models: [{id: scripted-model, provider: here, roles: [agent], pricing: {inputPer
 	if err := os.WriteFile(filepath.Join(p.dir, "registry.yaml"), []byte(registry), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	return func() bool { return len(model.Requests()) > 0 }
+	return func() int { return len(model.Requests()) }
 }
 
 // TestGuard: the guard of a run goes with it, also when the run is not killed,
@@ -262,7 +249,7 @@ func TestGuard(t *testing.T) {
 		t.Fatalf("the guards of the run are %v, want one", found)
 	}
 	p.end(t, syscall.SIGTERM, 1)
-	if left := guards(p.cmd.Process.Pid); len(left) > 0 && !poll(goneWithin, func() bool { return len(guards(p.cmd.Process.Pid)) == 0 }) {
+	if left := guards(p.cmd.Process.Pid); len(left) > 0 && !poll(patience, func() bool { return len(guards(p.cmd.Process.Pid)) == 0 }) {
 		t.Errorf("a guard is left: %v", left)
 	}
 

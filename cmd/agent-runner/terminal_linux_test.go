@@ -39,7 +39,7 @@ func (p *process) expect(t *testing.T, end harness.End, calls int) {
 	if ended == nil || ended.Reason != string(end) || code != end.ExitCode() {
 		t.Errorf("exit code %d, end %+v; want %s\n%s", code, ended, end, p.stderr)
 	}
-	if !poll(endsWithin, func() bool { return len(processesWith(p.dir)) == 0 }) {
+	if !poll(patience, func() bool { return len(processesWith(p.dir)) == 0 }) {
 		t.Errorf("processes are left: %v", processesWith(p.dir))
 	}
 }

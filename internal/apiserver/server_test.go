@@ -108,7 +108,7 @@ func (s *served) run(keeper *certs.Keeper, open apiserver.Opener) {
 			if err != nil {
 				s.t.Errorf("the server ended with %v", err)
 			}
-		case <-time.After(30 * time.Second):
+		case <-time.After(time.Minute):
 			s.t.Error("the server does not end")
 		}
 	})
@@ -120,7 +120,7 @@ func (s *served) run(keeper *certs.Keeper, open apiserver.Opener) {
 	pool.AppendCertsFromPEM([]byte(ca.Data["ca.crt"]))
 	transport := &http.Transport{TLSClientConfig: &tls.Config{RootCAs: pool, ServerName: "sampan-apiserver.sampan-system.svc"}}
 	s.t.Cleanup(transport.CloseIdleConnections)
-	s.http = &http.Client{Transport: transport, Timeout: 30 * time.Second}
+	s.http = &http.Client{Transport: transport, Timeout: time.Minute}
 	s.people, s.runners = "https://"+people.Addr().String(), "https://"+runners.Addr().String()
 }
 

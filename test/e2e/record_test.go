@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"os/exec"
 	"strings"
-	"time"
 
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
@@ -84,7 +83,7 @@ func transcriptOf(at *v1alpha1.AgentTask) string {
 	Eventually(func() (err error) { // kubelet may be a second late to say that the container ran
 		text, err = tryKubectl("", "get", "--raw", at.Status.Transcript.URI)
 		return err
-	}).WithTimeout(10 * time.Second).Should(Succeed())
+	}).WithTimeout(patience).Should(Succeed())
 	verify := exec.Command(agentRunner, "transcript", "verify", "-")
 	verify.Stdin = strings.NewReader(text)
 	out, err := verify.CombinedOutput()

@@ -105,7 +105,7 @@ turns:
 		at := s.awaitEnd("late", "False DeadlineExceeded")
 		awaitGone(argument)
 		took := at.Status.CompletionTime.Sub(at.Status.StartTime.Time)
-		Expect(took).To(And(BeNumerically(">=", 7*time.Second), BeNumerically("<", 30*time.Second)))
+		Expect(took).To(And(BeNumerically(">=", 7*time.Second), BeNumerically("<", patience)))
 		Expect(*at.Status.Progress.Turns).To(BeEquivalentTo(2))
 	})
 

@@ -109,7 +109,7 @@ var _ = Describe("Who writes a task's status", Ordered, func() {
 		task = runningTask(ctx)
 		Eventually(func() error { // a policy takes a moment to hold
 			return apply(ctx, account(task.Namespace, "sampan-runner", "probe"), map[string]any{"progress": map[string]any{"turns": int64(0)}})
-		}).WithTimeout(20 * time.Second).Should(MatchError(ContainSubstring("sampan-runner-status")))
+		}).WithTimeout(time.Minute).Should(MatchError(ContainSubstring("sampan-runner-status")))
 	})
 	BeforeEach(func(ctx SpecContext) {
 		task = runningTask(ctx)

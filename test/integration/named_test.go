@@ -46,7 +46,7 @@ var _ = Describe("A named Sandbox", func() {
 		w.settle()
 		Eventually(func() bool { // creation times have whole seconds
 			return time.Now().Unix() > w.task("c").CreationTimestamp.Unix()
-		}).WithTimeout(3 * time.Second).WithPolling(50 * time.Millisecond).Should(BeTrue())
+		}).WithTimeout(time.Minute).WithPolling(50 * time.Millisecond).Should(BeTrue())
 		w.create(objects.MakeTask("a").In("dev").Obj())
 		w.settle()
 		Expect(w.stands("c")).To(Equal("Unknown SandboxBusy"))

@@ -20,7 +20,7 @@ import (
 )
 
 // patience is how long a policy or a grant may take to hold.
-const patience = 20 * time.Second
+const patience = time.Minute
 
 // The ways to have a Secret read in one's place.
 func promptSecret(name string) client.Object {

@@ -140,7 +140,7 @@ var _ = Describe("What a task waits for", func() {
 			w.create(objects.MakeTask("x").Active(60).Obj())
 			w.settle()
 			return w.ready("x")
-		}).WithTimeout(20 * time.Second).Should(Equal("False QuotaExceeded"))
+		}).WithTimeout(time.Minute).Should(Equal("False QuotaExceeded"))
 		Expect(w.stands("x")).To(Equal("Unknown QuotaExceeded"))
 		w.pass(61 * time.Second)
 		Expect(w.stands("x")).To(Equal("Unknown QuotaExceeded"), "to wait for room is no active time")

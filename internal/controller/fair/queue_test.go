@@ -36,7 +36,7 @@ func get(t *testing.T, q workqueue.TypedRateLimitingInterface[request]) string {
 	select {
 	case r := <-got:
 		return r.String()
-	case <-time.After(10 * time.Second):
+	case <-time.After(time.Minute):
 		t.Fatal("nothing is given to a worker that is free")
 		return ""
 	}

@@ -38,7 +38,7 @@ func newBench(t *testing.T, opts tool.Options) *bench {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 		defer cancel()
 		if err := errors.Join(s.Close(ctx), e.Close()); err != nil {
 			t.Error(err)
@@ -280,7 +280,7 @@ func TestBackground(t *testing.T) {
 		t.Errorf("list: %q", got)
 	}
 	b.put("go", "", 0o644)
-	deadline := time.Now().Add(5 * time.Second)
+	deadline := time.Now().Add(time.Minute)
 	for got = ""; !strings.Contains(got, "background bg4: ended with exit code 6") && time.Now().Before(deadline); {
 		got = b.ok("bash", m{"command": "true"})
 	}
@@ -294,7 +294,7 @@ func TestBackground(t *testing.T) {
 		t.Errorf("got %q", got)
 	}
 	b.ok("bash", m{"command": "(setsid sleep 76543 &); sleep 76543", "background": true})
-	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	if err := b.Close(ctx); err != nil {
 		t.Error(err)

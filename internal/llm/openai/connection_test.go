@@ -122,18 +122,21 @@ func TestDeadlines(t *testing.T) {
 		}
 		wantStatus := strings.HasPrefix(name, "an error")
 		t.Run(name+"/idle", func(t *testing.T) {
+			t.Parallel()
 			e := failure(t, serve(t, handler, Config{IdleTimeout: shortTime}), hello())
-			if !wantStatus && (e.Category != llm.Timeout || !e.Retryable || !strings.Contains(e.Message, "sent nothing for 30ms")) {
+			if !wantStatus && (e.Category != llm.Timeout || !e.Retryable || !strings.Contains(e.Message, "sent nothing for 1s")) {
 				t.Errorf("%+v", e)
 			}
 		})
 		t.Run(name+"/total", func(t *testing.T) {
+			t.Parallel()
 			e := failure(t, serve(t, handler, Config{TotalTimeout: shortTime, Quirks: Quirks{NoStream: true}}), hello())
-			if !wantStatus && (e.Category != llm.Timeout || !e.Retryable || !strings.Contains(e.Message, "not complete after 30ms")) {
+			if !wantStatus && (e.Category != llm.Timeout || !e.Retryable || !strings.Contains(e.Message, "not complete after 1s")) {
 				t.Errorf("%+v", e)
 			}
 		})
 		t.Run(name+"/cancelled", func(t *testing.T) {
+			t.Parallel()
 			p := serve(t, handler, Config{})
 			ctx, cancel := context.WithCancel(t.Context())
 			time.AfterFunc(shortTime, cancel)
@@ -143,7 +146,7 @@ func TestDeadlines(t *testing.T) {
 			if !errors.As(err, &e) || !errors.Is(err, context.Canceled) || e.Retryable {
 				t.Errorf("%v", err)
 			}
-			if took := time.Since(start); took > 2*time.Second {
+			if took := time.Since(start); took > time.Minute {
 				t.Errorf("returned after %s", took)
 			}
 		})
@@ -170,19 +173,19 @@ func TestKeepAlives(t *testing.T) {
 
 // What counts is the time since the last byte, not since the first.
 func TestSlowStreamIsAlive(t *testing.T) {
-	const idle = 500 * time.Millisecond
+	const idle = 2 * time.Second
 	p := serve(t, func(w http.ResponseWriter, r *http.Request) {
 		readAll(r)
-		tick := time.NewTicker(idle / 5)
+		tick := time.NewTicker(idle / 10)
 		defer tick.Stop()
-		for range 8 {
+		for range 12 {
 			send(w, "data: "+delta(`"content":"x"`)+"\n\n")
 			flush(w)
 			<-tick.C
 		}
 		send(w, "data: "+finish("stop")+"\n\n")
 	}, Config{IdleTimeout: idle})
-	if got := complete(t, p, hello()); got.Message.Content != "xxxxxxxx" {
+	if got := complete(t, p, hello()); got.Message.Content != strings.Repeat("x", 12) {
 		t.Errorf("%+v", got)
 	}
 }
@@ -206,7 +209,7 @@ func TestEndsWithoutEndMark(t *testing.T) {
 				send(w, reply)
 				flush(w)
 				after(w, r)
-			}, Config{IdleTimeout: shortTime})
+			}, Config{IdleTimeout: time.Second})
 			if got := complete(t, p, hello()); got.Message.Content != "x" || !got.Usage.Estimated {
 				t.Errorf("%+v", got)
 			}

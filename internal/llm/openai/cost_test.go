@@ -60,6 +60,7 @@ func TestCostOfFailures(t *testing.T) {
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			bothForms(t, func(t *testing.T, q Quirks) {
 				if q.NoStream && tc.streamed {
 					return

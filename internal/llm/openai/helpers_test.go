@@ -122,4 +122,4 @@ func flush(w http.ResponseWriter) { http.NewResponseController(w).Flush() } //no
 
 func ptr[T any](v T) *T { return &v }
 
-const shortTime = 30 * time.Millisecond
+const shortTime = time.Second

@@ -70,7 +70,7 @@ func problem(w http.ResponseWriter, p wire.Problem) {
 // soon is a context for what must not take long.
 func soon(t *testing.T) context.Context {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	t.Cleanup(cancel)
 	return ctx
 }

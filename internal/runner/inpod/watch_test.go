@@ -75,7 +75,7 @@ func TestReleasedClaim(t *testing.T) {
 		ObjectMeta: metav1.ObjectMeta{Name: "x", Namespace: "ns", UID: "1", ResourceVersion: "1"},
 	}
 	changes := make(chan *v1alpha1.Sandbox)
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	w := newWatcher(ctx, &Runner{name: "box", sandbox: "box", api: apiServer(t, box("1", ref), task, changes)})
 	if sb, err := w.claimed(ctx, v1alpha1.TaskReference{}); err != nil || sb.Status.TaskRef != ref {

@@ -28,7 +28,7 @@ func serve(t testing.TB) (*client.Client, string) {
 	done := make(chan error, 1)
 	go func() { done <- server.Run(ctx, server.Options{SocketPath: socket, Workspace: ws}) }()
 	c := client.New(socket)
-	ready, stop := context.WithTimeout(t.Context(), 5*time.Second)
+	ready, stop := context.WithTimeout(t.Context(), time.Minute)
 	defer stop()
 	if err := c.WaitReady(ready); err != nil {
 		t.Fatal(err)

@@ -136,7 +136,7 @@ func testExecTimeout(t *testing.T, s Subject) {
 		t.Run(name, func(t *testing.T) {
 			began := time.Now()
 			res := s.shell(t, command, func(r *tool.ExecRequest) { r.TimeoutSeconds = 0.3 })
-			if took := time.Since(began); took > 5*time.Second {
+			if took := time.Since(began); took > hang {
 				t.Errorf("took %v", took)
 			}
 			if !res.TimedOut || string(res.Stdout) != "before\n" {
@@ -164,7 +164,7 @@ func testExecCancel(t *testing.T, s Subject) {
 	began := time.Now()
 	cancel()
 	wantErr(t, "Exec", <-done, context.Canceled)
-	if took := time.Since(began); took > time.Second {
+	if took := time.Since(began); took > hang {
 		t.Errorf("cancelling took %v", took)
 	}
 	wantNoneAlive(t, m)
@@ -244,7 +244,7 @@ func testExecLeftovers(t *testing.T, s Subject) {
 	if string(res.Stdout) != "started\n" || exitCode(res) != "0" || res.LeftoverKilled != 1 {
 		t.Errorf("stdout %q, exit code %s, %d killed; want started, 0, 1", res.Stdout, exitCode(res), res.LeftoverKilled)
 	}
-	if took := time.Since(began); took > 3*time.Second {
+	if took := time.Since(began); took > hang {
 		t.Errorf("took %v", took)
 	}
 	wantNoneAlive(t, m)
@@ -326,7 +326,7 @@ func testExecPipeHolder(t *testing.T, s Subject) {
 		t.Run(name, func(t *testing.T) {
 			began := time.Now()
 			res := s.shell(t, command)
-			if took := time.Since(began); took > 3*time.Second {
+			if took := time.Since(began); took > hang {
 				t.Errorf("took %v", took)
 			}
 			if !strings.Contains(string(res.Stdout), "over\n") || exitCode(res) != "0" || res.LeftoverKilled == 0 {

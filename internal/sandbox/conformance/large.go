@@ -19,16 +19,12 @@ import (
 
 const (
 	gib = 1 << 30
-	// quick is what may not depend on a file's size, on a slow machine.
-	quick = 2 * time.Second
-	// slow is what may go once through all of it.
-	slow = time.Minute
 	// maxGrowth bounds the memory for any one request, whatever it looks at.
 	maxGrowth = 128 << 20
 )
 
-// bounded runs a request and checks how long it took, and how much memory.
-func bounded(t *testing.T, what string, within time.Duration, request func()) {
+// bounded runs a request and checks that it ended, and how much memory it took.
+func bounded(t *testing.T, what string, request func()) {
 	t.Helper()
 	runtime.GC()
 	before, peak := heap(), atomic.Uint64{}
@@ -51,8 +47,8 @@ func bounded(t *testing.T, what string, within time.Duration, request func()) {
 	took := time.Since(began)
 	close(stop)
 	<-stopped
-	if took > within {
-		t.Errorf("%s took %v, want at most %v", what, took, within)
+	if took > hang {
+		t.Errorf("%s took %v, want at most %v", what, took, hang)
 	}
 	if grown := int64(max(peak.Load(), heap())) - int64(before); grown > maxGrowth {
 		t.Errorf("%s took %d MiB of memory, want at most %d", what, grown>>20, maxGrowth>>20)
@@ -72,31 +68,31 @@ func testGiantFiles(t *testing.T, s Subject) {
 		must(t, os.WriteFile(s.onDisk(name), nil, 0o600))
 		must(t, os.Truncate(s.onDisk(name), size))
 	}
-	bounded(t, "ReadFile", quick, func() {
+	bounded(t, "ReadFile", func() {
 		_, err := s.ReadFile(t.Context(), "giant", 16<<20)
 		wantErr(t, "ReadFile", err, tool.ErrTooLarge)
 	})
-	bounded(t, "ReadLines of more than 1 GiB", quick, func() {
+	bounded(t, "ReadLines of more than 1 GiB", func() {
 		_, err := s.ReadLines(t.Context(), "larger", tool.LineRange{Count: 1})
 		wantErr(t, "ReadLines", err, tool.ErrTooLarge)
 	})
-	bounded(t, "ReadLines of 1 GiB", slow, func() {
+	bounded(t, "ReadLines of 1 GiB", func() {
 		lines, err := s.ReadLines(t.Context(), "giant", tool.LineRange{Count: 1})
 		if err != nil || !lines.Binary || lines.Size != gib {
 			t.Errorf("ReadLines gave %+v, %v", lines, err)
 		}
 	})
-	bounded(t, "Grep of a folder", quick, func() {
+	bounded(t, "Grep of a folder", func() {
 		res, err := s.Grep(t.Context(), tool.GrepRequest{Pattern: "x"})
 		if err != nil || res.Matches != 0 || strings.Count(strings.Join(res.Notes, "\n"), "was skipped") != 2 {
 			t.Errorf("Grep gave %+v, %v", res, err)
 		}
 	})
-	bounded(t, "Grep of a file of more than 1 GiB", quick, func() {
+	bounded(t, "Grep of a file of more than 1 GiB", func() {
 		_, err := s.Grep(t.Context(), tool.GrepRequest{Pattern: "x", Path: "larger"})
 		wantErr(t, "Grep", err, tool.ErrTooLarge)
 	})
-	bounded(t, "WriteFile in its place", quick, func() {
+	bounded(t, "WriteFile in its place", func() {
 		if info := s.write(t, "giant", "small"); info.Size != 5 {
 			t.Errorf("it has %d bytes now", info.Size)
 		}
@@ -116,21 +112,21 @@ func testManyFiles(t *testing.T, s Subject) {
 			must(t, err)
 		}
 	}
-	bounded(t, "Glob", slow, glob(&first))
-	bounded(t, "Glob again", slow, glob(&again))
+	bounded(t, "Glob", glob(&first))
+	bounded(t, "Glob again", glob(&again))
 	if first.Total != folders*each || !first.Truncated || len(first.Paths) != 1000 || first.Paths[0] != "d000/f000.txt" || first.Paths[999] != "d004/f199.txt" {
 		t.Errorf("Glob found %d, gave %d, truncated %v", first.Total, len(first.Paths), first.Truncated)
 	}
 	if diff := cmp.Diff(first, again); diff != "" {
 		t.Errorf("not the same twice: %s", diff)
 	}
-	bounded(t, "Grep of what is in all of them", slow, func() {
+	bounded(t, "Grep of what is in all of them", func() {
 		res, err := s.Grep(t.Context(), tool.GrepRequest{Pattern: "hay"})
 		if err != nil || len(res.Files) != 500 || res.Matches < 10_000 || !res.Truncated || !res.Ended || res.Files[0].Path != "d000/f000.txt" {
 			t.Errorf("Grep: %v, %d matches, %d files, truncated %v, ended %v", err, res.Matches, len(res.Files), res.Truncated, res.Ended)
 		}
 	})
-	bounded(t, "Grep of what is in one", slow, func() {
+	bounded(t, "Grep of what is in one", func() {
 		res, err := s.Grep(t.Context(), tool.GrepRequest{Pattern: "needle"})
 		if err != nil || res.Truncated || found(res) != "d499/f199.txt:1:needle\n" {
 			t.Errorf("Grep: %v, %+v", err, res)
@@ -143,7 +139,7 @@ func testManyFiles(t *testing.T, s Subject) {
 		done <- err
 	}()
 	time.AfterFunc(20*time.Millisecond, cancel)
-	bounded(t, "Grep that is cancelled", quick, func() {
+	bounded(t, "Grep that is cancelled", func() {
 		if err := <-done; err != nil && !errors.Is(err, context.Canceled) {
 			t.Errorf("a cancelled Grep gave %v", err)
 		}

@@ -46,7 +46,7 @@ func TestThreadsEnd(t *testing.T) {
 			if !errors.Is(err, context.Canceled) {
 				t.Errorf("a cancelled command gave %v", err)
 			}
-		case <-time.After(10 * time.Second):
+		case <-time.After(time.Minute):
 			t.Fatal("a command has not ended")
 		}
 	}
@@ -55,7 +55,7 @@ func TestThreadsEnd(t *testing.T) {
 // waitRunning waits until n commands run; none may end meanwhile.
 func waitRunning(t *testing.T, e *Engine, n int, ended <-chan error) {
 	t.Helper()
-	for deadline := time.Now().Add(10 * time.Second); ; runtime.Gosched() {
+	for deadline := time.Now().Add(time.Minute); ; runtime.Gosched() {
 		started := 0
 		for _, r := range e.Running() {
 			if r.PID > 0 {

@@ -109,7 +109,7 @@ func startProcess(t *testing.T, attr *syscall.SysProcAttr, env ...string) *proce
 		_ = p.cmd.Process.Kill()
 		_ = p.Close()
 	})
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	if err := p.WaitReady(ctx); err != nil {
 		t.Fatal(err)
@@ -144,7 +144,7 @@ func (p *process) busy(t *testing.T) <-chan error {
 // awaitFile waits until a command has made a file.
 func (p *process) awaitFile(t *testing.T, name string) {
 	t.Helper()
-	deadline := time.Now().Add(5 * time.Second)
+	deadline := time.Now().Add(time.Minute)
 	for {
 		if _, err := os.Stat(filepath.Join(p.workspace, name)); err == nil {
 			return
@@ -155,20 +155,17 @@ func (p *process) awaitFile(t *testing.T, name string) {
 	}
 }
 
-// wantGone checks that the server exited with status 0 within a second of
-// began, and left neither processes nor its socket.
-func (p *process) wantGone(t *testing.T, began time.Time) {
+// wantGone checks that the server exited with status 0, and left neither processes
+// nor its socket.
+func (p *process) wantGone(t *testing.T) {
 	t.Helper()
 	select {
 	case err := <-p.exited:
 		if err != nil {
 			t.Errorf("the server ended with %v", err)
 		}
-	case <-time.After(5 * time.Second):
+	case <-time.After(time.Minute):
 		t.Fatal("the server has not ended")
-	}
-	if took := time.Since(began); took > time.Second {
-		t.Errorf("the end took %v", took)
 	}
 	if _, err := os.Lstat(p.socket); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("the socket is still there: %v", err)
@@ -192,7 +189,7 @@ func inWorkspace(workspace string) (pids []string) {
 // wantNoneLeft waits until no process of a workspace is left.
 func wantNoneLeft(t *testing.T, workspace string) {
 	t.Helper()
-	giveUp := time.After(5 * time.Second)
+	giveUp := time.After(time.Minute)
 	tick := time.NewTicker(2 * time.Millisecond)
 	defer tick.Stop()
 	for {
@@ -216,14 +213,13 @@ func TestSIGTERM(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			p := startProcess(t, attr)
 			done := p.busy(t)
-			began := time.Now()
 			if err := p.cmd.Process.Signal(syscall.SIGTERM); err != nil {
 				t.Fatal(err)
 			}
 			if err := <-done; !errors.Is(err, tool.ErrExecutorGone) {
 				t.Errorf("Exec gave %v, want ErrExecutorGone", err)
 			}
-			p.wantGone(t, began)
+			p.wantGone(t)
 		})
 	}
 }
@@ -231,14 +227,13 @@ func TestSIGTERM(t *testing.T) {
 func TestShutdown(t *testing.T) {
 	p := startProcess(t, nil)
 	done := p.busy(t)
-	began := time.Now()
 	if err := p.Shutdown(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	if err := <-done; !errors.Is(err, tool.ErrExecutorGone) {
 		t.Errorf("Exec gave %v, want ErrExecutorGone", err)
 	}
-	p.wantGone(t, began)
+	p.wantGone(t)
 	if err := p.Shutdown(t.Context()); err != nil {
 		t.Errorf("a second Shutdown: %v", err)
 	}
@@ -270,7 +265,7 @@ func TestServerDies(t *testing.T) {
 	go func() { ended <- server.Run(ctx, server.Options{SocketPath: p.socket, Workspace: p.workspace}) }()
 	next := client.New(p.socket)
 	defer next.Close() //nolint:errcheck // only read
-	patience, stop := context.WithTimeout(t.Context(), 10*time.Second)
+	patience, stop := context.WithTimeout(t.Context(), time.Minute)
 	defer stop()
 	if err := next.WaitReady(patience); err != nil {
 		t.Error(err)
@@ -334,7 +329,7 @@ func TestReaps(t *testing.T) {
 	if err := <-long; !errors.Is(err, context.Canceled) {
 		t.Errorf("the long command ended with %v", err)
 	}
-	deadline := time.Now().Add(5 * time.Second)
+	deadline := time.Now().Add(time.Minute)
 	for {
 		res, err := p.Exec(t.Context(), tool.ExecRequest{Shell: `ps -eo stat= | grep -c '^Z'; ps -eo pid= | wc -l`})
 		if err != nil {
@@ -380,7 +375,7 @@ func TestStopAllAsPID1(t *testing.T) {
 	}()
 	select {
 	case <-gone:
-	case <-time.After(5 * time.Second):
+	case <-time.After(time.Minute):
 		t.Error("what was entered from outside was not killed")
 		_ = entered.Process.Kill()
 		<-gone
