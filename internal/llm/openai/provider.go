@@ -136,15 +136,12 @@ func (p *Provider) attempt(ctx context.Context, s *settings, req llm.Request) (*
 		return nil, &llm.Error{Category: llm.ProviderUnsupported, Message: err.Error(), Err: err}
 	}
 	x := &exchange{req: req, body: body, quirks: s.quirks}
-	// The transport puts the body in; the client only makes the request.
-	resp, err := p.client.CreateChatCompletion(
-		context.WithValue(ctx, exchangeKey{}, x), openai.ChatCompletionRequest{Model: req.Model})
-	if err != nil {
+	// The transport puts the body in, and the result into x.
+	if _, err := p.client.CreateChatCompletion(
+		context.WithValue(ctx, exchangeKey{}, x), openai.ChatCompletionRequest{Model: req.Model}); err != nil {
 		return nil, p.failure(ctx, err)
 	}
-	out := x.result.neutral(&resp)
-	out.Message.From = from
-	return out, nil
+	return x.result.neutral(from), nil
 }
 
 // Close gives up the idle connections.

@@ -9,24 +9,22 @@ import (
 	"strings"
 	"sync/atomic"
 
+	"github.com/sashabaranov/go-openai"
+
 	"github.com/sampan-dev/sampan/internal/llm"
 )
 
 // outRequest is the body of a request, apart from its messages.
 type outRequest struct {
-	Model               string     `json:"model"`
-	Tools               []outTool  `json:"tools,omitempty"`
-	ToolChoice          string     `json:"tool_choice,omitempty"`
-	ParallelToolCalls   *bool      `json:"parallel_tool_calls,omitempty"`
-	MaxTokens           int        `json:"max_tokens,omitempty"`
-	MaxCompletionTokens int        `json:"max_completion_tokens,omitempty"`
-	Temperature         *float64   `json:"temperature,omitempty"`
-	Stream              bool       `json:"stream"`
-	StreamOptions       *outStream `json:"stream_options,omitempty"`
-}
-
-type outStream struct {
-	IncludeUsage bool `json:"include_usage"`
+	Model               string                `json:"model"`
+	Tools               []outTool             `json:"tools,omitempty"`
+	ToolChoice          string                `json:"tool_choice,omitempty"`
+	ParallelToolCalls   *bool                 `json:"parallel_tool_calls,omitempty"`
+	MaxTokens           int                   `json:"max_tokens,omitempty"`
+	MaxCompletionTokens int                   `json:"max_completion_tokens,omitempty"`
+	Temperature         *float64              `json:"temperature,omitempty"`
+	Stream              bool                  `json:"stream"`
+	StreamOptions       *openai.StreamOptions `json:"stream_options,omitempty"`
 }
 
 type outMessage struct {
@@ -44,9 +42,9 @@ type outMessage struct {
 }
 
 type outCall struct {
-	ID       string      `json:"id"`
-	Type     string      `json:"type"`
-	Function outFunction `json:"function"`
+	ID       string          `json:"id"`
+	Type     openai.ToolType `json:"type"`
+	Function outFunction     `json:"function"`
 	opaque   opaqueFields
 }
 
@@ -76,9 +74,11 @@ func (f outFunction) MarshalJSON() ([]byte, error) {
 	return appendExtra([]byte(text), f.opaque)
 }
 
+// outTool is an openai.Tool that need not have parameters, and is not encoded by way
+// of a map, with escapes for HTML.
 type outTool struct {
-	Type     string      `json:"type"`
-	Function outToolSpec `json:"function"`
+	Type     openai.ToolType `json:"type"`
+	Function outToolSpec     `json:"function"`
 }
 
 type outToolSpec struct {
@@ -156,7 +156,7 @@ func (r *bodyReader) Close() error { return nil }
 func encodeRequest(req llm.Request, messages []byte, q Quirks) (requestBody, error) {
 	out := outRequest{Model: req.Model, Temperature: q.Temperature, Stream: !q.NoStream}
 	if out.Stream && !q.NoStreamUsage {
-		out.StreamOptions = &outStream{IncludeUsage: true}
+		out.StreamOptions = &openai.StreamOptions{IncludeUsage: true}
 	}
 	if len(req.Tools) > 0 {
 		out.Tools = encodeTools(req.Tools, q)
@@ -208,7 +208,7 @@ func encodeTools(specs []llm.ToolSpec, q Quirks) []outTool {
 		case len(params) == 0:
 			params = noParameters
 		}
-		tools[i] = outTool{"function", outToolSpec{s.Name, s.Description, params}}
+		tools[i] = outTool{openai.ToolTypeFunction, outToolSpec{s.Name, s.Description, params}}
 	}
 	return tools
 }

@@ -1,13 +1,10 @@
 package openai
 
 import (
-	"encoding/json"
 	"fmt"
 	"slices"
 	"strings"
 	"sync/atomic"
-
-	"github.com/sashabaranov/go-openai"
 
 	"github.com/sampan-dev/sampan/internal/llm"
 	"github.com/sampan-dev/sampan/internal/text"
@@ -238,55 +235,13 @@ func (x *exchange) charge(e *llm.Error, a *assembly) {
 	}
 }
 
-// canonical is the result in the form that the client reads.
-func (r *result) canonical() ([]byte, error) {
-	msg := openai.ChatCompletionMessage{
-		Role: openai.ChatMessageRoleAssistant, Content: r.content, ReasoningContent: r.reasoning,
-	}
-	for _, c := range r.calls {
-		msg.ToolCalls = append(msg.ToolCalls, openai.ToolCall{
-			ID: c.ID, Type: openai.ToolTypeFunction,
-			Function: openai.FunctionCall{Name: c.Name, Arguments: c.Arguments},
-		})
-	}
-	return json.Marshal(openai.ChatCompletionResponse{
-		Object:  "chat.completion",
-		Model:   r.model,
-		Choices: []openai.ChatCompletionChoice{{Message: msg, FinishReason: openai.FinishReason(r.finish)}},
-		Usage: openai.Usage{
-			PromptTokens:            int(r.usage.InputTokens),
-			CompletionTokens:        int(r.usage.OutputTokens),
-			TotalTokens:             int(r.usage.InputTokens + r.usage.OutputTokens),
-			PromptTokensDetails:     &openai.PromptTokensDetails{CachedTokens: int(r.usage.CachedInputTokens)},
-			CompletionTokensDetails: &openai.CompletionTokensDetails{ReasoningTokens: int(r.usage.ReasoningTokens)},
+// neutral is the result in the loop's terms.
+func (r *result) neutral(from string) *llm.Response {
+	return &llm.Response{
+		Model: r.model, Notes: r.notes, Usage: r.usage, FinishReason: r.finish,
+		Message: llm.Message{
+			Role: llm.RoleAssistant, Content: r.content, Reasoning: r.reasoning, ToolCalls: r.calls,
+			Opaque: r.opaque, From: from,
 		},
-	})
-}
-
-// neutral reads the client's response back into our terms, with what its types
-// have no place for.
-func (r *result) neutral(resp *openai.ChatCompletionResponse) *llm.Response {
-	out := &llm.Response{Model: resp.Model, Notes: r.notes}
-	out.Usage = llm.Usage{
-		InputTokens:  int64(resp.Usage.PromptTokens),
-		OutputTokens: int64(resp.Usage.CompletionTokens),
-		Estimated:    r.usage.Estimated,
 	}
-	if d := resp.Usage.PromptTokensDetails; d != nil {
-		out.Usage.CachedInputTokens = int64(d.CachedTokens)
-	}
-	if d := resp.Usage.CompletionTokensDetails; d != nil {
-		out.Usage.ReasoningTokens = int64(d.ReasoningTokens)
-	}
-	choice := resp.Choices[0] // canonical wrote one
-	out.FinishReason = llm.FinishReason(choice.FinishReason)
-	out.Message = llm.Message{
-		Role: llm.RoleAssistant, Content: choice.Message.Content, Reasoning: choice.Message.ReasoningContent,
-		Opaque: r.opaque,
-	}
-	for i, c := range choice.Message.ToolCalls {
-		out.Message.ToolCalls = append(out.Message.ToolCalls,
-			llm.ToolCall{ID: c.ID, Name: c.Function.Name, Arguments: c.Function.Arguments, Opaque: r.calls[i].Opaque})
-	}
-	return out
 }

@@ -6,6 +6,8 @@ import (
 	"math/big"
 	"strings"
 
+	"github.com/sashabaranov/go-openai"
+
 	"github.com/sampan-dev/sampan/internal/llm"
 )
 
@@ -180,7 +182,7 @@ func (s *shaper) assistant(m *llm.Message, out *outMessage) {
 	out.ToolCalls = make([]outCall, len(m.ToolCalls))
 	for i, c := range m.ToolCalls {
 		name := sendableName(c.Name)
-		call := outCall{ID: s.id(c.ID, !own), Type: "function", Function: outFunction{Name: name, Arguments: sendableArguments(c.Arguments)}}
+		call := outCall{ID: s.id(c.ID, !own), Type: openai.ToolTypeFunction, Function: outFunction{Name: name, Arguments: sendableArguments(c.Arguments)}}
 		if returned {
 			call.opaque, call.Function.opaque = parseOpaque(c.Opaque)
 			s.opaque = s.opaque || c.Opaque != ""
