@@ -26,10 +26,13 @@ const (
 	KeyURL       = "url"
 )
 
-// Keys of the Secret, besides those of its type.
+// Keys of the Secret, besides those of its type. The next authority is one that has been
+// published and does not sign yet.
 const (
 	authorityCert = KeyAuthority
 	authorityKey  = "ca.key"
+	nextCert      = "next.crt"
+	nextKey       = "next.key"
 )
 
 const (
@@ -182,18 +185,9 @@ func (k *Keeper) renew(ctx context.Context, secret *corev1.Secret) (changed bool
 	if secret.Data == nil {
 		secret.Type, secret.Data = corev1.SecretTypeTLS, map[string][]byte{}
 	}
-	authority, err := parsePair(secret.Data[authorityCert], secret.Data[authorityKey])
-	if err != nil || due(authority.cert, now) {
-		log.Info("Making an authority for the serving certificate", "why", err)
-		if authority, err = newAuthority(now); err != nil {
-			return false, err
-		}
-		// Who knows the one before goes on with that until it has run out.
-		bundle := append(authority.certPEM(), stillGood(secret.Data[authorityCert], now)...)
-		if err := put(secret, authorityCert, bundle, authorityKey, authority); err != nil {
-			return false, err
-		}
-		changed = true
+	authority, changed, err := authorities(log, secret, now)
+	if err != nil {
+		return false, err
 	}
 	leaf, err := parsePair(secret.Data[corev1.TLSCertKey], secret.Data[corev1.TLSPrivateKeyKey])
 	if err == nil && leaf.fits(authority, names) && !due(leaf.cert, now) {
