@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/spf13/pflag"
+	"golang.org/x/sync/semaphore"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
 	utilerrors "k8s.io/apimachinery/pkg/util/errors"
@@ -170,7 +171,9 @@ func (o *options) server(ctx context.Context) (server, error) {
 	if o.serve == serveRecord {
 		return apiserver.New(apiserver.Options{
 			Config: config, Client: kube, Certificate: keeper, Clock: clock.RealClock{}, Retain: o.retain,
-			Open:   func(ctx context.Context) (apiserver.Store, error) { return record.Open(ctx, o.store) },
+			Open: func(ctx context.Context, room *semaphore.Weighted) (apiserver.Store, error) {
+				return record.OpenWith(ctx, o.store, record.Options{Room: room})
+			},
 			Reader: serviceaccount.MakeUsername(o.namespace, o.reader), Listener: listener,
 		})
 	}

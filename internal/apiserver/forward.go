@@ -25,6 +25,10 @@ import (
 	"github.com/sampan-dev/sampan/internal/record/wire"
 )
 
+// maxPerUser bounds the answers that one user is sent at once. Each may be followed for an
+// hour, and the server of the record gives maxStreams in all.
+const maxPerUser = 16
+
 // maxStatus bounds an answer that says what went wrong.
 const maxStatus = 64 << 10
 
@@ -32,6 +36,8 @@ const maxStatus = 64 << 10
 type forwarder struct {
 	record *RecordServer
 	clock  clock.PassiveClock
+	// users share answers out, by the name of a user.
+	users *quota
 	// stopping ends when the server does.
 	stopping context.Context
 }
@@ -61,17 +67,30 @@ func (s *subresource) ConnectMethods() []string { return []string{http.MethodGet
 // that name: the request was authorized.
 func (s *subresource) Connect(ctx context.Context, name string, _ apiObject, responder rest.Responder) (http.Handler, error) {
 	return http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
-		where, err := s.path(ctx, name)
-		if err == nil {
-			ctx, cancel := context.WithCancel(ctx)
-			defer cancel()
-			defer context.AfterFunc(s.stopping, cancel)()
-			err = s.forward(w, req.WithContext(ctx), where, responder)
-		}
-		if err != nil {
+		if err := s.answer(ctx, name, w, req, responder); err != nil {
 			responder.Error(asStatus(err))
 		}
 	}), nil
+}
+
+// answer answers a request, or gives the error that is to be answered with.
+func (s *subresource) answer(ctx context.Context, name string, w http.ResponseWriter, req *http.Request, responder rest.Responder) error {
+	where, err := s.path(ctx, name)
+	if err != nil {
+		return err
+	}
+	who, ok := request.UserFrom(ctx)
+	if !ok {
+		return errors.New("the request has no user")
+	}
+	if !s.users.take(who.GetName()) {
+		return apierrors.NewTooManyRequests(fmt.Sprintf("%d requests of yours are being answered, which is the most at once; end one that follows a run, or try again", maxPerUser), retryAfterSeconds)
+	}
+	defer s.users.giveBack(who.GetName())
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	defer context.AfterFunc(s.stopping, cancel)()
+	return s.forward(w, req.WithContext(ctx), where, responder)
 }
 
 // path is where the server of the record has what was asked for.

@@ -91,6 +91,11 @@ func (p *people) sendOutput(ctx context.Context, s *subject, name string, w http
 	defer leave()
 	ctx, cancel := p.bounded(ctx)
 	defer cancel()
+	release, err := p.room.take(ctx, heldChunk)
+	if err != nil {
+		return err
+	}
+	defer release()
 	o, content, err := s.store.OutputContent(ctx, s.task, name)
 	if err != nil {
 		return err

@@ -28,6 +28,7 @@ type people struct {
 	tasks   client.Reader
 	clock   clock.Clock
 	streams *semaphore.Weighted
+	room    *room
 	// lookInterval is how long nothing is written to a log that is followed until it
 	// is asked whether the task has ended.
 	lookInterval time.Duration

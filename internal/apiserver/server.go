@@ -54,19 +54,18 @@ func New(o Options) (*Server, error) {
 	if err != nil {
 		return nil, fmt.Errorf("making a client of the API server: %w", err)
 	}
-	store, tokens := newLazyStore(o.Open, o.Clock), clientset.AuthenticationV1().TokenReviews()
+	held := newRoom()
+	open := func(ctx context.Context) (Store, error) { return o.Open(ctx, held.bytes) }
+	store, tokens := newLazyStore(open, o.Clock), clientset.AuthenticationV1().TokenReviews()
 	stopping, stop := context.WithCancel(context.Background()) //nolint:gosec // Run calls it
 	s := &Server{opts: o, store: store, stop: stop, sweeper: &sweeper{store: store, tasks: o.Client, clock: o.Clock}}
 	who := newIdentifier(o.Clock)
 	who.retain = o.Retain
 	who.tasks, who.tokens = o.Client, tokens
-	door := &runners{
-		store: store, identify: who.identify,
-		bodies: semaphore.NewWeighted(maxBodies), requests: semaphore.NewWeighted(maxRequests),
-	}
+	door := newRunners(store, held, who.identify)
 	front := newFrontDoor(&people{
 		store: store, tasks: o.Client, clock: o.Clock, lookInterval: lookInterval,
-		streams: semaphore.NewWeighted(maxStreams), stopping: stopping,
+		streams: semaphore.NewWeighted(maxStreams), room: held, stopping: stopping,
 	}, tokens, o.Reader)
 	s.http = newHTTPServer(routes(door.handler(), front.handler()), o.Certificate)
 	return s, nil
@@ -112,7 +111,7 @@ func (s *Server) Run(ctx context.Context) error {
 	group.Go(func() error { s.opts.Certificate.Run(ctx); return nil })
 	group.Go(func() error { s.sweeper.run(ctx); return nil })
 	group.Go(func() error {
-		err := s.http.ServeTLS(s.opts.Listener, "", "")
+		err := s.http.ServeTLS(&sources{Listener: s.opts.Listener, quota: newQuota(maxConnections)}, "", "")
 		if errors.Is(err, http.ErrServerClosed) {
 			return nil
 		}

@@ -16,6 +16,7 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sync/semaphore"
 	authenticationv1 "k8s.io/api/authentication/v1"
 	corev1 "k8s.io/api/core/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
@@ -45,6 +46,11 @@ type served struct {
 	people, runners string
 	// stopRecord ends the Server.
 	stopRecord func()
+}
+
+// inMemory opens a store.
+func inMemory(ctx context.Context, room *semaphore.Weighted) (apiserver.Store, error) {
+	return record.OpenWith(ctx, "mem://", record.Options{Room: room})
 }
 
 const system = "sampan-system"
@@ -269,7 +275,7 @@ func (s *served) want(code int, method, url, token, body string) string {
 }
 
 func TestWhoMayReadAndWrite(t *testing.T) {
-	s := serve(t, func(ctx context.Context) (apiserver.Store, error) { return record.Open(ctx, "mem://") })
+	s := serve(t, inMemory)
 	task, _ := s.tenant("a")
 	s.tenant("b")
 	s.create(
@@ -332,7 +338,7 @@ func (s *served) reader(namespace string) (token string) {
 
 // Who reads the record itself is the Front, and nobody else: not who may read all there is.
 func TestOnlyTheFrontReadsForPeople(t *testing.T) {
-	s := serve(t, func(ctx context.Context) (apiserver.Store, error) { return record.Open(ctx, "mem://") })
+	s := serve(t, inMemory)
 	task, _ := s.tenant("a")
 	person := s.reader("a")
 	runner := s.token("a", "sampan-runner", "fix-1", wire.Audience)
@@ -365,11 +371,13 @@ func TestDiscoveryAnswersWithoutARecord(t *testing.T) {
 		says  string
 	}{
 		"no store": {func(t *testing.T) *served {
-			return serve(t, func(context.Context) (apiserver.Store, error) { return nil, errors.New("the disk is gone") })
+			return serve(t, func(context.Context, *semaphore.Weighted) (apiserver.Store, error) {
+				return nil, errors.New("the disk is gone")
+			})
 		}, "the disk is gone"},
 		"no server yet": {serveFront, "ConfigMap sampan-system/sampan-record"},
 		"no server any more": {func(t *testing.T) *served {
-			s := serve(t, func(ctx context.Context) (apiserver.Store, error) { return record.Open(ctx, "mem://") })
+			s := serve(t, inMemory)
 			s.stopRecord()
 			return s
 		}, "its server does not answer"},

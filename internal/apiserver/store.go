@@ -10,6 +10,7 @@ import (
 	"sync"
 	"time"
 
+	"golang.org/x/sync/semaphore"
 	"k8s.io/klog/v2"
 	"k8s.io/utils/clock"
 
@@ -31,8 +32,8 @@ type Store interface {
 	Close() error
 }
 
-// Opener opens the store.
-type Opener func(context.Context) (Store, error)
+// Opener opens the store. What it holds of logs that are read it takes from the room.
+type Opener func(ctx context.Context, room *semaphore.Weighted) (Store, error)
 
 const (
 	openDeadline = 30 * time.Second
@@ -43,7 +44,7 @@ const (
 // lazyStore opens the store in the background, as often as it takes, so that it is said
 // meanwhile what is wrong with it.
 type lazyStore struct {
-	open  Opener
+	open  func(context.Context) (Store, error)
 	clock clock.Clock
 
 	mu    sync.Mutex
@@ -51,7 +52,7 @@ type lazyStore struct {
 	err   error
 }
 
-func newLazyStore(open Opener, c clock.Clock) *lazyStore {
+func newLazyStore(open func(context.Context) (Store, error), c clock.Clock) *lazyStore {
 	return &lazyStore{open: open, clock: c, err: fmt.Errorf("%w: it is being opened", record.ErrUnavailable)}
 }
 
