@@ -1,7 +1,6 @@
 package apiserver
 
 import (
-	"cmp"
 	"context"
 	"crypto/sha256"
 	"fmt"
@@ -189,7 +188,7 @@ func (i *identifier) ofTask(ctx context.Context, pod podIdentity, p place) (*run
 	}
 	return &runner{
 		writer: record.Writer{Attempt: task.Status.Attempt, PodUID: pod.uid},
-		info:   record.Info{Name: task.Name, Created: task.CreationTimestamp.UTC(), RetainSeconds: cmp.Or(task.Spec.Record.RetainSeconds, int64(i.retain.Seconds()))},
+		info:   infoOf(&task, i.retain),
 	}, nil
 }
 

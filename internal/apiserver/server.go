@@ -58,7 +58,7 @@ func New(o Options) (*Server, error) {
 	open := func(ctx context.Context) (Store, error) { return o.Open(ctx, held.bytes) }
 	store, tokens := newLazyStore(open, o.Clock), clientset.AuthenticationV1().TokenReviews()
 	stopping, stop := context.WithCancel(context.Background()) //nolint:gosec // Run calls it
-	s := &Server{opts: o, store: store, stop: stop, sweeper: &sweeper{store: store, tasks: o.Client, clock: o.Clock}}
+	s := &Server{opts: o, store: store, stop: stop, sweeper: &sweeper{store: store, tasks: o.Client, clock: o.Clock, retain: o.Retain}}
 	who := newIdentifier(o.Clock)
 	who.retain = o.Retain
 	who.tasks, who.tokens = o.Client, tokens
