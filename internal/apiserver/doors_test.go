@@ -53,15 +53,12 @@ func doors(t *testing.T, tasks oneTask) (*people, http.Handler) {
 	t.Cleanup(func() { _ = store.Close() })
 	lazy := newLazyStore(nil, clock.RealClock{})
 	lazy.set(store, nil)
-	d := &runners{
-		store: lazy, bodies: semaphore.NewWeighted(maxBodies), requests: semaphore.NewWeighted(maxRequests),
-		identify: func(context.Context, *http.Request, place) (*runner, error) {
-			return &runner{writer: record.Writer{Attempt: 1, PodUID: "pod"}, info: record.Info{Name: "fix"}}, nil
-		},
-	}
+	d := newRunners(lazy, newRoom(), func(context.Context, *http.Request, place) (*runner, error) {
+		return &runner{writer: record.Writer{Attempt: 1, PodUID: "pod"}, info: record.Info{Name: "fix"}}, nil
+	})
 	p := &people{
 		store: lazy, tasks: tasks, clock: clock.RealClock{}, lookInterval: 50 * time.Millisecond,
-		streams: semaphore.NewWeighted(maxStreams), stopping: t.Context(),
+		streams: semaphore.NewWeighted(maxStreams), room: newRoom(), stopping: t.Context(),
 	}
 	return p, d.handler()
 }

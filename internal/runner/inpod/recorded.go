@@ -46,10 +46,18 @@ func (p *Runner) restore(ctx context.Context, sb *v1alpha1.Sandbox, j *recorded.
 	case podapi.OwnerTask(sb) == nil:
 		return nil, j.Anew(), nil // a new checkout
 	}
-	k, restored, err := j.Restore(ctx, podapi.WorkspaceDir, func() string { return p.base })
+	k, restored, err := j.Restore(ctx, podapi.WorkspaceDir, limitOf(sb), func() string { return p.base })
 	if err != nil || restored == nil {
 		return k, j.Anew(), err
 	}
 	p.prepared, p.base = true, j.Base()
 	return k, restored, nil
+}
+
+// limitOf is how many bytes the workspace may have, 0 if the template does not say.
+func limitOf(sb *v1alpha1.Sandbox) int64 {
+	if limit := sb.Spec.Template.Workspace.SizeLimit; limit != nil {
+		return limit.Value()
+	}
+	return 0
 }

@@ -105,12 +105,13 @@ func (j *Journal) Told(res harness.Result) bool {
 
 // Restore builds the workspace of the last checkpoint in root, which is empty, and gives
 // what takes the next ones, with the commit that was checked out. Without a checkpoint
-// it builds nothing, and without a record none will be taken.
-func (j *Journal) Restore(ctx context.Context, root string, base func() string) (*Keeper, *harness.Restored, error) {
+// it builds nothing, and without a record none will be taken. limit is what the
+// workspace may have, in bytes; 0 if nobody bounds it.
+func (j *Journal) Restore(ctx context.Context, root string, limit int64, base func() string) (*Keeper, *harness.Restored, error) {
 	if j.rec == nil {
 		return nil, nil, nil
 	}
-	k := &Keeper{ctx: j.ctx, rec: j.rec, base: base, snap: &snapshot.Snapshotter{Root: root, MaxBytes: maxKeptBytes}, kept: j.kept, newest: j.latest}
+	k := &Keeper{ctx: j.ctx, rec: j.rec, base: base, snap: &snapshot.Snapshotter{Root: root, MaxBytes: max(maxKeptBytes, limit)}, kept: j.kept, newest: j.latest}
 	if j.latest == nil {
 		return k, nil, nil
 	}
@@ -134,8 +135,8 @@ func (j *Journal) Run(ctx context.Context, k *Keeper, config harness.Config, kee
 			return stopped(ctx, res, err)
 		}
 	}
-	if k != nil && (res.Reason == harness.Cancelled || keepEnd != nil && keepEnd(res)) {
-		k.finish(ctx, res.Progress)
+	if k != nil && (res.Reason == harness.Cancelled || keepEnd != nil && keepEnd(res)) && j.unrecorded() == nil {
+		k.finish(res.Progress)
 	}
 	return res
 }
