@@ -19,7 +19,7 @@ import (
 // as a whole or segment by segment.
 const filesPrefix = "/v1/files/"
 
-func (s *server) files(w http.ResponseWriter, r *http.Request) {
+func (h *Handler) files(w http.ResponseWriter, r *http.Request) {
 	escaped := strings.TrimPrefix(r.URL.EscapedPath(), filesPrefix)
 	p, err := url.PathUnescape(escaped)
 	if err != nil {
@@ -28,13 +28,13 @@ func (s *server) files(w http.ResponseWriter, r *http.Request) {
 	}
 	switch r.Method {
 	case http.MethodGet:
-		err = s.getFile(w, r, p)
+		err = h.getFile(w, r, p)
 	case http.MethodHead:
-		err = s.headFile(w, r, p)
+		err = h.headFile(w, r, p)
 	case http.MethodPut:
-		err = s.putFile(w, r, p)
+		err = h.putFile(w, r, p)
 	case http.MethodDelete:
-		if err = s.engine.Remove(r.Context(), p); err == nil {
+		if err = h.engine.Remove(r.Context(), p); err == nil {
 			w.WriteHeader(http.StatusNoContent)
 		}
 	default:
@@ -48,8 +48,8 @@ func (s *server) files(w http.ResponseWriter, r *http.Request) {
 
 // getFile gives a file's bytes, or the Range of them that is asked for; with
 // ?max=N a longer file is refused.
-func (s *server) getFile(w http.ResponseWriter, r *http.Request, p string) error {
-	limit := s.opts.MaxFileBytes
+func (h *Handler) getFile(w http.ResponseWriter, r *http.Request, p string) error {
+	limit := h.opts.MaxFileBytes
 	if q := r.URL.Query().Get("max"); q != "" {
 		n, err := strconv.ParseInt(q, 10, 64)
 		if err != nil || n < 0 {
@@ -57,7 +57,7 @@ func (s *server) getFile(w http.ResponseWriter, r *http.Request, p string) error
 		}
 		limit = min(limit, n)
 	}
-	f, info, err := s.engine.Open(r.Context(), p, limit)
+	f, info, err := h.engine.Open(r.Context(), p, limit)
 	if err != nil {
 		return err
 	}
@@ -69,8 +69,8 @@ func (s *server) getFile(w http.ResponseWriter, r *http.Request, p string) error
 	return nil
 }
 
-func (s *server) headFile(w http.ResponseWriter, r *http.Request, p string) error {
-	info, err := s.engine.Stat(r.Context(), p)
+func (h *Handler) headFile(w http.ResponseWriter, r *http.Request, p string) error {
+	info, err := h.engine.Stat(r.Context(), p)
 	if err != nil {
 		return err
 	}
@@ -79,7 +79,7 @@ func (s *server) headFile(w http.ResponseWriter, r *http.Request, p string) erro
 	return nil
 }
 
-func (s *server) putFile(w http.ResponseWriter, r *http.Request, p string) error {
+func (h *Handler) putFile(w http.ResponseWriter, r *http.Request, p string) error {
 	opts := tool.WriteOptions{IfMatch: api.Digest(r.Header.Get("If-Match"))}
 	switch r.Header.Get("If-None-Match") {
 	case "":
@@ -98,10 +98,10 @@ func (s *server) putFile(w http.ResponseWriter, r *http.Request, p string) error
 	rc := http.NewResponseController(w)
 	_ = rc.SetReadDeadline(time.Now().Add(bodyDeadline))
 	defer func() { _ = rc.SetReadDeadline(time.Time{}) }()
-	if r.ContentLength > s.opts.MaxFileBytes {
-		return fmt.Errorf("%s: %w: %d bytes, the limit is %d", p, tool.ErrTooLarge, r.ContentLength, s.opts.MaxFileBytes)
+	if r.ContentLength > h.opts.MaxFileBytes {
+		return fmt.Errorf("%s: %w: %d bytes, the limit is %d", p, tool.ErrTooLarge, r.ContentLength, h.opts.MaxFileBytes)
 	}
-	info, err := s.engine.WriteFrom(r.Context(), p, &bodyReader{r: http.MaxBytesReader(w, r.Body, s.opts.MaxFileBytes)}, opts)
+	info, err := h.engine.WriteFrom(r.Context(), p, &bodyReader{r: http.MaxBytesReader(w, r.Body, h.opts.MaxFileBytes)}, opts)
 	if err != nil {
 		return err
 	}

@@ -16,21 +16,21 @@ import (
 	"github.com/sampan-dev/sampan/internal/sandbox/convert"
 )
 
-func (s *server) status(w http.ResponseWriter, r *http.Request) {
-	kills, memory := s.engine.Memory()
+func (h *Handler) status(w http.ResponseWriter, r *http.Request) {
+	kills, memory := h.engine.Memory()
 	writeJSON(w, http.StatusOK, api.Status{
 		Protocol:      api.Protocol,
-		Workspace:     s.engine.Workspace(),
-		UptimeSeconds: time.Since(s.began).Seconds(),
-		LastActivity:  s.engine.LastActivity().UTC(),
-		Processes:     s.processes(),
+		Workspace:     h.engine.Workspace(),
+		UptimeSeconds: time.Since(h.began).Seconds(),
+		LastActivity:  h.engine.LastActivity().UTC(),
+		Processes:     h.processes(),
 		OOMKills:      kills,
 		MemoryBytes:   memory,
 	})
 }
 
-func (s *server) processes() []api.Process {
-	running := s.engine.Running()
+func (h *Handler) processes() []api.Process {
+	running := h.engine.Running()
 	out := make([]api.Process, len(running))
 	for i, p := range running {
 		out[i] = api.Process{ID: p.ID, PID: p.PID, Command: p.Command, Started: p.Started}
@@ -38,20 +38,20 @@ func (s *server) processes() []api.Process {
 	return out
 }
 
-func (s *server) listProcesses(w http.ResponseWriter, r *http.Request) {
-	writeJSON(w, http.StatusOK, s.processes())
+func (h *Handler) listProcesses(w http.ResponseWriter, r *http.Request) {
+	writeJSON(w, http.StatusOK, h.processes())
 }
 
-func (s *server) killProcess(w http.ResponseWriter, r *http.Request) {
-	if err := s.engine.Kill(r.Context(), r.PathValue("id")); err != nil {
+func (h *Handler) killProcess(w http.ResponseWriter, r *http.Request) {
+	if err := h.engine.Kill(r.Context(), r.PathValue("id")); err != nil {
 		writeError(w, r, err)
 		return
 	}
 	w.WriteHeader(http.StatusNoContent)
 }
 
-func (s *server) killAll(w http.ResponseWriter, r *http.Request) {
-	if err := s.engine.StopAll(r.Context()); err != nil {
+func (h *Handler) killAll(w http.ResponseWriter, r *http.Request) {
+	if err := h.engine.StopAll(r.Context()); err != nil {
 		writeError(w, r, err)
 		return
 	}
@@ -60,7 +60,7 @@ func (s *server) killAll(w http.ResponseWriter, r *http.Request) {
 
 // exec runs a command. A client that goes away ends r's context, and with it
 // the command.
-func (s *server) exec(w http.ResponseWriter, r *http.Request) {
+func (h *Handler) exec(w http.ResponseWriter, r *http.Request) {
 	var req api.ExecRequest
 	if err := readJSON(w, r, &req); err != nil {
 		writeError(w, r, err)
@@ -70,7 +70,7 @@ func (s *server) exec(w http.ResponseWriter, r *http.Request) {
 	if id == "" {
 		id = rand.Text()
 	}
-	res, err := s.engine.ExecID(r.Context(), id, tool.ExecRequest(req))
+	res, err := h.engine.ExecID(r.Context(), id, tool.ExecRequest(req))
 	if err != nil {
 		writeError(w, r, err)
 		return
@@ -78,30 +78,22 @@ func (s *server) exec(w http.ResponseWriter, r *http.Request) {
 	writeJSON(w, http.StatusOK, (*api.ExecResult)(res))
 }
 
-func (s *server) lines(w http.ResponseWriter, r *http.Request) {
+func (h *Handler) lines(w http.ResponseWriter, r *http.Request) {
 	answer(w, r, func(ctx context.Context, req *api.LinesRequest) (*tool.Lines, error) {
-		return s.engine.ReadLines(ctx, req.Path, tool.LineRange(req.LineRange))
+		return h.engine.ReadLines(ctx, req.Path, tool.LineRange(req.LineRange))
 	}, convert.FromLines)
 }
 
-func (s *server) grep(w http.ResponseWriter, r *http.Request) {
+func (h *Handler) grep(w http.ResponseWriter, r *http.Request) {
 	answer(w, r, func(ctx context.Context, req *api.GrepRequest) (*tool.GrepResult, error) {
-		return s.engine.Grep(ctx, tool.GrepRequest(*req))
+		return h.engine.Grep(ctx, tool.GrepRequest(*req))
 	}, convert.FromGrep)
 }
 
-func (s *server) glob(w http.ResponseWriter, r *http.Request) {
+func (h *Handler) glob(w http.ResponseWriter, r *http.Request) {
 	answer(w, r, func(ctx context.Context, req *api.GlobRequest) (*tool.GlobResult, error) {
-		return s.engine.Glob(ctx, tool.GlobRequest(*req))
+		return h.engine.Glob(ctx, tool.GlobRequest(*req))
 	}, convert.FromGlob)
-}
-
-// shutdown answers and then ends Run; the answer is on its way before.
-func (s *server) shutdown(w http.ResponseWriter, r *http.Request) {
-	w.Header().Set("Connection", "close")
-	w.WriteHeader(http.StatusAccepted)
-	_ = http.NewResponseController(w).Flush()
-	s.stop()
 }
 
 // answer decodes a JSON request, does the work and encodes the result.
