@@ -191,6 +191,14 @@ func (c *Client) Status(ctx context.Context) (*api.Status, error) {
 	return st, c.call(ctx, http.MethodGet, "/v1/status", nil, nil, st)
 }
 
+// Usage asks for the state with what the workspace takes up.
+func (c *Client) Usage(ctx context.Context) (*api.Status, error) {
+	ctx, cancel := patience(ctx, fileDeadline)
+	defer cancel()
+	st := new(api.Status)
+	return st, c.call(ctx, http.MethodGet, "/v1/status?usage", nil, nil, st)
+}
+
 // Release ends everything on the server and lets it obey another client; nothing
 // can be asked of it after. A server that is gone already is no error.
 func (c *Client) Release(ctx context.Context) error {

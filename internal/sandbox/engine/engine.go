@@ -100,8 +100,10 @@ type Engine struct {
 	// limits are as they were before the first command.
 	limits limits
 
-	running  runningSet
-	lastUsed atomic.Int64
+	running runningSet
+	// firstUsed and lastUsed are in nanoseconds since 1970; firstUsed is 0 before it was used.
+	firstUsed atomic.Int64
+	lastUsed  atomic.Int64
 }
 
 var _ tool.Executor = (*Engine)(nil)
@@ -136,7 +138,7 @@ func New(workspace string, opts Options) (*Engine, error) {
 	e.spill = newSpillDir(root, opts.SpillBytes, opts.SpillTotalBytes)
 	e.base, e.cancel = context.WithCancel(context.Background())
 	e.running.init()
-	e.touch()
+	e.lastUsed.Store(time.Now().UnixNano())
 	processes.acquire(opts.MaxProcesses)
 	return e, nil
 }
@@ -163,4 +165,16 @@ func (e *Engine) Workspace() string { return e.workspace }
 // LastActivity is when the engine last did something.
 func (e *Engine) LastActivity() time.Time { return time.Unix(0, e.lastUsed.Load()) }
 
-func (e *Engine) touch() { e.lastUsed.Store(time.Now().UnixNano()) }
+// FirstActivity is when it first did something; the zero time before.
+func (e *Engine) FirstActivity() time.Time {
+	if n := e.firstUsed.Load(); n != 0 {
+		return time.Unix(0, n)
+	}
+	return time.Time{}
+}
+
+func (e *Engine) touch() {
+	now := time.Now().UnixNano()
+	e.firstUsed.CompareAndSwap(0, now)
+	e.lastUsed.Store(now)
+}

@@ -16,17 +16,56 @@ import (
 	"github.com/sampan-dev/sampan/internal/sandbox/convert"
 )
 
+// usageDeadline bounds the count of a workspace.
+const usageDeadline = 30 * time.Second
+
+// status tells of the sandbox; with ?usage it counts what is in the workspace.
 func (h *Handler) status(w http.ResponseWriter, r *http.Request) {
-	kills, memory := h.engine.Memory()
-	writeJSON(w, http.StatusOK, api.Status{
-		Protocol:      api.Protocol,
-		Workspace:     h.engine.Workspace(),
-		UptimeSeconds: time.Since(h.began).Seconds(),
-		LastActivity:  h.engine.LastActivity().UTC(),
-		Processes:     h.processes(),
-		OOMKills:      kills,
-		MemoryBytes:   memory,
-	})
+	memory := h.engine.Memory()
+	now := time.Now()
+	used := h.engine.FirstActivity()
+	if used.IsZero() {
+		used = now
+	}
+	st := api.Status{
+		Protocol:         api.Protocol,
+		Workspace:        h.engine.Workspace(),
+		UptimeSeconds:    now.Sub(h.began).Seconds(),
+		WarmSeconds:      used.Sub(h.began).Seconds(),
+		LastActivity:     h.engine.LastActivity().UTC(),
+		Processes:        h.processes(),
+		OOMKills:         memory.OOMKills,
+		MemoryBytes:      memory.Used,
+		MemoryLimitBytes: memory.Limit,
+	}
+	var err error
+	if st.CapacityBytes, st.AvailableBytes, err = h.engine.FileSystem(); err != nil {
+		writeError(w, r, err)
+		return
+	}
+	if r.URL.Query().Has("usage") {
+		if st.Usage, err = h.usage(r.Context()); err != nil {
+			writeError(w, r, err)
+			return
+		}
+	}
+	writeJSON(w, http.StatusOK, st)
+}
+
+// usage counts beside other requests, and ends when one must be exclusive.
+func (h *Handler) usage(ctx context.Context) (*api.Usage, error) {
+	ctx, leave, err := h.engine.Enter(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer leave()
+	ctx, cancel := context.WithTimeout(ctx, usageDeadline)
+	defer cancel()
+	u, err := h.engine.Usage(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return (*api.Usage)(&u), nil
 }
 
 func (h *Handler) processes() []api.Process {

@@ -86,7 +86,7 @@ func TestHTTP(t *testing.T) {
 		status                   int
 		want                     string
 	}{
-		{name: "status", method: "GET", path: "/v1/status", status: 200, want: `"protocol":2`},
+		{name: "status", method: "GET", path: "/v1/status", status: 200, want: `"protocol":3`},
 		{name: "put", method: "PUT", path: "/v1/files/d/f.txt", body: "x", status: 200, want: `"path":"d/f.txt"`},
 		{name: "get", method: "GET", path: "/v1/files/d/f.txt", status: 200, want: "x"},
 		{name: "get cached", method: "GET", path: "/v1/files/d/f.txt", header: map[string]string{"If-None-Match": etag}, status: 304},
