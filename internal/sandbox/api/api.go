@@ -41,8 +41,9 @@ type Status struct {
 	// LastActivity is when a command or a request for files last began or ended; a
 	// sandbox with processes or streams is not idle, whatever it says.
 	LastActivity time.Time `json:"lastActivity"`
-	// Processes are the commands that have not ended.
+	// Processes are the commands that have not ended, Streams counts who follows them.
 	Processes []Process `json:"processes"`
+	Streams   int64     `json:"streams"`
 	// OOMKills counts what the kernel killed in this cgroup for lack of memory.
 	OOMKills int64 `json:"oomKills"`
 	// MemoryBytes is what the cgroup uses, and MemoryLimitBytes what it may; 0 where
@@ -66,14 +67,6 @@ type Usage struct {
 	Incomplete bool `json:"incomplete,omitempty"`
 }
 
-// Process is a command that runs.
-type Process struct {
-	ID      string    `json:"id"`
-	PID     int       `json:"pid"`
-	Command string    `json:"command"`
-	Started time.Time `json:"started"`
-}
-
 // Code says what an Error is about.
 type Code string
 
@@ -94,6 +87,8 @@ const (
 	CodeInvalid            Code = "invalid"
 	CodeKilled             Code = "killed"
 	CodeIsolated           Code = "isolated"
+	CodeTooMany            Code = "too_many"
+	CodeEnded              Code = "ended"
 	// CodeNotOwner: the request did not carry the secret of the client that the
 	// server obeys.
 	CodeNotOwner  Code = "not_owner"
@@ -118,6 +113,8 @@ var statuses = map[Code]int{
 	CodeInvalid:            http.StatusBadRequest,
 	CodeKilled:             http.StatusConflict,
 	CodeIsolated:           http.StatusConflict,
+	CodeTooMany:            http.StatusTooManyRequests,
+	CodeEnded:              http.StatusConflict,
 	CodeNotOwner:           http.StatusForbidden,
 	CodeCancelled:          http.StatusRequestTimeout,
 	CodeRoute:              http.StatusNotFound,

@@ -41,6 +41,13 @@ type Options struct {
 	// where the engine is its first process; beyond it all commands are killed (default
 	// 8192, and three quarters of the cgroup's pids.max where that is less).
 	MaxProcesses int
+	// StreamBytes of the output of a command that runs on its own are kept for those
+	// who follow it (default 1 MiB).
+	StreamBytes int
+	// MaxRunning commands may run at once (default 256), MaxReaders may follow them
+	// (default 64), and MaxEnded of those that ran on their own are kept after their
+	// end (default 32).
+	MaxRunning, MaxReaders, MaxEnded int
 	// BackgroundStopped is called when a request has become the only one, with its context,
 	// before what ran beside it is waited for; nil does nothing.
 	BackgroundStopped func(context.Context)
@@ -55,6 +62,10 @@ func (o *Options) setDefaults() {
 	def(&o.SpillBytes, 64<<20)
 	def(&o.SpillTotalBytes, 256<<20)
 	def(&o.Grace, 250*time.Millisecond)
+	def(&o.StreamBytes, 1<<20)
+	def(&o.MaxRunning, 256)
+	def(&o.MaxReaders, 64)
+	def(&o.MaxEnded, 32)
 	if o.MaxProcesses <= 0 {
 		o.MaxProcesses = defaultMaxProcesses()
 	}
@@ -66,7 +77,7 @@ func (o *Options) setDefaults() {
 	}
 }
 
-func def[T ~int64](v *T, d T) {
+func def[T ~int64 | ~int](v *T, d T) {
 	if *v <= 0 {
 		*v = d
 	}
@@ -100,7 +111,9 @@ type Engine struct {
 	// limits are as they were before the first command.
 	limits limits
 
-	running runningSet
+	running processSet
+	// readers counts who follows outputs.
+	readers atomic.Int64
 	// firstUsed and lastUsed are in nanoseconds since 1970; firstUsed is 0 before it was used.
 	firstUsed atomic.Int64
 	lastUsed  atomic.Int64
@@ -137,7 +150,7 @@ func New(workspace string, opts Options) (*Engine, error) {
 	}
 	e.spill = newSpillDir(root, opts.SpillBytes, opts.SpillTotalBytes)
 	e.base, e.cancel = context.WithCancel(context.Background())
-	e.running.init()
+	e.running.init(e.opts.MaxRunning, e.opts.MaxEnded)
 	e.lastUsed.Store(time.Now().UnixNano())
 	processes.acquire(opts.MaxProcesses)
 	return e, nil

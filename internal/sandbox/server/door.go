@@ -47,6 +47,7 @@ func (d *door) release(w http.ResponseWriter, r *http.Request) {
 		writeError(w, r, err)
 		return
 	}
+	d.handler.engine.Forget() // the next one has no part in what this one's commands printed
 	d.owner.forget()
 	w.WriteHeader(http.StatusNoContent)
 }

@@ -30,6 +30,9 @@ func NewHandler(opts Options) (*Handler, error) {
 	if opts.MaxFileBytes <= 0 {
 		opts.MaxFileBytes = defaultMaxFileBytes
 	}
+	if opts.Heartbeat <= 0 {
+		opts.Heartbeat = defaultHeartbeat
+	}
 	opts.Engine.Log = opts.Log
 	e, err := engine.New(opts.Workspace, opts.Engine)
 	if err != nil {
@@ -48,9 +51,15 @@ func (h *Handler) routes() *http.ServeMux {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /v1/status", h.status)
 	mux.HandleFunc("POST /v1/exec", h.exec)
+	mux.HandleFunc("POST /v1/exec/stream", h.entering(h.execStream))
 	mux.HandleFunc("GET /v1/processes", h.listProcesses)
 	mux.HandleFunc("DELETE /v1/processes", h.killAll)
+	mux.HandleFunc("GET /v1/processes/{id}", h.getProcess)
 	mux.HandleFunc("DELETE /v1/processes/{id}", h.killProcess)
+	mux.HandleFunc("GET /v1/processes/{id}/stream", h.entering(h.followProcess))
+	mux.HandleFunc("POST /v1/processes/{id}/signal", h.entering(h.signalProcess))
+	mux.HandleFunc("POST /v1/processes/{id}/stdin", h.entering(h.feedProcess))
+	mux.HandleFunc("POST /v1/processes/{id}/window", h.entering(h.resizeProcess))
 	mux.HandleFunc("POST /v1/lines", h.entering(h.lines))
 	mux.HandleFunc("POST /v1/grep", h.entering(h.grep))
 	mux.HandleFunc("POST /v1/glob", h.entering(h.glob))

@@ -33,7 +33,8 @@ func (h *Handler) status(w http.ResponseWriter, r *http.Request) {
 		UptimeSeconds:    now.Sub(h.began).Seconds(),
 		WarmSeconds:      used.Sub(h.began).Seconds(),
 		LastActivity:     h.engine.LastActivity().UTC(),
-		Processes:        h.processes(),
+		Processes:        listOf(h.engine.Running()),
+		Streams:          h.engine.Readers(),
 		OOMKills:         memory.OOMKills,
 		MemoryBytes:      memory.Used,
 		MemoryLimitBytes: memory.Limit,
@@ -68,35 +69,6 @@ func (h *Handler) usage(ctx context.Context) (*api.Usage, error) {
 	return (*api.Usage)(&u), nil
 }
 
-func (h *Handler) processes() []api.Process {
-	running := h.engine.Running()
-	out := make([]api.Process, len(running))
-	for i, p := range running {
-		out[i] = api.Process{ID: p.ID, PID: p.PID, Command: p.Command, Started: p.Started}
-	}
-	return out
-}
-
-func (h *Handler) listProcesses(w http.ResponseWriter, r *http.Request) {
-	writeJSON(w, http.StatusOK, h.processes())
-}
-
-func (h *Handler) killProcess(w http.ResponseWriter, r *http.Request) {
-	if err := h.engine.Kill(r.Context(), r.PathValue("id")); err != nil {
-		writeError(w, r, err)
-		return
-	}
-	w.WriteHeader(http.StatusNoContent)
-}
-
-func (h *Handler) killAll(w http.ResponseWriter, r *http.Request) {
-	if err := h.engine.StopAll(r.Context()); err != nil {
-		writeError(w, r, err)
-		return
-	}
-	w.WriteHeader(http.StatusNoContent)
-}
-
 // exec runs a command. A client that goes away ends r's context, and with it
 // the command.
 func (h *Handler) exec(w http.ResponseWriter, r *http.Request) {
@@ -105,16 +77,20 @@ func (h *Handler) exec(w http.ResponseWriter, r *http.Request) {
 		writeError(w, r, err)
 		return
 	}
-	id := r.Header.Get(api.HeaderExecID)
-	if id == "" {
-		id = rand.Text()
-	}
-	res, err := h.engine.ExecID(r.Context(), id, tool.ExecRequest(req))
+	res, err := h.engine.ExecID(r.Context(), execID(r), tool.ExecRequest(req))
 	if err != nil {
 		writeError(w, r, err)
 		return
 	}
 	writeJSON(w, http.StatusOK, (*api.ExecResult)(res))
+}
+
+// execID is the client's own name for a command, or a new one.
+func execID(r *http.Request) string {
+	if id := r.Header.Get(api.HeaderExecID); id != "" {
+		return id
+	}
+	return rand.Text()
 }
 
 func (h *Handler) lines(w http.ResponseWriter, r *http.Request) {

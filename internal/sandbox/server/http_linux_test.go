@@ -23,12 +23,17 @@ import (
 // run serves in this process until the test ends.
 func run(t *testing.T, socket string) *client.Client {
 	t.Helper()
+	return runWith(t, server.Options{SocketPath: socket, MaxFileBytes: 1 << 20})
+}
+
+// runWith serves a new workspace.
+func runWith(t *testing.T, opts server.Options) *client.Client {
+	t.Helper()
+	opts.Workspace = t.TempDir()
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
-	go func() {
-		ended <- server.Run(ctx, server.Options{SocketPath: socket, Workspace: t.TempDir(), MaxFileBytes: 1 << 20})
-	}()
-	c := client.NewWithSecret(socket, secret)
+	go func() { ended <- server.Run(ctx, opts) }()
+	c := client.NewWithSecret(opts.SocketPath, secret)
 	t.Cleanup(func() {
 		_ = c.Close()
 		cancel()

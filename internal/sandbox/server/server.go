@@ -31,18 +31,26 @@ type Options struct {
 	Engine engine.Options
 	// MaxFileBytes bounds one uploaded file (default 512 MiB).
 	MaxFileBytes int64
+	// Heartbeat is after how long a stream without events gets a sign of life (default 15 s).
+	Heartbeat time.Duration
 	// Log is where the server tells of itself; nil is silence.
 	Log *slog.Logger
 }
 
 const (
 	defaultMaxFileBytes = 512 << 20
+	defaultHeartbeat    = 15 * time.Second
 	// maxRequestBytes bounds a JSON request: a command, its environment and stdin.
 	maxRequestBytes = 32 << 20
 	// bodyDeadline is how long a request may take to arrive.
 	bodyDeadline = 5 * time.Minute
 	// answerDeadline is how long an answer may take to be taken, once it is ready.
 	answerDeadline = time.Minute
+	// streamDeadline is how long a client may take for what is sent to it at once. One
+	// that takes longer is left behind.
+	streamDeadline = 30 * time.Second
+	// stdinDeadline is how long a process may take to read what it is given.
+	stdinDeadline = time.Minute
 	// idleTimeout must be longer than the client's, so that the client never
 	// sends on a connection that is being closed.
 	idleTimeout = 10 * time.Minute

@@ -406,3 +406,10 @@ func dialAs(t *testing.T, p *process, method, path, body string) net.Conn {
 	}
 	return conn
 }
+
+func createFile(t *testing.T, p *process, name string) {
+	t.Helper()
+	if err := os.WriteFile(filepath.Join(p.workspace, name), nil, 0o644); err != nil {
+		t.Fatal(err)
+	}
+}
