@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/url"
 	"strconv"
 
 	"github.com/sampan-dev/sampan/internal/harness/tool"
@@ -78,7 +79,7 @@ func (c *Client) WriteFile(ctx context.Context, path string, data []byte, opts t
 func (c *Client) Stat(ctx context.Context, path string) (*tool.FileInfo, error) {
 	ctx, cancel := patience(ctx, fileDeadline)
 	defer cancel()
-	resp, err := c.send(ctx, http.MethodHead, fileRoute(path), nil, nil)
+	resp, err := c.send(ctx, http.MethodHead, fileRoute(path)+"?stat", nil, nil)
 	if err != nil {
 		return nil, err
 	}
@@ -98,4 +99,21 @@ func (c *Client) Remove(ctx context.Context, path string) error {
 	ctx, cancel := patience(ctx, fileDeadline)
 	defer cancel()
 	return c.call(ctx, http.MethodDelete, fileRoute(path), nil, nil, nil)
+}
+
+// RemoveIf removes a file that still has a digest.
+func (c *Client) RemoveIf(ctx context.Context, path, digest string) error {
+	ctx, cancel := patience(ctx, fileDeadline)
+	defer cancel()
+	return c.call(ctx, http.MethodDelete, fileRoute(path), http.Header{"If-Match": {api.ETag(digest)}}, nil, nil)
+}
+
+// List gives the entries of a folder after a name, in the order of names; a limit of 0
+// is the server's own.
+func (c *Client) List(ctx context.Context, path, after string, limit int) (*api.List, error) {
+	ctx, cancel := patience(ctx, fileDeadline)
+	defer cancel()
+	q := url.Values{"list": {""}, "after": {after}, "limit": {strconv.Itoa(limit)}}
+	out := new(api.List)
+	return out, c.call(ctx, http.MethodGet, fileRoute(path)+"?"+q.Encode(), nil, nil, out)
 }

@@ -28,13 +28,17 @@ func (h *Handler) files(w http.ResponseWriter, r *http.Request) {
 	}
 	switch r.Method {
 	case http.MethodGet:
-		err = h.getFile(w, r, p)
+		if r.URL.Query().Has("list") {
+			err = h.listFiles(w, r, p)
+		} else {
+			err = h.getFile(w, r, p)
+		}
 	case http.MethodHead:
 		err = h.headFile(w, r, p)
 	case http.MethodPut:
 		err = h.putFile(w, r, p)
 	case http.MethodDelete:
-		if err = h.engine.Remove(r.Context(), p); err == nil {
+		if err = h.engine.RemoveIf(r.Context(), p, api.Digest(r.Header.Get("If-Match"))); err == nil {
 			w.WriteHeader(http.StatusNoContent)
 		}
 	default:
@@ -65,17 +69,62 @@ func (h *Handler) getFile(w http.ResponseWriter, r *http.Request, p string) erro
 	describe(w, info)
 	w.Header().Set("Content-Type", "application/octet-stream")
 	_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(answerDeadline))
-	http.ServeContent(w, r, "", info.ModTime, io.NewSectionReader(f, 0, info.Size))
+	http.ServeContent(coded{w}, r, "", info.ModTime, io.NewSectionReader(f, 0, info.Size))
 	return nil
 }
 
+// coded gives the refusals of http.ServeContent our codes.
+type coded struct{ http.ResponseWriter }
+
+// WriteHeader implements http.ResponseWriter.
+func (c coded) WriteHeader(status int) {
+	switch status {
+	case http.StatusPreconditionFailed:
+		c.Header().Set(api.HeaderError, string(api.CodePreconditionFailed))
+	case http.StatusRequestedRangeNotSatisfiable:
+		c.Header().Set(api.HeaderError, string(api.CodeInvalid))
+	}
+	c.ResponseWriter.WriteHeader(status)
+}
+
+// headFile describes a path; with ?stat it does so without reading a file for its digest.
 func (h *Handler) headFile(w http.ResponseWriter, r *http.Request, p string) error {
 	info, err := h.engine.Stat(r.Context(), p)
 	if err != nil {
 		return err
 	}
+	if info.Mode.IsRegular() && info.Size <= h.opts.MaxFileBytes && !r.URL.Query().Has("stat") {
+		f, read, err := h.engine.Open(r.Context(), p, h.opts.MaxFileBytes)
+		if err != nil {
+			return err
+		}
+		_ = f.Close()
+		info = read
+	}
 	describe(w, info)
 	w.Header().Set("Content-Length", strconv.FormatInt(info.Size, 10))
+	return nil
+}
+
+// listFiles lists a folder: ?list, with &after=NAME and &limit=N.
+func (h *Handler) listFiles(w http.ResponseWriter, r *http.Request, p string) error {
+	q := r.URL.Query()
+	limit := 0
+	if s := q.Get("limit"); s != "" {
+		var err error
+		if limit, err = strconv.Atoi(s); err != nil {
+			return fmt.Errorf("%w: limit=%q is no number", tool.ErrInvalid, s)
+		}
+	}
+	rel, entries, more, err := h.engine.List(r.Context(), p, q.Get("after"), limit)
+	if err != nil {
+		return err
+	}
+	list := api.List{Path: rel, Entries: make([]api.Entry, len(entries)), More: more}
+	for i, e := range entries {
+		list.Entries[i] = api.Entry{Name: e.Name, Size: e.Info.Size(), Mode: e.Info.Mode(), ModTime: e.Info.ModTime().UTC(), Target: e.Target}
+	}
+	writeJSON(w, http.StatusOK, list)
 	return nil
 }
 

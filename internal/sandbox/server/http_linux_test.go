@@ -17,6 +17,7 @@ import (
 	"github.com/sampan-dev/sampan/internal/harness/tool"
 	"github.com/sampan-dev/sampan/internal/sandbox/api"
 	"github.com/sampan-dev/sampan/internal/sandbox/client"
+	"github.com/sampan-dev/sampan/internal/sandbox/engine"
 	"github.com/sampan-dev/sampan/internal/sandbox/server"
 )
 
@@ -111,6 +112,16 @@ func TestHTTP(t *testing.T) {
 		{name: "head missing", method: "HEAD", path: "/v1/files/none", status: 404},
 		{name: "folder", method: "GET", path: "/v1/files/d", status: 409, want: `"code":"is_directory"`},
 		{name: "method", method: "PATCH", path: "/v1/files/d", status: 405, want: `"code":"no_such_route"`},
+		{name: "get range beyond", method: "GET", path: "/v1/files/d/f.txt", header: map[string]string{"Range": "bytes=9-"}, status: 416},
+		{name: "get changed", method: "GET", path: "/v1/files/d/f.txt", header: map[string]string{"If-Match": `"sha256:00"`}, status: 412},
+		{name: "head", method: "HEAD", path: "/v1/files/d/f.txt", status: 200},
+		{name: "list", method: "GET", path: "/v1/files/?list", status: 200, want: `{"path":".","entries":[{"name":"d","size":`},
+		{name: "list folder", method: "GET", path: "/v1/files/d?list", status: 200, want: `"entries":[{"name":"f.txt","size":1,"mode":420,`},
+		{name: "list page", method: "GET", path: "/v1/files/d?list&after=f.txt", status: 200, want: `"entries":[]`},
+		{name: "list file", method: "GET", path: "/v1/files/d/f.txt?list", status: 400, want: `"code":"invalid"`},
+		{name: "list outside", method: "GET", path: "/v1/files/..?list", status: 403, want: `"code":"outside_workspace"`},
+		{name: "list limit", method: "GET", path: "/v1/files/d?list&limit=x", status: 400, want: `"code":"invalid"`},
+		{name: "delete changed", method: "DELETE", path: "/v1/files/d/f.txt", header: map[string]string{"If-Match": `"sha256:00"`}, status: 412},
 		{name: "delete", method: "DELETE", path: "/v1/files/d/f.txt", status: 204},
 		{name: "route", method: "GET", path: "/v2/status", status: 404, want: `"code":"no_such_route"`},
 		{name: "exec", method: "POST", path: "/v1/exec", body: `{"argv":["true"]}`, status: 200, want: `"exitCode":0`},
@@ -144,6 +155,9 @@ func TestHTTP(t *testing.T) {
 			}
 			if resp.StatusCode != tc.status || !strings.Contains(string(body), tc.want) {
 				t.Errorf("%s %s: %d %s, want %d with %q", tc.method, tc.path, resp.StatusCode, body, tc.status, tc.want)
+			}
+			if want := api.ETag(engine.Digest([]byte("y"))); tc.name == "head" && resp.Header.Get("ETag") != want {
+				t.Errorf("ETag %s, want %s", resp.Header.Get("ETag"), want)
 			}
 			if tc.status >= 400 && resp.Header.Get(api.HeaderError) == "" {
 				t.Error("no code in the header")
