@@ -26,6 +26,13 @@ const (
 	HeaderError = "Sampan-Error"
 	// HeaderMessage is an error's text, query-escaped, where there is no body.
 	HeaderMessage = "Sampan-Message"
+	// HeaderDigest is the digest of an archive: a trailer of GET /v1/backup, without
+	// which it is not whole, and in a PUT what must come.
+	HeaderDigest = "Sampan-Digest"
+	// HeaderEntries and HeaderSkipped are trailers of GET /v1/backup: how many files,
+	// folders and links are in it, and how many sockets, fifos and devices are not.
+	HeaderEntries = "Sampan-Entries"
+	HeaderSkipped = "Sampan-Skipped"
 	// HeaderExecID names a command, so that it can be killed from another connection.
 	HeaderExecID = "Sampan-Exec-Id"
 )

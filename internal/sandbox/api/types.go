@@ -244,3 +244,12 @@ type GlobResult struct {
 	// Truncated is true when some are missing from Paths or a limit ended the search early.
 	Truncated bool `json:"truncated,omitempty"`
 }
+
+// Restored is the answer of PUT /v1/backup.
+type Restored struct {
+	// Digest is that of the archive.
+	Digest string `json:"digest"`
+	// Entries are files, folders and links, Bytes what the files hold.
+	Entries int64 `json:"entries"`
+	Bytes   int64 `json:"bytes"`
+}

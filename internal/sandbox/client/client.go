@@ -329,7 +329,11 @@ func (c *Client) call(ctx context.Context, method, route string, h http.Header, 
 
 // send gives the response of a success; anything else is an error.
 func (c *Client) send(ctx context.Context, method, route string, h http.Header, body []byte) (*http.Response, error) {
-	req, err := http.NewRequestWithContext(ctx, method, "http://sandbox"+route, bytes.NewReader(body))
+	return c.sendFrom(ctx, method, route, h, bytes.NewReader(body))
+}
+
+func (c *Client) sendFrom(ctx context.Context, method, route string, h http.Header, body io.Reader) (*http.Response, error) {
+	req, err := http.NewRequestWithContext(ctx, method, "http://sandbox"+route, body)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", tool.ErrInvalid, err)
 	}

@@ -71,7 +71,7 @@ func (c *Client) stream(ctx context.Context, method, route string, after int64, 
 		end(fmt.Errorf("%w: nothing was heard of it for %v", tool.ErrExecutorGone, streamPatience))
 	})
 	var err error
-	if s.resp, err = c.send(ctx, method, route, nil, body); err != nil {
+	if s.resp, err = c.send(ctx, method, route, lastRequest(), body); err != nil {
 		s.Close()
 		return nil, err
 	}
@@ -90,6 +90,10 @@ func (c *Client) stream(ctx context.Context, method, route string, after int64, 
 	}
 	return s, nil
 }
+
+// lastRequest makes a request the last of its connection: one whose answer has begun
+// cannot say any more that the server will end it.
+func lastRequest() http.Header { return http.Header{"Connection": {"close"}} }
 
 // Close ends the stream.
 func (s *Stream) Close() {

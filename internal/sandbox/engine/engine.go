@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/sampan-dev/sampan/internal/harness/tool"
+	"github.com/sampan-dev/sampan/internal/sandbox/backup"
 )
 
 // Options are an Engine's settings; the zero value of each means its default.
@@ -48,6 +49,9 @@ type Options struct {
 	// (default 64), and MaxEnded of those that ran on their own are kept after their
 	// end (default 32).
 	MaxRunning, MaxReaders, MaxEnded int
+	// Backup bounds an archive of the workspace, made or restored (default 500,000
+	// entries and 64 GiB).
+	Backup backup.Limits
 	// BackgroundStopped is called when a request has become the only one, with its context,
 	// before what ran beside it is waited for; nil does nothing.
 	BackgroundStopped func(context.Context)
@@ -66,6 +70,8 @@ func (o *Options) setDefaults() {
 	def(&o.MaxRunning, 256)
 	def(&o.MaxReaders, 64)
 	def(&o.MaxEnded, 32)
+	def(&o.Backup.Entries, 500_000)
+	def(&o.Backup.Bytes, 64<<30)
 	if o.MaxProcesses <= 0 {
 		o.MaxProcesses = defaultMaxProcesses()
 	}
@@ -105,6 +111,9 @@ type Engine struct {
 
 	// writes serialises our own writers, so that a precondition still holds at the rename.
 	writes sync.Mutex
+
+	// staging is held by the one restore.
+	staging sync.Mutex
 
 	// gate is passed by every request of any kind.
 	gate *gate
@@ -149,6 +158,7 @@ func New(workspace string, opts Options) (*Engine, error) {
 		return nil, errors.Join(err, root.Close())
 	}
 	e.spill = newSpillDir(root, opts.SpillBytes, opts.SpillTotalBytes)
+	e.recoverReplace()
 	e.base, e.cancel = context.WithCancel(context.Background())
 	e.running.init(e.opts.MaxRunning, e.opts.MaxEnded)
 	e.lastUsed.Store(time.Now().UnixNano())

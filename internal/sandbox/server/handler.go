@@ -60,6 +60,8 @@ func (h *Handler) routes() *http.ServeMux {
 	mux.HandleFunc("POST /v1/processes/{id}/signal", h.entering(h.signalProcess))
 	mux.HandleFunc("POST /v1/processes/{id}/stdin", h.entering(h.feedProcess))
 	mux.HandleFunc("POST /v1/processes/{id}/window", h.entering(h.resizeProcess))
+	mux.HandleFunc("GET /v1/backup", h.entering(h.backup))
+	mux.HandleFunc("PUT /v1/backup", h.restore)
 	mux.HandleFunc("POST /v1/lines", h.entering(h.lines))
 	mux.HandleFunc("POST /v1/grep", h.entering(h.grep))
 	mux.HandleFunc("POST /v1/glob", h.entering(h.glob))
