@@ -18,9 +18,18 @@ type door struct {
 
 func newDoor(stop context.CancelFunc) *door {
 	d := &door{conns: newConnections(), stop: stop, mux: http.NewServeMux()}
-	d.mux.HandleFunc("DELETE /v1/owner", d.release)
-	d.mux.HandleFunc("POST /v1/shutdown", d.shutdown)
+	for pattern, handler := range d.handlers() {
+		d.mux.HandleFunc(pattern, handler)
+	}
 	return d
+}
+
+// handlers are those of routes that only an owner has.
+func (d *door) handlers() map[string]http.HandlerFunc {
+	return map[string]http.HandlerFunc{
+		"DELETE /v1/owner":  d.release,
+		"POST /v1/shutdown": d.shutdown,
+	}
 }
 
 // ServeHTTP implements http.Handler.

@@ -46,25 +46,34 @@ func NewHandler(opts Options) (*Handler, error) {
 // Close kills what still runs, and closes the workspace.
 func (h *Handler) Close() error { return h.engine.Close() }
 
-// routes leaves out files, see ServeHTTP.
+// handlers are those of all routes but files, see ServeHTTP.
+func (h *Handler) handlers() map[string]http.HandlerFunc {
+	return map[string]http.HandlerFunc{
+		"GET /v1/status":                 h.status,
+		"POST /v1/exec":                  h.exec,
+		"POST /v1/exec/stream":           h.entering(h.execStream),
+		"GET /v1/processes":              h.listProcesses,
+		"DELETE /v1/processes":           h.killAll,
+		"GET /v1/processes/{id}":         h.getProcess,
+		"DELETE /v1/processes/{id}":      h.killProcess,
+		"GET /v1/processes/{id}/stream":  h.entering(h.followProcess),
+		"POST /v1/processes/{id}/signal": h.entering(h.signalProcess),
+		"POST /v1/processes/{id}/stdin":  h.entering(h.feedProcess),
+		"POST /v1/processes/{id}/window": h.entering(h.resizeProcess),
+		"GET /v1/backup":                 h.entering(h.backup),
+		"PUT /v1/backup":                 h.restore,
+		"POST /v1/lines":                 h.entering(h.lines),
+		"POST /v1/grep":                  h.entering(h.grep),
+		"POST /v1/glob":                  h.entering(h.glob),
+		"GET /v1/openapi.json":           openAPI,
+	}
+}
+
 func (h *Handler) routes() *http.ServeMux {
 	mux := http.NewServeMux()
-	mux.HandleFunc("GET /v1/status", h.status)
-	mux.HandleFunc("POST /v1/exec", h.exec)
-	mux.HandleFunc("POST /v1/exec/stream", h.entering(h.execStream))
-	mux.HandleFunc("GET /v1/processes", h.listProcesses)
-	mux.HandleFunc("DELETE /v1/processes", h.killAll)
-	mux.HandleFunc("GET /v1/processes/{id}", h.getProcess)
-	mux.HandleFunc("DELETE /v1/processes/{id}", h.killProcess)
-	mux.HandleFunc("GET /v1/processes/{id}/stream", h.entering(h.followProcess))
-	mux.HandleFunc("POST /v1/processes/{id}/signal", h.entering(h.signalProcess))
-	mux.HandleFunc("POST /v1/processes/{id}/stdin", h.entering(h.feedProcess))
-	mux.HandleFunc("POST /v1/processes/{id}/window", h.entering(h.resizeProcess))
-	mux.HandleFunc("GET /v1/backup", h.entering(h.backup))
-	mux.HandleFunc("PUT /v1/backup", h.restore)
-	mux.HandleFunc("POST /v1/lines", h.entering(h.lines))
-	mux.HandleFunc("POST /v1/grep", h.entering(h.grep))
-	mux.HandleFunc("POST /v1/glob", h.entering(h.glob))
+	for pattern, handler := range h.handlers() {
+		mux.HandleFunc(pattern, handler)
+	}
 	mux.HandleFunc("/", noRoute)
 	return mux
 }
@@ -111,4 +120,10 @@ func (h *Handler) contain(w http.ResponseWriter, r *http.Request) {
 
 func noRoute(w http.ResponseWriter, r *http.Request) {
 	writeCode(w, r, http.StatusNotFound, api.Error{Code: api.CodeRoute, Message: r.Method + " " + r.URL.Path + ": no such route"})
+}
+
+func openAPI(w http.ResponseWriter, _ *http.Request) {
+	_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(answerDeadline))
+	w.Header().Set("Content-Type", "application/json")
+	_, _ = w.Write(api.OpenAPI()) // the client has gone; there is nobody to tell
 }
