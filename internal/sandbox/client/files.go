@@ -32,7 +32,7 @@ func (c *Client) ReadFile(ctx context.Context, path string, maxBytes int64) (*to
 	if resp.ContentLength > maxBytes {
 		return nil, fmt.Errorf("%s: %w", path, tool.ErrTooLarge)
 	}
-	data, err := io.ReadAll(io.LimitReader(resp.Body, maxBytes+1))
+	data, err := readBody(resp, maxBytes)
 	if errors.Is(err, io.ErrUnexpectedEOF) {
 		// Not a sign that the server is gone; if it is, the next request shows it.
 		return nil, fmt.Errorf("%s: it became shorter while it was read", path)
@@ -47,6 +47,16 @@ func (c *Client) ReadFile(ctx context.Context, path string, maxBytes int64) (*to
 	sum := sha256.Sum256(data)
 	info.Size, info.Digest = int64(len(data)), "sha256:"+hex.EncodeToString(sum[:])
 	return &tool.File{FileInfo: info, Data: data}, nil
+}
+
+// readBody reads a body of at most maxBytes, and one byte more of a longer one.
+func readBody(resp *http.Response, maxBytes int64) ([]byte, error) {
+	if resp.ContentLength < 0 {
+		return io.ReadAll(io.LimitReader(resp.Body, maxBytes+1))
+	}
+	data := make([]byte, resp.ContentLength)
+	_, err := io.ReadFull(resp.Body, data)
+	return data, err
 }
 
 // WriteFile implements tool.Executor.

@@ -4,12 +4,14 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"time"
 
@@ -47,6 +49,8 @@ type Stream struct {
 	lines    *bufio.Scanner
 	position int64
 	over     bool
+	// data and decoded are the memory of an event.
+	data, decoded []byte
 }
 
 // Start runs a command that goes on until it ends or is ended; the Stream has its
@@ -127,11 +131,11 @@ func (s *Stream) Next() (Event, error) {
 	var into any
 	switch name {
 	case api.EventStdout:
-		ev.Stdout = new(api.Output)
-		into = ev.Stdout
+		ev.Stdout, err = s.output(data)
+		return ev, err
 	case api.EventStderr:
-		ev.Stderr = new(api.Output)
-		into = ev.Stderr
+		ev.Stderr, err = s.output(data)
+		return ev, err
 	case api.EventLost:
 		ev.Lost = new(api.Lost)
 		into = ev.Lost
@@ -148,6 +152,26 @@ func (s *Stream) Next() (Event, error) {
 		return Event{}, fmt.Errorf("%w: an event %q", tool.ErrExecutorGone, name)
 	}
 	return ev, s.decode(data, into)
+}
+
+// output decodes what makes up nearly all of a stream, several times as fast as
+// encoding/json where it is written as the server does.
+func (s *Stream) output(data []byte) (*api.Output, error) {
+	out := new(api.Output)
+	rest, ok := bytes.CutPrefix(data, []byte(`{"offset":`))
+	number, text, ok2 := bytes.Cut(rest, []byte(`,"data":"`))
+	text, ok3 := bytes.CutSuffix(text, []byte(`"}`))
+	offset, err := strconv.ParseInt(string(number), 10, 64)
+	if !ok || !ok2 || !ok3 || err != nil {
+		return out, s.decode(data, out)
+	}
+	s.decoded = slices.Grow(s.decoded[:0], base64.StdEncoding.DecodedLen(len(text)))
+	n, err := base64.StdEncoding.Decode(s.decoded[:cap(s.decoded)], text)
+	if err != nil {
+		return out, s.decode(data, out)
+	}
+	out.Offset, out.Data = offset, s.decoded[:n]
+	return out, nil
 }
 
 func (s *Stream) decode(data []byte, into any) error {
@@ -173,7 +197,8 @@ func (s *Stream) event() (name api.Event, id string, data []byte, err error) {
 		case string(field) == "id":
 			id = string(value)
 		case string(field) == "data":
-			data = bytes.Clone(value)
+			s.data = append(s.data[:0], value...)
+			data = s.data
 		}
 	}
 	err = s.lines.Err()
