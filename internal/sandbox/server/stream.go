@@ -112,7 +112,7 @@ func (s *events) batch(b engine.Batch) {
 		s.buf = base64.StdEncoding.AppendEncode(s.buf, c.Data)
 		s.buf = append(s.buf, "\"}\n\n"...)
 	}
-	if len(s.buf) == 0 {
+	if len(s.buf) == 0 && !b.Done {
 		s.buf = append(s.buf, ": alive\n\n"...)
 	}
 }
