@@ -7,6 +7,8 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"regexp"
+	"slices"
 	"strings"
 	"time"
 
@@ -20,7 +22,7 @@ import (
 const endpointDeadline = 10 * time.Second
 
 func conformanceCommand() *cobra.Command {
-	var endpoint string
+	var endpoint, run string
 	cmd := &cobra.Command{
 		Use:   "conformance",
 		Short: "Try whether a sandbox server does what tools rely on",
@@ -34,14 +36,23 @@ make there is removed. The server must obey nobody yet.`,
 			if !ok || !filepath.IsAbs(socket) {
 				return usageError{fmt.Errorf("--endpoint must be unix:// and the absolute path of a socket, and is %q", endpoint)}
 			}
-			return tryConformance(cmd, socket)
+			chosen, err := regexp.Compile(run)
+			if err != nil {
+				return usageError{fmt.Errorf("--run: %w", err)}
+			}
+			cases := slices.DeleteFunc(conformance.Cases(), func(c conformance.Case) bool { return !chosen.MatchString(c.Name) })
+			if len(cases) == 0 {
+				return usageError{fmt.Errorf("no case has a name that matches %q", run)}
+			}
+			return tryConformance(cmd, socket, cases)
 		},
 	}
 	cmd.Flags().StringVar(&endpoint, "endpoint", "", "server to try, as unix:///path/of/its/socket")
+	cmd.Flags().StringVar(&run, "run", "", "run only the cases whose names match this regular expression")
 	return cmd
 }
 
-func tryConformance(cmd *cobra.Command, socket string) (err error) {
+func tryConformance(cmd *cobra.Command, socket string, cases []conformance.Case) (err error) {
 	ctx := cmd.Context()
 	c := client.New(socket)
 	defer func() { err = errors.Join(err, c.Close()) }()
@@ -62,7 +73,7 @@ func tryConformance(cmd *cobra.Command, socket string) (err error) {
 	if len(left) > 0 {
 		return fmt.Errorf("the server's workspace %s is not empty, and what is in it would be removed", st.Workspace)
 	}
-	return conformance.Report(ctx, cmd.OutOrStdout(), func(t conformance.T) conformance.Subject {
+	return conformance.Report(ctx, cmd.OutOrStdout(), cases, func(t conformance.T) conformance.Subject {
 		t.Cleanup(func() {
 			if err := errors.Join(c.StopAll(context.WithoutCancel(t.Context())), emptyFolder(st.Workspace)); err != nil {
 				t.Error(err)
