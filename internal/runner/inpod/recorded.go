@@ -11,6 +11,7 @@ import (
 	"github.com/sampan-dev/sampan/internal/podapi"
 	"github.com/sampan-dev/sampan/internal/record/client"
 	"github.com/sampan-dev/sampan/internal/runner/recorded"
+	"github.com/sampan-dev/sampan/internal/text"
 	"github.com/sampan-dev/sampan/internal/transcript"
 )
 
@@ -25,15 +26,28 @@ func (p *Runner) openJournal(ctx context.Context, at *v1alpha1.AgentTask, rep *r
 	if err != nil {
 		return nil, fmt.Errorf("reading who signs the certificate of the record: %w", err)
 	}
-	c, err := client.New(client.Config{
+	return resume(ctx, client.Config{
 		URL: url, CA: ca, TokenFile: filepath.Join(podapi.InputDir, podapi.RecordTokenFile),
 		Namespace: at.Namespace, Task: at.Name, UID: string(at.UID),
-		OnWait: func(err error) { rep.waiting("waiting for the record: " + err.Error()) }, OnGoOn: func() { rep.waiting("") },
-	})
+	}, rep, cancel, opts)
+}
+
+// resume opens the transcript in the record, and tells when it waits for that.
+func resume(ctx context.Context, config client.Config, rep *reporter, cancel context.CancelCauseFunc, opts transcript.Options) (*recorded.Journal, error) {
+	config.OnWait = func(err error) { rep.waiting(waitingFor(err)) }
+	config.OnGoOn = func() { rep.waiting("") }
+	c, err := client.New(config)
 	if err != nil {
 		return nil, err
 	}
 	return recorded.Resume(ctx, recorded.Fencing(c, func() { cancel(errFenced) }), rep.listener(), opts)
+}
+
+// waitingFor says what the run waits for. An error names its cause last, which is what
+// people need of one that is too long.
+func waitingFor(err error) string {
+	const prefix = "waiting for the record: "
+	return prefix + text.ClipStart(err.Error(), maxActivity-len(prefix))
 }
 
 // restore builds the workspace of the last checkpoint where this pod has none yet. It
