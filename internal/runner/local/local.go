@@ -97,14 +97,14 @@ func (l Runner) config(ctx context.Context, at *v1alpha1.AgentTask, repo *worksp
 	if err != nil {
 		return nil, nil, &runner.UsageError{Err: errors.Join(err, exec.Close())}
 	}
-	w, events, err := l.transcript(task, transcript.Options{Secrets: env.Values()})
+	w, past, err := l.transcript(task, transcript.Options{Secrets: env.Values()})
 	if err != nil {
 		return nil, nil, errors.Join(err, exec.Close())
 	}
 	conn := runner.Connector{TaskName: at.Name, Env: env.Get, ScriptFile: localScript(l.RegistryFile)}
 	cfg := &harness.Config{
 		Task: task, Tools: tools, Executor: exec, Transcript: w, Reporter: reporter,
-		WrapUp: l.WrapUp, Resume: events,
+		WrapUp: l.WrapUp, Resume: past,
 		Models: &harness.RegistryRouter{Registry: reg, Selector: runner.SelectorOf(at), Need: need, Connect: conn.Connect},
 	}
 	return cfg, func() error { return errors.Join(w.Close(), exec.Close()) }, nil
@@ -165,7 +165,7 @@ func (l Runner) engine(ctx context.Context, at *v1alpha1.AgentTask, env runner.E
 }
 
 // transcript begins the record of the run, or opens the one to go on with.
-func (l Runner) transcript(task harness.Task, opts transcript.Options) (*transcript.Writer, []transcript.Event, error) {
+func (l Runner) transcript(task harness.Task, opts transcript.Options) (*transcript.Writer, *harness.Past, error) {
 	if l.ResumeFile != "" {
 		return resumeTranscript(l.ResumeFile, task, opts)
 	}
@@ -186,29 +186,26 @@ func (l Runner) transcript(task harness.Task, opts transcript.Options) (*transcr
 
 // resumeTranscript opens a transcript to go on with, and makes sure that it is
 // of this task: another one's messages would be taken for its own.
-func resumeTranscript(path string, task harness.Task, opts transcript.Options) (*transcript.Writer, []transcript.Event, error) {
-	w, events, err := transcript.Open(path, opts)
+func resumeTranscript(path string, task harness.Task, opts transcript.Options) (*transcript.Writer, *harness.Past, error) {
+	past := &harness.Past{}
+	w, err := transcript.Open(path, opts, past.Add)
 	if err != nil {
 		return nil, nil, &runner.UsageError{Err: err}
 	}
-	if err := sameTask(w, events, task); err != nil {
+	if err := sameTask(w, past, task); err != nil {
 		return nil, nil, &runner.UsageError{Err: fmt.Errorf("%s cannot be resumed: %w", path, errors.Join(err, w.Close()))}
 	}
-	return w, events, nil
+	return w, past, nil
 }
 
-func sameTask(w *transcript.Writer, events []transcript.Event, task harness.Task) error {
-	if len(events) == 0 {
+func sameTask(w *transcript.Writer, past *harness.Past, task harness.Task) error {
+	if past.Events() == 0 {
 		return errors.New("it holds no event; begin again with another file")
 	}
-	data, err := events[0].Decode()
-	if err != nil {
-		return err
-	}
-	began, ok := data.(*transcript.RunStarted)
+	began, err := past.Began()
 	switch {
-	case !ok:
-		return fmt.Errorf("it begins with %s, and not with %s", events[0].Type, transcript.TypeRunStarted)
+	case err != nil:
+		return err
 	case began.Task != task.Name:
 		return fmt.Errorf("it is of the task %q, and this is %q", began.Task, task.Name)
 	case began.Prompt != w.Redact(task.Prompt):

@@ -29,8 +29,8 @@ type Listener struct {
 // Journal is a run's transcript, and what an earlier process has left of the run.
 type Journal struct {
 	Writer *transcript.Writer
-	// Past are the events so far, and Standing is how far they come.
-	Past     []transcript.Event
+	// Past is what the record has of the run so far, and Standing how far that comes.
+	Past     *harness.Past
 	Standing harness.Standing
 
 	// ctx ends a little after the run was told to stop.
@@ -66,11 +66,12 @@ func Resume(ctx context.Context, rec record.Recorder, l Listener, opts transcrip
 	opts.Record = func(first int64, lines []byte) error {
 		return rec.Append(ctx, first, lines)
 	}
-	j.Writer, j.Past, err = transcript.Continue(lines, opts)
+	j.Past = &harness.Past{}
+	j.Writer, err = transcript.Continue(lines, opts, j.Past.Add)
 	if err := errors.Join(err, lines.Close()); err != nil {
 		return nil, err
 	}
-	if j.Standing, err = harness.StandingOf(j.Past); err != nil {
+	if j.Standing, err = j.Past.Standing(); err != nil {
 		return nil, fmt.Errorf("reading the record: %w", err)
 	}
 	p := j.Standing.Progress
@@ -81,7 +82,7 @@ func Resume(ctx context.Context, rec record.Recorder, l Listener, opts transcrip
 
 // Anew says what the workspace of a run is that goes on in a new one; nil where it begins.
 func (j *Journal) Anew() *harness.Restored {
-	if len(j.Past) == 0 {
+	if j.Past.Events() == 0 {
 		return nil
 	}
 	return &harness.Restored{Events: 1}
@@ -100,7 +101,7 @@ func (j *Journal) Base() string {
 
 // Told tells that this process only brings the news of a run that had ended in another.
 func (j *Journal) Told(res harness.Result) bool {
-	return len(j.Past) > 0 && res.Transcript.Events == int64(len(j.Past))
+	return j.Past.Events() > 0 && res.Transcript.Events == j.Past.Events()
 }
 
 // Restore builds the workspace of the last checkpoint in root, which is empty, and gives
