@@ -19,7 +19,7 @@ import (
 )
 
 // endpointDeadline bounds the wait for a server.
-const endpointDeadline = 10 * time.Second
+const endpointDeadline = time.Minute
 
 func conformanceCommand() *cobra.Command {
 	var endpoint, run string

@@ -147,7 +147,7 @@ func (x *extraction) entry(h *tar.Header, content io.Reader) error {
 	if err := x.count(name); err != nil {
 		return err
 	}
-	mode := fs.FileMode(h.Mode & 0o777) //nolint:gosec // nine bits
+	mode := h.FileInfo().Mode().Perm()
 	switch h.Typeflag {
 	case tar.TypeDir:
 		return x.folder(folder{name, mode, h.ModTime})

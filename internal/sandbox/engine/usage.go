@@ -35,8 +35,8 @@ func (e *Engine) FileSystem() (capacity, available int64, err error) {
 	if err := unix.Statfs(e.workspace, &st); err != nil {
 		return 0, 0, fmt.Errorf("asking for the space of the workspace: %w", err)
 	}
-	size := int64(st.Bsize) //nolint:unconvert // of another type on other systems
-	return int64(st.Blocks) * size, int64(st.Bavail) * size, nil
+	size := int64(st.Bsize)                                      //nolint:unconvert // of another type on other systems
+	return int64(st.Blocks) * size, int64(st.Bavail) * size, nil //nolint:gosec // no disk has 2^63 bytes
 }
 
 // Usage counts what is in the workspace, until ctx ends.

@@ -47,6 +47,15 @@ func (e *ended) end() {
 	_ = e.rc.SetWriteDeadline(e.last)
 }
 
+// extend lets an answer whose client does take it go on for as long again.
+func (e *ended) extend() {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if !e.last.IsZero() {
+		e.last = time.Now().Add(farewellDeadline)
+	}
+}
+
 // SetReadDeadline is for http.ResponseController.
 func (e *ended) SetReadDeadline(t time.Time) error {
 	e.mu.Lock()

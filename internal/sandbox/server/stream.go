@@ -16,6 +16,9 @@ import (
 	"github.com/sampan-dev/sampan/internal/sandbox/engine"
 )
 
+// exitDeadline bounds the wait for a process that is ended with its stream.
+const exitDeadline = 10 * time.Second
+
 // execStream starts a process and streams its output. Its client may go away.
 func (h *Handler) execStream(w http.ResponseWriter, r *http.Request) {
 	var req api.StreamRequest
@@ -67,11 +70,15 @@ func (h *Handler) stream(w http.ResponseWriter, r *http.Request, p *engine.Proce
 	for s.flush() == nil {
 		b, err := reader.Next(ctx, h.opts.Heartbeat)
 		if errors.Is(err, tool.ErrKilled) && ctx == r.Context() {
-			// All is ended, for another request. How the process did is known in a moment.
-			last, cancel := context.WithTimeout(context.WithoutCancel(ctx), farewellDeadline/2)
+			// All is ended, for another request. It has to wait for the process anyway, so
+			// that how that ended can be told.
+			last, cancel := context.WithTimeout(context.WithoutCancel(ctx), exitDeadline)
 			defer cancel()
 			ctx = last
 			continue
+		}
+		if e, ok := w.(*ended); ok {
+			e.extend()
 		}
 		if err != nil {
 			s.json(api.EventError, "", convert.FromError(tool.ErrKilled))

@@ -26,10 +26,9 @@ func drainStream(t *testing.T, s *client.Stream) (stdout, stderr bytes.Buffer, e
 		switch {
 		case errors.Is(err, io.EOF):
 			return stdout, stderr, exit
-		case err != nil:
-			t.Fatal(err)
-		case ev.Lost != nil:
-			t.Fatalf("lost: %+v", ev.Lost)
+		case err != nil || ev.Lost != nil:
+			t.Errorf("the stream broke off: %v, lost %+v", err, ev.Lost)
+			return stdout, stderr, new(api.Exit)
 		case ev.Stdout != nil:
 			stdout.Write(ev.Stdout.Data)
 		case ev.Stderr != nil:
@@ -179,8 +178,9 @@ func TestStreamsEnd(t *testing.T) {
 	}
 	ended := make(chan *api.Exit, 1)
 	go func() {
-		_, _, exit := drainStream(t, s)
-		ended <- exit
+		var exit *api.Exit
+		defer func() { ended <- exit }() // also where it fails
+		_, _, exit = drainStream(t, s)
 	}()
 	p.wantAlone(t)
 	if exit := <-ended; exit == nil || exit.Signal != "SIGKILL" || !exit.Killed {
