@@ -36,10 +36,25 @@ const maxStatus = 64 << 10
 type forwarder struct {
 	record *RecordServer
 	clock  clock.PassiveClock
-	// users share answers out, by the name of a user.
-	users *quota
+	// users share answers out, by the name of a user; sandboxUsers those of sandboxes.
+	users, sandboxUsers *quota
 	// stopping ends when the server does.
 	stopping context.Context
+}
+
+// begin takes one of a user's answers, until end is called. The context ends with the
+// server, too.
+func (f *forwarder) begin(ctx context.Context, users *quota) (_ context.Context, end func(), err error) {
+	who, ok := request.UserFrom(ctx)
+	if !ok {
+		return nil, nil, errors.New("the request has no user")
+	}
+	if !users.take(who.GetName()) {
+		return nil, nil, apierrors.NewTooManyRequests(fmt.Sprintf("%d requests of yours are being answered, which is the most at once; end one that follows a run, or try again", users.most), retryAfterSeconds)
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	stop := context.AfterFunc(f.stopping, cancel)
+	return ctx, func() { stop(); cancel(); users.giveBack(who.GetName()) }, nil
 }
 
 // subresource is one of a task's, which can only be read.
@@ -79,18 +94,19 @@ func (s *subresource) answer(ctx context.Context, name string, w http.ResponseWr
 	if err != nil {
 		return err
 	}
-	who, ok := request.UserFrom(ctx)
-	if !ok {
-		return errors.New("the request has no user")
+	ctx, end, err := s.begin(ctx, s.users)
+	if err != nil {
+		return err
 	}
-	if !s.users.take(who.GetName()) {
-		return apierrors.NewTooManyRequests(fmt.Sprintf("%d requests of yours are being answered, which is the most at once; end one that follows a run, or try again", maxPerUser), retryAfterSeconds)
+	defer end()
+	base, via, err := s.record.find(ctx)
+	if err != nil {
+		return err
 	}
-	defer s.users.giveBack(who.GetName())
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	defer context.AfterFunc(s.stopping, cancel)()
-	return s.forward(w, req.WithContext(ctx), where, responder)
+	// Nothing else of what somebody sends is for the server of the record.
+	return s.forward(w, req.WithContext(ctx), base+where, via, responder, func(out *http.Request) {
+		out.Header, out.Body, out.ContentLength = http.Header{}, nil, 0
+	})
 }
 
 // path is where the server of the record has what was asked for.
@@ -112,24 +128,20 @@ func (s *subresource) path(ctx context.Context, name string) (string, error) {
 	return where, nil
 }
 
-// forward answers with what the server of the record does.
-func (f *forwarder) forward(w http.ResponseWriter, req *http.Request, where string, responder rest.Responder) error {
-	base, transport, err := f.record.find(req.Context())
-	if err != nil {
-		return err
-	}
-	target, err := url.Parse(base + where)
+// forward answers with what the server of the record does. strip takes out of a request
+// what is not for it.
+func (f *forwarder) forward(w http.ResponseWriter, req *http.Request, where string, via http.RoundTripper, responder rest.Responder, strip func(*http.Request)) error {
+	target, err := url.Parse(where)
 	if err != nil {
 		return fmt.Errorf("asking the record: %w", err)
 	}
 	proxy := &httputil.ReverseProxy{
-		Transport:     transport,
+		Transport:     via,
 		FlushInterval: -1, // what is followed is sent as it comes
 		Rewrite: func(r *httputil.ProxyRequest) {
 			target.RawQuery = r.Out.URL.RawQuery
-			// Nothing else of what somebody sends is for the server of the record.
-			r.Out.URL, r.Out.Host, r.Out.Header = target, target.Host, http.Header{}
-			r.Out.Body, r.Out.ContentLength = nil, 0
+			r.Out.URL, r.Out.Host = target, target.Host
+			strip(r.Out)
 		},
 		ModifyResponse: refusedBy,
 		ErrorHandler: func(_ http.ResponseWriter, req *http.Request, err error) {

@@ -49,7 +49,7 @@ type Front struct {
 // NewFront makes a server. The certificate has to be there.
 func NewFront(o FrontOptions) (*Front, error) {
 	stopping, stop := context.WithCancel(context.Background()) //nolint:gosec // Run calls it
-	f := &Front{opts: o, record: o.Record, stop: stop, forwarder: &forwarder{record: o.Record, clock: o.Record.Clock, users: newQuota(maxPerUser), stopping: stopping}}
+	f := &Front{opts: o, record: o.Record, stop: stop, forwarder: &forwarder{record: o.Record, clock: o.Record.Clock, users: newQuota(maxPerUser), sandboxUsers: newQuota(maxSandboxRequests), stopping: stopping}}
 	var err error
 	if f.generic, err = f.newGeneric(); err != nil {
 		stop()
@@ -115,6 +115,9 @@ func (f *Front) newGeneric() (*server.GenericAPIServer, error) {
 // longRunning are the requests that may take longer than a minute. They have bounds of
 // their own.
 func longRunning(_ *http.Request, info *request.RequestInfo) bool {
+	if info.IsResourceRequest && info.Resource == sandboxes {
+		return info.Subresource != sandboxStatus
+	}
 	if !info.IsResourceRequest || info.Resource != agentTasks {
 		return false
 	}

@@ -45,9 +45,9 @@ func init() {
 // no second place to look for objects of that kind.
 const placeholder = "AgentTaskRecord"
 
-// resource is the task as far as this API knows it: it has subresources, and nobody
-// can get it itself.
-type resource struct{}
+// resource is a task or a Sandbox as far as this API knows it: it has subresources, and
+// nobody can get it itself.
+type resource struct{ singular string }
 
 var (
 	_ rest.Storage              = resource{}
@@ -65,17 +65,18 @@ func (resource) Destroy() {}
 func (resource) NamespaceScoped() bool { return true }
 
 // GetSingularName implements rest.SingularNameProvider.
-func (resource) GetSingularName() string { return "agenttask" }
+func (r resource) GetSingularName() string { return r.singular }
 
 // group is what is installed into the server.
 func (f *forwarder) group() *genericapiserver.APIGroupInfo {
 	info := genericapiserver.NewDefaultAPIGroupInfo(GroupVersion.Group, scheme, metav1.ParameterCodec, codecs)
 	info.VersionedResourcesStorageMap[GroupVersion.Version] = map[string]rest.Storage{
-		agentTasks:                     resource{},
+		agentTasks:                     resource{"agenttask"},
 		agentTasks + "/" + transcripts: &subresource{forwarder: f, name: transcripts},
 		agentTasks + "/" + logs:        &subresource{forwarder: f, name: transcripts},
 		agentTasks + "/" + outputs:     &subresource{forwarder: f, name: outputs, subpath: true},
 		agentTasks + "/" + checkpoints: &subresource{forwarder: f, name: checkpoints},
 	}
+	f.addSandboxes(info.VersionedResourcesStorageMap[GroupVersion.Version])
 	return &info
 }

@@ -53,24 +53,37 @@ type RecordServer struct {
 type reached struct {
 	url, ca   string
 	transport http.RoundTripper
-	leave     func()
+	// patient waits for as long as a sandbox takes to answer.
+	patient http.RoundTripper
+	leave   func()
 }
 
 // find gives the URL of the server, and what reaches it.
 func (r *RecordServer) find(ctx context.Context) (url string, via http.RoundTripper, err error) {
+	found, err := r.reached(ctx)
+	return found.url, found.transport, err
+}
+
+// findPatient is find for what may take long to be answered.
+func (r *RecordServer) findPatient(ctx context.Context) (url string, via http.RoundTripper, err error) {
+	found, err := r.reached(ctx)
+	return found.url, found.patient, err
+}
+
+func (r *RecordServer) reached(ctx context.Context) (reached, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.found.url == "" || r.Clock.Since(r.asked) >= foundFor {
 		switch err := r.look(ctx); {
 		case err != nil && r.found.url == "":
-			return "", nil, fmt.Errorf("%w: %w", record.ErrUnavailable, err)
+			return reached{}, fmt.Errorf("%w: %w", record.ErrUnavailable, err)
 		case err != nil: // what was found is still worth a try
 			klog.FromContext(ctx).Error(err, "It is unknown whether the server of the record is elsewhere now. It is asked where it was.")
 		default:
 			r.asked = r.Clock.Now()
 		}
 	}
-	return r.found.url, r.found.transport, nil
+	return r.found, nil
 }
 
 func (r *RecordServer) look(ctx context.Context) error {
@@ -101,8 +114,13 @@ func (r *RecordServer) look(ctx context.Context) error {
 		DisableCompression:    true,
 		HTTP2:                 &http.HTTP2Config{SendPingTimeout: pingAfter, PingTimeout: pingDeadline},
 	}
-	shown := transport.NewCachedFileTokenSource(r.TokenFile)
-	r.found = reached{url: url, ca: ca, transport: transport.ResettableTokenSourceWrapTransport(shown)(to), leave: to.CloseIdleConnections}
+	patient := to.Clone()
+	patient.ResponseHeaderTimeout = 0
+	show := transport.ResettableTokenSourceWrapTransport(transport.NewCachedFileTokenSource(r.TokenFile))
+	r.found = reached{url: url, ca: ca, transport: show(to), patient: show(patient), leave: func() {
+		to.CloseIdleConnections()
+		patient.CloseIdleConnections()
+	}}
 	return nil
 }
 

@@ -18,6 +18,8 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/sampan-dev/sampan/internal/apiserver/certs"
+	"github.com/sampan-dev/sampan/internal/record/wire"
+	"github.com/sampan-dev/sampan/internal/tunnel"
 )
 
 // Options are what a Server is made of.
@@ -45,7 +47,9 @@ type Server struct {
 	store   *lazyStore
 	http    *http.Server
 	sweeper *sweeper
-	stop    context.CancelFunc
+	// hub has the connections of the runners that can be called back.
+	hub  *tunnel.Hub
+	stop context.CancelFunc
 }
 
 // New makes a server. The certificate has to be there.
@@ -67,14 +71,19 @@ func New(o Options) (*Server, error) {
 		store: store, tasks: o.Client, clock: o.Clock, lookInterval: lookInterval,
 		streams: semaphore.NewWeighted(maxStreams), room: held, stopping: stopping,
 	}, tokens, o.Reader)
-	s.http = newHTTPServer(routes(door.handler(), front.handler()), o.Certificate)
+	s.hub = &tunnel.Hub{Max: maxTunnels}
+	in := newTunnels(s.hub, who, o.Client)
+	out := &reach{hub: s.hub, sandboxes: o.Client, clock: o.Clock, identify: front.identify}
+	s.http = newHTTPServer(routes(door.handler(), front.handler(), in.handler(), out.handler()), o.Certificate)
 	return s, nil
 }
 
 // routes are those of the whole port.
-func routes(runners, front http.Handler) http.Handler {
+func routes(runners, front, tunnels, reach http.Handler) http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("/v1/read/", front)
+	mux.Handle("/v1/reach/", reach)
+	mux.Handle(wire.TunnelPattern, tunnels)
 	mux.Handle("/", runners)
 	// For kubelet. Without a store it serves as well: it says then what is wrong.
 	mux.HandleFunc("GET /livez", func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNoContent) })
@@ -121,6 +130,7 @@ func (s *Server) Run(ctx context.Context) error {
 		<-ctx.Done()
 		ending, cancel := context.WithTimeout(context.WithoutCancel(ctx), shutdownTimeout)
 		defer cancel()
+		s.hub.Close() // their runners call again, perhaps another server
 		if err := s.http.Shutdown(ending); err != nil {
 			return errors.Join(fmt.Errorf("ending what is asked for: %w", err), s.http.Close())
 		}

@@ -5,8 +5,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"net/http"
+	"slices"
 	"sync"
 	"time"
 
@@ -128,6 +130,18 @@ func (h *Hub) Count() int {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	return len(h.conns)
+}
+
+// Close ends all connections once what is under way on them has ended, or after a while.
+func (h *Hub) Close() {
+	h.mu.Lock()
+	conns := slices.Collect(maps.Values(h.conns))
+	h.mu.Unlock()
+	var ending sync.WaitGroup
+	for _, cc := range conns {
+		ending.Go(func() { retire(cc) })
+	}
+	ending.Wait()
 }
 
 // To gives what sends requests to the caller of a key. Its errors wrap ErrNoTunnel

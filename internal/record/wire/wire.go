@@ -18,7 +18,12 @@
 //	GET READ/outputs       with uid; READ/outputs/NAME is the content of one
 //	GET ReadStore          204 if the store is open
 //
-// and shows a token of ReadAudience. What goes wrong there is answered with a
+// and for what a sandbox is to do, which it is told over the connection that its runner
+// keeps here (see package tunnel), below
+//
+//	REACH/exec, REACH/processes, REACH/files, REACH/backup, REACH/status
+//
+// as the sandbox's server has them under /v1. It shows a token of ReadAudience. What goes wrong there is answered with a
 // metav1.Status, as people get it.
 //
 // TASK is what TaskPath gives, and READ what ReadPath gives. A PUT or POST without an answer of its own is answered
@@ -57,6 +62,12 @@ const (
 	ReadPattern = "/v1/read/namespaces/{namespace}/agenttasks/{name}"
 	ReadStore   = "/v1/read/store"
 )
+
+// TunnelPattern is TunnelPath as a pattern of http.ServeMux.
+const TunnelPattern = "/v1/namespaces/{namespace}/sandboxes/{name}/{uid}/tunnel"
+
+// ReachPattern is ReachPath, and what is below it, as a pattern of http.ServeMux.
+const ReachPattern = "/v1/reach/namespaces/{namespace}/sandboxes/{name}/{path...}"
 
 // What comes after a TaskPath.
 const (
@@ -99,6 +110,17 @@ func TaskPath(namespace, name, uid string) string {
 // ReadPath is where the server in front reads the record of the task that has a name now.
 func ReadPath(namespace, name string) string {
 	return "/v1/read/namespaces/" + url.PathEscape(namespace) + "/agenttasks/" + url.PathEscape(name)
+}
+
+// TunnelPath is where the runner of a Sandbox can be called back: it asks for a
+// connection there.
+func TunnelPath(namespace, name, uid string) string {
+	return "/v1/namespaces/" + url.PathEscape(namespace) + "/sandboxes/" + url.PathEscape(name) + "/" + url.PathEscape(uid) + "/tunnel"
+}
+
+// ReachPath is where the server in front reaches a Sandbox.
+func ReachPath(namespace, name string) string {
+	return "/v1/reach/namespaces/" + url.PathEscape(namespace) + "/sandboxes/" + url.PathEscape(name)
 }
 
 // ChunkPath is where a chunk is, after a TaskPath.

@@ -11,6 +11,8 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/sampan-dev/sampan/api/v1alpha1"
@@ -21,6 +23,7 @@ import (
 	"github.com/sampan-dev/sampan/internal/runner/recorded"
 	"github.com/sampan-dev/sampan/internal/runner/workspace"
 	"github.com/sampan-dev/sampan/internal/sandbox/client"
+	"github.com/sampan-dev/sampan/internal/text"
 	"github.com/sampan-dev/sampan/internal/transcript"
 )
 
@@ -47,6 +50,11 @@ type Runner struct {
 	env      runner.Environment
 	// log is where every task's transcript goes, as kubectl logs shows it.
 	log counted
+	// guests are those who reach the sandbox by way of the API server.
+	guests *guests
+	// preparing is held while the workspace is prepared; ready is set once it was.
+	preparing sync.Mutex
+	ready     atomic.Bool
 	// prepared: the workspace was checked out, and tools may have run since.
 	prepared bool
 	// base is the commit that it was checked out at, as far as that is known.
@@ -68,7 +76,7 @@ func (c *counted) Write(p []byte) (int, error) {
 
 // New reads what the operator gave the pod.
 func New() (*Runner, error) {
-	p := &Runner{log: counted{w: os.Stdout}, name: os.Getenv(podapi.EnvPodName), uid: os.Getenv(podapi.EnvPodUID), namespace: os.Getenv(podapi.EnvNamespace), sandbox: os.Getenv(podapi.EnvSandboxName)}
+	p := &Runner{guests: newGuests(), log: counted{w: os.Stdout}, name: os.Getenv(podapi.EnvPodName), uid: os.Getenv(podapi.EnvPodUID), namespace: os.Getenv(podapi.EnvNamespace), sandbox: os.Getenv(podapi.EnvSandboxName)}
 	if p.name == "" || p.namespace == "" || p.sandbox == "" {
 		return nil, fmt.Errorf("%s, %s and %s must be set: this is no pod of Sampan", podapi.EnvPodName, podapi.EnvNamespace, podapi.EnvSandboxName)
 	}
@@ -103,6 +111,13 @@ func New() (*Runner, error) {
 // for it, else one after the other, until ctx ends. It gives the exit code.
 func (p *Runner) Run(ctx context.Context) (int, error) {
 	w := newWatcher(ctx, p)
+	called, hangUp := context.WithCancel(ctx)
+	defer hangUp()
+	go func() {
+		if err := p.beCalled(called, w); err != nil {
+			_, _ = fmt.Fprintln(text.NewLogWriter(os.Stderr), err) // the task goes on
+		}
+	}()
 	var last v1alpha1.TaskReference
 	for {
 		sb, err := w.claimed(ctx, last)
@@ -118,6 +133,7 @@ func (p *Runner) Run(ctx context.Context) (int, error) {
 			continue
 		case err == nil:
 			if err = p.empty(ctx); err == nil {
+				p.guests.open()
 				continue
 			}
 		}
@@ -147,6 +163,8 @@ func (p *Runner) shutdown(ctx context.Context, sb *v1alpha1.Sandbox, end harness
 
 // runTask runs one attempt of a task and reports it.
 func (p *Runner) runTask(ctx context.Context, w *watcher, sb *v1alpha1.Sandbox) (harness.Result, error) {
+	p.guests.occupy(true)
+	defer p.guests.occupy(false)
 	ref := p.holder(sb)
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
@@ -225,8 +243,9 @@ func (p *Runner) run(ctx context.Context, sb *v1alpha1.Sandbox, at *v1alpha1.Age
 	case err != nil:
 		return failed(harness.Internal, err), v1alpha1.ReasonWorkspaceFailed
 	}
+	p.guests.open()
 	sandbox, exec := p.executor(ctx, preTool)
-	tools, err := runner.ToolSet(p.exec, task)
+	tools, err := runner.ToolSet(proving{p.exec, p.guests}, task)
 	if err != nil {
 		return failed(harness.Internal, err), v1alpha1.ReasonInternal
 	}
@@ -241,6 +260,7 @@ func (p *Runner) run(ctx context.Context, sb *v1alpha1.Sandbox, at *v1alpha1.Age
 		},
 	}
 	res := j.Run(ctx, keeper, config, func(res harness.Result) bool { return leavesOutputs(at, res) && !j.Told(res) })
+	p.guests.close(errProving)
 	if leavesOutputs(at, res) {
 		res = p.leave(ctx, sb, rep, j, res, lostWorkspace(sb, j.Told(res), restored, res))
 	}
@@ -318,7 +338,10 @@ func podPrompt(at *v1alpha1.AgentTask, file string) (string, error) {
 // persistent one: after tools have run, git is not trusted there any more. It
 // reports whether no tool can have run yet.
 func (p *Runner) prepare(ctx context.Context, sb *v1alpha1.Sandbox, rep *reporter) (preTool bool, err error) {
+	p.preparing.Lock()
+	defer p.preparing.Unlock()
 	if p.prepared {
+		p.ready.Store(true)
 		return false, nil
 	}
 	private := filepath.Join(podapi.StateDir, "checkout")
@@ -336,6 +359,7 @@ func (p *Runner) prepare(ctx context.Context, sb *v1alpha1.Sandbox, rep *reporte
 		preTool = true
 	}
 	p.prepared = err == nil
+	p.ready.Store(p.prepared)
 	return preTool, err
 }
 
@@ -343,8 +367,16 @@ func (p *Runner) prepare(ctx context.Context, sb *v1alpha1.Sandbox, rep *reporte
 func (p *Runner) repository(sb *v1alpha1.Sandbox, rep *reporter) workspace.Repository {
 	return workspace.Repository{
 		GitSource: sb.Spec.Template.Workspace.Git, User: os.Getenv(podapi.EnvGitUsername), Password: p.env.Get(podapi.EnvGitPassword),
-		Keep: filepath.Join(podapi.StateDir, "repository.git"), Progress: runner.ReportCheckout(rep.progress),
+		Keep: filepath.Join(podapi.StateDir, "repository.git"), Progress: checkoutReport(rep),
 	}
+}
+
+// checkoutReport tells a task how far its checkout is; there may be no task.
+func checkoutReport(rep *reporter) func(workspace.Step) {
+	if rep == nil {
+		return nil
+	}
+	return runner.ReportCheckout(rep.progress)
 }
 
 // executor is the sandbox for the loop itself, and the wait for it. How long
@@ -352,10 +384,11 @@ func (p *Runner) repository(sb *v1alpha1.Sandbox, rep *reporter) workspace.Repos
 // for the operator, which names the cause.
 func (p *Runner) executor(ctx context.Context, preTool bool) (*starting, harness.Executor) {
 	s := start(ctx, p.exec.WaitReady)
+	exec := proving{p.exec, p.guests}
 	if preTool {
-		return s, &preToolFS{Executor: p.exec, dir: podapi.WorkspaceDir}
+		return s, &preToolFS{Executor: exec, dir: podapi.WorkspaceDir}
 	}
-	return s, p.exec
+	return s, exec
 }
 
 // emptyTimeout bounds the end of what a task has left in the sandbox.

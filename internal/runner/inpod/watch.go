@@ -17,12 +17,14 @@ type watcher struct {
 	pod *Runner
 	// changed is sent to when latest has changed.
 	changed chan struct{}
-	mu      sync.Mutex
-	latest  *v1alpha1.Sandbox
+	// seen is closed once there is one.
+	seen   chan struct{}
+	mu     sync.Mutex
+	latest *v1alpha1.Sandbox
 }
 
 func newWatcher(ctx context.Context, p *Runner) *watcher {
-	w := &watcher{pod: p, changed: make(chan struct{}, 1)}
+	w := &watcher{pod: p, changed: make(chan struct{}, 1), seen: make(chan struct{})}
 	ctx, stop := context.WithCancel(ctx)
 	go follow(ctx, p.api, "sandboxes", p.sandbox, func(sb *v1alpha1.Sandbox) {
 		if sb == nil {
@@ -38,6 +40,9 @@ func newWatcher(ctx context.Context, p *Runner) *watcher {
 
 func (w *watcher) set(sb *v1alpha1.Sandbox) {
 	w.mu.Lock()
+	if w.latest == nil {
+		close(w.seen)
+	}
 	w.latest = sb
 	w.mu.Unlock()
 	select {
@@ -51,6 +56,16 @@ func (w *watcher) sandbox() *v1alpha1.Sandbox {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return w.latest
+}
+
+// first waits until the Sandbox was seen.
+func (w *watcher) first(ctx context.Context) (*v1alpha1.Sandbox, error) {
+	select {
+	case <-w.seen:
+		return w.sandbox(), nil
+	case <-ctx.Done():
+		return nil, context.Cause(ctx)
+	}
 }
 
 // claimed waits until the Sandbox is claimed for another attempt than the last.

@@ -33,9 +33,15 @@ const (
 	// folders and links are in it, and how many sockets, fifos and devices are not.
 	HeaderEntries = "Sampan-Entries"
 	HeaderSkipped = "Sampan-Skipped"
+	// HeaderGuest is in a request that the runner passes on for somebody else.
+	HeaderGuest = "Sampan-Guest"
 	// HeaderExecID names a command, so that it can be killed from another connection.
 	HeaderExecID = "Sampan-Exec-Id"
 )
+
+// FilesPrefix begins the URL of a file; the rest is its path, percent-encoded as a
+// whole or segment by segment.
+const FilesPrefix = "/v1/files/"
 
 // Status is the answer of GET /v1/status.
 type Status struct {
@@ -98,7 +104,9 @@ const (
 	CodeEnded              Code = "ended"
 	// CodeNotOwner: the request did not carry the secret of the client that the
 	// server obeys.
-	CodeNotOwner  Code = "not_owner"
+	CodeNotOwner Code = "not_owner"
+	// CodeNotReady: the runner lets nobody in before the workspace is prepared.
+	CodeNotReady  Code = "not_ready"
 	CodeInternal  Code = "internal"
 	CodeCancelled Code = "cancelled"
 	CodeRoute     Code = "no_such_route"
@@ -123,6 +131,7 @@ var statuses = map[Code]int{
 	CodeTooMany:            http.StatusTooManyRequests,
 	CodeEnded:              http.StatusConflict,
 	CodeNotOwner:           http.StatusForbidden,
+	CodeNotReady:           http.StatusServiceUnavailable,
 	CodeCancelled:          http.StatusRequestTimeout,
 	CodeRoute:              http.StatusNotFound,
 }

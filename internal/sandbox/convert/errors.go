@@ -1,6 +1,7 @@
 package convert
 
 import (
+	"context"
 	"errors"
 
 	"github.com/sampan-dev/sampan/internal/harness/tool"
@@ -10,6 +11,9 @@ import (
 // ErrNotOwner says that a request did not carry the secret of the client that the
 // server obeys.
 var ErrNotOwner = errors.New("the sandbox server obeys another client")
+
+// ErrNotReady says that the sandbox's workspace is not there yet.
+var ErrNotReady = errors.New("the workspace is being prepared")
 
 // sentinels are the executor's and their codes, one to one. The first that an error
 // wraps counts.
@@ -34,6 +38,7 @@ var sentinels = []struct {
 	{tool.ErrTooMany, api.CodeTooMany},
 	{tool.ErrEnded, api.CodeEnded},
 	{ErrNotOwner, api.CodeNotOwner},
+	{ErrNotReady, api.CodeNotReady},
 }
 
 // FromError is what a server answers for an error.
@@ -42,6 +47,9 @@ func FromError(err error) api.Error {
 		if errors.Is(err, s.err) {
 			return api.Error{Code: s.code, Message: err.Error()}
 		}
+	}
+	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
+		return api.Error{Code: api.CodeCancelled, Message: err.Error()}
 	}
 	return api.Error{Code: api.CodeInternal, Message: err.Error()}
 }

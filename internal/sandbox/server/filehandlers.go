@@ -15,12 +15,8 @@ import (
 	"github.com/sampan-dev/sampan/internal/sandbox/api"
 )
 
-// filesPrefix begins the URL of a file; the rest is its path, percent-encoded
-// as a whole or segment by segment.
-const filesPrefix = "/v1/files/"
-
 func (h *Handler) files(w http.ResponseWriter, r *http.Request) {
-	escaped := strings.TrimPrefix(r.URL.EscapedPath(), filesPrefix)
+	escaped := strings.TrimPrefix(r.URL.EscapedPath(), api.FilesPrefix)
 	p, err := url.PathUnescape(escaped)
 	if err != nil {
 		writeError(w, r, fmt.Errorf("%w: path %q: %w", tool.ErrInvalid, escaped, err))

@@ -84,7 +84,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	defer h.contain(w, r)
 	// The last request's deadline must not end this one.
 	_ = http.NewResponseController(w).SetWriteDeadline(time.Time{})
-	if strings.HasPrefix(r.URL.EscapedPath(), filesPrefix) {
+	if strings.HasPrefix(r.URL.EscapedPath(), api.FilesPrefix) {
 		h.entering(h.files)(w, r)
 		return
 	}

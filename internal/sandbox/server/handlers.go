@@ -77,6 +77,10 @@ func (h *Handler) exec(w http.ResponseWriter, r *http.Request) {
 		writeError(w, r, err)
 		return
 	}
+	if req.Isolated && r.Header.Get(api.HeaderGuest) != "" {
+		writeError(w, r, fmt.Errorf("%w: isolated is for the runner's verify commands alone", tool.ErrInvalid))
+		return
+	}
 	res, err := h.engine.ExecID(r.Context(), execID(r), tool.ExecRequest(req))
 	if err != nil {
 		writeError(w, r, err)
@@ -163,9 +167,6 @@ func writeJSON(w http.ResponseWriter, status int, v any) {
 
 func writeError(w http.ResponseWriter, r *http.Request, err error) {
 	e := convert.FromError(err)
-	if e.Code == api.CodeInternal && (errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded)) {
-		e.Code = api.CodeCancelled
-	}
 	writeCode(w, r, e.Code.Status(), e)
 }
 

@@ -15,7 +15,7 @@ func TestRoutes(t *testing.T) {
 	served := slices.Collect(maps.Keys(new(Handler).handlers()))
 	served = slices.AppendSeq(served, maps.Keys(newDoor(nil).handlers()))
 	for _, method := range []string{"GET", "HEAD", "PUT", "DELETE"} { // see files
-		served = append(served, method+" "+filesPrefix+"{path}")
+		served = append(served, method+" "+api.FilesPrefix+"{path}")
 	}
 	var described []string
 	for _, r := range api.Routes() {

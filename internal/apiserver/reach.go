@@ -1,0 +1,148 @@
+package apiserver
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httputil"
+	"net/url"
+	"strings"
+	"time"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/utils/clock"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/sampan-dev/sampan/api/v1alpha1"
+	"github.com/sampan-dev/sampan/internal/record"
+	"github.com/sampan-dev/sampan/internal/record/wire"
+	"github.com/sampan-dev/sampan/internal/sandbox/api"
+	"github.com/sampan-dev/sampan/internal/tunnel"
+)
+
+// maxReach is how long one request to a sandbox may last.
+const maxReach = time.Hour
+
+// reach has sandboxes asked, over the connections that their runners keep. Whoever it is
+// for may do so: the Front has seen to that.
+type reach struct {
+	hub       *tunnel.Hub
+	sandboxes client.Reader
+	clock     clock.PassiveClock
+	// identify refuses everybody but the Front.
+	identify func(*http.Request) error
+}
+
+func (r *reach) handler() http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc(wire.ReachPattern, func(w http.ResponseWriter, req *http.Request) {
+		if err := r.identify(req); err != nil {
+			answerProblem(w, problemOf(err))
+			return
+		}
+		if err := r.serve(w, req); err != nil {
+			answerStatus(w, err)
+		}
+	})
+	return mux
+}
+
+// serve has the sandbox answer a request, or gives the error that is to be answered with.
+func (r *reach) serve(w http.ResponseWriter, req *http.Request) error {
+	namespace, name := req.PathValue("namespace"), req.PathValue("name")
+	sb := &v1alpha1.Sandbox{}
+	switch err := r.sandboxes.Get(req.Context(), client.ObjectKey{Namespace: namespace, Name: name}, sb); {
+	case apierrors.IsNotFound(err):
+		return notFound("there is no Sandbox %s in namespace %s", name, namespace)
+	case err != nil:
+		return fmt.Errorf("%w: looking for Sandbox %s/%s: %w", record.ErrUnavailable, namespace, name, err)
+	}
+	ending := http.NewResponseController(w)
+	until := r.clock.Now().Add(maxReach)
+	if err := errors.Join(ending.SetReadDeadline(until), ending.SetWriteDeadline(until)); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(req.Context(), maxReach)
+	defer cancel()
+	var failed error
+	proxy := &httputil.ReverseProxy{
+		Transport:     r.hub.To(keyOf(sb)),
+		FlushInterval: -1,
+		Rewrite: func(p *httputil.ProxyRequest) {
+			p.Out.URL, p.Out.Host = inSandbox(req), "sandbox"
+			p.Out.Header.Del("Authorization") // the Front's
+		},
+		ModifyResponse: saidBySandbox,
+		ErrorHandler:   func(_ http.ResponseWriter, _ *http.Request, err error) { failed = notReached(sb, err) },
+	}
+	proxy.ServeHTTP(w, req.WithContext(ctx))
+	return failed
+}
+
+// inSandbox is what a request asks the sandbox's server for. A file's name stays as it was
+// escaped.
+func inSandbox(req *http.Request) *url.URL {
+	prefix := wire.ReachPath(req.PathValue("namespace"), req.PathValue("name"))
+	escaped := "/v1" + strings.TrimPrefix(req.URL.EscapedPath(), prefix)
+	u := &url.URL{Scheme: "http", Host: "sandbox", Path: "/v1/" + req.PathValue("path"), RawPath: escaped, RawQuery: req.URL.RawQuery}
+	return u
+}
+
+// notReached is the error of a sandbox that did not answer.
+func notReached(sb *v1alpha1.Sandbox, err error) error {
+	var status apierrors.APIStatus
+	switch {
+	case errors.As(err, &status):
+		return err
+	case !errors.Is(err, tunnel.ErrNoTunnel):
+		return failure(http.StatusBadGateway, metav1.StatusReasonInternalError, fmt.Errorf("the connection to Sandbox %s was lost; what came of the request is not known: %w", sb.Name, err), 0)
+	}
+	why := "its runner has not called yet"
+	if c := meta.FindStatusCondition(sb.Status.Conditions, v1alpha1.ConditionReady); c != nil && c.Status != metav1.ConditionTrue {
+		why = c.Reason + ": " + c.Message
+	}
+	return failure(http.StatusServiceUnavailable, metav1.StatusReasonServiceUnavailable, fmt.Errorf("Sandbox %s cannot be reached: %s", sb.Name, why), retryAfterSeconds) //nolint:staticcheck // it is a kind
+}
+
+// saidBySandbox makes an error of the sandbox's server one as people get them. The code of
+// the sandbox is that of the cause.
+func saidBySandbox(resp *http.Response) error {
+	if resp.StatusCode < http.StatusBadRequest {
+		return nil
+	}
+	said := api.Error{Code: api.Code(resp.Header.Get(api.HeaderError))}
+	data, err := io.ReadAll(io.LimitReader(resp.Body, maxStatus))
+	if err = errors.Join(err, resp.Body.Close()); err != nil {
+		return err
+	}
+	if len(data) == 0 {
+		said.Message, err = url.QueryUnescape(resp.Header.Get(api.HeaderMessage))
+	} else {
+		err = json.Unmarshal(data, &said)
+	}
+	if err != nil || said.Message == "" {
+		return fmt.Errorf("the sandbox's server answers %s", resp.Status)
+	}
+	return &apierrors.StatusError{ErrStatus: metav1.Status{
+		Status: metav1.StatusFailure, Code: int32(resp.StatusCode), Message: said.Message, //nolint:gosec // three digits
+		Reason:  reasons[resp.StatusCode],
+		Details: &metav1.StatusDetails{Kind: "sandboxes", Causes: []metav1.StatusCause{{Type: metav1.CauseType(said.Code), Message: said.Message}}},
+	}}
+}
+
+// reasons are those of Kubernetes for the statuses of the sandbox's server.
+var reasons = map[int]metav1.StatusReason{
+	http.StatusBadRequest:            metav1.StatusReasonBadRequest,
+	http.StatusForbidden:             metav1.StatusReasonForbidden,
+	http.StatusNotFound:              metav1.StatusReasonNotFound,
+	http.StatusConflict:              metav1.StatusReasonConflict,
+	http.StatusPreconditionFailed:    metav1.StatusReasonConflict,
+	http.StatusRequestEntityTooLarge: metav1.StatusReasonRequestEntityTooLarge,
+	http.StatusTooManyRequests:       metav1.StatusReasonTooManyRequests,
+	http.StatusServiceUnavailable:    metav1.StatusReasonServiceUnavailable,
+}

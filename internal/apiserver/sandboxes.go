@@ -1,0 +1,121 @@
+package apiserver
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apiserver/pkg/endpoints/request"
+	"k8s.io/apiserver/pkg/registry/rest"
+
+	"github.com/sampan-dev/sampan/internal/record/wire"
+)
+
+// The subresources of a Sandbox, which are what its server has under /v1.
+const (
+	sandboxes        = "sandboxes"
+	sandboxExec      = "exec"
+	sandboxProcesses = "processes"
+	sandboxFiles     = "files"
+	sandboxBackup    = "backup"
+	sandboxStatus    = "status"
+)
+
+// maxSandboxRequests bounds the requests to sandboxes that one user has at once: a
+// framework that has many agents may be one user.
+const maxSandboxRequests = 256
+
+// forSandboxes are the headers that are passed on to a sandbox.
+var forSandboxes = []string{
+	"Accept", "Content-Type", "If-Match", "If-None-Match", "Range", "Last-Event-Id", "Sampan-Mode", "Sampan-Digest", "Sampan-Exec-Id",
+}
+
+// sandboxSubresource is what somebody may have a sandbox do.
+type sandboxSubresource struct {
+	resource
+	*forwarder
+	name    string
+	methods []string
+	// subpath: there is more below it.
+	subpath bool
+}
+
+var _ rest.Connecter = &sandboxSubresource{}
+
+// addSandboxes adds the subresources to what is installed.
+func (f *forwarder) addSandboxes(storage map[string]rest.Storage) {
+	storage[sandboxes] = resource{"sandbox"}
+	add := func(name string, subpath bool, methods ...string) {
+		storage[sandboxes+"/"+name] = &sandboxSubresource{forwarder: f, name: name, subpath: subpath, methods: methods}
+	}
+	add(sandboxExec, true, http.MethodPost)
+	add(sandboxProcesses, true, http.MethodGet, http.MethodPost, http.MethodDelete)
+	add(sandboxFiles, true, http.MethodGet, http.MethodHead, http.MethodPut, http.MethodDelete)
+	add(sandboxBackup, false, http.MethodGet, http.MethodPut)
+	add(sandboxStatus, false, http.MethodGet)
+}
+
+// NewConnectOptions implements rest.Connecter. The parameters are read by the sandbox.
+func (s *sandboxSubresource) NewConnectOptions() (options apiObject, subpath bool, key string) {
+	return nil, s.subpath, ""
+}
+
+// ConnectMethods implements rest.Connecter.
+func (s *sandboxSubresource) ConnectMethods() []string { return s.methods }
+
+// Connect implements rest.Connecter. Who gets here may do this with a Sandbox of that name:
+// the request was authorized, by its method and the subresource.
+func (s *sandboxSubresource) Connect(ctx context.Context, name string, _ apiObject, responder rest.Responder) (http.Handler, error) {
+	return http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+		if err := s.answer(ctx, name, w, req, responder); err != nil {
+			responder.Error(asStatus(err))
+		}
+	}), nil
+}
+
+func (s *sandboxSubresource) answer(ctx context.Context, name string, w http.ResponseWriter, req *http.Request, responder rest.Responder) error {
+	where, err := s.path(ctx, name, req)
+	if err != nil {
+		return err
+	}
+	ctx, end, err := s.begin(ctx, s.sandboxUsers)
+	if err != nil {
+		return err
+	}
+	defer end()
+	base, via, err := s.record.findPatient(ctx)
+	if err != nil {
+		return err
+	}
+	return s.forward(w, req.WithContext(ctx), base+where, via, responder, func(out *http.Request) {
+		sent := out.Header
+		out.Header = http.Header{}
+		for _, h := range forSandboxes {
+			if values, ok := sent[h]; ok {
+				out.Header[h] = values
+			}
+		}
+	})
+}
+
+// path is where the server of the record passes on what is asked for. What is below the
+// subresource stays as it was escaped.
+func (s *sandboxSubresource) path(ctx context.Context, name string, req *http.Request) (string, error) {
+	info, ok := request.RequestInfoFrom(ctx)
+	if !ok {
+		return "", errors.New("the request has no path")
+	}
+	where := wire.ReachPath(info.Namespace, name) + "/" + s.name
+	_, below, found := strings.Cut(req.URL.EscapedPath(), "/"+sandboxes+"/"+name+"/"+s.name+"/")
+	if !found {
+		return where, nil
+	}
+	if parts := strings.Split(req.URL.Path, "/"); slices.Contains(parts, "..") || slices.Contains(parts, ".") {
+		return "", apierrors.NewBadRequest(fmt.Sprintf("the path %.256q has a part that names no file", req.URL.Path))
+	}
+	return where + "/" + below, nil
+}

@@ -1,0 +1,201 @@
+package apiserver_test
+
+import (
+	"context"
+	"crypto/tls"
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/wait"
+
+	"github.com/sampan-dev/sampan/api/v1alpha1"
+	"github.com/sampan-dev/sampan/internal/record/wire"
+	"github.com/sampan-dev/sampan/internal/sandbox/server"
+	"github.com/sampan-dev/sampan/internal/testing/objects"
+	"github.com/sampan-dev/sampan/internal/tunnel"
+)
+
+// box makes a Sandbox in a tenant's namespace, whose pod is the one of the task.
+func (s *served) box(namespace, podUID string) *v1alpha1.Sandbox {
+	s.t.Helper()
+	sb := objects.MakeSandbox("box").Namespace(namespace).Obj()
+	s.create(sb)
+	sb.Status.PodName, sb.Status.PodUID = "fix-1", podUID
+	sb.Status.Conditions = []metav1.Condition{{
+		Type: v1alpha1.ConditionReady, Status: metav1.ConditionFalse, Reason: "PodPending", Message: "The pod starts.", LastTransitionTime: metav1.Now(),
+	}}
+	if err := s.c.Client.Status().Update(s.t.Context(), sb); err != nil {
+		s.t.Fatal(err)
+	}
+	return sb
+}
+
+// may lets the person of a namespace do something with its sandboxes.
+func (s *served) may(namespace, resource string, verbs ...string) {
+	s.t.Helper()
+	name := strings.ReplaceAll(resource, "/", "-")
+	s.create(
+		&rbacv1.Role{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: name}, Rules: []rbacv1.PolicyRule{
+			{APIGroups: []string{"subresources.sampan.dev"}, Resources: []string{resource}, Verbs: verbs},
+		}},
+		&rbacv1.RoleBinding{
+			ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: name}, RoleRef: rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "Role", Name: name},
+			Subjects: []rbacv1.Subject{{Kind: "ServiceAccount", Namespace: namespace, Name: "person"}},
+		},
+	)
+}
+
+// connect lets a sandbox's server be called by the token of a pod, until the test ends, and
+// gives how many connections there have been and the last thing that stood in the way.
+func (s *served) connect(sb *v1alpha1.Sandbox, token string, handler http.Handler) (connected *atomic.Int64, last *atomic.Value) {
+	s.t.Helper()
+	connected, last = &atomic.Int64{}, &atomic.Value{}
+	last.Store("")
+	caller := &tunnel.Caller{
+		URL: strings.Replace(s.runners, "127.0.0.1", "localhost", 1) + wire.TunnelPath(sb.Namespace, sb.Name, string(sb.UID)),
+		TLS: &tls.Config{RootCAs: s.pool}, Token: func() (string, error) { return token, nil }, Handler: handler,
+		OnState: func(err error) {
+			if err == nil {
+				connected.Add(1)
+			} else {
+				last.Store(err.Error())
+			}
+		},
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan struct{})
+	go func() { defer close(ended); caller.Run(ctx) }()
+	s.t.Cleanup(func() { cancel(); <-ended })
+	return connected, last
+}
+
+func (s *served) eventually(what string, is func() bool) {
+	s.t.Helper()
+	if err := wait.PollUntilContextTimeout(s.t.Context(), 5*time.Millisecond, time.Minute, true, func(context.Context) (bool, error) { return is(), nil }); err != nil {
+		s.t.Fatalf("never came: %s", what)
+	}
+}
+
+func sandboxServer(t *testing.T) http.Handler {
+	t.Helper()
+	h, err := server.NewHandler(server.Options{Workspace: t.TempDir()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := h.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return h
+}
+
+func (s *served) inBox(namespace, sub string) string {
+	return fmt.Sprintf("%s%s/namespaces/%s/sandboxes/box/%s", s.people, groupPath, namespace, sub)
+}
+
+// TestSandboxesAreReached: people have a sandbox do what they have a right to, and nothing
+// else, over the connection that its own runner keeps.
+func TestSandboxesAreReached(t *testing.T) {
+	s := serve(t, inMemory)
+	_, podUID := s.tenant("a")
+	s.tenant("b")
+	sb := s.box("a", podUID)
+	person := s.token("a", "person", "")
+	s.want(403, "GET", s.inBox("a", "status"), person, "")
+	s.may("a", "sandboxes/status", "get")
+	s.may("a", "sandboxes/exec", "create")
+	s.may("a", "sandboxes/files", "get", "update")
+	s.may("a", "sandboxes/processes", "get")
+	s.eventually("the right", func() bool { code, _ := s.ask("GET", s.inBox("a", "status"), person, ""); return code != 403 })
+	if got := s.want(503, "GET", s.inBox("a", "status"), person, ""); !strings.Contains(got, "PodPending: The pod starts.") {
+		t.Errorf("of a sandbox that has not called it says %s", got)
+	}
+
+	for name, row := range map[string]struct{ token, want string }{
+		"garbage":           {"x", "401 Unauthorized"},
+		"a person":          {s.token("a", "person", "", wire.Audience), "403 Forbidden"},
+		"another pod":       {s.token("a", "sampan-runner", "other-1", wire.Audience), "the pod of Sandbox box is another one"},
+		"another namespace": {s.token("b", "sampan-runner", "fix-1", wire.Audience), "403 Forbidden"},
+	} {
+		_, last := s.connect(sb, row.token, http.NotFoundHandler())
+		s.eventually("the refusal of "+name, func() bool { return strings.Contains(last.Load().(string), row.want) })
+	}
+	connected, _ := s.connect(sb, s.token("a", "sampan-runner", "fix-1", wire.Audience), sandboxServer(t))
+	s.eventually("the connection", func() bool { return connected.Load() > 0 })
+
+	s.eventually("an answer", func() bool { code, _ := s.ask("GET", s.inBox("a", "status"), person, ""); return code == 200 })
+	if got := s.want(200, "POST", s.inBox("a", "exec"), person, `{"shell":"echo hello; exit 3"}`); !strings.Contains(got, `"exitCode":3`) {
+		t.Errorf("exec gave %s", got)
+	}
+	for _, name := range []string{"notes.md", "a%20b/c%23d", "%C3%A4"} {
+		s.want(200, "PUT", s.inBox("a", "files/"+name), person, "content of "+name)
+		if got := s.want(200, "GET", s.inBox("a", "files/"+name), person, ""); got != "content of "+name {
+			t.Errorf("%s has %q", name, got)
+		}
+	}
+	s.want(403, "DELETE", s.inBox("a", "files/notes.md"), person, "")
+	s.want(403, "GET", s.inBox("a", "backup"), person, "")
+	s.want(403, "POST", s.inBox("b", "exec"), person, `{"shell":"true"}`)
+	s.want(405, "DELETE", s.inBox("a", "exec"), s.admin(), "")
+	s.want(404, "GET", strings.Replace(s.inBox("a", "status"), "/box/", "/none/", 1), person, "")
+	s.want(400, "GET", s.inBox("a", "files/..%2f..%2fetc/passwd"), person, "")
+	if got := s.want(404, "GET", s.inBox("a", "files/none"), person, ""); !strings.Contains(got, `"kind":"Status"`) || !strings.Contains(got, `"reason":"not_found"`) {
+		t.Errorf("of a file that is not there it says %s", got)
+	}
+
+	s.stream(person)
+}
+
+// admin gives the token of somebody who may do everything.
+func (s *served) admin() string {
+	s.t.Helper()
+	s.create(
+		&corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Namespace: system, Name: "admin"}},
+		&rbacv1.ClusterRoleBinding{
+			ObjectMeta: metav1.ObjectMeta{Name: "admin"}, RoleRef: rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: "cluster-admin"},
+			Subjects: []rbacv1.Subject{{Kind: "ServiceAccount", Namespace: system, Name: "admin"}},
+		},
+	)
+	token := s.token(system, "admin", "")
+	s.eventually("the right", func() bool { code, _ := s.ask("GET", s.inBox("b", "status"), token, ""); return code == 404 })
+	return token
+}
+
+// stream starts a command whose output comes as it is written: its second line waits for a
+// file that is made once the first has come.
+func (s *served) stream(token string) {
+	s.t.Helper()
+	req, err := http.NewRequestWithContext(s.t.Context(), http.MethodPost, s.inBox("a", "exec/stream"),
+		strings.NewReader(`{"shell":"echo first; until test -e go; do sleep 0.01; done; echo second"}`))
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	req.Header.Set("Authorization", "Bearer "+token)
+	resp, err := s.http.Do(req)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	defer resp.Body.Close() //nolint:errcheck // read to its end
+	var got strings.Builder
+	for part := make([]byte, 4096); !strings.Contains(got.String(), "event: stdout"); {
+		n, err := resp.Body.Read(part)
+		got.Write(part[:n])
+		if err != nil {
+			s.t.Fatalf("%v after %q", err, got.String())
+		}
+	}
+	s.want(200, "PUT", s.inBox("a", "files/go"), token, "")
+	rest, err := io.ReadAll(resp.Body)
+	if err != nil || !strings.Contains(string(rest), "event: exit") || !strings.Contains(string(rest), `"exitCode":0`) {
+		s.t.Errorf("the stream ended with %q, %v", rest, err)
+	}
+}

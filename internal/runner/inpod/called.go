@@ -1,0 +1,71 @@
+package inpod
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/sampan-dev/sampan/internal/podapi"
+	"github.com/sampan-dev/sampan/internal/record/wire"
+	"github.com/sampan-dev/sampan/internal/text"
+	"github.com/sampan-dev/sampan/internal/tunnel"
+)
+
+// beCalled keeps a connection to the server of the record, until ctx ends, over which
+// people and other agents reach the sandbox. Without such a server nobody does.
+func (p *Runner) beCalled(ctx context.Context, w *watcher) error {
+	base := os.Getenv(podapi.EnvRecordURL)
+	if base == "" {
+		return nil
+	}
+	ca, err := os.ReadFile(filepath.Join(podapi.InputDir, podapi.RecordCAFile))
+	if err != nil {
+		return fmt.Errorf("reading who signs the certificate of the record: %w", err)
+	}
+	trusted := x509.NewCertPool()
+	trusted.AppendCertsFromPEM(ca)
+	sb, err := w.first(ctx)
+	if err != nil {
+		return nil //nolint:nilerr // told to stop
+	}
+	caller := &tunnel.Caller{
+		URL: strings.TrimSuffix(base, "/") + wire.TunnelPath(sb.Namespace, sb.Name, string(sb.UID)),
+		TLS: &tls.Config{RootCAs: trusted, MinVersion: tls.VersionTLS13},
+		Token: func() (string, error) {
+			token, err := os.ReadFile(filepath.Join(podapi.InputDir, podapi.RecordTokenFile))
+			return strings.TrimSpace(string(token)), err
+		},
+		Handler: p.guests.reception(p.exec.Guests(), func(ctx context.Context) error { return p.welcome(ctx, w) }),
+		OnState: sayOnce(text.NewLogWriter(os.Stderr)),
+	}
+	caller.Run(ctx)
+	return nil
+}
+
+// sayOnce tells of the first of failures that follow each other.
+func sayOnce(out io.Writer) func(error) {
+	failing := false
+	return func(err error) {
+		if err != nil && !failing {
+			_, _ = fmt.Fprintf(out, "Nobody can reach the sandbox for now: %v\n", err) // the run goes on
+		}
+		failing = err != nil
+	}
+}
+
+// welcome prepares the sandbox for a guest: in a named Sandbox there may have been no task
+// yet, for which its workspace was prepared.
+func (p *Runner) welcome(ctx context.Context, w *watcher) error {
+	if sb := w.sandbox(); podapi.OwnerTask(sb) == nil && !p.ready.Load() {
+		if _, err := p.prepare(context.WithoutCancel(ctx), sb, nil); err != nil {
+			return fmt.Errorf("preparing the workspace: %w", err)
+		}
+		p.guests.open()
+	}
+	return p.exec.WaitReady(ctx)
+}

@@ -1,0 +1,189 @@
+package inpod
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/http/httputil"
+	"net/url"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/sampan-dev/sampan/internal/harness/tool"
+	sandboxapi "github.com/sampan-dev/sampan/internal/sandbox/api"
+	"github.com/sampan-dev/sampan/internal/sandbox/client"
+	"github.com/sampan-dev/sampan/internal/sandbox/convert"
+)
+
+// guests are people and other agents that have the sandbox do something. They may do what
+// tools may, and as those nothing before the workspace is there, and nothing beside a
+// verify command or between one and the outputs that it has proven.
+type guests struct {
+	mu sync.Mutex
+	// shut is why nobody is let in; nil lets them.
+	shut error
+	// busy: a task's run is under way.
+	busy   bool
+	inside map[*guest]struct{}
+	// left is sent to when the last one has left.
+	left sync.Cond
+}
+
+type guest struct{ cancel context.CancelFunc }
+
+func newGuests() *guests {
+	g := &guests{shut: convert.ErrNotReady, inside: map[*guest]struct{}{}}
+	g.left.L = &g.mu
+	return g
+}
+
+// enter lets somebody in; leave has to be called. The context ends when all have to go.
+func (g *guests) enter(ctx context.Context) (_ context.Context, leave func(), err error) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.shut != nil {
+		return nil, nil, g.shut
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	one := &guest{cancel}
+	g.inside[one] = struct{}{}
+	return ctx, func() {
+		cancel()
+		g.mu.Lock()
+		defer g.mu.Unlock()
+		delete(g.inside, one)
+		if len(g.inside) == 0 {
+			g.left.Broadcast()
+		}
+	}, nil
+}
+
+// close sends everybody away, and returns when they have gone.
+func (g *guests) close(why error) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.shut = why
+	for one := range g.inside {
+		one.cancel()
+	}
+	for len(g.inside) > 0 {
+		g.left.Wait()
+	}
+}
+
+// open lets people in again.
+func (g *guests) open() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.shut = nil
+}
+
+// occupy says whether a run is under way.
+func (g *guests) occupy(busy bool) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.busy = busy
+}
+
+func (g *guests) occupied() bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.busy
+}
+
+// errProving is the error of somebody who comes while a run is proven.
+var errProving = fmt.Errorf("%w: nothing else runs from then on until the outputs of the run are taken", tool.ErrIsolated)
+
+// proving is the sandbox of a run, which sends guests away before a verify command, and
+// lets them in when the agent has work to do again.
+type proving struct {
+	*client.Client
+	guests *guests
+}
+
+// Exec implements tool.Executor.
+func (p proving) Exec(ctx context.Context, req tool.ExecRequest) (*tool.ExecResult, error) {
+	if req.Isolated {
+		p.guests.close(errProving)
+	} else {
+		p.guests.open()
+	}
+	return p.Client.Exec(ctx, req)
+}
+
+// guestRoutes are what guests may ask the sandbox's server for. To end all that runs is
+// for the runner.
+var guestRoutes = []string{
+	"GET /v1/status", "POST /v1/exec", "POST /v1/exec/stream",
+	"GET /v1/processes", "GET /v1/processes/{id}", "DELETE /v1/processes/{id}", "GET /v1/processes/{id}/stream",
+	"POST /v1/processes/{id}/{action}",
+	"GET /v1/backup",
+}
+
+// reception answers the requests of guests with what the sandbox's server does.
+// ready is asked first: whether there is a workspace.
+func (g *guests) reception(via http.RoundTripper, ready func(context.Context) error) http.Handler {
+	pass := &httputil.ReverseProxy{
+		Transport:     via,
+		FlushInterval: -1,
+		Rewrite:       func(r *httputil.ProxyRequest) { r.Out.URL.Scheme, r.Out.URL.Host = "http", "sandbox" },
+		ErrorHandler: func(w http.ResponseWriter, r *http.Request, err error) {
+			refuse(w, r, fmt.Errorf("%w: %w", tool.ErrExecutorGone, err))
+		},
+	}
+	let := func(w http.ResponseWriter, r *http.Request) {
+		if err := ready(r.Context()); err != nil {
+			refuse(w, r, err)
+			return
+		}
+		ctx, leave, err := g.enter(r.Context())
+		if err != nil {
+			refuse(w, r, err)
+			return
+		}
+		defer leave()
+		// Who has to go does not stay for as long as a client takes to read.
+		defer context.AfterFunc(ctx, func() {
+			c := http.NewResponseController(w)
+			_ = errors.Join(c.SetReadDeadline(time.Unix(1, 0)), c.SetWriteDeadline(time.Unix(1, 0))) // it may be over by now
+		})()
+		pass.ServeHTTP(w, r.WithContext(ctx))
+	}
+	mux := http.NewServeMux()
+	for _, pattern := range guestRoutes {
+		mux.HandleFunc(pattern, let)
+	}
+	mux.HandleFunc("PUT /v1/backup", func(w http.ResponseWriter, r *http.Request) {
+		if g.occupied() {
+			refuse(w, r, fmt.Errorf("%w: a task runs in the Sandbox, and works in the workspace that would be replaced", tool.ErrInvalid))
+			return
+		}
+		let(w, r)
+	})
+	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
+		refuse(w, r, fmt.Errorf("%w: there is no %s %s for others than the runner", tool.ErrNotFound, r.Method, r.URL.Path))
+	})
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		// Not by the mux, which would answer some names of files with a redirect.
+		if strings.HasPrefix(r.URL.EscapedPath(), sandboxapi.FilesPrefix) {
+			let(w, r)
+			return
+		}
+		mux.ServeHTTP(w, r)
+	})
+}
+
+// refuse answers as the sandbox's server does.
+func refuse(w http.ResponseWriter, r *http.Request, err error) {
+	e := convert.FromError(err)
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set(sandboxapi.HeaderError, string(e.Code))
+	if r.Method == http.MethodHead {
+		w.Header().Set(sandboxapi.HeaderMessage, url.QueryEscape(e.Message))
+	}
+	w.WriteHeader(e.Code.Status())
+	_ = json.NewEncoder(w).Encode(e) // who asked may have gone
+}

@@ -1,0 +1,157 @@
+package inpod
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/sampan-dev/sampan/internal/harness/tool"
+	"github.com/sampan-dev/sampan/internal/sandbox/client"
+	"github.com/sampan-dev/sampan/internal/sandbox/server"
+)
+
+// lodging is a sandbox's server, its runner's client, and where guests come in.
+type lodging struct {
+	*guests
+	exec *client.Client
+	url  string
+}
+
+func lodge(t *testing.T) *lodging {
+	t.Helper()
+	socket := filepath.Join(t.TempDir(), "s.sock")
+	workspace := t.TempDir()
+	ctx, stop := context.WithCancel(context.Background())
+	ended := make(chan error, 1)
+	go func() { ended <- server.Run(ctx, server.Options{SocketPath: socket, Workspace: workspace}) }()
+	l := &lodging{guests: newGuests(), exec: client.New(socket)}
+	if err := l.exec.WaitReady(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	front := httptest.NewServer(l.reception(l.exec.Guests(), func(context.Context) error { return nil }))
+	l.url = front.URL
+	t.Cleanup(func() {
+		front.CloseClientConnections()
+		front.Close()
+		stop()
+		if err := errors.Join(<-ended, l.exec.Close()); err != nil {
+			t.Error(err)
+		}
+	})
+	return l
+}
+
+func (l *lodging) ask(t *testing.T, method, path, body string) (int, string) {
+	t.Helper()
+	req, err := http.NewRequestWithContext(t.Context(), method, l.url+path, strings.NewReader(body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close() //nolint:errcheck // read to its end
+	data, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return resp.StatusCode, string(data)
+}
+
+func TestGuestsDoWhatToolsDo(t *testing.T) {
+	l := lodge(t)
+	if code, said := l.ask(t, "GET", "/v1/status", ""); code != 503 || !strings.Contains(said, `"code":"not_ready"`) {
+		t.Errorf("before there is a workspace: %d %s", code, said)
+	}
+	l.open()
+	for _, row := range []struct {
+		method, path, body string
+		code               int
+		want               string
+	}{
+		{"PUT", "/v1/files/a%20b", "x", 200, `"path":"a b"`},
+		{"POST", "/v1/exec", `{"shell":"cat 'a b'; env"}`, 200, `"exitCode":0`},
+		{"GET", "/v1/processes", "", 200, "["},
+		// What is the runner's alone.
+		{"POST", "/v1/exec", `{"shell":"true","isolated":true}`, 400, "isolated"},
+		{"DELETE", "/v1/processes", "", 404, "not_found"},
+		{"DELETE", "/v1/owner", "", 404, "not_found"},
+		{"POST", "/v1/shutdown", "", 404, "not_found"},
+		{"PUT", "/v1/files/../x", "x", 403, "outside_workspace"},
+	} {
+		code, said := l.ask(t, row.method, row.path, row.body)
+		if code != row.code || !strings.Contains(said, row.want) {
+			t.Errorf("%s %s: %d %s, want %d and %s", row.method, row.path, code, said, row.code, row.want)
+		}
+	}
+	l.occupy(true)
+	if code, said := l.ask(t, "PUT", "/v1/backup", "x"); code != 400 || !strings.Contains(said, "a task runs") {
+		t.Errorf("replacing the workspace below a task: %d %s", code, said)
+	}
+}
+
+// TestNobodyBesideAProof: a verify command sends guests away, whatever they are at, and
+// nobody comes in between it and the outputs that it proves.
+func TestNobodyBesideAProof(t *testing.T) {
+	l := lodge(t)
+	l.open()
+	p := proving{l.exec, l.guests}
+	mark := fmt.Sprintf("1000.%d", os.Getpid()) // other tests' processes sleep, too
+	streaming, err := http.Post(l.url+"/v1/exec/stream", "application/json", strings.NewReader(`{"shell":"touch started; sleep `+mark+`"}`)) //nolint:noctx // closed below
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer streaming.Body.Close() //nolint:errcheck // its end is looked at
+	for {
+		if code, _ := l.ask(t, "GET", "/v1/files/started", ""); code == 200 {
+			break
+		}
+	}
+	// One that takes nothing of its answer.
+	if _, err := l.exec.Exec(t.Context(), tool.ExecRequest{Shell: "truncate -s 64M big"}); err != nil {
+		t.Fatal(err)
+	}
+	stuck, err := http.Get(l.url + "/v1/files/big") //nolint:noctx // closed below
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer stuck.Body.Close() //nolint:errcheck // not read
+
+	verified := make(chan error, 1)
+	go func() {
+		res, err := p.Exec(t.Context(), tool.ExecRequest{Shell: "pgrep -f '[s]leep " + mark + "'; test $? = 1", Isolated: true})
+		if err == nil && (res.ExitCode == nil || *res.ExitCode != 0) {
+			err = errors.New("it does not run alone")
+		}
+		verified <- err
+	}()
+	select {
+	case err := <-verified:
+		if err != nil {
+			t.Fatal(err)
+		}
+	case <-time.After(time.Minute):
+		t.Fatal("a guest keeps the verify command waiting")
+	}
+	if rest, err := io.ReadAll(streaming.Body); err == nil && strings.Contains(string(rest), "event: exit") {
+		t.Errorf("the stream of a guest came to its end: %q", rest)
+	}
+	if code, said := l.ask(t, "PUT", "/v1/files/forged", "x"); code != 409 || !strings.Contains(said, `"code":"isolated"`) {
+		t.Errorf("between a proof and the outputs: %d %s", code, said)
+	}
+	if _, err := p.Exec(t.Context(), tool.ExecRequest{Shell: "true"}); err != nil {
+		t.Fatal(err)
+	}
+	if code, said := l.ask(t, "PUT", "/v1/files/later", "x"); code != 200 {
+		t.Errorf("once the agent goes on: %d %s", code, said)
+	}
+}
