@@ -50,12 +50,12 @@ func state(t *testing.T, dir string) map[string]string {
 			return err
 		}
 		text := info.Mode().String()
-		switch info.Mode().Type() {
-		case fs.ModeSymlink:
+		switch {
+		case info.Mode().Type() == fs.ModeSymlink:
 			target, err := os.Readlink(p)
 			out[rel] = text + " " + target
 			return err
-		case 0:
+		case info.Mode().IsRegular():
 			data, err := os.ReadFile(p)
 			if err != nil {
 				return err
