@@ -40,7 +40,7 @@ make there is removed. The server must obey nobody yet.`,
 			if err != nil {
 				return usageError{fmt.Errorf("--run: %w", err)}
 			}
-			cases := slices.DeleteFunc(conformance.Cases(), func(c conformance.Case) bool { return !chosen.MatchString(c.Name) })
+			cases := slices.DeleteFunc(append(conformance.Cases(), conformance.EndpointCases()...), func(c conformance.Case) bool { return !chosen.MatchString(c.Name) })
 			if len(cases) == 0 {
 				return usageError{fmt.Errorf("no case has a name that matches %q", run)}
 			}

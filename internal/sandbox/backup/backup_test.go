@@ -50,12 +50,12 @@ func state(t *testing.T, dir string) map[string]string {
 			return err
 		}
 		text := info.Mode().String()
-		switch info.Mode().Type() {
-		case fs.ModeSymlink:
+		switch {
+		case info.Mode().Type() == fs.ModeSymlink:
 			target, err := os.Readlink(p)
 			out[rel] = text + " " + target
 			return err
-		case 0:
+		case info.Mode().IsRegular():
 			data, err := os.ReadFile(p)
 			if err != nil {
 				return err
@@ -75,7 +75,7 @@ func state(t *testing.T, dir string) map[string]string {
 	return out
 }
 
-func must(t *testing.T, err error) {
+func must(t testing.TB, err error) {
 	t.Helper()
 	if err != nil {
 		t.Fatal(err)
@@ -132,10 +132,15 @@ func TestRoundTrip(t *testing.T) {
 }
 
 // archive packs some headers, with content for files.
-func archive(t *testing.T, headers ...tar.Header) []byte {
+func archive(t testing.TB, headers ...tar.Header) []byte {
 	t.Helper()
-	var packed bytes.Buffer
-	w := tar.NewWriter(&packed)
+	return pack(t, unpacked(t, headers...))
+}
+
+func unpacked(t testing.TB, headers ...tar.Header) []byte {
+	t.Helper()
+	var out bytes.Buffer
+	w := tar.NewWriter(&out)
 	for _, h := range headers {
 		if h.Mode == 0 {
 			h.Mode = 0o644
@@ -145,10 +150,10 @@ func archive(t *testing.T, headers ...tar.Header) []byte {
 		must(t, err)
 	}
 	must(t, w.Close())
-	return pack(t, packed.Bytes())
+	return out.Bytes()
 }
 
-func pack(t *testing.T, data []byte) []byte {
+func pack(t testing.TB, data []byte) []byte {
 	t.Helper()
 	z, err := zstd.NewWriter(nil)
 	must(t, err)
@@ -265,7 +270,9 @@ func TestWriteLimits(t *testing.T) {
 }
 
 func FuzzExtract(f *testing.F) {
-	f.Add([]byte("x"), true)
+	f.Add([]byte("x"), false)
+	f.Add(unpacked(f, tar.Header{Typeflag: tar.TypeDir, Name: "d/"}, tar.Header{Typeflag: tar.TypeReg, Name: "d/f", Size: 9},
+		tar.Header{Typeflag: tar.TypeSymlink, Name: "l", Linkname: "/tmp"}, tar.Header{Typeflag: tar.TypeLink, Name: "d/g", Linkname: "d/f"}), true)
 	f.Fuzz(func(t *testing.T, data []byte, packed bool) {
 		if packed {
 			data = pack(t, data)

@@ -180,7 +180,7 @@ func cleanName(name string) (string, error) {
 	for part := range strings.SplitSeq(name, "/") {
 		switch depth++; {
 		case part == "..":
-			return "", fmt.Errorf("%w: %q has ..", ErrInvalid, name)
+			return "", fmt.Errorf("%w: %q has .. in it", ErrInvalid, name)
 		case len(part) > maxName:
 			return "", fmt.Errorf("%w: a name of %d bytes", ErrInvalid, len(part))
 		case depth > maxDepth:

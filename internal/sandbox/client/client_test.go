@@ -45,7 +45,7 @@ func serve(t testing.TB) (*client.Client, string) {
 }
 
 func TestConformance(t *testing.T) {
-	conformancetest.Run(t, func(t *testing.T) conformance.Subject {
+	conformancetest.Run(t, append(conformance.Cases(), conformance.EndpointCases()...), func(t *testing.T) conformance.Subject {
 		c, ws := serve(t)
 		return conformance.Subject{Executor: c, Workspace: ws}
 	})

@@ -75,7 +75,8 @@ func (c *Client) stream(ctx context.Context, method, route string, after int64, 
 		end(fmt.Errorf("%w: nothing was heard of it for %v", tool.ErrExecutorGone, streamPatience))
 	})
 	var err error
-	if s.resp, err = c.send(ctx, method, route, lastRequest(), body); err != nil {
+	s.resp, err = c.send(ctx, method, route, lastRequest(), body) //nolint:bodyclose // Close closes it
+	if err != nil {
 		s.Close()
 		return nil, err
 	}

@@ -25,8 +25,8 @@ func Report(ctx context.Context, w io.Writer, cases []Case, prepare func(T) Subj
 	var failed, skipped int
 	for _, c := range cases {
 		began := time.Now()
-		r := newRun(ctx, c.Name)
-		if err := r.do(func(t T) { c.Test(t, prepare(t)) }); err != nil {
+		r := &run{name: c.Name}
+		if err := r.do(ctx, func(t T) { c.Test(t, prepare(t)) }); err != nil {
 			return err
 		}
 		word := "ok"
@@ -61,13 +61,10 @@ type run struct {
 	cleanups        []func()
 }
 
-func newRun(ctx context.Context, name string) *run { return &run{name: name, ctx: ctx} }
-
 // do runs a case in a goroutine of its own, which the case may end.
-func (r *run) do(f func(T)) error {
-	ctx, cancel := context.WithTimeoutCause(r.ctx, caseDeadline, fmt.Errorf("%s did not end within %v", r.name, caseDeadline))
+func (r *run) do(outer context.Context, f func(T)) error {
+	ctx, cancel := context.WithTimeoutCause(outer, caseDeadline, fmt.Errorf("%s did not end within %v", r.name, caseDeadline))
 	defer cancel()
-	outer := r.ctx
 	r.ctx = ctx
 	done := make(chan struct{})
 	go func() {
@@ -125,8 +122,8 @@ func (r *run) Cleanup(f func()) {
 
 // Run implements T.
 func (r *run) Run(name string, f func(T)) bool {
-	sub := newRun(r.ctx, r.name+"/"+name)
-	if err := sub.do(f); err != nil {
+	sub := &run{name: r.name + "/" + name}
+	if err := sub.do(r.ctx, f); err != nil {
 		r.Fatal(err)
 	}
 	for _, line := range sub.log {

@@ -26,8 +26,8 @@ func TestRun(t *testing.T) {
 			}
 		}, failed: true, log: []string{"x: a", "y: b"}},
 	} {
-		r := newRun(t.Context(), name)
-		if err := r.do(tc.test); err != nil {
+		r := &run{name: name}
+		if err := r.do(t.Context(), tc.test); err != nil {
 			t.Fatal(err)
 		}
 		if diff := cmp.Diff(tc.log, r.log); diff != "" || r.failed != tc.failed || r.skipped != tc.skipped {
@@ -35,8 +35,8 @@ func TestRun(t *testing.T) {
 		}
 	}
 	var dir string
-	r := newRun(t.Context(), "cleanup")
-	if err := r.do(func(t T) { dir = t.TempDir(); t.Fatal("over") }); err != nil {
+	r := &run{name: "cleanup"}
+	if err := r.do(t.Context(), func(t T) { dir = t.TempDir(); t.Fatal("over") }); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := os.Stat(dir); !errors.Is(err, os.ErrNotExist) || dir == "" {
@@ -46,7 +46,7 @@ func TestRun(t *testing.T) {
 	over := errors.New("over")
 	stuck := make(chan struct{})
 	defer close(stuck)
-	if err := newRun(ctx, "stuck").do(func(T) { cancel(over); <-stuck }); !errors.Is(err, over) {
+	if err := (&run{name: "stuck"}).do(ctx, func(T) { cancel(over); <-stuck }); !errors.Is(err, over) {
 		t.Errorf("a case that does not end: %v", err)
 	}
 }

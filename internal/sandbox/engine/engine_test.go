@@ -27,7 +27,7 @@ func open(t testing.TB, opts engine.Options) *engine.Engine {
 }
 
 func TestConformance(t *testing.T) {
-	conformancetest.Run(t, func(t *testing.T) conformance.Subject {
+	conformancetest.Run(t, conformance.Cases(), func(t *testing.T) conformance.Subject {
 		e := open(t, engine.Options{})
 		return conformance.Subject{Executor: e, Workspace: e.Workspace()}
 	})

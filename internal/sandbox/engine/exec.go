@@ -76,7 +76,7 @@ func (e *Engine) endWithEngine(cancel context.CancelCauseFunc) (unbind func() bo
 func (e *Engine) execute(ctx context.Context, x *execution) (*tool.ExecResult, error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	defer e.endWithEngine(cancel)() //nolint:contextcheck // the engine's end is another one
+	defer e.endWithEngine(cancel)()
 	p := newProcess(x.id, x.req, cancel)
 	if err := e.running.add(p); err != nil {
 		return nil, err

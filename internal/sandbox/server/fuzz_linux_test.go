@@ -25,6 +25,10 @@ func FuzzSocket(f *testing.F) {
 		"POST /v1/lines HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer SECRET\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n",
 		"PUT /v1/files/a%2fb HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer SECRET\r\nIf-None-Match: *\r\nContent-Length: 1\r\n\r\nx",
 		"GET /v1/files/..%2f..%2fetc%2fpasswd?max=-1 HTTP/1.1\r\nHost: x\r\nRange: bytes=9-1\r\nAuthorization: Bearer SECRET\r\n\r\n",
+		"GET /v1/files/?list&after=%ff&limit=9 HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer SECRET\r\n\r\n",
+		"GET /v1/processes/x/stream?after=-1 HTTP/1.1\r\nHost: x\r\nLast-Event-ID: 9\r\nAuthorization: Bearer SECRET\r\n\r\n",
+		"PUT /v1/backup HTTP/1.1\r\nHost: x\r\nSampan-Digest: x\r\nAuthorization: Bearer SECRET\r\nContent-Length: 4\r\n\r\n\x28\xb5\x2f\xfd",
+		"POST /v1/processes/x/window HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer SECRET\r\nContent-Length: 21\r\n\r\n{\"rows\":1,\"columns\":1}",
 		"DELETE /v1/processes/%00 HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer SECRET\r\n\r\nDELETE /v1/processes HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer SECRET\r\n\r\n",
 	} {
 		f.Add([]byte(seed))

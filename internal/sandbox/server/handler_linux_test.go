@@ -11,9 +11,9 @@ import (
 	"github.com/sampan-dev/sampan/internal/sandbox/server"
 )
 
-// TestMounted: who serves the interface on another connection decides who may send
-// requests there, and needs no greeting.
-func TestMounted(t *testing.T) {
+// mount serves the interface over HTTP/2 to everybody.
+func mount(t *testing.T) *httptest.Server {
+	t.Helper()
 	h, err := server.NewHandler(server.Options{Workspace: t.TempDir()})
 	if err != nil {
 		t.Fatal(err)
@@ -27,12 +27,21 @@ func TestMounted(t *testing.T) {
 			t.Error(err)
 		}
 	})
+	return s
+}
+
+// TestMounted: who serves the interface on another connection decides who may send
+// requests there, and needs no greeting.
+func TestMounted(t *testing.T) {
+	s := mount(t)
 	for _, tc := range []struct{ method, path, body, want string }{
 		{"GET", "/v1/status", "", `"protocol":`},
 		{"PUT", "/v1/files/f", "x", `"path":"f"`},
 		{"POST", "/v1/exec", `{"shell":"cat f"}`, `"exitCode":0`},
 		{"POST", "/v1/exec", `{"shell":"test -e f","isolated":true}`, `"exitCode":0`},
 		{"GET", "/v1/files/f", "", "x"},
+		{"POST", "/v1/exec/stream", `{"shell":"cat f"}`, "event: exit"},
+		{"GET", "/v1/backup", "", "\x28\xb5\x2f\xfd"},
 		{"POST", "/v1/shutdown", "", `"code":"no_such_route"`},
 		{"DELETE", "/v1/owner", "", `"code":"no_such_route"`},
 	} {
@@ -49,6 +58,37 @@ func TestMounted(t *testing.T) {
 		if err != nil || !bytes.Contains(body, []byte(tc.want)) || resp.ProtoMajor != 2 {
 			t.Errorf("%s %s over HTTP/%d: %s, %v, want %s", tc.method, tc.path, resp.ProtoMajor, body, err, tc.want)
 		}
+	}
+}
+
+// TestMountedStreamsEnd: where requests share a connection, a verification ends each of
+// the others, also one that does not take its answer.
+func TestMountedStreamsEnd(t *testing.T) {
+	s := mount(t)
+	post := func(path, body string) *http.Response {
+		t.Helper()
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, s.URL+path, strings.NewReader(body))
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp, err := s.Client().Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = resp.Body.Close() })
+		return resp
+	}
+	silent, stuck := post("/v1/exec/stream", `{"shell":"sleep 1000"}`), post("/v1/exec/stream", `{"shell":"yes"}`)
+	if _, err := io.ReadFull(stuck.Body, make([]byte, 100<<10)); err != nil { // and no more
+		t.Fatal(err)
+	}
+	verified, err := io.ReadAll(post("/v1/exec", `{"shell":"exit 7","isolated":true}`).Body)
+	if err != nil || !bytes.Contains(verified, []byte(`"exitCode":7`)) {
+		t.Errorf("beside them: %s, %v", verified, err)
+	}
+	events, err := io.ReadAll(silent.Body)
+	if err != nil || !bytes.Contains(events, []byte(`"signal":"SIGKILL","killed":true`)) {
+		t.Errorf("the silent one ended with %q, %v", events, err)
 	}
 }
 

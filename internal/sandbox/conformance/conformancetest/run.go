@@ -7,10 +7,10 @@ import (
 	"github.com/sampan-dev/sampan/internal/sandbox/conformance"
 )
 
-// Run runs the suite; newSubject gives a fresh executor with an empty workspace.
-func Run(t *testing.T, newSubject func(t *testing.T) conformance.Subject) {
+// Run runs some cases; newSubject gives a fresh executor with an empty workspace.
+func Run(t *testing.T, cases []conformance.Case, newSubject func(t *testing.T) conformance.Subject) {
 	t.Helper()
-	for _, c := range conformance.Cases() {
+	for _, c := range cases {
 		t.Run(c.Name, func(t *testing.T) { c.Test(test{t}, newSubject(t)) })
 	}
 }
