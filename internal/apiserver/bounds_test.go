@@ -72,7 +72,7 @@ func TestAnswersShareTheRoomOfBodies(t *testing.T) {
 		path := wire.TaskPath("a", "fix", fmt.Sprintf("%s%02d", taskUID[:34], i)) + wire.ChunkPath(digest)
 		go func() {
 			w := &stuck{ResponseRecorder: httptest.NewRecorder(), begun: begun, let: let}
-			h.ServeHTTP(w, httptest.NewRequest("GET", path, nil))
+			h.ServeHTTP(w, httptest.NewRequest(http.MethodGet, path, nil))
 			answers <- w.Code
 		}()
 	}
@@ -126,7 +126,7 @@ func TestNobodyTakesAllPlaces(t *testing.T) {
 	})
 	h := d.handler()
 	get := func(from, uid string) string {
-		req := httptest.NewRequest("GET", wire.TaskPath("a", "fix", uid)+wire.Outputs, nil)
+		req := httptest.NewRequest(http.MethodGet, wire.TaskPath("a", "fix", uid)+wire.Outputs, nil)
 		req.RemoteAddr = from
 		w := httptest.NewRecorder()
 		h.ServeHTTP(w, req)
@@ -227,7 +227,7 @@ func TestAnswersOfOneUser(t *testing.T) {
 	read := func(who string) error {
 		ctx := request.WithUser(t.Context(), &user.DefaultInfo{Name: who})
 		ctx = request.WithRequestInfo(ctx, &request.RequestInfo{Namespace: "a", Parts: []string{"agenttasks", "fix", transcripts}})
-		return s.answer(ctx, "fix", httptest.NewRecorder(), httptest.NewRequest("GET", "/", nil), nil)
+		return s.answer(ctx, "fix", httptest.NewRecorder(), httptest.NewRequest(http.MethodGet, "/", nil), nil)
 	}
 	if err := read("ann"); !apierrors.IsTooManyRequests(err) {
 		t.Errorf("one more is answered: %v", err)

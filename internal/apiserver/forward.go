@@ -14,7 +14,7 @@ import (
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	"k8s.io/apimachinery/pkg/api/validation/path"
+	"k8s.io/apimachinery/pkg/api/validate/content"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apiserver/pkg/endpoints/request"
 	"k8s.io/apiserver/pkg/registry/rest"
@@ -52,9 +52,8 @@ func (f *forwarder) begin(ctx context.Context, users *quota) (_ context.Context,
 	if !users.take(who.GetName()) {
 		return nil, nil, apierrors.NewTooManyRequests(fmt.Sprintf("%d requests of yours are being answered, which is the most at once; end one that follows a run, or try again", users.most), retryAfterSeconds)
 	}
-	ctx, cancel := context.WithCancel(ctx)
-	stop := context.AfterFunc(f.stopping, cancel)
-	return ctx, func() { stop(); cancel(); users.giveBack(who.GetName()) }, nil
+	ctx, cancel := f.bounded(ctx)
+	return ctx, func() { cancel(); users.giveBack(who.GetName()) }, nil
 }
 
 // subresource is one of a task's, which can only be read.
@@ -109,6 +108,13 @@ func (s *subresource) answer(ctx context.Context, name string, w http.ResponseWr
 	})
 }
 
+// bounded ends with the client, and with this server.
+func (f *forwarder) bounded(ctx context.Context) (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithCancel(ctx)
+	stop := context.AfterFunc(f.stopping, cancel)
+	return ctx, func() { stop(); cancel() }
+}
+
 // path is where the server of the record has what was asked for.
 func (s *subresource) path(ctx context.Context, name string) (string, error) {
 	info, ok := request.RequestInfoFrom(ctx)
@@ -118,7 +124,7 @@ func (s *subresource) path(ctx context.Context, name string) (string, error) {
 	parts := slices.Concat([]string{info.Namespace, name}, info.Parts[min(3, len(info.Parts)):])
 	where := wire.ReadPath(info.Namespace, name) + "/" + s.name
 	for i, part := range parts {
-		if problems := path.IsValidPathSegmentName(part); len(problems) > 0 {
+		if problems := content.IsPathSegmentName(part); len(problems) > 0 {
 			return "", apierrors.NewBadRequest(fmt.Sprintf("there is nothing at %.64q, which %s", part, problems[0]))
 		}
 		if i > 1 {

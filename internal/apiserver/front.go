@@ -48,8 +48,10 @@ type Front struct {
 
 // NewFront makes a server. The certificate has to be there.
 func NewFront(o FrontOptions) (*Front, error) {
-	stopping, stop := context.WithCancel(context.Background()) //nolint:gosec // Run calls it
-	f := &Front{opts: o, record: o.Record, stop: stop, forwarder: &forwarder{record: o.Record, clock: o.Record.Clock, users: newQuota(maxPerUser), sandboxUsers: newQuota(maxSandboxRequests), stopping: stopping}}
+	stopping, stop := context.WithCancel(context.Background())
+	f := &Front{opts: o, record: o.Record, stop: stop, forwarder: &forwarder{
+		record: o.Record, clock: o.Record.Clock, users: newQuota(maxPerUser), sandboxUsers: newQuota(maxSandboxRequests), stopping: stopping,
+	}}
 	var err error
 	if f.generic, err = f.newGeneric(); err != nil {
 		stop()

@@ -137,7 +137,7 @@ func (j *Journal) Run(ctx context.Context, k *Keeper, config harness.Config, kee
 		}
 	}
 	if k != nil && (res.Reason == harness.Cancelled || keepEnd != nil && keepEnd(res)) && j.unrecorded() == nil {
-		k.finish(res.Progress)
+		k.finish(res.Progress) //nolint:contextcheck // it ends a little after ctx, as all that is recorded
 	}
 	return res
 }
