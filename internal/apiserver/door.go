@@ -18,7 +18,7 @@ func RunnersDoor(store Store, who func(token string) (record.Writer, bool)) http
 	lazy := newLazyStore(nil, clock.RealClock{})
 	lazy.set(store, nil)
 	d := &runners{
-		store: lazy, bodies: semaphore.NewWeighted(maxBodies), requests: semaphore.NewWeighted(maxRequests),
+		records: records{store: lazy}, bodies: semaphore.NewWeighted(maxBodies), requests: semaphore.NewWeighted(maxRequests),
 		identify: func(_ context.Context, req *http.Request, p place) (*runner, error) {
 			token, isBearer := strings.CutPrefix(req.Header.Get("Authorization"), "Bearer ")
 			w, known := who(token)

@@ -54,13 +54,13 @@ func doors(t *testing.T, tasks oneTask) (*people, http.Handler) {
 	lazy := newLazyStore(nil, clock.RealClock{})
 	lazy.set(store, nil)
 	d := &runners{
-		store: lazy, bodies: semaphore.NewWeighted(maxBodies), requests: semaphore.NewWeighted(maxRequests),
+		records: records{store: lazy, tasks: tasks}, bodies: semaphore.NewWeighted(maxBodies), requests: semaphore.NewWeighted(maxRequests),
 		identify: func(context.Context, *http.Request, place) (*runner, error) {
 			return &runner{writer: record.Writer{Attempt: 1, PodUID: "pod"}, info: record.Info{Name: "fix"}}, nil
 		},
 	}
 	p := &people{
-		store: lazy, tasks: tasks, clock: clock.RealClock{}, lookInterval: 50 * time.Millisecond,
+		records: records{store: lazy, tasks: tasks}, clock: clock.RealClock{}, lookInterval: 50 * time.Millisecond,
 		streams: semaphore.NewWeighted(maxStreams), stopping: t.Context(),
 	}
 	return p, d.handler()

@@ -77,6 +77,8 @@ func (p place) check() error {
 type runner struct {
 	writer record.Writer
 	info   record.Info
+	// origin is what it may read besides; nil for nothing.
+	origin *origin
 
 	mu        sync.Mutex
 	described bool
@@ -168,7 +170,7 @@ func (i *identifier) ofTask(ctx context.Context, pod podIdentity, p place) (*run
 		return nil, refusal(wire.CodeFenced, "AgentTask %s has ended", p.name)
 	}
 	return &runner{
-		writer: record.Writer{Attempt: task.Status.Attempt, PodUID: pod.uid},
+		writer: record.Writer{Attempt: task.Status.Attempt, PodUID: pod.uid}, origin: originOf(&task),
 		info:   record.Info{Name: task.Name, Created: task.CreationTimestamp.UTC(), RetainSeconds: cmp.Or(task.Spec.Record.RetainSeconds, int64(i.retain.Seconds()))},
 	}, nil
 }

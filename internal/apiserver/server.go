@@ -67,8 +67,9 @@ func New(o Options) (*Server, error) {
 	}
 	store := newLazyStore(o.Open, o.Clock)
 	stopping, stop := context.WithCancel(context.Background()) //nolint:gosec // Run calls it
+	all := records{store: store, tasks: o.Client}
 	s := &Server{opts: o, store: store, stop: stop, people: &people{
-		store: store, tasks: o.Client, clock: o.Clock, lookInterval: lookInterval,
+		records: all, clock: o.Clock, lookInterval: lookInterval,
 		streams: semaphore.NewWeighted(maxStreams), stopping: stopping,
 	}}
 	if s.generic, err = s.newGeneric(); err != nil {
@@ -79,7 +80,7 @@ func New(o Options) (*Server, error) {
 	who.retain = o.Retain
 	who.tasks, who.tokens = o.Client, clientset.AuthenticationV1().TokenReviews()
 	door := &runners{
-		store: store, identify: who.identify,
+		records: all, identify: who.identify,
 		bodies: semaphore.NewWeighted(maxBodies), requests: semaphore.NewWeighted(maxRequests),
 	}
 	s.runners = newRunnersServer(door.handler(), o.Certificate)
