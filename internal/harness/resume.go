@@ -131,10 +131,12 @@ type Standing struct {
 	// Progress has its counts, and Active the time that processes have spent on it.
 	Progress Progress
 	Active   time.Duration
+	// Ended: it has come to an end that no process goes on after.
+	Ended bool
 }
 
 // StandingOf says how far a run has come by its events.
 func StandingOf(events []transcript.Event) (Standing, error) {
 	s, err := replay(events)
-	return Standing{Progress: s.progress, Active: s.active}, err
+	return Standing{Progress: s.progress, Active: s.active, Ended: s.ended != nil && !resumable(s.ended)}, err
 }

@@ -9,6 +9,7 @@ import (
 	"github.com/sampan-dev/sampan/api/v1alpha1"
 	"github.com/sampan-dev/sampan/internal/harness"
 	"github.com/sampan-dev/sampan/internal/podapi"
+	"github.com/sampan-dev/sampan/internal/record"
 	"github.com/sampan-dev/sampan/internal/record/client"
 	"github.com/sampan-dev/sampan/internal/runner/recorded"
 	"github.com/sampan-dev/sampan/internal/transcript"
@@ -18,7 +19,10 @@ import (
 func (p *Runner) openJournal(ctx context.Context, at *v1alpha1.AgentTask, rep *reporter, cancel context.CancelCauseFunc, opts transcript.Options) (*recorded.Journal, error) {
 	opts.Tee = &p.log
 	url := os.Getenv(podapi.EnvRecordURL)
-	if url == "" {
+	switch {
+	case url == "" && at.Spec.From.TaskRef.Name != "":
+		return nil, fmt.Errorf("spec.from: %w: the cluster keeps no record, see the flag --record of the manager", record.ErrNotFound)
+	case url == "":
 		return recorded.Create(p.transcriptPath(at), opts)
 	}
 	ca, err := os.ReadFile(filepath.Join(podapi.InputDir, podapi.RecordCAFile))
@@ -33,7 +37,15 @@ func (p *Runner) openJournal(ctx context.Context, at *v1alpha1.AgentTask, rep *r
 	if err != nil {
 		return nil, err
 	}
-	return recorded.Resume(ctx, recorded.Fencing(c, func() { cancel(errFenced) }), rep.listener(), opts)
+	j, err := recorded.Resume(ctx, recorded.Fencing(c, func() { cancel(errFenced) }), rep.listener(), opts)
+	if err != nil || at.Spec.From.TaskRef.Name == "" {
+		return j, err
+	}
+	turn := record.Last
+	if said := at.Spec.From.Turn; said != nil {
+		turn = int(*said)
+	}
+	return j, j.From(ctx, c.Origin(), at.Spec.From.TaskRef.Name, at.Status.FromUID, turn)
 }
 
 // restore builds the workspace of the last checkpoint where this pod has none yet. It
