@@ -171,7 +171,7 @@ func (i *identifier) ofTask(ctx context.Context, pod podIdentity, p place) (*run
 	}
 	return &runner{
 		writer: record.Writer{Attempt: task.Status.Attempt, PodUID: pod.uid}, origin: originOf(&task),
-		info:   record.Info{Name: task.Name, Created: task.CreationTimestamp.UTC(), RetainSeconds: cmp.Or(task.Spec.Record.RetainSeconds, int64(i.retain.Seconds()))},
+		info: record.Info{Name: task.Name, Created: task.CreationTimestamp.UTC(), RetainSeconds: cmp.Or(task.Spec.Record.RetainSeconds, int64(i.retain.Seconds()))},
 	}, nil
 }
 

@@ -5,9 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"slices"
 	"strconv"
-	"strings"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 
@@ -67,7 +65,7 @@ func originCheckpoint(ctx context.Context, c *call) error {
 	}
 	checkpoint, err := s.store.Hold(ctx, s.task, turn)
 	if errors.Is(err, record.ErrNotFound) {
-		return c.noCheckpoint(ctx, s, turn)
+		return refusal(wire.CodeNotFound, "AgentTask %s has %v", c.origin.name, err)
 	}
 	if err != nil {
 		return err
@@ -89,42 +87,6 @@ func (c *call) turnOfOrigin() (int, error) {
 		return 0, refusal(wire.CodeForbidden, "spec.from.turn of the AgentTask is %d, not %d", c.origin.turn, turn)
 	}
 	return int(turn), nil
-}
-
-// noCheckpoint says which checkpoints there are instead.
-func (c *call) noCheckpoint(ctx context.Context, s *subject, turn int) error {
-	turns, err := s.store.Turns(ctx, s.task)
-	switch {
-	case err != nil:
-		return err
-	case len(turns) == 0:
-		return refusal(wire.CodeNotFound, "AgentTask %s has no checkpoint; a task that is recorded, in a Sandbox of its own whose workspace is not Persistent, has its first when it has begun",
-			c.origin.name)
-	}
-	return refusal(wire.CodeNotFound, "AgentTask %s has no checkpoint of turn %d; there are those of turns %s", c.origin.name, turn, ranges(turns))
-}
-
-// maxRanges bounds how many ranges are told.
-const maxRanges = 8
-
-// ranges writes sorted numbers as in "0-3, 5". Of many it leaves out the first.
-func ranges(numbers []int) string {
-	var out []string
-	for i := 0; i < len(numbers); {
-		j := i
-		for j+1 < len(numbers) && numbers[j+1] == numbers[j]+1 {
-			j++
-		}
-		words := strconv.Itoa(numbers[i])
-		if j > i {
-			words += "-" + strconv.Itoa(numbers[j])
-		}
-		out, i = append(out, words), j+1
-	}
-	if n := len(out); n > maxRanges {
-		out = slices.Insert(out[n-maxRanges:], 0, "…")
-	}
-	return strings.Join(out, ", ")
 }
 
 // originLog answers with the lines of the transcript.

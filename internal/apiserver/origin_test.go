@@ -96,17 +96,3 @@ func TestARunnerReadsWhatItsTaskGoesOnFrom(t *testing.T) {
 		})
 	}
 }
-
-func TestRanges(t *testing.T) {
-	many := make([]int, 0, 20)
-	for i := range 20 {
-		many = append(many, 2*i)
-	}
-	for want, numbers := range map[string][]int{
-		"0": {0}, "0-2": {0, 1, 2}, "0, 2-3, 5": {0, 2, 3, 5}, "…, 24, 26, 28, 30, 32, 34, 36, 38": many,
-	} {
-		if got := ranges(numbers); got != want {
-			t.Errorf("%v are %q, want %q", numbers, got, want)
-		}
-	}
-}

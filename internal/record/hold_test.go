@@ -44,7 +44,20 @@ func TestHoldOfWhatIsNotThere(t *testing.T) {
 		commit(t, r, podA, 1, 3)
 		_, err = s.Hold(t.Context(), theTask, 2)
 		want(t, err, ErrNotFound)
+		equal(t, err.Error(), "no checkpoint of turn 2; there are those of turns 1")
 		_, err = s.Hold(t.Context(), Task{Namespace: "team-b", UID: theTask.UID}, 1)
 		want(t, err, ErrNotFound)
 	})
+}
+
+func TestRanges(t *testing.T) {
+	many := make([]int, 0, 20)
+	for i := range 20 {
+		many = append(many, 2*i)
+	}
+	for want, numbers := range map[string][]int{
+		"0": {0}, "0-2": {0, 1, 2}, "0, 2-3, 5": {0, 2, 3, 5}, "…, 24, 26, 28, 30, 32, 34, 36, 38": many,
+	} {
+		equal(t, ranges(numbers), want)
+	}
 }

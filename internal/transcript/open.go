@@ -24,7 +24,7 @@ func Open(path string, opts Options) (*Writer, []Event, error) {
 }
 
 func open(f *os.File, opts Options) (*Writer, []Event, error) {
-	if err := lock(f); err != nil {
+	if err := Lock(f); err != nil {
 		return nil, nil, err
 	}
 	reader := NewReader(f)

@@ -36,18 +36,42 @@ func (s Stored) Log(ctx context.Context, from int64) (io.ReadCloser, error) {
 	return s.Store.Log(ctx, s.Task, from)
 }
 
+// Recorder is the record for one who writes it.
+func (s Stored) Recorder(w record.Writer) record.Recorder {
+	return written{s.Store.Recorder(s.Task, w), w}
+}
+
+// written says who writes.
+type written struct {
+	record.Recorder
+	w record.Writer
+}
+
+// Commit implements record.Recorder.
+func (r written) Commit(ctx context.Context, c record.Checkpoint) error {
+	c.Writer = r.w
+	return r.Recorder.Commit(ctx, c)
+}
+
+// PutOutput implements record.Recorder.
+func (r written) PutOutput(ctx context.Context, o record.Output) error {
+	o.Writer = r.w
+	return r.Recorder.PutOutput(ctx, o)
+}
+
 // From has a run go on from another task, as long as it has no checkpoint of its own:
 // from then on its own record has it all. A run that has begun goes on from the
 // checkpoint that it has begun with. Task and UID are the other task's.
 func (j *Journal) From(ctx context.Context, o Origin, task, uid string, turn int) error {
-	if j.latest != nil || j.Standing.Ended {
-		return nil
-	}
 	began, err := originOf(j.Past)
-	if err != nil {
+	switch {
+	case err != nil:
 		return err
-	}
-	if began != nil {
+	case began != nil && (began.Task != task || turn != record.Last && turn != began.Turn):
+		return fmt.Errorf("the run has begun with turn %d of the task %s", began.Turn, began.Task)
+	case j.latest != nil || j.Standing.Ended:
+		return nil
+	case began != nil:
 		turn = began.Turn
 	}
 	c, err := o.Checkpoint(ctx, turn)

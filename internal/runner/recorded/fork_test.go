@@ -48,7 +48,9 @@ func writes(name string) llm.Message {
 // folder has one tool: it writes a file.
 type folder string
 
-func (f folder) Specs() []llm.ToolSpec       { return []llm.ToolSpec{{Name: "write", Parameters: []byte(`{}`)}} }
+func (f folder) Specs() []llm.ToolSpec {
+	return []llm.ToolSpec{{Name: "write", Parameters: []byte(`{}`)}}
+}
 func (f folder) ReadOnly(string) bool        { return false }
 func (f folder) Close(context.Context) error { return nil }
 func (f folder) Run(_ context.Context, c llm.ToolCall) (harness.ToolResult, error) {
@@ -67,20 +69,9 @@ func newPod(t *testing.T, store *record.Store, name string) pod {
 	return pod{t, store, name, t.TempDir()}
 }
 
-type stamped struct {
-	record.Recorder
-	w record.Writer
-}
-
-func (s stamped) Commit(ctx context.Context, c record.Checkpoint) error {
-	c.Writer = s.w
-	return s.Recorder.Commit(ctx, c)
-}
-
 func (p pod) resume(uid string) *Journal {
 	p.t.Helper()
-	w := record.Writer{Attempt: 1, PodUID: p.name}
-	rec := stamped{p.store.Recorder(record.Task{Namespace: "ns", UID: uid}, w), w}
+	rec := Stored{p.store, record.Task{Namespace: "ns", UID: uid}}.Recorder(record.Writer{Attempt: 1, PodUID: p.name})
 	j, err := Resume(p.t.Context(), rec, Listener{Resumed: func(harness.Progress) {}, Kept: func(record.Checkpoint, string) {}}, transcript.Options{})
 	if err != nil {
 		p.t.Fatal(err)

@@ -91,6 +91,9 @@ func (j *Journal) Anew() *harness.Restored {
 	return &harness.Restored{Events: 1}
 }
 
+// Begins tells that the workspace of another task is to be restored for the run.
+func (j *Journal) Begins() bool { return j.latest == nil && j.origin != nil }
+
 // Recorder is the record, nil where there is none.
 func (j *Journal) Recorder() record.Recorder { return j.rec }
 
