@@ -110,6 +110,18 @@ func (c *conversation) prefix() int {
 	return prefixLen
 }
 
+// bytes is how long the texts of all messages are.
+func (c *conversation) bytes() int {
+	n := 0
+	for _, m := range c.messages {
+		n += len(m.Content) + len(m.Reasoning) + len(m.Opaque)
+		for _, call := range m.ToolCalls {
+			n += len(call.Name) + len(call.Arguments) + len(call.Opaque)
+		}
+	}
+	return n
+}
+
 // estimate gives the tokens of a message; reasoning is not counted since it is
 // rarely sent back.
 func estimate(m llm.Message) int64 {

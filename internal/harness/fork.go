@@ -15,6 +15,10 @@ type Fork struct {
 	prompt string
 }
 
+// maxForked bounds the texts of a conversation that a run begins with, in bytes: all of
+// them are in its first event. The windows of models are far smaller.
+const maxForked = 8 << 20
+
 // ForkOf makes one of the events of a run up to the end of a turn. What else is known of
 // the run is in origin.
 func ForkOf(origin transcript.Origin, events []transcript.Event) (*Fork, error) {
@@ -27,6 +31,9 @@ func ForkOf(origin transcript.Origin, events []transcript.Event) (*Fork, error) 
 	}
 	s.answerForgotten()
 	conv := s.conv
+	if n := conv.bytes(); n > maxForked {
+		return nil, fmt.Errorf("its conversation has %d bytes, of which %d can be gone on from", n, maxForked)
+	}
 	origin.Messages, origin.PromptAt = conv.messages[1:], conv.pinned-1
 	return &Fork{origin: origin, system: conv.messages[0].Content, prompt: conv.messages[conv.pinned].Content}, nil
 }

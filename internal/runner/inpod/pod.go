@@ -197,6 +197,8 @@ func (p *Runner) drive(ctx context.Context, sb *v1alpha1.Sandbox, at *v1alpha1.A
 		return res, reasonOf(ctx, res)
 	case errors.Is(err, record.ErrNotFound): // of the task that this one goes on from
 		return failed(harness.Internal, err), v1alpha1.ReasonCheckpointNotFound
+	case errors.As(err, new(*recorded.UnusableError)):
+		return failed(harness.Internal, err), v1alpha1.ReasonWorkspaceFailed
 	case err != nil && os.Getenv(podapi.EnvRecordURL) != "":
 		// Another pod may reach it: with another token, or when it was mended.
 		return failed(harness.Cancelled, err), v1alpha1.ReasonInterrupted

@@ -20,45 +20,6 @@ type Origin interface {
 	Log(ctx context.Context, from int64) (io.ReadCloser, error)
 }
 
-// Stored is the record of a task in a store that is at hand.
-type Stored struct {
-	Store *record.Store
-	Task  record.Task
-}
-
-// Checkpoint implements Origin.
-func (s Stored) Checkpoint(ctx context.Context, turn int) (record.Checkpoint, error) {
-	return s.Store.Hold(ctx, s.Task, turn)
-}
-
-// Log implements Origin.
-func (s Stored) Log(ctx context.Context, from int64) (io.ReadCloser, error) {
-	return s.Store.Log(ctx, s.Task, from)
-}
-
-// Recorder is the record for one who writes it.
-func (s Stored) Recorder(w record.Writer) record.Recorder {
-	return written{s.Store.Recorder(s.Task, w), w}
-}
-
-// written says who writes.
-type written struct {
-	record.Recorder
-	w record.Writer
-}
-
-// Commit implements record.Recorder.
-func (r written) Commit(ctx context.Context, c record.Checkpoint) error {
-	c.Writer = r.w
-	return r.Recorder.Commit(ctx, c)
-}
-
-// PutOutput implements record.Recorder.
-func (r written) PutOutput(ctx context.Context, o record.Output) error {
-	o.Writer = r.w
-	return r.Recorder.PutOutput(ctx, o)
-}
-
 // From has a run go on from another task, as long as it has no checkpoint of its own:
 // from then on its own record has it all. A run that has begun goes on from the
 // checkpoint that it has begun with. Task and UID are the other task's.
@@ -68,29 +29,54 @@ func (j *Journal) From(ctx context.Context, o Origin, task, uid string, turn int
 	case err != nil:
 		return err
 	case began != nil && (began.Task != task || turn != record.Last && turn != began.Turn):
-		return fmt.Errorf("the run has begun with turn %d of the task %s", began.Turn, began.Task)
+		return unusable("the run has begun with turn %d of the task %s", began.Turn, began.Task)
 	case j.latest != nil || j.Standing.Ended:
 		return nil
 	case began != nil:
 		turn = began.Turn
 	}
-	c, err := o.Checkpoint(ctx, turn)
-	if err != nil {
+	if err := j.take(ctx, o, began, transcript.Origin{Task: task, UID: uid, Turn: turn}); err != nil {
 		return fmt.Errorf("going on from the task %s: %w", task, err)
+	}
+	return nil
+}
+
+// take takes the state of another task to begin with, and its conversation where the run
+// has not begun.
+func (j *Journal) take(ctx context.Context, o Origin, began *transcript.Origin, from transcript.Origin) error {
+	c, err := o.Checkpoint(ctx, from.Turn)
+	if err != nil {
+		return err
 	}
 	j.origin = &c
 	if began != nil {
 		if began.Events != c.Events || began.Digest != c.LogDigest {
-			return fmt.Errorf("the checkpoint of turn %d of the task %s is another one than that which this run has begun with", turn, task)
+			return unusable("the checkpoint of turn %d is another one than that which this run has begun with", c.Turn)
 		}
 		return nil
 	}
 	events, err := eventsUpTo(ctx, o, c)
 	if err != nil {
-		return fmt.Errorf("reading the transcript of the task %s: %w", task, err)
+		return fmt.Errorf("reading its transcript: %w", err)
 	}
-	j.fork, err = harness.ForkOf(transcript.Origin{Task: task, UID: uid, Turn: c.Turn, Events: c.Events, Digest: c.LogDigest}, events)
-	return err
+	from.Turn, from.Events, from.Digest = c.Turn, c.Events, c.LogDigest
+	if j.fork, err = harness.ForkOf(from, events); err != nil {
+		return unusable("its transcript: %w", err)
+	}
+	return nil
+}
+
+// UnusableError is a state of another task that nothing can go on from, however often it
+// is tried.
+type UnusableError struct{ err error }
+
+func (e *UnusableError) Error() string { return e.err.Error() }
+
+// Unwrap gives the cause.
+func (e *UnusableError) Unwrap() error { return e.err }
+
+func unusable(format string, args ...any) error {
+	return &UnusableError{fmt.Errorf(format, args...)}
 }
 
 // originOf is what a run has begun with; nil where it has not begun.
@@ -105,7 +91,7 @@ func originOf(past []transcript.Event) (*transcript.Origin, error) {
 	if e, ok := data.(*transcript.RunStarted); ok && e.From != nil {
 		return e.From, nil
 	}
-	return nil, errors.New("the run has begun, and not with the state of another task")
+	return nil, unusable("the run has begun, and not with the state of another task")
 }
 
 // eventsUpTo are those that led to a checkpoint.
@@ -118,13 +104,17 @@ func eventsUpTo(ctx context.Context, o Origin, c record.Checkpoint) (events []tr
 	in := transcript.NewReader(log)
 	for n := int64(0); n < c.Events; n++ {
 		e, err := in.Next()
-		if err != nil {
-			return nil, fmt.Errorf("it has %d events that can be read, and the checkpoint of turn %d is of event %d: %w", n, c.Turn, c.Events, err)
+		var broken *transcript.Error
+		switch {
+		case errors.As(err, &broken), errors.Is(err, io.EOF), errors.Is(err, transcript.ErrCut):
+			return nil, unusable("it has %d events that can be read, and the checkpoint of turn %d is of event %d: %w", n, c.Turn, c.Events, err)
+		case err != nil:
+			return nil, err
 		}
 		events = append(events, e)
 	}
 	if got := in.Summary().Digest; got != c.LogDigest {
-		return nil, fmt.Errorf("up to event %d it has the digest %s, and the checkpoint of turn %d says %s", c.Events, got, c.Turn, c.LogDigest)
+		return nil, unusable("up to event %d it has the digest %s, and the checkpoint of turn %d says %s", c.Events, got, c.Turn, c.LogDigest)
 	}
 	return events, nil
 }

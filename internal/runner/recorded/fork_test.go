@@ -207,7 +207,7 @@ func (c changed) Checkpoint(ctx context.Context, turn int) (record.Checkpoint, e
 func TestForkOfAnotherTranscriptIsRefused(t *testing.T) {
 	store, origin := source(t)
 	p := newPod(t, store, "pod-b")
-	if err := p.resume("fork").From(t.Context(), changed{origin}, "source", "u", 1); err == nil || !strings.Contains(err.Error(), "digest") {
+	if err := p.resume("fork").From(t.Context(), changed{origin}, "source", "u", 1); !errors.As(err, new(*UnusableError)) || !strings.Contains(err.Error(), "digest") {
 		t.Errorf("got %v", err)
 	}
 	if err := p.resume("fork").From(t.Context(), origin, "source", "u", 9); !errors.Is(err, record.ErrNotFound) {
