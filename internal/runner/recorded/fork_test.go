@@ -190,8 +190,9 @@ func TestForkThatHasBegunKeepsItsTurn(t *testing.T) {
 	if res := q.run(again, "Do it otherwise.", m); res.Reason != harness.Completed || q.files() != "one" {
 		t.Errorf("the second pod: %+v, with %s", res, q.files())
 	}
-	if n := len(m.asked[0]); m.asked[0][3].ToolCallID != "one" || m.asked[0][5].Content != "Do it otherwise." {
-		t.Errorf("the second pod asks with %d messages: %+v", n, m.asked[0])
+	asked := m.asked[0]
+	if n := len(asked); asked[3].ToolCallID != "one" || asked[5].Content != "Do it otherwise." || !strings.Contains(asked[n-1].Content, "as it was after turn 0") {
+		t.Errorf("the second pod asks with %d messages: %+v", n, asked)
 	}
 }
 
