@@ -13,7 +13,6 @@ import (
 	"github.com/sampan-dev/sampan/api/v1alpha1"
 	"github.com/sampan-dev/sampan/internal/harness"
 	"github.com/sampan-dev/sampan/internal/record"
-	_ "github.com/sampan-dev/sampan/internal/record/drivers" // the stores that a record may be in
 	"github.com/sampan-dev/sampan/internal/runner"
 	"github.com/sampan-dev/sampan/internal/runner/recorded"
 	"github.com/sampan-dev/sampan/internal/transcript"
