@@ -3,7 +3,13 @@ package apiserver
 import (
 	"context"
 	"encoding/json"
+	"encoding/pem"
+	"errors"
+	"io"
 	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -11,6 +17,7 @@ import (
 
 	"github.com/sampan-dev/sampan/api/v1alpha1"
 	"github.com/sampan-dev/sampan/internal/record"
+	"github.com/sampan-dev/sampan/internal/record/client"
 	"github.com/sampan-dev/sampan/internal/record/wire"
 )
 
@@ -94,5 +101,38 @@ func TestARunnerReadsWhatItsTaskGoesOnFrom(t *testing.T) {
 				t.Errorf("got %d: %s, want %d with %s", w.Code, body, row.code, row.want)
 			}
 		})
+	}
+}
+
+// The client of a runner asks in the way that the door answers.
+func TestARunnersClientReadsTheOrigin(t *testing.T) {
+	server := httptest.NewTLSServer(originDoors(t, "fix", taskUID, nil))
+	defer server.Close()
+	token := filepath.Join(t.TempDir(), "token")
+	if err := os.WriteFile(token, []byte("token"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	ca := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate().Raw})
+	c, err := client.New(client.Config{URL: server.URL, CA: ca, TokenFile: token, Namespace: "a", Task: "fork", UID: forkUID})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	for asked, want := range map[int]int{record.Last: 3, 0: 0, 1: 1} {
+		if got, err := c.Origin().Checkpoint(t.Context(), asked); err != nil || got.Turn != want {
+			t.Errorf("turn %d: got %+v, %v", asked, got, err)
+		}
+	}
+	if _, err := c.Origin().Checkpoint(t.Context(), 2); !errors.Is(err, record.ErrNotFound) || !strings.Contains(err.Error(), "there are those of turns 0-1, 3") {
+		t.Errorf("a turn that there is not: %v", err)
+	}
+	log, err := c.Origin().Log(t.Context(), 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer log.Close() //nolint:errcheck // only read
+	lines, err := io.ReadAll(log)
+	if want := event(1, 0, "run_started") + event(2, 1, "response"); err != nil || string(lines) != want {
+		t.Errorf("the transcript is %q, %v", lines, err)
 	}
 }
