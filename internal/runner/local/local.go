@@ -77,7 +77,7 @@ func (l Runner) Run(ctx context.Context) (harness.Result, string, error) {
 	if err != nil {
 		return harness.Result{}, "", errors.Join(err, removeKept(p.repo))
 	}
-	res := p.journal.Run(ctx, p.keeper, *cfg, nil)
+	res := p.journal.Run(ctx, p.keeper, *cfg, func(res harness.Result) bool { return l.leavesOutputs(at, res) && !p.journal.Told(res) })
 	err = done()
 	l.takeOutputs(ctx, at, &p, res)
 	path := p.journal.Writer.Path()
@@ -118,24 +118,32 @@ func (l Runner) config(ctx context.Context, at *v1alpha1.AgentTask, p *place) (*
 	}
 	env := runner.TakeSecrets(reg)
 	reporter := harness.NewReporter(l.Progress, nil)
-	closeJournal, err := l.openJournal(ctx, at, task, transcript.Options{Secrets: env.Values()}, p)
+	opts := transcript.Options{Secrets: env.Values()}
+	closeRecord, err := l.openRecord(ctx, at, task, opts, p) // what the workspace is made of
 	if err != nil {
 		return nil, nil, err
 	}
 	exec, err := l.executor(ctx, at, env, reporter, p)
 	if err != nil {
-		return nil, nil, errors.Join(err, closeJournal())
+		return nil, nil, errors.Join(err, closeRecord())
 	}
 	tools, err := runner.ToolSet(exec, task)
 	if err != nil {
-		return nil, nil, &runner.UsageError{Err: errors.Join(err, exec.Close(), closeJournal())}
+		return nil, nil, &runner.UsageError{Err: errors.Join(err, exec.Close(), closeRecord())}
+	}
+	if l.RecordDir == "" { // a file is made for a run that begins
+		w, events, err := l.transcript(task, opts)
+		if err != nil {
+			return nil, nil, errors.Join(err, exec.Close())
+		}
+		p.journal = &recorded.Journal{Writer: w, Past: events}
 	}
 	conn := runner.Connector{TaskName: at.Name, Env: env.Get, ScriptFile: localScript(l.RegistryFile)}
 	cfg := &harness.Config{
 		Task: task, Tools: tools, Executor: exec, Reporter: reporter, WrapUp: l.WrapUp, Restored: p.restored,
 		Models: &harness.RegistryRouter{Registry: reg, Selector: runner.SelectorOf(at), Need: need, Connect: conn.Connect},
 	}
-	return cfg, func() error { return errors.Join(closeJournal(), exec.Close()) }, nil
+	return cfg, func() error { return errors.Join(p.journal.Writer.Close(), closeRecord(), exec.Close()) }, nil
 }
 
 // closingExecutor is an executor that the run has for itself.
@@ -190,24 +198,6 @@ func (l Runner) engine(ctx context.Context, at *v1alpha1.AgentTask, env runner.E
 		return nil, errors.Join(err, g.Close())
 	}
 	return guarded{e, g}, nil
-}
-
-// openJournal begins the journal of the run, or opens the one to go on with.
-func (l Runner) openJournal(ctx context.Context, at *v1alpha1.AgentTask, task harness.Task, opts transcript.Options, p *place) (func() error, error) {
-	if l.RecordDir == "" {
-		w, events, err := l.transcript(task, opts)
-		if err != nil {
-			return nil, err
-		}
-		p.journal = &recorded.Journal{Writer: w, Past: events}
-		return w.Close, nil
-	}
-	j, done, err := l.openRecord(ctx, at, task, opts)
-	if err != nil {
-		return nil, err
-	}
-	p.journal, p.base = j, j.Base()
-	return func() error { return errors.Join(j.Writer.Close(), done()) }, nil
 }
 
 // transcript begins the transcript of the run, or opens the one to go on with.

@@ -15,7 +15,7 @@ import (
 
 // takeOutputs writes what the task leaves to OutputDir, once nothing of the run is left.
 func (l Runner) takeOutputs(ctx context.Context, at *v1alpha1.AgentTask, p *place, res harness.Result) {
-	if l.OutputDir == "" || len(at.Spec.Outputs) == 0 || res.Reason == harness.Cancelled {
+	if !l.leavesOutputs(at, res) {
 		return
 	}
 	ctx, cancel := context.WithTimeout(ctx, v1alpha1.OutputsSeconds*time.Second)
@@ -35,6 +35,9 @@ func (l Runner) takeOutputs(ctx context.Context, at *v1alpha1.AgentTask, p *plac
 			return workspace.OpenRoom(ctx, p.repo.Keep, p.repo, p.base)
 		},
 	}
+	if r := p.restored; r != nil && p.journal.Told(res) && r.Turn != res.Progress.Turns {
+		t.Lost = errors.New("the run has ended in another workspace than that of its last checkpoint")
+	}
 	if l.SandboxSocket != "" {
 		t.Refuse = errors.New("the workspace is the sandbox server's: give one by --workspace")
 	}
@@ -42,6 +45,11 @@ func (l Runner) takeOutputs(ctx context.Context, at *v1alpha1.AgentTask, p *plac
 	if l.Outputs != nil {
 		l.Outputs(taken)
 	}
+}
+
+// leavesOutputs tells whether a run has come to an end that its outputs are taken at.
+func (l Runner) leavesOutputs(at *v1alpha1.AgentTask, res harness.Result) bool {
+	return l.OutputDir != "" && len(at.Spec.Outputs) > 0 && res.Reason != harness.Cancelled
 }
 
 // checkoutKeeping checks a repository out so that a patch can be made of the workspace.

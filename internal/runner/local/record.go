@@ -79,36 +79,41 @@ func (l Runner) takeOrigin(at *v1alpha1.AgentTask) error {
 	return nil
 }
 
-// openRecord begins the record of the task in RecordDir, or opens what an earlier process
-// has left there.
-func (l Runner) openRecord(ctx context.Context, at *v1alpha1.AgentTask, task harness.Task, opts transcript.Options) (*recorded.Journal, func() error, error) {
+// openRecord begins the record of the task in RecordDir, if that is set, or opens what an
+// earlier process has left there.
+func (l Runner) openRecord(ctx context.Context, at *v1alpha1.AgentTask, task harness.Task, opts transcript.Options, p *place) (done func() error, err error) {
+	if l.RecordDir == "" {
+		return func() error { return nil }, nil
+	}
 	unlock, err := lockRecord(l.RecordDir, at.Name)
 	if err != nil {
-		return nil, nil, &runner.UsageError{Err: err}
+		return nil, &runner.UsageError{Err: err}
 	}
 	own, err := Recorded(ctx, l.RecordDir, at.Name)
 	if err != nil {
-		return nil, nil, errors.Join(err, unlock())
+		return nil, errors.Join(err, unlock())
 	}
 	recording, stop := recorded.Graceful(ctx, recorded.Grace)
-	done := func() error {
+	done = func() error {
 		stop()
 		return errors.Join(own.Store.Close(), unlock())
 	}
-	j, err := l.resumeRecord(recording, own, at, task, opts)
-	if err != nil {
-		return nil, nil, errors.Join(err, done())
+	if p.journal, err = l.resumeRecord(recording, own, at, task, opts); err != nil {
+		return nil, errors.Join(err, done())
 	}
-	return j, done, nil
+	p.base = p.journal.Base()
+	return done, nil
 }
 
 func (l Runner) resumeRecord(ctx context.Context, own recorded.Stored, at *v1alpha1.AgentTask, task harness.Task, opts transcript.Options) (*recorded.Journal, error) {
+	said := ""
 	j, err := recorded.Resume(ctx, own.Recorder(record.Writer{Attempt: 1, PodUID: rand.Text()}), recorded.Listener{
 		Resumed: func(harness.Progress) {},
 		Kept: func(_ record.Checkpoint, message string) {
-			if message != "" && l.Notice != nil {
+			if message != said && message != "" && l.Notice != nil {
 				l.Notice("Checkpoint: " + message)
 			}
+			said = message
 		},
 	}, opts)
 	if err != nil {
