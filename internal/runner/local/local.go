@@ -247,10 +247,20 @@ func sameTask(w *transcript.Writer, events []transcript.Event, task harness.Task
 		return fmt.Errorf("it begins with %s, and not with %s", events[0].Type, transcript.TypeRunStarted)
 	case began.Task != task.Name:
 		return fmt.Errorf("it is of the task %q, and this is %q", began.Task, task.Name)
-	case began.Prompt != w.Redact(task.Prompt) && (began.From == nil || began.Prompt != ""):
+	case !toldBefore(began, w.Redact(task.Prompt)):
 		return fmt.Errorf("the task %q had another prompt when it was begun", task.Name)
 	}
 	return nil
+}
+
+// toldBefore tells whether a run has begun with a prompt: one that goes on from another
+// is not told again what that was told, and may be told nothing.
+func toldBefore(began *transcript.RunStarted, prompt string) bool {
+	from := began.From
+	if from == nil || began.Prompt != "" {
+		return prompt == began.Prompt
+	}
+	return prompt == "" || from.PromptAt < len(from.Messages) && prompt == from.Messages[from.PromptAt].Content
 }
 
 // prepare makes the workspace of the last checkpoint, or checks out the task's
