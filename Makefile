@@ -153,11 +153,15 @@ demo: cluster deploy ## Watch an agent fix a failing test in a real pod; MODEL_B
 demo-down: cluster-down ## Remove all that the demo made.
 
 .PHONY: bench
-bench: bench-harness bench-record bench-deaths bench-start bench-tenants bench-scale ## Run all benchmarks.
+bench: bench-harness bench-sandbox bench-record bench-deaths bench-start bench-tenants bench-scale ## Run all benchmarks.
 
 .PHONY: bench-harness
 bench-harness: ## Measure the loop and the sandbox server, beside a floor in the same run.
 	go run ./test/bench/harness
+
+.PHONY: bench-sandbox
+bench-sandbox: ## Measure the sandbox server's requests, each beside a floor.
+	go test -run '^$$' -bench . ./internal/sandbox/client
 
 .PHONY: bench-deaths
 bench-deaths: ## Kill the processes of recorded runs at every step, and count what is lost; DEATHS_FLAGS=-stride=12 is shorter.

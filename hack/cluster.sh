@@ -85,9 +85,10 @@ deploy() {
   KUBECONFIG=$(kubeconfig)
   manifests | kubectl apply --server-side --force-conflicts -f - >/dev/null
   kubectl wait --for=condition=Established --timeout=60s crd/agenttasks.sampan.dev crd/sandboxes.sampan.dev >/dev/null
-  kubectl -n "$NAMESPACE" rollout restart deployment/sampan-controller-manager deployment/sampan-apiserver >/dev/null
+  kubectl -n "$NAMESPACE" rollout restart deployment/sampan-controller-manager deployment/sampan-apiserver deployment/sampan-record >/dev/null
   kubectl -n "$NAMESPACE" rollout status deployment/sampan-controller-manager --timeout=120s
   kubectl -n "$NAMESPACE" rollout status deployment/sampan-apiserver --timeout=120s
+  kubectl -n "$NAMESPACE" rollout status deployment/sampan-record --timeout=120s
 }
 
 # release takes the operator's finalizers, and no others, off what is left of a kind.

@@ -39,12 +39,12 @@ const ConditionRecorded = "Recorded"
 const (
 	// ReasonRecorded: whatever the task does is recorded before it takes effect.
 	ReasonRecorded = "Recorded"
-	// ReasonNoRecord: the cluster has no record. Install sampan-apiserver.
+	// ReasonNoRecord: the cluster has no record. Install sampan-record.
 	ReasonNoRecord = "NoRecord"
 )
 
 // ReasonRecordUnavailable says that the cluster is to have a record, and its server has not
-// said yet where it is. See to the Deployment sampan-apiserver.
+// said yet where it is. See to the Deployment sampan-record.
 const ReasonRecordUnavailable = "RecordUnavailable"
 
 // Reasons of Succeeded=Unknown.

@@ -1,5 +1,5 @@
-// Command apiserver serves what is kept of tasks: an aggregated API for people, and a
-// door for runners.
+// Command apiserver serves what is kept of tasks: the record to runners, or what it has
+// to people, as an aggregated API.
 package main
 
 import (

@@ -1,18 +1,22 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"net"
 	"os"
+	"strings"
 	"time"
 
 	"github.com/spf13/pflag"
+	"golang.org/x/sync/semaphore"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
 	utilerrors "k8s.io/apimachinery/pkg/util/errors"
 	utilruntime "k8s.io/apimachinery/pkg/util/runtime"
+	"k8s.io/apiserver/pkg/authentication/serviceaccount"
 	genericoptions "k8s.io/apiserver/pkg/server/options"
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
 	"k8s.io/client-go/rest"
@@ -28,23 +32,40 @@ import (
 	_ "github.com/sampan-dev/sampan/internal/record/drivers" // for s3://
 )
 
-// What the server makes in its own namespace, where config/apiserver has the rights
+// What the servers make in their own namespace, where config/apiserver has the rights
 // for these names.
 const (
-	secretName    = "sampan-apiserver-tls"
+	frontSecret   = "sampan-apiserver-tls"
+	recordSecret  = "sampan-record-tls"
 	configMapName = "sampan-record"
-	// runnerPort is the Service's port for runners.
-	runnerPort = 8444
+	// recordPort is the port of the record's Service.
+	recordPort = 8444
 )
 
-// options are the server's flags.
+// The ServiceAccounts in config/apiserver. The record's Service has the name of its
+// account, also where kustomize puts something before or after both.
+const (
+	frontAccount  = "sampan-apiserver"
+	recordAccount = "sampan-record"
+)
+
+// What a server serves.
+const (
+	servePeople = "people"
+	serveRecord = "record"
+)
+
+// options are the flags of both servers.
 type options struct {
-	peopleAddr, runnerAddr string
-	store                  string
-	retain                 time.Duration
-	namespace, service     string
-	kubeconfig             string
-	version                bool
+	serve              string
+	address            string
+	store              string
+	retain             time.Duration
+	namespace, service string
+	account, reader    string
+	tokenFile          string
+	kubeconfig         string
+	version            bool
 
 	authentication *genericoptions.DelegatingAuthenticationOptions
 	authorization  *genericoptions.DelegatingAuthorizationOptions
@@ -54,6 +75,7 @@ type options struct {
 
 func newOptions() *options {
 	return &options{
+		account:        os.Getenv("POD_SERVICE_ACCOUNT"),
 		authentication: genericoptions.NewDelegatingAuthenticationOptions(),
 		authorization:  genericoptions.NewDelegatingAuthorizationOptions(),
 		audit:          genericoptions.NewAuditOptions(),
@@ -63,12 +85,14 @@ func newOptions() *options {
 
 // bind adds the flags that are ours.
 func (o *options) bind(fs *pflag.FlagSet) {
-	fs.StringVar(&o.peopleAddr, "bind-address", ":6443", "Address at which the aggregated API is served, behind an APIService.")
-	fs.StringVar(&o.runnerAddr, "runner-bind-address", ":8444", "Address at which runners are served.")
+	fs.StringVar(&o.serve, "serve", "", "What is served: people, behind an APIService, from what the record has; or the record itself. Required.")
+	fs.StringVar(&o.address, "bind-address", "", "Address to listen at. Default: :6443 for people, :8444 for the record.")
 	fs.StringVar(&o.store, "record", "file:///var/lib/sampan-record", "Where records are kept: file:///FOLDER, or s3://BUCKET?region=…&endpoint=…, with credentials as the AWS SDK finds them.")
 	fs.DurationVar(&o.retain, "record-retain", 0, "How long a record outlives its AgentTask.")
+	fs.StringVar(&o.reader, "reader-account", "", "ServiceAccount that reads the record for people. Default: the one that stands beside POD_SERVICE_ACCOUNT in the install.")
+	fs.StringVar(&o.tokenFile, "record-token-file", "/var/run/secrets/sampan-record/token", "File with the token that the server for people shows to that of the record.")
 	fs.StringVar(&o.namespace, "namespace", os.Getenv("POD_NAMESPACE"), "Namespace of the server, for its certificate.")
-	fs.StringVar(&o.service, "service-name", "", "Service that the server is behind. Default: the one that the APIService names.")
+	fs.StringVar(&o.service, "service-name", "", "Service that the server is behind. Default: for people the one that the APIService names, for the record that of the name POD_SERVICE_ACCOUNT.")
 	fs.StringVar(&o.kubeconfig, "kubeconfig", "", "Kubeconfig of the API server. Default: that of the pod.")
 	fs.BoolVar(&o.version, "version", false, "Print the version, and do nothing else.")
 }
@@ -83,6 +107,17 @@ func (o *options) complete() error {
 	if o.namespace == "" {
 		return errors.New("--namespace, or POD_NAMESPACE in the environment, is required")
 	}
+	switch o.serve {
+	case servePeople:
+		o.address = cmp.Or(o.address, ":6443")
+	case serveRecord:
+		o.address = cmp.Or(o.address, ":8444")
+		if err := o.completeRecord(); err != nil {
+			return err
+		}
+	default:
+		return fmt.Errorf("--serve is %q; use %s or %s", o.serve, servePeople, serveRecord)
+	}
 	if o.retain < 0 {
 		return fmt.Errorf("--record-retain is %s; use 0 or more", o.retain)
 	}
@@ -94,13 +129,28 @@ func (o *options) complete() error {
 	return nil
 }
 
+// completeRecord takes from the name of the server's own account what no flag says.
+func (o *options) completeRecord() error {
+	o.service = cmp.Or(o.service, o.account)
+	if before, after, found := strings.Cut(o.account, recordAccount); o.reader == "" && found {
+		o.reader = before + frontAccount + after
+	}
+	if o.service == "" || o.reader == "" {
+		return fmt.Errorf("POD_SERVICE_ACCOUNT is %q, which says neither where the server is nor who reads for people: set --service-name and --reader-account", o.account)
+	}
+	return nil
+}
+
+// server is what run runs.
+type server interface{ Run(context.Context) error }
+
 // server makes the server, waiting for what it cannot serve without.
-func (o *options) server(ctx context.Context) (*apiserver.Server, error) {
+func (o *options) server(ctx context.Context) (server, error) {
 	config, err := clientcmd.BuildConfigFromFlags("", o.kubeconfig)
 	if err != nil {
 		return nil, fmt.Errorf("finding the API server: %w", err)
 	}
-	// Each request of a runner may need one of ours; the API server shares itself out.
+	// Each request may need one of ours; the API server shares itself out.
 	config.QPS = -1
 	kube, err := newClient(config)
 	if err != nil {
@@ -114,18 +164,24 @@ func (o *options) server(ctx context.Context) (*apiserver.Server, error) {
 		return nil, err
 	}
 	var listen net.ListenConfig
-	people, err := listen.Listen(ctx, "tcp", o.peopleAddr)
+	listener, err := listen.Listen(ctx, "tcp", o.address)
 	if err != nil {
-		return nil, fmt.Errorf("listening for the aggregated API: %w", err)
+		return nil, fmt.Errorf("listening: %w", err)
 	}
-	runners, err := listen.Listen(ctx, "tcp", o.runnerAddr)
-	if err != nil {
-		return nil, errors.Join(fmt.Errorf("listening for runners: %w", err), people.Close())
+	if o.serve == serveRecord {
+		return apiserver.New(apiserver.Options{
+			Config: config, Client: kube, Certificate: keeper, Clock: clock.RealClock{}, Retain: o.retain,
+			Open: func(ctx context.Context, room *semaphore.Weighted) (apiserver.Store, error) {
+				return record.OpenWith(ctx, o.store, record.Options{Room: room})
+			},
+			Reader: serviceaccount.MakeUsername(o.namespace, o.reader), Listener: listener,
+		})
 	}
-	return apiserver.New(apiserver.Options{
-		Config: config, Client: kube, Certificate: keeper, Clock: clock.RealClock{}, Retain: o.retain,
-		Open:   func(ctx context.Context) (apiserver.Store, error) { return record.Open(ctx, o.store) },
-		People: people, Runners: runners,
+	return apiserver.NewFront(apiserver.FrontOptions{
+		Config: config, Certificate: keeper, People: listener,
+		Record: &apiserver.RecordServer{
+			Client: kube, Clock: clock.RealClock{}, Namespace: o.namespace, ConfigMap: configMapName, TokenFile: o.tokenFile,
+		},
 		Authentication: o.authentication, Authorization: o.authorization, Audit: o.audit,
 	})
 }
@@ -141,22 +197,24 @@ func newClient(config *rest.Config) (client.Client, error) {
 	return c, nil
 }
 
-// keeper keeps the certificate for the Service that the APIService names.
+// keeper keeps the certificate of the server.
 func (o *options) keeper(ctx context.Context, c client.Client) (*certs.Keeper, error) {
-	name := apiserver.GroupVersion.Version + "." + apiserver.GroupVersion.Group
-	if o.service == "" {
-		service := certs.NewAPIService(name)
-		if err := c.Get(ctx, client.ObjectKeyFromObject(service), service); err != nil {
-			return nil, fmt.Errorf("reading APIService %s, to learn the Service's name: %w", name, err)
-		}
-		found, _, err := unstructured.NestedString(service.Object, "spec", "service", "name")
-		if err != nil || found == "" {
-			return nil, fmt.Errorf("APIService %s names no Service: set --service-name", name)
-		}
-		o.service = found
+	k := &certs.Keeper{Client: c, Clock: clock.RealClock{}, Namespace: o.namespace, Service: o.service}
+	if o.serve == serveRecord {
+		k.Secret, k.ConfigMap, k.Port = recordSecret, configMapName, recordPort
+		return k, nil
 	}
-	return &certs.Keeper{
-		Client: c, Clock: clock.RealClock{}, Namespace: o.namespace,
-		Secret: secretName, ConfigMap: configMapName, Service: o.service, APIService: name, RunnerPort: runnerPort,
-	}, nil
+	k.Secret, k.APIService = frontSecret, apiserver.GroupVersion.Version+"."+apiserver.GroupVersion.Group
+	if k.Service != "" {
+		return k, nil
+	}
+	service := certs.NewAPIService(k.APIService)
+	if err := c.Get(ctx, client.ObjectKeyFromObject(service), service); err != nil {
+		return nil, fmt.Errorf("reading APIService %s, to learn the Service's name: %w", k.APIService, err)
+	}
+	var err error
+	if k.Service, _, err = unstructured.NestedString(service.Object, "spec", "service", "name"); err != nil || k.Service == "" {
+		return nil, fmt.Errorf("APIService %s names no Service: set --service-name", k.APIService)
+	}
+	return k, nil
 }

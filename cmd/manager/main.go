@@ -82,7 +82,7 @@ func (o *options) bind(fs *flag.FlagSet) {
 	fs.StringVar(&o.userNamespaces, "user-namespaces", string(sandbox.UserNamespacesAuto), "Run pods in user namespaces (hostUsers: false): off; on, which needs support on every node; or auto, for pods without a claim or a runtime class, while every node says that it has it.")
 	fs.Func("run-as-user", "Whom pods run as: fixed (default), user and group 65532; or platform, a user that the platform gives to all containers of a pod, as OpenShift does.", o.setUser)
 	o.record = recording.Auto
-	fs.Func("record", "Record what tasks do where it outlives their pods: auto (default), where sampan-apiserver runs; required, and start nothing before it has run; or off.", o.setRecord)
+	fs.Func("record", "Record what tasks do where it outlives their pods: auto (default), where sampan-record runs; required, and start nothing before it has run; or off.", o.setRecord)
 	fs.Func("dns-cidrs", "CIDRs, divided by commas, of resolvers that a Restricted Sandbox may ask besides those in kube-system and in 169.254.0.0/16. May be repeated.", o.addDNS)
 	o.zap.BindFlags(fs)
 }

@@ -126,7 +126,7 @@ func TestTheManagerRunsWithItsRights(t *testing.T) {
 	o := optionsOf(t, install(t, api))
 	create(t, api, &corev1.ConfigMap{ // as the server of the record does
 		ObjectMeta: metav1.ObjectMeta{Name: recording.ConfigMapName, Namespace: operatorNamespace},
-		Data:       map[string]string{recording.KeyURL: "https://sampan-apiserver.x.svc:8444", recording.KeyCA: "CA"},
+		Data:       map[string]string{recording.KeyURL: "https://sampan-record.x.svc:8444", recording.KeyCA: "CA"},
 	})
 	t.Setenv("KUBECONFIG", asManager(t, api))
 	ctx, cancel := context.WithCancel(t.Context())

@@ -5,7 +5,6 @@ import (
 	"net/http"
 	"strings"
 
-	"golang.org/x/sync/semaphore"
 	"k8s.io/utils/clock"
 
 	"github.com/sampan-dev/sampan/internal/record"
@@ -17,16 +16,13 @@ import (
 func RunnersDoor(store Store, who func(token string) (record.Writer, bool)) http.Handler {
 	lazy := newLazyStore(nil, clock.RealClock{})
 	lazy.set(store, nil)
-	d := &runners{
-		records: records{store: lazy}, bodies: semaphore.NewWeighted(maxBodies), requests: semaphore.NewWeighted(maxRequests),
-		identify: func(_ context.Context, req *http.Request, p place) (*runner, error) {
-			token, isBearer := strings.CutPrefix(req.Header.Get("Authorization"), "Bearer ")
-			w, known := who(token)
-			if !isBearer || !known {
-				return nil, refusal(wire.CodeUnauthorized, "nobody knows the token")
-			}
-			return &runner{writer: w, info: record.Info{Name: p.name}}, nil
-		},
-	}
+	d := newRunners(records{store: lazy}, newRoom(), func(_ context.Context, req *http.Request, p place) (*runner, error) {
+		token, isBearer := strings.CutPrefix(req.Header.Get("Authorization"), "Bearer ")
+		w, known := who(token)
+		if !isBearer || !known {
+			return nil, refusal(wire.CodeUnauthorized, "nobody knows the token")
+		}
+		return &runner{writer: w, info: record.Info{Name: p.name}}, nil
+	})
 	return d.handler()
 }

@@ -51,17 +51,19 @@ func doors(t *testing.T, tasks oneTask) (*people, http.Handler) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = store.Close() })
+	return doorsOver(t, store, newRoom(), tasks)
+}
+
+func doorsOver(t *testing.T, store Store, r *room, tasks oneTask) (*people, http.Handler) {
+	t.Helper()
 	lazy := newLazyStore(nil, clock.RealClock{})
 	lazy.set(store, nil)
-	d := &runners{
-		records: records{store: lazy, tasks: tasks}, bodies: semaphore.NewWeighted(maxBodies), requests: semaphore.NewWeighted(maxRequests),
-		identify: func(context.Context, *http.Request, place) (*runner, error) {
-			return &runner{writer: record.Writer{Attempt: 1, PodUID: "pod"}, info: record.Info{Name: "fix"}}, nil
-		},
-	}
+	d := newRunners(records{store: lazy, tasks: tasks}, r, func(context.Context, *http.Request, place) (*runner, error) {
+		return &runner{writer: record.Writer{Attempt: 1, PodUID: "pod"}, info: record.Info{Name: "fix"}}, nil
+	})
 	p := &people{
 		records: records{store: lazy, tasks: tasks}, clock: clock.RealClock{}, lookInterval: 50 * time.Millisecond,
-		streams: semaphore.NewWeighted(maxStreams), stopping: t.Context(),
+		streams: semaphore.NewWeighted(maxStreams), room: r, stopping: t.Context(),
 	}
 	return p, d.handler()
 }

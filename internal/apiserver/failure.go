@@ -20,13 +20,15 @@ func asStatus(err error) error {
 	var status apierrors.APIStatus
 	var corrupt *record.CorruptError
 	switch {
+	case errors.Is(err, record.ErrUnavailable): // whatever the API server has said to this one
+		return failure(http.StatusServiceUnavailable, metav1.StatusReasonServiceUnavailable, err, retryAfterSeconds)
 	case errors.As(err, &status):
 		return err
 	case errors.As(err, &corrupt):
 		return failure(http.StatusInternalServerError, metav1.StatusReasonInternalError, err, 0)
 	case errors.Is(err, record.ErrNotFound):
 		return failure(http.StatusNotFound, metav1.StatusReasonNotFound, err, 0)
-	case errors.Is(err, record.ErrUnavailable), errors.Is(err, context.DeadlineExceeded):
+	case errors.Is(err, context.DeadlineExceeded):
 		return failure(http.StatusServiceUnavailable, metav1.StatusReasonServiceUnavailable, err, retryAfterSeconds)
 	}
 	return apierrors.NewInternalError(err)

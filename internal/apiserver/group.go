@@ -68,14 +68,14 @@ func (resource) NamespaceScoped() bool { return true }
 func (resource) GetSingularName() string { return "agenttask" }
 
 // group is what is installed into the server.
-func (p *people) group() *genericapiserver.APIGroupInfo {
+func (f *forwarder) group() *genericapiserver.APIGroupInfo {
 	info := genericapiserver.NewDefaultAPIGroupInfo(GroupVersion.Group, scheme, metav1.ParameterCodec, codecs)
 	info.VersionedResourcesStorageMap[GroupVersion.Version] = map[string]rest.Storage{
 		agentTasks:                     resource{},
-		agentTasks + "/" + transcripts: &subresource{read: p.readTranscript},
-		agentTasks + "/" + logs:        &subresource{read: p.readTranscript},
-		agentTasks + "/" + outputs:     &subresource{read: p.readOutputs, subpath: true},
-		agentTasks + "/" + checkpoints: &subresource{read: p.readCheckpoints},
+		agentTasks + "/" + transcripts: &subresource{forwarder: f, name: transcripts},
+		agentTasks + "/" + logs:        &subresource{forwarder: f, name: transcripts},
+		agentTasks + "/" + outputs:     &subresource{forwarder: f, name: outputs, subpath: true},
+		agentTasks + "/" + checkpoints: &subresource{forwarder: f, name: checkpoints},
 	}
 	return &info
 }

@@ -1,7 +1,6 @@
 package apiserver
 
 import (
-	"cmp"
 	"context"
 	"crypto/sha256"
 	"fmt"
@@ -37,13 +36,16 @@ const (
 	maxKnown = 4096
 )
 
+// tokenReviewer is asked whose a token is.
+type tokenReviewer interface {
+	Create(context.Context, *authenticationv1.TokenReview, metav1.CreateOptions) (*authenticationv1.TokenReview, error)
+}
+
 // identifier says who a runner is.
 type identifier struct {
-	tokens interface {
-		Create(context.Context, *authenticationv1.TokenReview, metav1.CreateOptions) (*authenticationv1.TokenReview, error)
-	}
-	tasks client.Reader
-	known *cache.LRUExpireCache
+	tokens tokenReviewer
+	tasks  client.Reader
+	known  *cache.LRUExpireCache
 	// retain is how long a record outlives its task.
 	retain time.Duration
 }
@@ -105,9 +107,9 @@ type knownKey struct {
 
 // identify gives the runner whose token a request has, if it is the one of the task.
 func (i *identifier) identify(ctx context.Context, req *http.Request, p place) (*runner, error) {
-	scheme, token, _ := strings.Cut(req.Header.Get("Authorization"), " ")
-	if !strings.EqualFold(scheme, "Bearer") || token == "" {
-		return nil, refusal(wire.CodeUnauthorized, "the request has no bearer token")
+	token, err := bearer(req)
+	if err != nil {
+		return nil, err
 	}
 	key := knownKey{token: sha256.Sum256([]byte(token)), place: p}
 	if known, ok := i.known.Get(key); ok {
@@ -125,25 +127,42 @@ func (i *identifier) identify(ctx context.Context, req *http.Request, p place) (
 	return r, nil
 }
 
+// bearer is the token that a request has.
+func bearer(req *http.Request) (string, error) {
+	scheme, token, _ := strings.Cut(req.Header.Get("Authorization"), " ")
+	if !strings.EqualFold(scheme, "Bearer") || token == "" {
+		return "", refusal(wire.CodeUnauthorized, "the request has no bearer token")
+	}
+	return token, nil
+}
+
+// review gives the user whose token it is, if it is one for an audience.
+func review(ctx context.Context, tokens tokenReviewer, token, audience string) (authenticationv1.UserInfo, error) {
+	answer, err := tokens.Create(ctx, &authenticationv1.TokenReview{
+		Spec: authenticationv1.TokenReviewSpec{Token: token, Audiences: []string{audience}},
+	}, metav1.CreateOptions{})
+	if err != nil {
+		return authenticationv1.UserInfo{}, fmt.Errorf("%w: the API server does not review the token: %w", record.ErrUnavailable, err)
+	}
+	if !answer.Status.Authenticated || !slices.Contains(answer.Status.Audiences, audience) {
+		return authenticationv1.UserInfo{}, refusal(wire.CodeUnauthorized, "the token has run out, or is none for the audience %s", audience)
+	}
+	return answer.Status.User, nil
+}
+
 // podIdentity is a pod as the API server says it of a token that is bound to it.
 type podIdentity struct{ name, uid string }
 
 // pod gives the pod of a runner in a namespace whose token it is.
 func (i *identifier) pod(ctx context.Context, token, namespace string) (podIdentity, error) {
-	review, err := i.tokens.Create(ctx, &authenticationv1.TokenReview{
-		Spec: authenticationv1.TokenReviewSpec{Token: token, Audiences: []string{wire.Audience}},
-	}, metav1.CreateOptions{})
+	user, err := review(ctx, i.tokens, token, wire.Audience)
 	if err != nil {
-		return podIdentity{}, fmt.Errorf("%w: the API server does not review the token: %w", record.ErrUnavailable, err)
+		return podIdentity{}, err
 	}
-	status := review.Status
-	if !status.Authenticated || !slices.Contains(status.Audiences, wire.Audience) {
-		return podIdentity{}, refusal(wire.CodeUnauthorized, "the token has run out, or is none for the audience %s", wire.Audience)
-	}
-	if want := serviceaccount.MakeUsername(namespace, runnerAccount); status.User.Username != want {
+	if want := serviceaccount.MakeUsername(namespace, runnerAccount); user.Username != want {
 		return podIdentity{}, refusal(wire.CodeForbidden, "the token is not that of %s", want)
 	}
-	names, uids := status.User.Extra[serviceaccount.PodNameKey], status.User.Extra[serviceaccount.PodUIDKey]
+	names, uids := user.Extra[serviceaccount.PodNameKey], user.Extra[serviceaccount.PodUIDKey]
 	if len(names) != 1 || len(uids) != 1 || names[0] == "" || uids[0] == "" {
 		return podIdentity{}, refusal(wire.CodeForbidden, "the token is not bound to a pod")
 	}
@@ -171,7 +190,7 @@ func (i *identifier) ofTask(ctx context.Context, pod podIdentity, p place) (*run
 	}
 	return &runner{
 		writer: record.Writer{Attempt: task.Status.Attempt, PodUID: pod.uid}, origin: originOf(&task),
-		info: record.Info{Name: task.Name, Created: task.CreationTimestamp.UTC(), RetainSeconds: cmp.Or(task.Spec.Record.RetainSeconds, int64(i.retain.Seconds()))},
+		info: infoOf(&task, i.retain),
 	}, nil
 }
 

@@ -13,8 +13,6 @@ import (
 	"strings"
 	"testing"
 
-	"golang.org/x/sync/semaphore"
-
 	"github.com/sampan-dev/sampan/api/v1alpha1"
 	"github.com/sampan-dev/sampan/internal/record"
 	"github.com/sampan-dev/sampan/internal/record/client"
@@ -54,12 +52,9 @@ func originDoors(t *testing.T, name, uid string, turn *int32) http.Handler {
 	fork.Namespace = "a"
 	fork.Spec.From = v1alpha1.TaskOrigin{TaskRef: v1alpha1.OriginTaskReference{Name: name}, Turn: turn}
 	fork.Status.FromUID = uid
-	d := &runners{records: p.records, bodies: semaphore.NewWeighted(maxBodies), requests: semaphore.NewWeighted(maxRequests),
-		identify: func(context.Context, *http.Request, place) (*runner, error) {
-			return &runner{writer: w, info: record.Info{Name: "fork"}, origin: originOf(fork)}, nil
-		},
-	}
-	return d.handler()
+	return newRunners(p.records, p.room, func(context.Context, *http.Request, place) (*runner, error) {
+		return &runner{writer: w, info: record.Info{Name: "fork"}, origin: originOf(fork)}, nil
+	}).handler()
 }
 
 func TestARunnerReadsWhatItsTaskGoesOnFrom(t *testing.T) {

@@ -2,7 +2,6 @@ package apiserver
 
 import (
 	"context"
-	"fmt"
 	"io"
 	"mime"
 	"net/http"
@@ -10,11 +9,13 @@ import (
 	"strings"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apiserver/pkg/endpoints/request"
 
 	"github.com/sampan-dev/sampan/internal/record"
 	"github.com/sampan-dev/sampan/internal/record/wire"
 )
+
+// output is the part of a path that names one.
+const output = "output"
 
 // OutputList is what a task has left.
 type OutputList struct {
@@ -40,9 +41,9 @@ func (p *people) readOutputs(ctx context.Context, name string, w http.ResponseWr
 	if err != nil {
 		return err
 	}
-	wanted, err := below(ctx)
-	if err != nil {
-		return err
+	wanted := req.PathValue(output)
+	if strings.Contains(wanted, "/") {
+		return notFound("outputs have no parts; there is nothing at %q", wanted)
 	}
 	s, err := p.find(ctx, name, q.uid)
 	if err != nil {
@@ -59,22 +60,6 @@ func (p *people) readOutputs(ctx context.Context, name string, w http.ResponseWr
 		return notFound("AgentTask %s has no output %q; it has %q", name, wanted, outputNames(all))
 	}
 	return p.sendOutput(ctx, s, wanted, w)
-}
-
-// below is the name that the path has after the subresource.
-func below(ctx context.Context) (string, error) {
-	info, ok := request.RequestInfoFrom(ctx)
-	if !ok {
-		return "", fmt.Errorf("the request has no path")
-	}
-	switch rest := info.Parts[min(3, len(info.Parts)):]; len(rest) {
-	case 0:
-		return "", nil
-	case 1:
-		return rest[0], nil
-	default:
-		return "", notFound("outputs have no parts; there is nothing at %q", strings.Join(rest, "/"))
-	}
 }
 
 // outputNames are those of the first outputs.
@@ -106,6 +91,11 @@ func (p *people) sendOutput(ctx context.Context, s *subject, name string, w http
 	defer leave()
 	ctx, cancel := p.bounded(ctx)
 	defer cancel()
+	release, err := p.room.take(ctx, heldChunk)
+	if err != nil {
+		return err
+	}
+	defer release()
 	o, content, err := s.store.OutputContent(ctx, s.task, name)
 	if err != nil {
 		return err

@@ -9,7 +9,6 @@ import (
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apiserver/pkg/endpoints/request"
-	"k8s.io/apiserver/pkg/registry/rest"
 	"k8s.io/utils/clock"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -22,12 +21,13 @@ import (
 // maxStreams bounds how many transcripts and outputs are read at once.
 const maxStreams = 128
 
-// people is what the subresources have in common. Who gets here may read the
-// subresource of a task of that name: the request was authorized.
+// people is what is read for people. Whoever it is for may read it of a task of that
+// name: the Front has seen to that.
 type people struct {
 	records
 	clock   clock.Clock
 	streams *semaphore.Weighted
+	room    *room
 	// lookInterval is how long nothing is written to a log that is followed until it
 	// is asked whether the task has ended.
 	lookInterval time.Duration
@@ -102,34 +102,6 @@ func (p *people) over(ctx context.Context, name string, t record.Task) (bool, er
 	return string(task.UID) != t.UID || ended(&task), nil
 }
 
-// reader answers a request for a subresource; it gives an error as long as nothing
-// was written.
+// reader answers a request for what a record has of a task; it gives an error as long as
+// nothing was written.
 type reader func(ctx context.Context, name string, w http.ResponseWriter, req *http.Request) error
-
-// subresource is one that is read only, by a function.
-type subresource struct {
-	resource
-	read reader
-	// subpath: there is more below it.
-	subpath bool
-}
-
-var _ rest.Connecter = &subresource{}
-
-// NewConnectOptions implements rest.Connecter. The parameters are read by parseQuery,
-// which says what is wrong with them.
-func (s *subresource) NewConnectOptions() (options apiObject, subpath bool, key string) {
-	return nil, s.subpath, ""
-}
-
-// ConnectMethods implements rest.Connecter.
-func (s *subresource) ConnectMethods() []string { return []string{http.MethodGet} }
-
-// Connect implements rest.Connecter.
-func (s *subresource) Connect(ctx context.Context, name string, _ apiObject, responder rest.Responder) (http.Handler, error) {
-	return http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
-		if err := s.read(ctx, name, w, req); err != nil {
-			responder.Error(asStatus(err))
-		}
-	}), nil
-}

@@ -18,14 +18,20 @@ import (
 )
 
 const (
-	// maxBodies bounds the bodies that are held at once, and maxRequests how many
-	// requests are under way.
-	maxBodies   = 256 << 20
+	// maxHeld bounds the bytes of bodies, chunks and logs that are held at once.
+	maxHeld = 256 << 20
+	// heldChunk is what a chunk takes while it is read: compressed, and not.
+	heldChunk = 2 * record.MaxChunk
+	// maxRequests bounds the requests that are under way, and maxPerTask those of a task.
 	maxRequests = 512
+	maxPerTask  = 32
+	// maxUnknown bounds the requests of one address of which it is not known yet who
+	// makes them. Behind one address there may be a node with all its pods.
+	maxUnknown = 32
 	// requestDeadline bounds a request, from its header to the end of the answer.
 	requestDeadline = 2 * time.Minute
-	// placeDeadline is how long a request waits for room for its body.
-	placeDeadline = 5 * time.Second
+	// roomDeadline is how long a request waits for room for what it takes.
+	roomDeadline = 5 * time.Second
 )
 
 // runners is the door for runners. Who passes it writes to one record, as the writer
@@ -33,8 +39,17 @@ const (
 type runners struct {
 	records
 	identify func(context.Context, *http.Request, place) (*runner, error)
-	bodies   *semaphore.Weighted
+	room     *room
 	requests *semaphore.Weighted
+	// unknown and tasks share requests out, by address and by the UID of tasks.
+	unknown, tasks *quota
+}
+
+func newRunners(all records, r *room, identify func(context.Context, *http.Request, place) (*runner, error)) *runners {
+	return &runners{
+		records: all, identify: identify, room: r, requests: semaphore.NewWeighted(maxRequests),
+		unknown: newQuota(maxUnknown), tasks: newQuota(maxPerTask),
+	}
 }
 
 // call is a request of a runner.
@@ -45,6 +60,7 @@ type call struct {
 	rec  record.Recorder
 	// writer is whom rec writes as.
 	writer record.Writer
+	room   *room
 	door   *runners
 	origin *origin
 }
@@ -57,6 +73,7 @@ func (d *runners) handler() http.Handler {
 			d.serve(w, req, maxBody, do)
 		})
 	}
+	// A log takes room for itself, as much as the part of it that is read.
 	route("POST", wire.Log, record.MaxAppend, appendLog)
 	route("GET", wire.Log, 0, readLog)
 	route("POST", wire.ChunksMissing, wire.MaxJSON, missingChunks)
@@ -93,10 +110,6 @@ func (d *runners) serve(w http.ResponseWriter, req *http.Request, maxBody int64,
 
 // admit does what a request asks for, if it may.
 func (d *runners) admit(ctx context.Context, w http.ResponseWriter, req *http.Request, maxBody int64, do func(context.Context, *call) error) error {
-	if !d.requests.TryAcquire(1) {
-		return fmt.Errorf("%w: %d requests are under way, which is the most that this server takes at once", record.ErrUnavailable, maxRequests)
-	}
-	defer d.requests.Release(1)
 	p := place{
 		Task: record.Task{Namespace: req.PathValue("namespace"), UID: req.PathValue("uid")},
 		name: req.PathValue("name"),
@@ -104,10 +117,18 @@ func (d *runners) admit(ctx context.Context, w http.ResponseWriter, req *http.Re
 	if err := p.check(); err != nil {
 		return err
 	}
-	r, err := d.identify(ctx, req, p)
+	r, err := d.known(ctx, req, p)
 	if err != nil {
 		return err
 	}
+	if !d.tasks.take(p.UID) {
+		return fmt.Errorf("%w: %d requests of this task are under way, which is the most that it may have at once", record.ErrUnavailable, maxPerTask)
+	}
+	defer d.tasks.giveBack(p.UID)
+	if !d.requests.TryAcquire(1) {
+		return fmt.Errorf("%w: %d requests are under way, which is the most that this server takes at once", record.ErrUnavailable, maxRequests)
+	}
+	defer d.requests.Release(1)
 	store, err := d.store.get()
 	if err != nil {
 		return err
@@ -120,7 +141,18 @@ func (d *runners) admit(ctx context.Context, w http.ResponseWriter, req *http.Re
 	if err := r.describe(ctx, store, p.Task); err != nil {
 		return err
 	}
-	return do(ctx, &call{w: w, req: req, body: body, rec: store.Recorder(p.Task, r.writer), writer: r.writer, door: d, origin: r.origin})
+	return do(ctx, &call{w: w, req: req, body: body, rec: store.Recorder(p.Task, r.writer), writer: r.writer, room: d.room, door: d, origin: r.origin})
+}
+
+// known finds out who makes a request. Until it knows, the request counts for its
+// address alone, so that nobody who may not write keeps those waiting who may.
+func (d *runners) known(ctx context.Context, req *http.Request, p place) (*runner, error) {
+	from := addressOf(req.RemoteAddr)
+	if !d.unknown.take(from) {
+		return nil, fmt.Errorf("%w: of %d requests from %s it is not known yet who makes them, which is the most at once", record.ErrUnavailable, maxUnknown, from)
+	}
+	defer d.unknown.giveBack(from)
+	return d.identify(ctx, req, p)
 }
 
 // readBody reads a body of at most some bytes when there is room for it.
@@ -132,12 +164,9 @@ func (d *runners) readBody(ctx context.Context, w http.ResponseWriter, req *http
 	if size < 0 {
 		size = most
 	}
-	wait, cancel := context.WithTimeout(ctx, placeDeadline)
-	defer cancel()
-	if err := d.bodies.Acquire(wait, size); err != nil {
-		return nil, nil, fmt.Errorf("%w: other requests take all the room that there is for their bodies", record.ErrUnavailable)
+	if release, err = d.room.take(ctx, size); err != nil {
+		return nil, nil, err
 	}
-	release = func() { d.bodies.Release(size) }
 	body, err = io.ReadAll(http.MaxBytesReader(w, req.Body, most))
 	if err == nil {
 		return body, release, nil
@@ -199,6 +228,11 @@ func putChunk(ctx context.Context, c *call) error {
 }
 
 func getChunk(ctx context.Context, c *call) error {
+	release, err := c.room.take(ctx, heldChunk)
+	if err != nil {
+		return err
+	}
+	defer release()
 	data, err := c.rec.Chunk(ctx, record.Digest(c.req.PathValue("digest")))
 	if err != nil {
 		return err
@@ -267,54 +301,3 @@ func (c *call) decode(into any) error {
 }
 
 func (c *call) answer(v any) error { return answerJSON(c.w, http.StatusOK, v) }
-
-func problemOf(err error) wire.Problem {
-	var no *refused
-	switch {
-	case errors.As(err, &no):
-		return no.Problem
-	case errors.Is(err, context.DeadlineExceeded):
-		return wire.Problem{Code: wire.CodeUnavailable, Message: err.Error()}
-	}
-	return wire.ProblemOf(err)
-}
-
-func answerProblem(w http.ResponseWriter, p wire.Problem) {
-	if p.Code == wire.CodeUnavailable {
-		w.Header().Set("Retry-After", strconv.Itoa(retryAfterSeconds))
-	}
-	// A client that does not get it asks again.
-	_ = answerJSON(w, p.Status(), p)
-}
-
-func answerJSON(w http.ResponseWriter, status int, v any) error {
-	data, err := json.Marshal(v)
-	if err != nil {
-		return fmt.Errorf("writing the answer: %w", err)
-	}
-	w.Header().Set("Content-Type", wire.JSON)
-	w.WriteHeader(status)
-	_, err = w.Write(data)
-	return err
-}
-
-// begun knows whether an answer has begun.
-type begun struct {
-	http.ResponseWriter
-	begun bool
-}
-
-// WriteHeader implements http.ResponseWriter.
-func (b *begun) WriteHeader(status int) {
-	b.begun = true
-	b.ResponseWriter.WriteHeader(status)
-}
-
-// Write implements http.ResponseWriter.
-func (b *begun) Write(p []byte) (int, error) {
-	b.begun = true
-	return b.ResponseWriter.Write(p)
-}
-
-// Unwrap is for http.ResponseController.
-func (b *begun) Unwrap() http.ResponseWriter { return b.ResponseWriter }

@@ -12,12 +12,6 @@ import (
 
 	"golang.org/x/sync/errgroup"
 	"golang.org/x/sync/semaphore"
-	"k8s.io/apiserver/pkg/endpoints/openapi"
-	"k8s.io/apiserver/pkg/endpoints/request"
-	"k8s.io/apiserver/pkg/server"
-	"k8s.io/apiserver/pkg/server/healthz"
-	genericoptions "k8s.io/apiserver/pkg/server/options"
-	"k8s.io/apiserver/pkg/util/compatibility"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 	"k8s.io/utils/clock"
@@ -26,35 +20,30 @@ import (
 	"github.com/sampan-dev/sampan/internal/apiserver/certs"
 )
 
-// Options are what a server is made of.
+// Options are what a Server is made of.
 type Options struct {
 	// Config reaches the API server.
 	Config *rest.Config
 	// Client reads AgentTasks, without a cache.
 	Client client.Reader
-	// Certificate is what both doors serve with. It is kept fresh while the server runs.
+	// Certificate is what it serves with. It is kept fresh while the server runs.
 	Certificate *certs.Keeper
 	Open        Opener
 	Clock       clock.Clock
 
 	// Retain is how long a record outlives its task.
 	Retain time.Duration
-
-	// People and Runners are where the doors are.
-	People, Runners net.Listener
-
-	Authentication *genericoptions.DelegatingAuthenticationOptions
-	Authorization  *genericoptions.DelegatingAuthorizationOptions
-	Audit          *genericoptions.AuditOptions
+	// Reader is the name of the user that the Front is. No other may read for people.
+	Reader string
+	// Listener is where it listens.
+	Listener net.Listener
 }
 
-// Server serves people and runners.
+// Server is the server of the record: for runners, and for the Front.
 type Server struct {
 	opts    Options
 	store   *lazyStore
-	people  *people
-	generic *server.GenericAPIServer
-	runners *http.Server
+	http    *http.Server
 	sweeper *sweeper
 	stop    context.CancelFunc
 }
@@ -65,84 +54,35 @@ func New(o Options) (*Server, error) {
 	if err != nil {
 		return nil, fmt.Errorf("making a client of the API server: %w", err)
 	}
-	store := newLazyStore(o.Open, o.Clock)
+	held := newRoom()
+	open := func(ctx context.Context) (Store, error) { return o.Open(ctx, held.bytes) }
+	store, tokens := newLazyStore(open, o.Clock), clientset.AuthenticationV1().TokenReviews()
 	stopping, stop := context.WithCancel(context.Background()) //nolint:gosec // Run calls it
 	all := records{store: store, tasks: o.Client}
-	s := &Server{opts: o, store: store, stop: stop, people: &people{
-		records: all, clock: o.Clock, lookInterval: lookInterval,
-		streams: semaphore.NewWeighted(maxStreams), stopping: stopping,
-	}}
-	if s.generic, err = s.newGeneric(); err != nil {
-		return nil, err
-	}
-	s.sweeper = &sweeper{store: store, tasks: o.Client, clock: o.Clock}
+	s := &Server{opts: o, store: store, stop: stop, sweeper: &sweeper{store: store, tasks: o.Client, clock: o.Clock, retain: o.Retain}}
 	who := newIdentifier(o.Clock)
 	who.retain = o.Retain
-	who.tasks, who.tokens = o.Client, clientset.AuthenticationV1().TokenReviews()
-	door := &runners{
-		records: all, identify: who.identify,
-		bodies: semaphore.NewWeighted(maxBodies), requests: semaphore.NewWeighted(maxRequests),
-	}
-	s.runners = newRunnersServer(door.handler(), o.Certificate)
+	who.tasks, who.tokens = o.Client, tokens
+	door := newRunners(all, held, who.identify)
+	front := newFrontDoor(&people{
+		records: all, clock: o.Clock, lookInterval: lookInterval,
+		streams: semaphore.NewWeighted(maxStreams), room: held, stopping: stopping,
+	}, tokens, o.Reader)
+	s.http = newHTTPServer(routes(door.handler(), front.handler()), o.Certificate)
 	return s, nil
 }
 
-// newGeneric makes the server of the people's door.
-func (s *Server) newGeneric() (*server.GenericAPIServer, error) {
-	o := &s.opts
-	config := server.NewRecommendedConfig(codecs)
-	config.ClientConfig = o.Config
-	config.EffectiveVersion = compatibility.DefaultBuildEffectiveVersion()
-	config.EnableProfiling = false
-	config.LongRunningFunc = longRunning
-	namer := openapi.NewDefinitionNamer(scheme)
-	config.OpenAPIConfig = server.DefaultOpenAPIConfig(definitions, namer)
-	config.OpenAPIV3Config = server.DefaultOpenAPIV3Config(definitions, namer)
-	config.OpenAPIConfig.Info.Title, config.OpenAPIV3Config.Info.Title = "Sampan", "Sampan"
-
-	serving := genericoptions.NewSecureServingOptions().WithLoopback()
-	serving.Listener = o.People
-	serving.HTTP2MaxStreamsPerConnection = 1000
-	serving.ServerCert.GeneratedCert = o.Certificate
-	if err := serving.ApplyToConfig(&config.Config); err != nil {
-		return nil, fmt.Errorf("setting up the serving certificate: %w", err)
-	}
-	if err := o.Authentication.ApplyTo(&config.Authentication, config.SecureServing, config.OpenAPIConfig); err != nil {
-		return nil, fmt.Errorf("setting up authentication: %w", err)
-	}
-	if err := o.Authorization.ApplyTo(&config.Authorization); err != nil {
-		return nil, fmt.Errorf("setting up authorization: %w", err)
-	}
-	if err := o.Audit.ApplyTo(&config.Config); err != nil {
-		return nil, fmt.Errorf("setting up the audit log: %w", err)
-	}
-	generic, err := config.Complete().New("sampan-apiserver", server.NewEmptyDelegate())
-	if err != nil {
-		return nil, fmt.Errorf("making the server: %w", err)
-	}
-	if err := generic.InstallAPIGroup(s.people.group()); err != nil {
-		return nil, fmt.Errorf("installing %s: %w", GroupVersion, err)
-	}
-	healthz.InstallPathHandler(generic.Handler.NonGoRestfulMux, "/healthz/store", s.store.health())
-	return generic, nil
+// routes are those of the whole port.
+func routes(runners, front http.Handler) http.Handler {
+	mux := http.NewServeMux()
+	mux.Handle("/v1/read/", front)
+	mux.Handle("/", runners)
+	// For kubelet. Without a store it serves as well: it says then what is wrong.
+	mux.HandleFunc("GET /livez", func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNoContent) })
+	return mux
 }
 
-// longRunning are the requests that may take longer than a minute. They have bounds of
-// their own.
-func longRunning(_ *http.Request, info *request.RequestInfo) bool {
-	if !info.IsResourceRequest || info.Resource != agentTasks {
-		return false
-	}
-	switch info.Subresource {
-	case transcripts, logs:
-		return true
-	case outputs:
-		return len(info.Parts) > 3
-	}
-	return false
-}
-
-func newRunnersServer(h http.Handler, certificate *certs.Keeper) *http.Server {
+func newHTTPServer(h http.Handler, certificate *certs.Keeper) *http.Server {
 	return &http.Server{
 		Handler:           h,
 		TLSConfig:         &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: certificate.GetCertificate},
@@ -168,27 +108,22 @@ func (s *Server) Run(ctx context.Context) error {
 	group, ctx := errgroup.WithContext(ctx)
 	stop := context.AfterFunc(ctx, s.stop)
 	defer stop()
-	background, cancel := context.WithCancel(ctx)
-	group.Go(func() error { s.store.run(background); return nil })
-	group.Go(func() error { s.opts.Certificate.Run(background); return nil })
-	group.Go(func() error { s.sweeper.run(background); return nil })
+	group.Go(func() error { s.store.run(ctx); return nil })
+	group.Go(func() error { s.opts.Certificate.Run(ctx); return nil })
+	group.Go(func() error { s.sweeper.run(ctx); return nil })
 	group.Go(func() error {
-		defer cancel()
-		return s.generic.PrepareRun().RunWithContext(ctx)
-	})
-	group.Go(func() error {
-		err := s.runners.ServeTLS(s.opts.Runners, "", "")
+		err := s.http.ServeTLS(&sources{Listener: s.opts.Listener, quota: newQuota(maxConnections)}, "", "")
 		if errors.Is(err, http.ErrServerClosed) {
 			return nil
 		}
-		return fmt.Errorf("serving runners: %w", err)
+		return fmt.Errorf("serving: %w", err)
 	})
 	group.Go(func() error {
 		<-ctx.Done()
 		ending, cancel := context.WithTimeout(context.WithoutCancel(ctx), shutdownTimeout)
 		defer cancel()
-		if err := s.runners.Shutdown(ending); err != nil {
-			return errors.Join(fmt.Errorf("ending what runners asked for: %w", err), s.runners.Close())
+		if err := s.http.Shutdown(ending); err != nil {
+			return errors.Join(fmt.Errorf("ending what is asked for: %w", err), s.http.Close())
 		}
 		return nil
 	})

@@ -9,16 +9,20 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
+	"golang.org/x/sync/semaphore"
 	authenticationv1 "k8s.io/api/authentication/v1"
 	corev1 "k8s.io/api/core/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	genericoptions "k8s.io/apiserver/pkg/server/options"
+	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
 	"k8s.io/utils/clock"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -31,15 +35,41 @@ import (
 	"github.com/sampan-dev/sampan/internal/testing/cluster"
 )
 
-// served is a server beside an API server.
+// served are a Front and, unless there is none, a Server beside an API server.
 type served struct {
 	t               *testing.T
 	c               *cluster.Cluster
+	config          *rest.Config
+	kubeconfig      string
+	pool            *x509.CertPool
 	http            *http.Client
 	people, runners string
+	// stopRecord ends the Server.
+	stopRecord func()
 }
 
+// inMemory opens a store.
+func inMemory(ctx context.Context, room *semaphore.Weighted) (apiserver.Store, error) {
+	return record.OpenWith(ctx, "mem://", record.Options{Room: room})
+}
+
+const system = "sampan-system"
+
+// serve starts both, and serveFront the Front alone.
 func serve(t *testing.T, open apiserver.Opener) *served {
+	s := prepare(t)
+	s.startRecord(open)
+	s.startFront()
+	return s
+}
+
+func serveFront(t *testing.T) *served {
+	s := prepare(t)
+	s.startFront()
+	return s
+}
+
+func prepare(t *testing.T) *served {
 	t.Helper()
 	c, err := cluster.Start()
 	if err != nil {
@@ -50,59 +80,59 @@ func serve(t *testing.T, open apiserver.Opener) *served {
 			t.Error(err)
 		}
 	})
-	s := &served{t: t, c: c}
-	s.create(&corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: "sampan-system"}})
-	objects, err := cluster.Load(filepath.Join(cluster.Root(), "config", "apiserver", "apiservice.yaml"))
+	s := &served{t: t, c: c, kubeconfig: filepath.Join(t.TempDir(), "kubeconfig"), pool: x509.NewCertPool()}
+	s.create(
+		&corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: system}},
+		&corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Namespace: system, Name: "sampan-apiserver"}},
+	)
+	err = c.AdminKubeconfig(s.kubeconfig)
+	if err == nil {
+		s.config, err = clientcmd.BuildConfigFromFlags("", s.kubeconfig)
+	}
 	if err != nil {
 		t.Fatal(err)
 	}
-	s.create(objects[0])
-	keeper := &certs.Keeper{
-		Client: c.Client, Clock: clock.RealClock{}, Namespace: "sampan-system", Secret: "sampan-apiserver-tls",
-		ConfigMap: "sampan-record-ca", Service: "sampan-apiserver", APIService: objects[0].GetName(),
-	}
-	if err := keeper.Keep(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	s.run(keeper, open)
+	transport := &http.Transport{TLSClientConfig: &tls.Config{RootCAs: s.pool, ServerName: "localhost"}}
+	t.Cleanup(transport.CloseIdleConnections)
+	s.http = &http.Client{Transport: transport, Timeout: time.Minute}
 	return s
 }
 
-func (s *served) run(keeper *certs.Keeper, open apiserver.Opener) {
+func (s *served) listen() net.Listener {
 	s.t.Helper()
-	kubeconfig := filepath.Join(s.t.TempDir(), "kubeconfig")
-	listener := func() net.Listener {
-		l, err := (&net.ListenConfig{}).Listen(s.t.Context(), "tcp", "127.0.0.1:0")
-		if err != nil {
-			s.t.Fatal(err)
-		}
-		return l
-	}
-	people, runners := listener(), listener()
-	o := apiserver.Options{
-		Client: s.c.Client, Certificate: keeper, Open: open, Clock: clock.RealClock{}, People: people, Runners: runners,
-		Authentication: genericoptions.NewDelegatingAuthenticationOptions(),
-		Authorization:  genericoptions.NewDelegatingAuthorizationOptions(),
-		Audit:          genericoptions.NewAuditOptions(),
-	}
-	err := s.c.AdminKubeconfig(kubeconfig)
-	if err == nil {
-		o.Config, err = clientcmd.BuildConfigFromFlags("", kubeconfig)
-	}
+	l, err := (&net.ListenConfig{}).Listen(s.t.Context(), "tcp", "127.0.0.1:0")
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	o.Authentication.RemoteKubeConfigFile, o.Authorization.RemoteKubeConfigFile = kubeconfig, kubeconfig
-	o.Authentication.TolerateInClusterLookupFailure = true // no proxy is in front here
-	server, err := apiserver.New(o)
+	return l
+}
+
+// certificate is one that localhost has, as every Service its name.
+func (s *served) certificate(keeper *certs.Keeper) *certs.Keeper {
+	s.t.Helper()
+	keeper.Client, keeper.Clock, keeper.Namespace, keeper.Service = s.c.Client, clock.RealClock{}, system, "localhost"
+	if err := keeper.Keep(s.t.Context()); err != nil {
+		s.t.Fatal(err)
+	}
+	var secret corev1.Secret
+	if err := s.c.Client.Get(s.t.Context(), client.ObjectKey{Namespace: system, Name: keeper.Secret}, &secret); err != nil {
+		s.t.Fatal(err)
+	}
+	s.pool.AppendCertsFromPEM(secret.Data[certs.KeyAuthority])
+	return keeper
+}
+
+// run runs a server until the test or what it gives ends it.
+func (s *served) run(server interface{ Run(context.Context) error }, err error) (stop func()) {
+	s.t.Helper()
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	ctx, stop := context.WithCancel(context.Background())
+	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
 	go func() { ended <- server.Run(ctx) }()
-	s.t.Cleanup(func() {
-		stop()
+	stop = sync.OnceFunc(func() {
+		cancel()
 		select {
 		case err := <-ended:
 			if err != nil {
@@ -112,16 +142,53 @@ func (s *served) run(keeper *certs.Keeper, open apiserver.Opener) {
 			s.t.Error("the server does not end")
 		}
 	})
-	var ca corev1.ConfigMap
-	if err := s.c.Client.Get(s.t.Context(), client.ObjectKey{Namespace: "sampan-system", Name: "sampan-record-ca"}, &ca); err != nil {
+	s.t.Cleanup(stop)
+	return stop
+}
+
+func (s *served) startRecord(open apiserver.Opener) {
+	s.t.Helper()
+	l := s.listen()
+	keeper := s.certificate(&certs.Keeper{Secret: "sampan-record-tls", ConfigMap: "sampan-record"})
+	var cm corev1.ConfigMap
+	if err := s.c.Client.Get(s.t.Context(), client.ObjectKey{Namespace: system, Name: "sampan-record"}, &cm); err != nil {
 		s.t.Fatal(err)
 	}
-	pool := x509.NewCertPool()
-	pool.AppendCertsFromPEM([]byte(ca.Data["ca.crt"]))
-	transport := &http.Transport{TLSClientConfig: &tls.Config{RootCAs: pool, ServerName: "sampan-apiserver.sampan-system.svc"}}
-	s.t.Cleanup(transport.CloseIdleConnections)
-	s.http = &http.Client{Transport: transport, Timeout: time.Minute}
-	s.people, s.runners = "https://"+people.Addr().String(), "https://"+runners.Addr().String()
+	_, port, _ := net.SplitHostPort(l.Addr().String())
+	cm.Data[certs.KeyURL] = "https://localhost:" + port // nothing resolves Services here
+	if err := s.c.Client.Update(s.t.Context(), &cm); err != nil {
+		s.t.Fatal(err)
+	}
+	s.runners = "https://" + l.Addr().String()
+	s.stopRecord = s.run(apiserver.New(apiserver.Options{
+		Config: s.config, Client: s.c.Client, Certificate: keeper, Open: open, Clock: clock.RealClock{},
+		Reader: "system:serviceaccount:sampan-system:sampan-apiserver", Listener: l,
+	}))
+}
+
+func (s *served) startFront() {
+	s.t.Helper()
+	objects, err := cluster.Load(filepath.Join(cluster.Root(), "config", "apiserver", "apiservice.yaml"))
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	s.create(objects[0])
+	token := filepath.Join(s.t.TempDir(), "token")
+	if err := os.WriteFile(token, []byte(s.token(system, "sampan-apiserver", "", wire.ReadAudience)), 0o600); err != nil {
+		s.t.Fatal(err)
+	}
+	l := s.listen()
+	s.people = "https://" + l.Addr().String()
+	o := apiserver.FrontOptions{
+		Config: s.config, Certificate: s.certificate(&certs.Keeper{Secret: "sampan-apiserver-tls", APIService: objects[0].GetName()}), People: l,
+		Record:         &apiserver.RecordServer{Client: s.c.Client, Clock: clock.RealClock{}, Namespace: system, ConfigMap: "sampan-record", TokenFile: token},
+		Authentication: genericoptions.NewDelegatingAuthenticationOptions(),
+		Authorization:  genericoptions.NewDelegatingAuthorizationOptions(),
+		Audit:          genericoptions.NewAuditOptions(),
+	}
+	o.Authentication.RemoteKubeConfigFile, o.Authorization.RemoteKubeConfigFile = s.kubeconfig, s.kubeconfig
+	o.Authentication.TolerateInClusterLookupFailure = true // no proxy is in front here
+	s.run(apiserver.NewFront(o))
 }
 
 func (s *served) create(objects ...client.Object) {
@@ -191,6 +258,11 @@ func (s *served) ask(method, url, token, body string) (int, string) {
 	return resp.StatusCode, string(data)
 }
 
+// in is where people read something of the task of a namespace.
+func (s *served) in(namespace, sub string) string {
+	return fmt.Sprintf("%s%s/namespaces/%s/agenttasks/fix/%s", s.people, groupPath, namespace, sub)
+}
+
 const groupPath = "/apis/subresources.sampan.dev/v1alpha1"
 
 func (s *served) want(code int, method, url, token, body string) string {
@@ -203,7 +275,7 @@ func (s *served) want(code int, method, url, token, body string) string {
 }
 
 func TestWhoMayReadAndWrite(t *testing.T) {
-	s := serve(t, func(ctx context.Context) (apiserver.Store, error) { return record.Open(ctx, "mem://") })
+	s := serve(t, inMemory)
 	task, _ := s.tenant("a")
 	s.tenant("b")
 	s.create(
@@ -237,24 +309,21 @@ func TestWhoMayReadAndWrite(t *testing.T) {
 			s.want(row.code, "POST", path+"/log?first=1", row.token, line)
 		})
 	}
-	in := func(namespace, sub string) string {
-		return fmt.Sprintf("%s%s/namespaces/%s/agenttasks/fix/%s", s.people, groupPath, namespace, sub)
-	}
 	person := s.token("a", "person", "")
-	if got := s.want(200, "GET", in("a", "transcript?follow=true"), person, ""); got != line {
+	if got := s.want(200, "GET", s.in("a", "transcript?follow=true"), person, ""); got != line {
 		t.Errorf("got %q", got)
 	}
-	s.want(403, "GET", in("a", "outputs"), person, "")
-	s.want(403, "GET", in("b", "transcript"), person, "")
-	s.want(403, "GET", in("a", "transcript"), s.token("b", "person", ""), "")
-	s.want(403, "GET", in("a", "transcript"), s.token("a", "sampan-runner", "fix-1"), "")
-	s.want(401, "GET", in("a", "transcript"), runner, "")
-	s.want(400, "GET", in("a", "transcript?from=0"), person, "")
+	s.want(403, "GET", s.in("a", "outputs"), person, "")
+	s.want(403, "GET", s.in("b", "transcript"), person, "")
+	s.want(403, "GET", s.in("a", "transcript"), s.token("b", "person", ""), "")
+	s.want(403, "GET", s.in("a", "transcript"), s.token("a", "sampan-runner", "fix-1"), "")
+	s.want(401, "GET", s.in("a", "transcript"), runner, "")
+	s.want(400, "GET", s.in("a", "transcript?from=0"), person, "")
 }
 
 // The operator settles which task is gone on from, and the runner of the new one reads that.
 func TestARunnerReadsNoOtherRecord(t *testing.T) {
-	s := serve(t, func(ctx context.Context) (apiserver.Store, error) { return record.Open(ctx, "mem://") })
+	s := serve(t, inMemory)
 	source, _ := s.tenant("a")
 	line := `{"seq":1,"turn":0,"type":"run_started","data":{}}` + "\n"
 	of := func(task *v1alpha1.AgentTask) string {
@@ -289,14 +358,80 @@ func TestARunnerReadsNoOtherRecord(t *testing.T) {
 	s.want(409, "GET", of(fork)+wire.OriginLog+"?from=1", s.token("a", "sampan-runner", "fix-1", wire.Audience), "")
 }
 
-func TestDiscoveryAnswersWithoutAStore(t *testing.T) {
-	s := serve(t, func(context.Context) (apiserver.Store, error) { return nil, errors.New("the disk is gone") })
-	s.tenant("a")
-	person := s.token("a", "person", "")
-	for _, path := range []string{"/apis", groupPath, "/openapi/v2", "/openapi/v3", "/livez", "/readyz"} {
-		s.want(200, "GET", s.people+path, person, "")
+// reader may read everything of the tasks of a namespace.
+func (s *served) reader(namespace string) (token string) {
+	s.t.Helper()
+	s.create(
+		&rbacv1.Role{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: "reader"}, Rules: []rbacv1.PolicyRule{
+			{APIGroups: []string{"subresources.sampan.dev"}, Resources: []string{"*"}, Verbs: []string{"get"}},
+		}},
+		&rbacv1.RoleBinding{
+			ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: "reader"}, RoleRef: rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "Role", Name: "reader"},
+			Subjects: []rbacv1.Subject{{Kind: "ServiceAccount", Namespace: namespace, Name: "person"}},
+		},
+	)
+	return s.token(namespace, "person", "")
+}
+
+// Who reads the record itself is the Front, and nobody else: not who may read all there is.
+func TestOnlyTheFrontReadsForPeople(t *testing.T) {
+	s := serve(t, inMemory)
+	task, _ := s.tenant("a")
+	person := s.reader("a")
+	runner := s.token("a", "sampan-runner", "fix-1", wire.Audience)
+	path := s.runners + wire.ReadPath("a", "fix") + "/transcript"
+	s.want(401, "GET", path, "", "")
+	s.want(401, "GET", path, person, "")
+	s.want(401, "GET", path, runner, "")
+	s.want(401, "GET", path, s.token(system, "sampan-apiserver", ""), "")
+	s.want(403, "GET", path, s.token("a", "person", "", wire.ReadAudience), "")
+	s.want(200, "GET", path, s.token(system, "sampan-apiserver", "", wire.ReadAudience), "")
+
+	for _, sub := range []string{"transcript", "log", "outputs", "checkpoints"} {
+		s.want(200, "GET", s.in("a", sub), person, "")
+		s.want(403, "POST", s.in("a", sub), person, "")
 	}
-	if got := s.want(200, "GET", s.people+groupPath, person, ""); !strings.Contains(got, "agenttasks/transcript") {
+	if got := s.want(404, "GET", s.in("a", "outputs/x"), person, ""); !strings.Contains(got, `has no output`) {
 		t.Errorf("got %s", got)
+	}
+	for _, odd := range []string{"outputs/x/y", "outputs/%2e%2e", "outputs/..%2f..%2f" + string(task.UID)} {
+		if code, got := s.ask("GET", s.in("a", odd), person, ""); code < 400 || code >= 500 {
+			t.Errorf("%s: got %d %s", odd, code, got)
+		}
+	}
+}
+
+// Discovery answers whatever becomes of the record, and reads say what is the matter.
+func TestDiscoveryAnswersWithoutARecord(t *testing.T) {
+	for name, row := range map[string]struct {
+		start func(*testing.T) *served
+		says  string
+	}{
+		"no store": {func(t *testing.T) *served {
+			return serve(t, func(context.Context, *semaphore.Weighted) (apiserver.Store, error) {
+				return nil, errors.New("the disk is gone")
+			})
+		}, "the disk is gone"},
+		"no server yet": {serveFront, "ConfigMap sampan-system/sampan-record"},
+		"no server any more": {func(t *testing.T) *served {
+			s := serve(t, inMemory)
+			s.stopRecord()
+			return s
+		}, "its server does not answer"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := row.start(t)
+			s.tenant("a")
+			person := s.reader("a")
+			for _, path := range []string{"/apis", groupPath, "/openapi/v2", "/openapi/v3", "/livez", "/readyz"} {
+				s.want(200, "GET", s.people+path, person, "")
+			}
+			if got := s.want(200, "GET", s.people+groupPath, person, ""); !strings.Contains(got, "agenttasks/transcript") {
+				t.Errorf("got %s", got)
+			}
+			if got := s.want(503, "GET", s.in("a", "transcript"), person, ""); !strings.Contains(got, row.says) || !strings.Contains(got, `"kind":"Status"`) {
+				t.Errorf("got %s, want one that says %q", got, row.says)
+			}
+		})
 	}
 }

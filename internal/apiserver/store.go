@@ -1,17 +1,16 @@
-// Package apiserver serves what is kept of tasks: to people as subresources of an
-// aggregated API, with Kubernetes' own authentication, authorization and audit, and to
-// runners over a door of their own. It makes no pods and runs nothing.
+// Package apiserver serves what is kept of tasks: Server has the store, and serves
+// runners; Front serves people, as subresources of an aggregated API with Kubernetes' own
+// authentication, authorization and audit. Neither makes pods or runs anything.
 package apiserver
 
 import (
 	"context"
 	"fmt"
 	"io"
-	"net/http"
 	"sync"
 	"time"
 
-	"k8s.io/apiserver/pkg/server/healthz"
+	"golang.org/x/sync/semaphore"
 	"k8s.io/klog/v2"
 	"k8s.io/utils/clock"
 
@@ -34,8 +33,8 @@ type Store interface {
 	Close() error
 }
 
-// Opener opens the store.
-type Opener func(context.Context) (Store, error)
+// Opener opens the store. What it holds of logs that are read it takes from the room.
+type Opener func(ctx context.Context, room *semaphore.Weighted) (Store, error)
 
 const (
 	openDeadline = 30 * time.Second
@@ -43,11 +42,10 @@ const (
 	openLast     = time.Minute
 )
 
-// lazyStore opens the store in the background, as often as it takes: a server that
-// waited for it would answer no discovery, which blocks the deletion of namespaces in
-// the whole cluster.
+// lazyStore opens the store in the background, as often as it takes, so that it is said
+// meanwhile what is wrong with it.
 type lazyStore struct {
-	open  Opener
+	open  func(context.Context) (Store, error)
 	clock clock.Clock
 
 	mu    sync.Mutex
@@ -55,7 +53,7 @@ type lazyStore struct {
 	err   error
 }
 
-func newLazyStore(open Opener, c clock.Clock) *lazyStore {
+func newLazyStore(open func(context.Context) (Store, error), c clock.Clock) *lazyStore {
 	return &lazyStore{open: open, clock: c, err: fmt.Errorf("%w: it is being opened", record.ErrUnavailable)}
 }
 
@@ -94,13 +92,4 @@ func (l *lazyStore) set(store Store, err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.store, l.err = store, err
-}
-
-// health is that of the store, at /healthz/store. It is no part of what decides
-// whether the server is alive or ready: without a store it still answers discovery.
-func (l *lazyStore) health() healthz.HealthChecker {
-	return healthz.NamedCheck("store", func(*http.Request) error {
-		_, err := l.get()
-		return err
-	})
 }

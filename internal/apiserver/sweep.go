@@ -2,9 +2,11 @@ package apiserver
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/klog/v2"
 	"k8s.io/utils/clock"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -24,6 +26,8 @@ type sweeper struct {
 	store *lazyStore
 	tasks client.Reader
 	clock clock.Clock
+	// retain is how long a record outlives its task that does not say so itself.
+	retain time.Duration
 }
 
 // run sweeps until ctx ends.
@@ -59,7 +63,7 @@ func (s *sweeper) sweep(ctx context.Context) {
 // than the record is to outlive it. When in doubt it stays.
 func (s *sweeper) keep(ctx context.Context, store Store, t record.Task, info record.Info) bool {
 	if info.Name == "" {
-		return true
+		return s.keepNameless(ctx, store, t)
 	}
 	ctx, cancel := context.WithTimeout(ctx, askDeadline)
 	defer cancel()
@@ -82,4 +86,44 @@ func (s *sweeper) keep(ctx context.Context, store Store, t record.Task, info rec
 		klog.FromContext(ctx).Error(err, "It cannot be kept when a task was gone. Its record stays.", "namespace", t.Namespace, "task", info.Name)
 	}
 	return true
+}
+
+// tasksPage is how many tasks are listed at a time.
+const tasksPage = 500
+
+// keepNameless is keep for a record that does not know whose it is: it may belong to any
+// task of the namespace. One that is there is noted down again.
+func (s *sweeper) keepNameless(ctx context.Context, store Store, t record.Task) bool {
+	ctx, cancel := context.WithTimeout(ctx, askDeadline)
+	defer cancel()
+	log := klog.FromContext(ctx).WithValues("namespace", t.Namespace, "uid", t.UID)
+	page := &metav1.PartialObjectMetadataList{}
+	page.SetGroupVersionKind(v1alpha1.GroupVersion.WithKind("AgentTaskList"))
+	for {
+		if err := s.tasks.List(ctx, page, client.InNamespace(t.Namespace), client.Limit(tasksPage), client.Continue(page.Continue)); err != nil {
+			log.Error(err, "It is unknown whose record this is. It stays.")
+			return true
+		}
+		i := slices.IndexFunc(page.Items, func(o metav1.PartialObjectMetadata) bool { return string(o.UID) == t.UID })
+		if i >= 0 {
+			s.describe(ctx, store, t, page.Items[i].Name)
+			return true
+		}
+		if page.Continue == "" {
+			log.Info("Nobody is left whose record this is. It is deleted.")
+			return false
+		}
+	}
+}
+
+// describe notes down whose a record is.
+func (s *sweeper) describe(ctx context.Context, store Store, t record.Task, name string) {
+	var task v1alpha1.AgentTask
+	err := s.tasks.Get(ctx, client.ObjectKey{Namespace: t.Namespace, Name: name}, &task)
+	if err == nil && string(task.UID) == t.UID {
+		err = store.Describe(ctx, t, infoOf(&task, s.retain))
+	}
+	if err != nil {
+		klog.FromContext(ctx).Error(err, "A record cannot be told whose it is. It stays.", "namespace", t.Namespace, "task", name)
+	}
 }

@@ -236,7 +236,7 @@ func TestResumeCountsFailedCalls(t *testing.T) {
 		}
 		next := newFixture(script(says("done")))
 		next.Models, next.Transcript = FixedRouter{m}, nil
-		next.Resume = events[:3] // run_started, request, retry
+		next.Resume = PastOf(events[:3]) // run_started, request, retry
 		res := Run(t.Context(), next.Config)
 		if res.Reason != Completed || res.Progress.Usage.InputTokens != 1100 || res.Progress.CostUSD.String() != "0.00112" {
 			t.Errorf("%s: %+v", res.Reason, res.Progress)

@@ -53,24 +53,10 @@ func (r *run) kept(ctx context.Context) error {
 
 // lostCalls are the calls that had results and whose effects on the workspace are
 // gone with the machine.
-func (r *run) lostCalls() ([]transcript.ToolResult, error) {
-	var lost []transcript.ToolResult
-	if r.cfg.Restored == nil {
-		return nil, nil
-	}
-	for _, e := range r.cfg.Resume {
-		if e.Seq <= r.cfg.Restored.Events || e.Type != transcript.TypeToolResult {
-			continue
-		}
-		data, err := e.Decode()
-		if err != nil {
-			return nil, err
-		}
-		if d := data.(*transcript.ToolResult); !d.Synthetic && !r.tools.readOnly(d.Name) {
-			lost = append(lost, *d)
-		}
-	}
-	return lost, nil
+func (r *run) lostCalls() []pastResult {
+	return slices.DeleteFunc(slices.Clone(r.cfg.Resume.results), func(res pastResult) bool {
+		return res.seq <= r.cfg.Restored.Events || r.tools.readOnly(res.name)
+	})
 }
 
 // reconcile brings the conversation and a restored workspace together. A reply to
@@ -79,10 +65,7 @@ func (r *run) reconcile() error {
 	if r.cfg.Restored == nil {
 		return nil
 	}
-	lost, err := r.lostCalls()
-	if err != nil {
-		return err
-	}
+	lost := r.lostCalls()
 	pending := r.log.state.pendingReply()
 	if len(lost) == 0 && pending != nil {
 		r.untold = true // until it was acted on
@@ -97,7 +80,7 @@ func (r *run) reconcile() error {
 }
 
 // tellRestored tells the model what became of the machine.
-func (r *run) tellRestored(lost []transcript.ToolResult) error {
+func (r *run) tellRestored(lost []pastResult) error {
 	r.untold = false
 	var words strings.Builder
 	_, _ = fmt.Fprintf(&words, "[harness] The run goes on in a new container. The workspace is as it was after turn %d; "+
@@ -105,7 +88,7 @@ func (r *run) tellRestored(lost []transcript.ToolResult) error {
 	if len(lost) > 0 {
 		names := make([]string, len(lost))
 		for i, l := range lost {
-			names[i] = fmt.Sprintf("%s (%s)", l.Name, l.ID)
+			names[i] = fmt.Sprintf("%s (%s)", l.name, l.id)
 		}
 		_, _ = fmt.Fprintf(&words, " What these later calls changed in the workspace is gone, too: %s. What they did elsewhere stays. "+
 			"Look before you repeat them.", strings.Join(names, ", "))

@@ -133,11 +133,10 @@ func TestResumeOnAnotherMachine(t *testing.T) {
 
 func loseMachine(t *testing.T, log []byte, late bool) {
 	t.Helper()
-	w, events, err := transcript.Continue(bytes.NewReader(log), transcript.Options{})
+	events, _, err := transcript.ReadAll(bytes.NewReader(log))
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer w.Close() //nolint:errcheck // checked by run
 	had, last := effectsOf(t, events)
 	if late { // the last checkpoint was under way
 		last = before(t, events, last)
@@ -145,11 +144,12 @@ func loseMachine(t *testing.T, log []byte, late bool) {
 	files := slices.Clone(last.files)
 	f, _ := keptFixture(late, &files)
 	f.out.Write(log)
-	w, _, err = transcript.Continue(bytes.NewReader(log), transcript.Options{Tee: &f.out})
+	past := &Past{}
+	w, err := transcript.Continue(bytes.NewReader(log), transcript.Options{Tee: &f.out}, past.Add)
 	if err != nil {
 		t.Fatal(err)
 	}
-	f.Transcript, f.Resume, f.Restored = w, events, &last.Restored
+	f.Transcript, f.Resume, f.Restored = w, past, &last.Restored
 	res := f.run(t, t.Context())
 	var lost []string
 	for _, id := range had {
@@ -232,12 +232,13 @@ func TestResumeReadsAgain(t *testing.T) {
 		panic("the process dies")
 	}
 	log := diesIn(t, f, ctx, transcript.TypeToolResult)
-	w, events, err := transcript.Continue(bytes.NewReader(log), transcript.Options{})
+	past := &Past{}
+	w, err := transcript.Continue(bytes.NewReader(log), transcript.Options{}, past.Add)
 	if err != nil {
 		t.Fatal(err)
 	}
 	next := newFixture(script(says("done")))
-	next.Transcript, next.Resume, next.Restored = w, events, &Restored{Events: 1}
+	next.Transcript, next.Resume, next.Restored = w, past, &Restored{Events: 1}
 	if res := Run(t.Context(), next.Config); res.Reason != Completed {
 		t.Fatalf("ended %s: %s", res.Reason, res.Message)
 	}
@@ -275,12 +276,13 @@ func TestACancelledRunGoesOn(t *testing.T) {
 		t.Fatalf("ended %s", res.Reason)
 	}
 	next := newFixture(script(says("done")))
-	w, events, err := transcript.Continue(bytes.NewReader(f.out.Bytes()), transcript.Options{Tee: &next.out})
+	past := &Past{}
+	w, err := transcript.Continue(bytes.NewReader(f.out.Bytes()), transcript.Options{Tee: &next.out}, past.Add)
 	if err != nil {
 		t.Fatal(err)
 	}
 	next.out.Write(f.out.Bytes())
-	next.Transcript, next.Resume = w, events
+	next.Transcript, next.Resume = w, past
 	res := next.run(t, t.Context())
 	if res.Reason != Completed || res.Progress.Turns != 2 || res.Progress.ToolCalls != 1 {
 		t.Errorf("ended %s after %d turns and %d calls", res.Reason, res.Progress.Turns, res.Progress.ToolCalls)

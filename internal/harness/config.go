@@ -127,11 +127,11 @@ type Config struct {
 	// WrapUp, once closed, asks the run to come to an end: the model is told so
 	// before its next turn, and has a few turns left. It may be nil.
 	WrapUp <-chan struct{}
-	// Resume holds the events of an earlier process that ran this task, as
-	// transcript.Open gives them together with the Transcript to go on in. A
-	// run that had ended is not run again: its result is returned. One that was
+	// Resume is made of the events of earlier processes that ran this task, as
+	// transcript.Open gives them together with the Transcript to go on in; it may be
+	// nil. A run that had ended is not run again: its result is returned. One that was
 	// cancelled, or lost its sandbox, goes on.
-	Resume []transcript.Event
+	Resume *Past
 	// Restored is set where the workspace is not as the earlier process left it,
 	// but that of a checkpoint.
 	Restored *Restored

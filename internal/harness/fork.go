@@ -19,13 +19,13 @@ type Fork struct {
 // them are in its first event. The windows of models are far smaller.
 const maxForked = 8 << 20
 
-// ForkOf makes one of the events of a run up to the end of a turn. What else is known of
+// ForkOf makes one of a run up to the end of a turn, which is used up. What else is known of
 // the run is in origin.
-func ForkOf(origin transcript.Origin, events []transcript.Event) (*Fork, error) {
-	s, err := replay(events)
-	if err != nil {
-		return nil, err
+func ForkOf(origin transcript.Origin, past *Past) (*Fork, error) {
+	if past.err != nil {
+		return nil, past.err
 	}
+	s := &past.state
 	if len(s.conv.messages) < prefixLen {
 		return nil, fmt.Errorf("it has no conversation before event %d", origin.Events+1)
 	}

@@ -22,7 +22,7 @@ func recordedEvents(t *testing.T, f *fixture) []transcript.Event {
 
 func forkOf(t *testing.T, events []transcript.Event) *Fork {
 	t.Helper()
-	fork, err := ForkOf(transcript.Origin{Task: "first", UID: "u", Turn: 2, Events: int64(len(events)), Digest: "sha256:x"}, events)
+	fork, err := ForkOf(transcript.Origin{Task: "first", UID: "u", Turn: 2, Events: int64(len(events)), Digest: "sha256:x"}, PastOf(events))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -45,10 +45,7 @@ func TestForkGoesOnWithTheConversation(t *testing.T) {
 		t.Fatalf("the first run: %+v", res)
 	}
 	events := afterTurn(recordedEvents(t, first), 2)
-	source, err := replay(events)
-	if err != nil {
-		t.Fatal(err)
-	}
+	source := PastOf(events).state
 	for prompt, last := range map[string]string{
 		"Do it otherwise.": "Do it otherwise.",
 		first.Task.Prompt:  "- v: check",
@@ -80,10 +77,7 @@ func TestForkGoesOnWithTheConversation(t *testing.T) {
 				t.Errorf("the first event is %+v", started)
 			}
 			// Whoever goes on with it needs nothing but its own transcript.
-			again, err := replay(recordedEvents(t, f))
-			if err != nil {
-				t.Fatal(err)
-			}
+			again := PastOf(recordedEvents(t, f)).state
 			if diff := cmp.Diff(sent, again.conv.messages[:len(sent)]); diff != "" {
 				t.Errorf("the conversation by the transcript (-want +got):\n%s", diff)
 			}

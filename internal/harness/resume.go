@@ -3,7 +3,6 @@ package harness
 import (
 	"context"
 	"slices"
-	"time"
 
 	"github.com/sampan-dev/sampan/internal/llm"
 	"github.com/sampan-dev/sampan/internal/transcript"
@@ -18,12 +17,13 @@ const (
 )
 
 // replay brings the state to where an earlier process has left it.
-func (r *run) replay() (err error) {
-	if len(r.cfg.Resume) == 0 {
+func (r *run) replay() error {
+	if r.cfg.Resume.Events() == 0 {
 		return nil
 	}
 	r.started = true
-	if r.log.state, err = replay(r.cfg.Resume); err != nil {
+	r.log.state = r.cfg.Resume.state
+	if err := r.cfg.Resume.err; err != nil {
 		return stopf(Internal, "The transcript cannot be resumed: %v", err)
 	}
 	return nil
@@ -35,7 +35,7 @@ func (r *run) resume(ctx context.Context) error {
 	r.budget.began = r.clock.Now().Add(-r.log.state.active)
 	r.log.turn = r.log.state.progress.Turns
 	err := r.log.record(&transcript.RunResumed{
-		FromSeq: r.cfg.Resume[len(r.cfg.Resume)-1].Seq, Messages: len(r.log.state.conv.messages),
+		FromSeq: r.cfg.Resume.Events(), Messages: len(r.log.state.conv.messages),
 	})
 	if err != nil {
 		return err
@@ -127,19 +127,4 @@ func (r *run) endedBefore() Result {
 		Reason: End(ended.Reason), Category: ended.Category, Message: ended.Message,
 		Verifications: r.log.state.verifications, Progress: p, Transcript: p.Transcript,
 	}
-}
-
-// Standing is how far a run has come.
-type Standing struct {
-	// Progress has its counts, and Active the time that processes have spent on it.
-	Progress Progress
-	Active   time.Duration
-	// Ended: it has come to an end that no process goes on after.
-	Ended bool
-}
-
-// StandingOf says how far a run has come by its events.
-func StandingOf(events []transcript.Event) (Standing, error) {
-	s, err := replay(events)
-	return Standing{Progress: s.progress, Active: s.active, Ended: s.ended != nil && !resumable(s.ended)}, err
 }

@@ -70,13 +70,14 @@ func TestResume(t *testing.T) {
 					t.Fatal(err)
 				}
 				f := fixtureFor()
-				w, events, err := transcript.Open(path, transcript.Options{Tee: &f.out})
+				var events []transcript.Event
+				w, err := transcript.Open(path, transcript.Options{Tee: &f.out}, func(e transcript.Event) { events = append(events, e) })
 				if err != nil {
 					t.Fatal(err)
 				}
 				defer w.Close() //nolint:errcheck // checked where it matters
 				f.out.Write(kept)
-				f.Transcript, f.Resume = w, events
+				f.Transcript, f.Resume = w, PastOf(events)
 				if n == len(lines)-1 {
 					f.tools.closed = 1 // an ended run is not run again
 				} else if n > 0 {
@@ -136,7 +137,7 @@ func TestResumeOfNonsense(t *testing.T) {
 	for name, events := range tests {
 		t.Run(name, func(t *testing.T) {
 			f := newFixture(script(says("never")))
-			f.Resume = events
+			f.Resume = PastOf(events)
 			if res := Run(t.Context(), f.Config); res.Reason != Internal {
 				t.Errorf("ended %s: %s", res.Reason, res.Message)
 			}
@@ -210,7 +211,7 @@ func TestResumeKeepsState(t *testing.T) {
 					t.Fatal(err)
 				}
 				pass(time.Hour)
-				f.Transcript, f.Resume, f.Task.Limits = w, events, tc.limits
+				f.Transcript, f.Resume, f.Task.Limits = w, PastOf(events), tc.limits
 				resumed := time.Now()
 				res := f.run(t, t.Context())
 				if res.Reason != tc.want {

@@ -114,7 +114,7 @@ func (r *run) loop(ctx context.Context, cancel context.CancelCauseFunc) error {
 func (r *run) begin(ctx context.Context) error {
 	r.tools.open()
 	r.models.specs = r.tools.specs
-	if len(r.cfg.Resume) > 0 {
+	if r.cfg.Resume.Events() > 0 {
 		return r.resume(ctx)
 	}
 	e, docsErr := r.firstEvent(ctx)

@@ -1,7 +1,6 @@
 package harness
 
 import (
-	"fmt"
 	"maps"
 	"slices"
 	"time"
@@ -60,25 +59,6 @@ type event struct {
 	turn int
 	time time.Time
 	data transcript.Data
-}
-
-// replay gives the state after events.
-func replay(events []transcript.Event) (state, error) {
-	var s state
-	for i, e := range events {
-		data, err := e.Decode()
-		if err != nil {
-			return s, err
-		}
-		if i == 0 && e.Type != transcript.TypeRunStarted {
-			return s, fmt.Errorf("it begins with %s, and not with %s", e.Type, transcript.TypeRunStarted)
-		}
-		decoded, known := data.(transcript.Data)
-		if known {
-			s = apply(s, event{turn: e.Turn, time: e.Time, data: decoded})
-		}
-	}
-	return s, nil
 }
 
 // apply gives the state after one more event. It depends on the two alone and

@@ -60,14 +60,19 @@ func unseal(key string, object []byte) (payload []byte, sum string, err error) {
 
 // get reads an object whose payload has at most limit bytes.
 func (o *objects) get(ctx context.Context, key string, limit int) (payload []byte, sum string, err error) {
-	object, err := o.read(ctx, key, int64(limit+sealSize))
+	return o.getHeld(ctx, key, limit, &held{})
+}
+
+// getHeld is get for a reader that holds the object: errCrowded where it has no room.
+func (o *objects) getHeld(ctx context.Context, key string, limit int, h *held) (payload []byte, sum string, err error) {
+	object, err := o.read(ctx, key, int64(limit+sealSize), h)
 	if err != nil {
 		return nil, "", err
 	}
 	return unseal(key, object)
 }
 
-func (o *objects) read(ctx context.Context, key string, limit int64) ([]byte, error) {
+func (o *objects) read(ctx context.Context, key string, limit int64, h *held) ([]byte, error) {
 	opCtx, cancel := context.WithTimeout(ctx, o.timeout)
 	defer cancel()
 	r, err := o.b.NewReader(opCtx, key, nil)
@@ -80,6 +85,9 @@ func (o *objects) read(ctx context.Context, key string, limit int64) ([]byte, er
 	defer func() { _ = r.Close() }() // it has been read
 	if r.Size() > limit {
 		return nil, &CorruptError{Object: key, Reason: fmt.Sprintf("it has %d bytes, more than the %d that are written at most", r.Size(), limit)}
+	}
+	if !h.atLeast(r.Size()) {
+		return nil, errCrowded
 	}
 	object := make([]byte, r.Size())
 	if _, err := io.ReadFull(r, object); err != nil {

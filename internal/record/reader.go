@@ -3,6 +3,7 @@ package record
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"time"
@@ -76,7 +77,7 @@ func (s *Store) Log(ctx context.Context, t Task, from int64) (io.ReadCloser, err
 	if err != nil {
 		return nil, err
 	}
-	return io.NopCloser(&logReader{ctx: ctx, s: s, t: t, from: from, end: h.last}), nil
+	return &logReader{ctx: ctx, s: s, t: t, from: from, end: h.last, held: held{room: s.opts.Room}}, nil
 }
 
 // logReader reads a log from one event to another.
@@ -88,6 +89,15 @@ type logReader struct {
 	// sum is that of the segment last read, empty before the first.
 	sum  string
 	data []byte
+	// held is what data and the segment that it comes from take.
+	held held
+}
+
+// Close implements io.Closer.
+func (l *logReader) Close() error {
+	l.data = nil
+	l.held.atMost(0)
+	return nil
 }
 
 func (l *logReader) Read(p []byte) (int, error) {
@@ -113,14 +123,14 @@ func (l *logReader) next() error {
 			return err
 		}
 	}
-	g, err := l.s.segment(l.ctx, l.t, first)
-	if err != nil {
-		return lost(l.t.logKey(first), err)
+	l.held.atMost(0) // what it held has been read
+	g, lines, err := l.lines(first)
+	for errors.Is(err, errCrowded) {
+		if err := l.held.wait(l.ctx); err != nil {
+			return err
+		}
+		g, lines, err = l.lines(first)
 	}
-	if l.sum != "" && g.Chain != l.sum || g.Last < l.from {
-		return brokenChain(g)
-	}
-	lines, err := g.lines()
 	if err != nil {
 		return err
 	}
@@ -129,4 +139,22 @@ func (l *logReader) next() error {
 	}
 	l.data, l.sum, l.from = lines, g.sum, g.Last+1
 	return nil
+}
+
+// lines gives a segment and its lines, errCrowded where there is no room for them.
+func (l *logReader) lines(first int64) (stored, []byte, error) {
+	g, err := l.s.segmentHeld(l.ctx, l.t, first, &l.held)
+	if err != nil {
+		return stored{}, nil, lost(l.t.logKey(first), err)
+	}
+	if l.sum != "" && g.Chain != l.sum || g.Last < l.from {
+		return stored{}, nil, brokenChain(g)
+	}
+	if !l.held.atLeast(int64(len(g.body) + g.Size)) {
+		return stored{}, nil, errCrowded
+	}
+	lines, err := g.lines()
+	g.body = nil
+	l.held.atMost(int64(g.Size))
+	return g, lines, err
 }

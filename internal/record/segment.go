@@ -55,8 +55,14 @@ type stored struct {
 // segment reads the segment that begins with an event, and checks all of it but what
 // its body decompresses to.
 func (s *Store) segment(ctx context.Context, t Task, first int64) (stored, error) {
+	return s.segmentHeld(ctx, t, first, &held{})
+}
+
+// segmentHeld is segment for a reader that holds the object: errCrowded where it has no
+// room.
+func (s *Store) segmentHeld(ctx context.Context, t Task, first int64, h *held) (stored, error) {
 	key := t.logKey(first)
-	payload, sum, err := s.get(ctx, key, maxHeader+maxCompressed(MaxAppend))
+	payload, sum, err := s.getHeld(ctx, key, maxHeader+maxCompressed(MaxAppend), h)
 	if err != nil {
 		return stored{}, err
 	}

@@ -10,6 +10,7 @@ import (
 
 	"gocloud.dev/blob"
 	_ "gocloud.dev/blob/memblob" // for the scheme mem
+	"golang.org/x/sync/semaphore"
 	"k8s.io/utils/lru"
 
 	"github.com/sampan-dev/sampan/internal/record/folder"
@@ -29,6 +30,10 @@ type Options struct {
 	// by default 24 h. All who use a store must have the same, and clocks that agree to
 	// within an eighth of it and within ten minutes.
 	Grace time.Duration
+	// Room bounds the bytes of logs that are held at once while somebody reads them,
+	// together with whatever else takes some of it; nil for no bound. It has to be
+	// more than a segment takes, compressed and not.
+	Room *semaphore.Weighted
 	// Now is the clock.
 	Now func() time.Time
 }

@@ -51,8 +51,8 @@ type plan struct {
 func sweepPrefix(namespace string) string { return sweepsPrefix + namespace + "/" }
 
 // Sweep deletes the records that keep says no to, and then the chunks that nothing names.
-// The Info is zero where the record has none, such as one that has just begun. Where a
-// namespace cannot be swept, because something in it is damaged, say, none of its
+// The Info is zero where the record has none; keep is asked about such a record only when
+// nothing was written to it for the grace. Where a namespace cannot be swept, because something in it is damaged, say, none of its
 // chunks is removed, and the others are swept nevertheless.
 func (s *Store) Sweep(ctx context.Context, keep func(Task, Info) bool) (Swept, error) {
 	var res Swept
@@ -115,10 +115,14 @@ func (s *Store) sweepRecords(ctx context.Context, keep func(Task, Info) bool, re
 
 func (s *Store) sweepRecord(ctx context.Context, t Task, keep func(Task, Info) bool, res *Swept) error {
 	info, err := s.Info(ctx, t)
-	if err != nil && !errors.Is(err, ErrNotFound) {
+	young := false
+	if errors.Is(err, ErrNotFound) { // it has just begun, or has lost it
+		young, err = s.young(ctx, t)
+	}
+	if err != nil {
 		return err
 	}
-	if keep(t, info) {
+	if young || keep(t, info) {
 		res.Records++
 		return nil
 	}
@@ -127,6 +131,16 @@ func (s *Store) sweepRecord(ctx context.Context, t Task, keep func(Task, Info) b
 		res.Deleted++
 	}
 	return err
+}
+
+// young reports whether something was written to a record within the grace.
+func (s *Store) young(ctx context.Context, t Task) (young bool, err error) {
+	before := s.opts.Now().Add(-s.opts.Grace)
+	err = s.list(ctx, t.prefix(), "", func(obj *blob.ListObject) error {
+		young = young || !obj.ModTime.Before(before)
+		return nil
+	})
+	return young, err
 }
 
 // sweepChunks removes the chunks of a namespace that nothing names. It announces itself

@@ -9,52 +9,52 @@ import (
 
 // Open goes on with a transcript that another process left behind: it checks
 // the chain, cuts off a half-written last line, and appends after it. The
-// events that were there are returned, to rebuild the run from. The tee gets
+// events that were there are given to each, to rebuild the run from. The tee gets
 // new events only.
-func Open(path string, opts Options) (*Writer, []Event, error) {
+func Open(path string, opts Options, each func(Event)) (*Writer, error) {
 	f, err := os.OpenFile(path, os.O_RDWR|os.O_APPEND, 0)
 	if err != nil {
-		return nil, nil, fmt.Errorf("opening transcript: %w", err)
+		return nil, fmt.Errorf("opening transcript: %w", err)
 	}
-	w, events, err := open(f, opts)
+	w, err := open(f, opts, each)
 	if err != nil {
-		return nil, nil, errors.Join(fmt.Errorf("opening transcript %s: %w", path, err), f.Close())
+		return nil, errors.Join(fmt.Errorf("opening transcript %s: %w", path, err), f.Close())
 	}
-	return w, events, nil
+	return w, nil
 }
 
-func open(f *os.File, opts Options) (*Writer, []Event, error) {
+func open(f *os.File, opts Options, each func(Event)) (*Writer, error) {
 	if err := Lock(f); err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	reader := NewReader(f)
-	events, cut, err := readAll(reader)
+	cut, err := readEach(reader, each)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	if cut {
 		if err := f.Truncate(reader.size); err != nil {
-			return nil, nil, fmt.Errorf("cutting off the last line: %w", err)
+			return nil, fmt.Errorf("cutting off the last line: %w", err)
 		}
 	}
 	w := after(reader, opts)
 	w.file = f
-	return w, events, nil
+	return w, nil
 }
 
 // Continue goes on with a transcript whose lines so far are in r and in the record:
-// it checks the chain and appends after it. The events that were there are
-// returned, to rebuild the run from. Tee and record get new events only.
-func Continue(r io.Reader, opts Options) (*Writer, []Event, error) {
+// it checks the chain and appends after it. The events that were there are given to
+// each, to rebuild the run from. Tee and record get new events only.
+func Continue(r io.Reader, opts Options, each func(Event)) (*Writer, error) {
 	reader := NewReader(r)
-	events, cut, err := readAll(reader)
+	cut, err := readEach(reader, each)
 	if cut {
 		err = ErrCut
 	}
 	if err != nil {
-		return nil, nil, fmt.Errorf("reading the transcript so far: %w", err)
+		return nil, fmt.Errorf("reading the transcript so far: %w", err)
 	}
-	return after(reader, opts), events, nil
+	return after(reader, opts), nil
 }
 
 // after gives a Writer of what follows on what was read.

@@ -105,20 +105,24 @@ func (r *Reader) readLine() error {
 
 // ReadAll gives all whole events. A cut last line is reported by cut, not as
 // an error.
-func ReadAll(r io.Reader) (events []Event, cut bool, err error) { return readAll(NewReader(r)) }
+func ReadAll(r io.Reader) (events []Event, cut bool, err error) {
+	cut, err = readEach(NewReader(r), func(e Event) { events = append(events, e) })
+	return events, cut, err
+}
 
-func readAll(reader *Reader) (events []Event, cut bool, err error) {
+// readEach gives all whole events to each, one after the other.
+func readEach(reader *Reader, each func(Event)) (cut bool, err error) {
 	for {
 		e, err := reader.Next()
 		switch {
 		case err == nil:
-			events = append(events, e)
+			each(e)
 		case errors.Is(err, io.EOF):
-			return events, false, nil
+			return false, nil
 		case errors.Is(err, ErrCut):
-			return events, true, nil
+			return true, nil
 		default:
-			return events, false, err
+			return false, err
 		}
 	}
 }

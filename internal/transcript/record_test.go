@@ -67,9 +67,10 @@ func TestContinue(t *testing.T) {
 		t.Fatal(err)
 	}
 	var tee bytes.Buffer
-	w, events, err := Continue(strings.NewReader(rec.lines.String()), Options{Tee: &tee, Record: rec.append, Now: fixedNow})
-	if err != nil || len(events) != 2 {
-		t.Fatalf("Continue = %d events, %v", len(events), err)
+	events := 0
+	w, err := Continue(strings.NewReader(rec.lines.String()), Options{Tee: &tee, Record: rec.append, Now: fixedNow}, func(Event) { events++ })
+	if err != nil || events != 2 {
+		t.Fatalf("Continue = %d events, %v", events, err)
 	}
 	appendAll(t, w, RunResumed{FromSeq: 2}, RunEnded{Reason: "Completed"})
 	if err := w.Close(); err != nil {
@@ -98,10 +99,10 @@ func TestContinueRefusesAPart(t *testing.T) {
 		t.Fatal(err)
 	}
 	whole := rec.lines.String()
-	if _, _, err := Continue(strings.NewReader(whole[:len(whole)-3]), Options{}); !errors.Is(err, ErrCut) {
+	if _, err := Continue(strings.NewReader(whole[:len(whole)-3]), Options{}, func(Event) {}); !errors.Is(err, ErrCut) {
 		t.Errorf("of a cut line: %v", err)
 	}
-	if _, _, err := Continue(strings.NewReader(whole[strings.Index(whole, "\n")+1:]), Options{}); err == nil {
+	if _, err := Continue(strings.NewReader(whole[strings.Index(whole, "\n")+1:]), Options{}, func(Event) {}); err == nil {
 		t.Error("a transcript without its beginning was continued")
 	}
 }

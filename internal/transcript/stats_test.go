@@ -93,15 +93,16 @@ func TestOneWriter(t *testing.T) {
 	if err := first.Sync(); err != nil {
 		t.Fatal(err)
 	}
-	if _, _, err := Open(path, Options{}); !errors.Is(err, ErrInUse) {
+	if _, err := Open(path, Options{}, func(Event) {}); !errors.Is(err, ErrInUse) {
 		t.Errorf("a second writer: %v, want ErrInUse", err)
 	}
 	if err := first.Close(); err != nil {
 		t.Fatal(err)
 	}
-	second, events, err := Open(path, Options{})
-	if err != nil || len(events) != 1 {
-		t.Fatalf("after the first has closed: %d events, %v", len(events), err)
+	events := 0
+	second, err := Open(path, Options{}, func(Event) { events++ })
+	if err != nil || events != 1 {
+		t.Fatalf("after the first has closed: %d events, %v", events, err)
 	}
 	if err := second.Close(); err != nil {
 		t.Fatal(err)

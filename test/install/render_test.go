@@ -25,7 +25,7 @@ var clusterScoped = []string{
 // atRunTime are objects that RBAC and admission name and that are not installed:
 // the operator, an administrator or Kubernetes itself makes them, by these names.
 var atRunTime = []string{"kubernetes", "sampan-models", "sampan-policy", "sampan-runner",
-	"extension-apiserver-authentication", "sampan-apiserver-tls", "sampan-record", "v1alpha1.subresources.sampan.dev"}
+	"extension-apiserver-authentication", "sampan-apiserver-tls", "sampan-record-tls", "sampan-record", "v1alpha1.subresources.sampan.dev"}
 
 // Everything of an install has the overlay's namespace, prefix and images, and what
 // names another object names one that is there.
@@ -56,6 +56,34 @@ images:
 	}
 }
 
+// What answers discovery needs no volume, and is not down with its node: otherwise no
+// namespace of the cluster could be deleted meanwhile.
+func TestDiscoveryNeedsNoVolume(t *testing.T) {
+	objects, err := cluster.Render(t.Context(), "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, obj := range objects {
+		if obj.GetKind() != "Deployment" || obj.GetName() != "sampan-apiserver" {
+			continue
+		}
+		volumes, _, err := unstructured.NestedSlice(obj.Object, "spec", "template", "spec", "volumes")
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, volume := range volumes {
+			if _, projected := volume.(map[string]any)["projected"]; !projected {
+				t.Errorf("it has the volume %v", volume)
+			}
+		}
+		if replicas, _, err := unstructured.NestedFieldNoCopy(obj.Object, "spec", "replicas"); err != nil || fmt.Sprint(replicas) != "2" {
+			t.Errorf("it has %v replicas, %v", replicas, err)
+		}
+		return
+	}
+	t.Error("there is no server")
+}
+
 // With its records in a bucket the server has no volume, and so may have replicas.
 func TestRecordsInS3(t *testing.T) {
 	objects, err := cluster.Render(t.Context(), "components: [config/components/s3-record]")
@@ -66,7 +94,7 @@ func TestRecordsInS3(t *testing.T) {
 		if obj.GetKind() == "PersistentVolumeClaim" {
 			t.Errorf("there is a PersistentVolumeClaim %s", obj.GetName())
 		}
-		if obj.GetKind() != "Deployment" || obj.GetName() != "sampan-apiserver" {
+		if obj.GetKind() != "Deployment" || obj.GetName() != "sampan-record" {
 			continue
 		}
 		volumes, _, err := unstructured.NestedSlice(obj.Object, "spec", "template", "spec", "volumes")

@@ -27,7 +27,7 @@ var _ = Describe("A cluster with a record", func() {
 	serve := func(w *world) {
 		w.create(&corev1.ConfigMap{
 			ObjectMeta: metav1.ObjectMeta{Name: recording.ConfigMapName, Namespace: w.ns},
-			Data:       map[string]string{recording.KeyURL: "https://sampan-apiserver.x.svc:8444", recording.KeyCA: "CA"},
+			Data:       map[string]string{recording.KeyURL: "https://sampan-record.x.svc:8444", recording.KeyCA: "CA"},
 		})
 	}
 
@@ -46,7 +46,7 @@ var _ = Describe("A cluster with a record", func() {
 		started(w)
 		pod := w.podList()[0]
 		runner, sandbox := pod.Spec.Containers[0], pod.Spec.Containers[1]
-		Expect(runner.Env).To(ContainElement(corev1.EnvVar{Name: podapi.EnvRecordURL, Value: "https://sampan-apiserver.x.svc:8444"}))
+		Expect(runner.Env).To(ContainElement(corev1.EnvVar{Name: podapi.EnvRecordURL, Value: "https://sampan-record.x.svc:8444"}))
 		Expect(pod.Annotations).To(HaveKeyWithValue("sampan.dev/record-ca", "CA"))
 		var tokens []string
 		for _, v := range pod.Spec.Volumes {

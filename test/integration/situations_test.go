@@ -141,7 +141,7 @@ var stages = []stage{
 			w.newPolicy("version: 1\nimages: debian\n")
 			started(w)
 		}},
-		{v1alpha1.ReasonRecordUnavailable, "`sampan-apiserver`, once it has started", func(w *world) {
+		{v1alpha1.ReasonRecordUnavailable, "`sampan-record`, once it has started", func(w *world) {
 			w.sandboxes.Record = &recording.Finder{Reader: w.live, Namespace: w.ns, Mode: recording.Required, Clock: w.clock}
 			started(w)
 		}},

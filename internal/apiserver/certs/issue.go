@@ -119,15 +119,23 @@ func parsePair(certPEM, keyPEM []byte) (*pair, error) {
 	return &pair{cert: cert, key: signer}, nil
 }
 
-// stillGood gives those certificates of a bundle that have not run out, at most two.
-func stillGood(bundle []byte, now time.Time) (good []byte) {
-	for range 2 {
+// valid reports whether a certificate's life has begun and is not over.
+func valid(cert *x509.Certificate, now time.Time) bool {
+	return !now.Before(cert.NotBefore) && now.Before(cert.NotAfter)
+}
+
+// maxBundle bounds the certificates of a bundle.
+const maxBundle = 4
+
+// stillGood gives those certificates of a bundle that have not run out.
+func stillGood(bundle []byte, now time.Time) (good [][]byte) {
+	for range maxBundle {
 		block, rest := pem.Decode(bundle)
 		if block == nil {
 			break
 		}
 		if cert, err := x509.ParseCertificate(block.Bytes); err == nil && now.Before(cert.NotAfter) {
-			good = append(good, pem.EncodeToMemory(block)...)
+			good = append(good, pem.EncodeToMemory(block))
 		}
 		bundle = rest
 	}

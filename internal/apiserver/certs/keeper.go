@@ -20,11 +20,19 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 )
 
-// Keys of the Secret, besides those of its type, and of the ConfigMap.
+// Keys of the ConfigMap: who signs the certificate, and where the server is.
 const (
-	authorityCert = "ca.crt"
+	KeyAuthority = "ca.crt"
+	KeyURL       = "url"
+)
+
+// Keys of the Secret, besides those of its type. The next authority is one that has been
+// published and does not sign yet.
+const (
+	authorityCert = KeyAuthority
 	authorityKey  = "ca.key"
-	runnersURL    = "url"
+	nextCert      = "next.crt"
+	nextKey       = "next.key"
 )
 
 const (
@@ -44,14 +52,15 @@ type Keeper struct {
 	Clock  clock.Clock
 	// Namespace is where Secret and ConfigMap are.
 	Namespace string
-	// Secret has the authority and the certificate, ConfigMap the authority's
-	// certificate alone, and where runners reach the server.
-	Secret, ConfigMap string
-	// RunnerPort is the Service's port for runners.
-	RunnerPort int
-	// Service is the name of the Service that the server is behind.
+	// Secret has the authority and the certificate.
+	Secret string
+	// ConfigMap has the authority's certificate alone, and where the server is. It is
+	// empty where nobody is told so.
+	ConfigMap string
+	// Service is the name of the Service that the server is behind, and Port its port.
 	Service string
-	// APIService is told the authority.
+	Port    int
+	// APIService is told the authority. It is empty for a server that is behind none.
 	APIService string
 
 	mu        sync.Mutex
@@ -134,7 +143,12 @@ func (k *Keeper) Keep(ctx context.Context) error {
 		return fmt.Errorf("keeping the serving certificate in Secret %s/%s: %w", k.Namespace, k.Secret, err)
 	}
 	// Those who call have to know an authority before it is used.
-	err = errors.Join(k.publish(ctx, secret.Data[authorityCert]), k.patch(ctx, secret.Data[authorityCert]))
+	if k.ConfigMap != "" {
+		err = k.publish(ctx, secret.Data[authorityCert])
+	}
+	if k.APIService != "" {
+		err = errors.Join(err, k.patch(ctx, secret.Data[authorityCert]))
+	}
 	return errors.Join(err, k.use(secret))
 }
 
@@ -171,18 +185,9 @@ func (k *Keeper) renew(ctx context.Context, secret *corev1.Secret) (changed bool
 	if secret.Data == nil {
 		secret.Type, secret.Data = corev1.SecretTypeTLS, map[string][]byte{}
 	}
-	authority, err := parsePair(secret.Data[authorityCert], secret.Data[authorityKey])
-	if err != nil || due(authority.cert, now) {
-		log.Info("Making an authority for the serving certificate", "why", err)
-		if authority, err = newAuthority(now); err != nil {
-			return false, err
-		}
-		// Who knows the one before goes on with that until it has run out.
-		bundle := append(authority.certPEM(), stillGood(secret.Data[authorityCert], now)...)
-		if err := put(secret, authorityCert, bundle, authorityKey, authority); err != nil {
-			return false, err
-		}
-		changed = true
+	authority, changed, err := authorities(log, secret, now)
+	if err != nil {
+		return false, err
 	}
 	leaf, err := parsePair(secret.Data[corev1.TLSCertKey], secret.Data[corev1.TLSPrivateKeyKey])
 	if err == nil && leaf.fits(authority, names) && !due(leaf.cert, now) {
@@ -204,13 +209,12 @@ func put(secret *corev1.Secret, certName string, cert []byte, keyName string, p 
 	return nil
 }
 
-// publish says in the ConfigMap, to the operator, where runners reach the server and
-// who signs its certificate.
+// publish says in the ConfigMap where the server is and who signs its certificate.
 func (k *Keeper) publish(ctx context.Context, bundle []byte) error {
 	cm := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: k.Namespace, Name: k.ConfigMap}}
 	err := k.Client.Get(ctx, client.ObjectKeyFromObject(cm), cm)
 	missing := apierrors.IsNotFound(err)
-	data := map[string]string{authorityCert: string(bundle), runnersURL: fmt.Sprintf("https://%s.%s.svc:%d", k.Service, k.Namespace, k.RunnerPort)}
+	data := map[string]string{authorityCert: string(bundle), KeyURL: fmt.Sprintf("https://%s.%s.svc:%d", k.Service, k.Namespace, k.Port)}
 	if err == nil && maps.Equal(cm.Data, data) {
 		return nil
 	}

@@ -3,6 +3,7 @@ package certs
 import (
 	"bytes"
 	"crypto/x509"
+	"strings"
 	"testing"
 	"time"
 
@@ -72,13 +73,67 @@ func TestTheCertificateIsRenewedInTime(t *testing.T) {
 		t.Error("it has another authority")
 	}
 	trusted(t, c, second, clock.Now())
+}
 
-	clock.Step(7 * 365 * 24 * time.Hour)
-	third := serving(t, k)
-	if bytes.Equal(third.AuthorityKeyId, first.AuthorityKeyId) {
-		t.Error("the authority is not renewed")
+// Who was told the authorities before a renewal trusts what is served for a long time
+// after it: the next authority is published first, and signs later.
+func TestTheNextAuthorityIsPublishedBeforeItSigns(t *testing.T) {
+	clock := clocktesting.NewFakeClock(time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC))
+	c := fake.NewClientBuilder().WithScheme(clientgoscheme.Scheme).WithObjects(NewAPIService("v1.x")).Build()
+	k := newKeeper(c, clock)
+	first := serving(t, k)
+
+	clock.Step(7 * 365 * 24 * time.Hour) // the authority is due
+	second := serving(t, k)
+	if !bytes.Equal(second.AuthorityKeyId, first.AuthorityKeyId) {
+		t.Error("an authority signs at once that nobody knows yet")
 	}
-	trusted(t, c, third, clock.Now())
+	told := published(t, c)
+	known := x509.NewCertPool()
+	known.AppendCertsFromPEM([]byte(told))
+
+	for day := range 300 {
+		clock.Step(24 * time.Hour)
+		cert := serving(t, k)
+		if _, err := cert.Verify(x509.VerifyOptions{Roots: known, DNSName: "door.agents.svc", CurrentTime: clock.Now()}); err != nil {
+			t.Fatalf("day %d: who was told before does not trust it: %v", day, err)
+		}
+		trusted(t, c, cert, clock.Now())
+		switched := !bytes.Equal(cert.AuthorityKeyId, first.AuthorityKeyId)
+		if switched != (day+1 >= 90) {
+			t.Fatalf("day %d: the next authority signs: %t", day, switched)
+		}
+		if clock.Now().After(first.NotBefore.Add(authorityLife)) {
+			t.Fatal("the first authority has run out meanwhile")
+		}
+	}
+	if strings.Count(published(t, c), "BEGIN") != 2 {
+		t.Errorf("the bundle is\n%s", published(t, c))
+	}
+}
+
+// An authority that has run out, while nothing served say, is replaced at once.
+func TestAnAuthorityThatHasRunOutIsReplaced(t *testing.T) {
+	clock := clocktesting.NewFakeClock(time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC))
+	c := fake.NewClientBuilder().WithScheme(clientgoscheme.Scheme).WithObjects(NewAPIService("v1.x")).Build()
+	k := newKeeper(c, clock)
+	first := serving(t, k)
+	clock.Step(11 * 365 * 24 * time.Hour)
+	second := serving(t, k)
+	if bytes.Equal(first.AuthorityKeyId, second.AuthorityKeyId) {
+		t.Error("it signs still")
+	}
+	trusted(t, c, second, clock.Now())
+}
+
+// published is the bundle of authorities that those read who call the server.
+func published(t *testing.T, c client.Client) string {
+	t.Helper()
+	var cm corev1.ConfigMap
+	if err := c.Get(t.Context(), client.ObjectKey{Namespace: "agents", Name: "ca"}, &cm); err != nil {
+		t.Fatal(err)
+	}
+	return cm.Data["ca.crt"]
 }
 
 func TestReplicasShareACertificate(t *testing.T) {

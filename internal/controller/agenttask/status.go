@@ -55,7 +55,7 @@ func (s *scope) setRecorded() {
 			Message: "The transcript, and the state to go on from, outlive the pod"})
 	default:
 		s.condition(metav1.Condition{Type: v1alpha1.ConditionRecorded, Status: metav1.ConditionFalse, Reason: v1alpha1.ReasonNoRecord,
-			Message: "No sampan-apiserver runs: the transcript goes with the pod, and another pod begins anew"})
+			Message: "No sampan-record runs: the transcript goes with the pod, and another pod begins anew"})
 	}
 }
 

@@ -76,7 +76,7 @@ func (f *Finder) Find(ctx context.Context) (*podspec.Record, error) {
 		f.found, f.asked = found, f.Clock.Now()
 	}
 	if f.found == nil && f.Mode == Required {
-		return nil, fmt.Errorf("%w: sampan-apiserver writes ConfigMap %s/%s when it starts", ErrMissing, f.Namespace, ConfigMapName)
+		return nil, fmt.Errorf("%w: sampan-record writes ConfigMap %s/%s when it starts", ErrMissing, f.Namespace, ConfigMapName)
 	}
 	return f.found, nil
 }

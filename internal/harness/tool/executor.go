@@ -71,6 +71,10 @@ var (
 	ErrNotIsolated = errors.New("the command could not be isolated")
 	// ErrInvalid is a request that can never work: an empty command, a path with a NUL.
 	ErrInvalid = errors.New("invalid request")
+	// ErrTooMany is a command beyond those that may run at once.
+	ErrTooMany = errors.New("too many at once")
+	// ErrEnded is about a command that runs no more.
+	ErrEnded = errors.New("has ended")
 	// ErrNotEmpty is a folder that cannot be removed because it holds something.
 	ErrNotEmpty = errors.New("directory is not empty")
 	// ErrExecutorGone says that the machine cannot be reached any more: a run cannot go on.

@@ -163,11 +163,8 @@ func TestRefusals(t *testing.T) {
 		"fenced": {func(w http.ResponseWriter, _ *http.Request) {
 			problem(w, wire.Problem{Code: wire.CodeFenced, Message: "another pod"})
 		}, record.ErrFenced, "another pod"},
-		"409 of nobody": {func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusConflict) }, record.ErrFenced, "409"},
-		"404 of nobody": {func(w http.ResponseWriter, r *http.Request) { http.NotFound(w, r) }, nil, "404"},
-		"expired token": {func(w http.ResponseWriter, _ *http.Request) {
-			problem(w, wire.Problem{Code: wire.CodeUnauthorized, Message: "expired"})
-		}, nil, "the token for the record is not valid"},
+		"409 of nobody":       {func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusConflict) }, record.ErrFenced, "409"},
+		"404 of nobody":       {func(w http.ResponseWriter, r *http.Request) { http.NotFound(w, r) }, nil, "404"},
 		"403":                 {func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusForbidden) }, nil, "for the runner of its task alone"},
 		"no JSON":             {func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "<html>") }, nil, "gives no JSON"},
 		"more than an answer": {func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "{}{}") }, nil, "more than one answer"},
@@ -297,6 +294,8 @@ func TestSlowServer(t *testing.T) {
 	}
 }
 
+// What answers with the certificate of another authority gets no token. It is asked
+// again: a server whose certificate is being renewed is soon itself.
 func TestOnlyItsCAIsTrusted(t *testing.T) {
 	_, config := serve(t, func(http.ResponseWriter, *http.Request) { t.Error("the token was shown to a stranger") })
 	file := filepath.Join(t.TempDir(), "ca.pem")
@@ -306,9 +305,37 @@ func TestOnlyItsCAIsTrusted(t *testing.T) {
 		t.Fatal(err)
 	}
 	config.CA = other
-	_, err = connect(t, config).Latest(soon(t))
-	if err == nil || errors.Is(err, record.ErrUnavailable) || !strings.Contains(err.Error(), "is not the server of the record") {
-		t.Errorf("%v", err)
+	ctx, cancel := context.WithCancel(t.Context())
+	var said string
+	config.OnWait = func(err error) { said = err.Error(); cancel() }
+	_, err = connect(t, config).Latest(ctx)
+	if !errors.Is(err, record.ErrUnavailable) || !errors.Is(err, context.Canceled) {
+		t.Errorf("it does not wait: %v", err)
+	}
+	if !strings.Contains(said, "is not the server of the record") {
+		t.Errorf("waits with the words %q", said)
+	}
+}
+
+// A token that is not known may be known soon, or be renewed: it is no refusal.
+func TestUnknownTokenIsWaitedFor(t *testing.T) {
+	var calls atomic.Int32
+	_, config := serve(t, func(w http.ResponseWriter, _ *http.Request) {
+		if calls.Add(1) < 3 {
+			problem(w, wire.Problem{Code: wire.CodeUnauthorized, Message: "nobody knows it"})
+			return
+		}
+		w.WriteHeader(http.StatusNoContent)
+	})
+	var said string
+	goesOn := 0
+	config.OnWait = func(err error) { said = err.Error() }
+	config.OnGoOn = func() { goesOn++ }
+	if err := connect(t, config).Append(soon(t), 1, []byte("x\n")); err != nil {
+		t.Fatal(err)
+	}
+	if goesOn != 1 || !strings.Contains(said, "the token for the record is not valid at the moment") {
+		t.Errorf("went on %d times, waiting with the words %q", goesOn, said)
 	}
 }
 

@@ -132,7 +132,8 @@ func (e *waitError) Unwrap() error { return e.err }
 func unreachable(ctx context.Context, err error) error {
 	var foreign *tls.CertificateVerificationError
 	if errors.As(err, &foreign) {
-		return fmt.Errorf("what answers there is not the server of the record: %w", err)
+		// The token was not sent. The server may be about to get another certificate.
+		err = fmt.Errorf("what answers there is not the server of the record: %w", err)
 	}
 	if cause := context.Cause(ctx); cause != nil {
 		err = cause
@@ -151,7 +152,9 @@ func refusal(resp *http.Response, r request) error {
 	case wire.CodeUnavailable:
 		return &waitError{err: p.Err(), pause: pauseOf(resp.Header.Get("Retry-After"))}
 	case wire.CodeUnauthorized:
-		return fmt.Errorf("%w; the token for the record is not valid: it is in the runner's pod, and kubelet renews it", p.Err())
+		// kubelet renews the token, and an API server that has just started may not know
+		// it yet. Whom the record is not for is told so by other codes.
+		return &waitError{err: fmt.Errorf("%w: %w; the token for the record is not valid at the moment: it is in the runner's pod, and kubelet renews it", record.ErrUnavailable, p.Err())}
 	case wire.CodeForbidden:
 		return fmt.Errorf("%w; the record is for the runner of its task alone", p.Err())
 	default:

@@ -13,7 +13,17 @@
 //	GET  TASK/origin/checkpoint?turn=N  record.Checkpoint of the task that TASK goes on from, by default the one that its spec says
 //	GET  TASK/origin/log?from=N         lines of that task
 //
-// TASK is what TaskPath gives. A PUT or POST without an answer of its own is answered
+// The server in front, which has decided that somebody may read, asks for
+//
+//	GET READ/transcript    with the parameters from, to, turn, follow and uid
+//	GET READ/checkpoints   with uid
+//	GET READ/outputs       with uid; READ/outputs/NAME is the content of one
+//	GET ReadStore          204 if the store is open
+//
+// and shows a token of ReadAudience. What goes wrong there is answered with a
+// metav1.Status, as people get it.
+//
+// TASK is what TaskPath gives, and READ what ReadPath gives. A PUT or POST without an answer of its own is answered
 // with 204. Who writes follows from the token and the task's status: a Writer in a
 // body is ignored. Anything else than 2xx has a Problem as its body. An answer that
 // fails once it has begun is cut off, so that it reads as an unexpected end of file,
@@ -30,6 +40,9 @@ import (
 // Audience is that of the token that a runner shows, in the Authorization header.
 const Audience = "sampan-record"
 
+// ReadAudience is that of the token that the server in front shows.
+const ReadAudience = "sampan-record-read"
+
 // Media types of bodies.
 const (
 	JSON    = "application/json"
@@ -39,6 +52,13 @@ const (
 
 // TaskPattern is TaskPath as a pattern of http.ServeMux.
 const TaskPattern = "/v1/namespaces/{namespace}/agenttasks/{name}/{uid}"
+
+// Where the server in front reads.
+const (
+	// ReadPattern is ReadPath as a pattern of http.ServeMux.
+	ReadPattern = "/v1/read/namespaces/{namespace}/agenttasks/{name}"
+	ReadStore   = "/v1/read/store"
+)
 
 // What comes after a TaskPath.
 const (
@@ -79,6 +99,11 @@ type OutputList struct {
 // TaskPath is where the record of a task is.
 func TaskPath(namespace, name, uid string) string {
 	return "/v1/namespaces/" + url.PathEscape(namespace) + "/agenttasks/" + url.PathEscape(name) + "/" + url.PathEscape(uid)
+}
+
+// ReadPath is where the server in front reads the record of the task that has a name now.
+func ReadPath(namespace, name string) string {
+	return "/v1/read/namespaces/" + url.PathEscape(namespace) + "/agenttasks/" + url.PathEscape(name)
 }
 
 // ChunkPath is where a chunk is, after a TaskPath.

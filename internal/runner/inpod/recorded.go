@@ -12,6 +12,7 @@ import (
 	"github.com/sampan-dev/sampan/internal/record"
 	"github.com/sampan-dev/sampan/internal/record/client"
 	"github.com/sampan-dev/sampan/internal/runner/recorded"
+	"github.com/sampan-dev/sampan/internal/text"
 	"github.com/sampan-dev/sampan/internal/transcript"
 )
 
@@ -29,23 +30,38 @@ func (p *Runner) openJournal(ctx context.Context, at *v1alpha1.AgentTask, rep *r
 	if err != nil {
 		return nil, fmt.Errorf("reading who signs the certificate of the record: %w", err)
 	}
-	c, err := client.New(client.Config{
+	return resume(ctx, client.Config{
 		URL: url, CA: ca, TokenFile: filepath.Join(podapi.InputDir, podapi.RecordTokenFile),
 		Namespace: at.Namespace, Task: at.Name, UID: string(at.UID),
-		OnWait: func(err error) { rep.waiting("waiting for the record: " + err.Error()) }, OnGoOn: func() { rep.waiting("") },
-	})
+	}, rep, cancel, opts)
+}
+
+// resume opens the transcript in the record, or begins one with the state of another task,
+// and tells when it waits for that.
+func resume(ctx context.Context, config client.Config, rep *reporter, cancel context.CancelCauseFunc, opts transcript.Options) (*recorded.Journal, error) {
+	config.OnWait = func(err error) { rep.waiting(waitingFor(err)) }
+	config.OnGoOn = func() { rep.waiting("") }
+	c, err := client.New(config)
 	if err != nil {
 		return nil, err
 	}
 	j, err := recorded.Resume(ctx, recorded.Fencing(c, func() { cancel(errFenced) }), rep.listener(), opts)
-	if err != nil || at.Spec.From.TaskRef.Name == "" {
+	from := rep.task.Spec.From
+	if err != nil || from.TaskRef.Name == "" {
 		return j, err
 	}
 	turn := record.Last
-	if said := at.Spec.From.Turn; said != nil {
-		turn = int(*said)
+	if from.Turn != nil {
+		turn = int(*from.Turn)
 	}
-	return j, j.From(ctx, c.Origin(), at.Spec.From.TaskRef.Name, at.Status.FromUID, turn)
+	return j, j.From(ctx, c.Origin(), from.TaskRef.Name, rep.task.Status.FromUID, turn)
+}
+
+// waitingFor says what the run waits for. An error names its cause last, which is what
+// people need of one that is too long.
+func waitingFor(err error) string {
+	const prefix = "waiting for the record: "
+	return prefix + text.ClipStart(err.Error(), maxActivity-len(prefix))
 }
 
 // restore builds the workspace of the last checkpoint where this pod has none yet. It
@@ -58,10 +74,18 @@ func (p *Runner) restore(ctx context.Context, sb *v1alpha1.Sandbox, j *recorded.
 	case podapi.OwnerTask(sb) == nil:
 		return nil, j.Anew(), nil // a new checkout
 	}
-	k, restored, err := j.Restore(ctx, podapi.WorkspaceDir, func() string { return p.base })
+	k, restored, err := j.Restore(ctx, podapi.WorkspaceDir, limitOf(sb), func() string { return p.base })
 	if err != nil || restored == nil {
 		return k, j.Anew(), err
 	}
 	p.prepared, p.base = true, j.Base()
 	return k, restored, nil
+}
+
+// limitOf is how many bytes the workspace may have, 0 if the template does not say.
+func limitOf(sb *v1alpha1.Sandbox) int64 {
+	if limit := sb.Spec.Template.Workspace.SizeLimit; limit != nil {
+		return limit.Value()
+	}
+	return 0
 }

@@ -29,7 +29,7 @@ func TestASecondPodGoesOnWithTheRecord(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(first.Past) > 0 {
+	if first.Past.Events() > 0 {
 		t.Fatalf("a new record has %+v", first)
 	}
 	cost := decimal.RequireFromString("0.5")
@@ -51,8 +51,8 @@ func TestASecondPodGoesOnWithTheRecord(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(second.Past) != 2 || second.Standing.Progress.Turns != 1 {
-		t.Errorf("the second pod finds %d events and %d turns", len(second.Past), second.Standing.Progress.Turns)
+	if second.Past.Events() != 2 || second.Standing.Progress.Turns != 1 {
+		t.Errorf("the second pod finds %d events and %d turns", second.Past.Events(), second.Standing.Progress.Turns)
 	}
 	status := rep.current()
 	if *status.Progress.Turns != 3 || *status.Progress.Usage.InputTokens != 10 || status.Progress.Usage.CostUSD != "1" {

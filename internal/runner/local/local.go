@@ -132,11 +132,11 @@ func (l Runner) config(ctx context.Context, at *v1alpha1.AgentTask, p *place) (*
 		return nil, nil, &runner.UsageError{Err: errors.Join(err, exec.Close(), closeRecord())}
 	}
 	if l.RecordDir == "" { // a file is made for a run that begins
-		w, events, err := l.transcript(task, opts)
+		w, past, err := l.transcript(task, opts)
 		if err != nil {
 			return nil, nil, errors.Join(err, exec.Close())
 		}
-		p.journal = &recorded.Journal{Writer: w, Past: events}
+		p.journal = &recorded.Journal{Writer: w, Past: past}
 	}
 	conn := runner.Connector{TaskName: at.Name, Env: env.Get, ScriptFile: localScript(l.RegistryFile)}
 	cfg := &harness.Config{
@@ -201,7 +201,7 @@ func (l Runner) engine(ctx context.Context, at *v1alpha1.AgentTask, env runner.E
 }
 
 // transcript begins the transcript of the run, or opens the one to go on with.
-func (l Runner) transcript(task harness.Task, opts transcript.Options) (*transcript.Writer, []transcript.Event, error) {
+func (l Runner) transcript(task harness.Task, opts transcript.Options) (*transcript.Writer, *harness.Past, error) {
 	if l.ResumeFile != "" {
 		return resumeTranscript(l.ResumeFile, task, opts)
 	}
@@ -222,29 +222,26 @@ func (l Runner) transcript(task harness.Task, opts transcript.Options) (*transcr
 
 // resumeTranscript opens a transcript to go on with, and makes sure that it is
 // of this task: another one's messages would be taken for its own.
-func resumeTranscript(path string, task harness.Task, opts transcript.Options) (*transcript.Writer, []transcript.Event, error) {
-	w, events, err := transcript.Open(path, opts)
+func resumeTranscript(path string, task harness.Task, opts transcript.Options) (*transcript.Writer, *harness.Past, error) {
+	past := &harness.Past{}
+	w, err := transcript.Open(path, opts, past.Add)
 	if err != nil {
 		return nil, nil, &runner.UsageError{Err: err}
 	}
-	if err := sameTask(w, events, task); err != nil {
+	if err := sameTask(w, past, task); err != nil {
 		return nil, nil, &runner.UsageError{Err: fmt.Errorf("%s cannot be resumed: %w", path, errors.Join(err, w.Close()))}
 	}
-	return w, events, nil
+	return w, past, nil
 }
 
-func sameTask(w *transcript.Writer, events []transcript.Event, task harness.Task) error {
-	if len(events) == 0 {
+func sameTask(w *transcript.Writer, past *harness.Past, task harness.Task) error {
+	if past.Events() == 0 {
 		return errors.New("it holds no event; begin again with another file")
 	}
-	data, err := events[0].Decode()
-	if err != nil {
-		return err
-	}
-	began, ok := data.(*transcript.RunStarted)
+	began, err := past.Began()
 	switch {
-	case !ok:
-		return fmt.Errorf("it begins with %s, and not with %s", events[0].Type, transcript.TypeRunStarted)
+	case err != nil:
+		return err
 	case began.Task != task.Name:
 		return fmt.Errorf("it is of the task %q, and this is %q", began.Task, task.Name)
 	case !toldBefore(began, w.Redact(task.Prompt)):
@@ -313,7 +310,7 @@ func (l Runner) restore(ctx context.Context, p *place, fresh bool) (done bool, e
 	base := func() string { return p.base }
 	switch {
 	case fresh:
-		p.keeper, p.restored, err = p.journal.Restore(ctx, l.Workspace, base)
+		p.keeper, p.restored, err = p.journal.Restore(ctx, l.Workspace, 0, base)
 		if done = p.restored != nil; !done {
 			p.restored = p.journal.Anew()
 		}
@@ -321,7 +318,7 @@ func (l Runner) restore(ctx context.Context, p *place, fresh bool) (done bool, e
 	case p.journal.Begins():
 		return false, &runner.UsageError{Err: fmt.Errorf("%s has something in it, and a task that goes on from another gets the workspace of that one; give an empty folder", l.Workspace)}
 	}
-	p.keeper = p.journal.Keeper(l.Workspace, base)
+	p.keeper = p.journal.Keeper(l.Workspace, 0, base)
 	return false, nil
 }
 

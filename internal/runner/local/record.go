@@ -119,7 +119,7 @@ func (l Runner) resumeRecord(ctx context.Context, own recorded.Stored, at *v1alp
 	if err != nil {
 		return nil, fmt.Errorf("the record in %s: %w", l.RecordDir, err)
 	}
-	if len(j.Past) > 0 {
+	if j.Past.Events() > 0 {
 		if err := sameTask(j.Writer, j.Past, task); err != nil {
 			return nil, &runner.UsageError{Err: fmt.Errorf("the record in %s has a task of that name: %w; give this one another metadata.name, or another folder", l.RecordDir, err)}
 		}

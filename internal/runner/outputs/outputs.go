@@ -96,7 +96,7 @@ func (t *Taker) take(ctx context.Context, n int, o v1alpha1.Output, st *v1alpha1
 	case o.Branch.Ref != "":
 		return t.branch(ctx, n, o, st)
 	case t.Store == nil:
-		return errors.New("it would be kept in the record, and this cluster has none: install sampan-apiserver")
+		return errors.New("it would be kept in the record, and this cluster has none: install sampan-record")
 	}
 	if t.Again {
 		if kept, found, err := t.Store.Kept(ctx, o.Name); err != nil {

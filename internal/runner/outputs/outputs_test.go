@@ -459,7 +459,7 @@ func TestNoRecord(t *testing.T) {
 	tk := s.taker(1)
 	tk.Store = nil
 	for _, o := range []v1alpha1.Output{patchOutput, {Name: "o", Path: "file"}} {
-		if st := s.take(tk, o); !strings.Contains(st.Message, "sampan-apiserver") {
+		if st := s.take(tk, o); !strings.Contains(st.Message, "sampan-record") {
 			t.Errorf("status is %+v", st)
 		}
 	}

@@ -55,12 +55,12 @@ func (j *Journal) take(ctx context.Context, o Origin, began *transcript.Origin, 
 		}
 		return nil
 	}
-	events, err := eventsUpTo(ctx, o, c)
+	past, err := pastUpTo(ctx, o, c)
 	if err != nil {
 		return fmt.Errorf("reading its transcript: %w", err)
 	}
 	from.Turn, from.Events, from.Digest = c.Turn, c.Events, c.LogDigest
-	if j.fork, err = harness.ForkOf(from, events); err != nil {
+	if j.fork, err = harness.ForkOf(from, past); err != nil {
 		return unusable("its transcript: %w", err)
 	}
 	return nil
@@ -80,41 +80,42 @@ func unusable(format string, args ...any) error {
 }
 
 // originOf is what a run has begun with; nil where it has not begun.
-func originOf(past []transcript.Event) (*transcript.Origin, error) {
-	if len(past) == 0 {
+func originOf(past *harness.Past) (*transcript.Origin, error) {
+	if past.Events() == 0 {
 		return nil, nil
 	}
-	data, err := past[0].Decode()
+	began, err := past.Began()
 	if err != nil {
 		return nil, err
 	}
-	if e, ok := data.(*transcript.RunStarted); ok && e.From != nil {
-		return e.From, nil
+	if began.From == nil {
+		return nil, unusable("the run has begun, and not with the state of another task")
 	}
-	return nil, unusable("the run has begun, and not with the state of another task")
+	return began.From, nil
 }
 
-// eventsUpTo are those that led to a checkpoint.
-func eventsUpTo(ctx context.Context, o Origin, c record.Checkpoint) (events []transcript.Event, err error) {
+// pastUpTo is what led to a checkpoint.
+func pastUpTo(ctx context.Context, o Origin, c record.Checkpoint) (past *harness.Past, err error) {
 	log, err := o.Log(ctx, 1)
 	if err != nil {
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, log.Close()) }()
 	in := transcript.NewReader(log)
-	for n := int64(0); n < c.Events; n++ {
+	past = &harness.Past{}
+	for past.Events() < c.Events {
 		e, err := in.Next()
 		var broken *transcript.Error
 		switch {
 		case errors.As(err, &broken), errors.Is(err, io.EOF), errors.Is(err, transcript.ErrCut):
-			return nil, unusable("it has %d events that can be read, and the checkpoint of turn %d is of event %d: %w", n, c.Turn, c.Events, err)
+			return nil, unusable("it has %d events that can be read, and the checkpoint of turn %d is of event %d: %w", past.Events(), c.Turn, c.Events, err)
 		case err != nil:
 			return nil, err
 		}
-		events = append(events, e)
+		past.Add(e)
 	}
 	if got := in.Summary().Digest; got != c.LogDigest {
 		return nil, unusable("up to event %d it has the digest %s, and the checkpoint of turn %d says %s", c.Events, got, c.Turn, c.LogDigest)
 	}
-	return events, nil
+	return past, nil
 }

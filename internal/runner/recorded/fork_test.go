@@ -81,7 +81,7 @@ func (p pod) resume(uid string) *Journal {
 
 func (p pod) run(j *Journal, prompt string, m *model) harness.Result {
 	p.t.Helper()
-	k, restored, err := j.Restore(p.t.Context(), p.dir, func() string { return theBase })
+	k, restored, err := j.Restore(p.t.Context(), p.dir, 0, func() string { return theBase })
 	if err != nil {
 		p.t.Fatal(err)
 	}

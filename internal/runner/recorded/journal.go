@@ -29,8 +29,8 @@ type Listener struct {
 // Journal is a run's transcript, and what an earlier process has left of the run.
 type Journal struct {
 	Writer *transcript.Writer
-	// Past are the events so far, and Standing is how far they come.
-	Past     []transcript.Event
+	// Past is what the record has of the run so far, and Standing how far that comes.
+	Past     *harness.Past
 	Standing harness.Standing
 
 	// ctx ends a little after the run was told to stop.
@@ -70,11 +70,12 @@ func Resume(ctx context.Context, rec record.Recorder, l Listener, opts transcrip
 	opts.Record = func(first int64, lines []byte) error {
 		return rec.Append(ctx, first, lines)
 	}
-	j.Writer, j.Past, err = transcript.Continue(lines, opts)
+	j.Past = &harness.Past{}
+	j.Writer, err = transcript.Continue(lines, opts, j.Past.Add)
 	if err := errors.Join(err, lines.Close()); err != nil {
 		return nil, err
 	}
-	if j.Standing, err = harness.StandingOf(j.Past); err != nil {
+	if j.Standing, err = j.Past.Standing(); err != nil {
 		return nil, fmt.Errorf("reading the record: %w", err)
 	}
 	p := j.Standing.Progress
@@ -85,7 +86,7 @@ func Resume(ctx context.Context, rec record.Recorder, l Listener, opts transcrip
 
 // Anew says what the workspace of a run is that goes on in a new one; nil where it begins.
 func (j *Journal) Anew() *harness.Restored {
-	if len(j.Past) == 0 {
+	if j.Past.Events() == 0 {
 		return nil
 	}
 	return &harness.Restored{Events: 1}
@@ -116,15 +117,16 @@ func (j *Journal) begin() *record.Checkpoint {
 
 // Told tells that this process only brings the news of a run that had ended in another.
 func (j *Journal) Told(res harness.Result) bool {
-	return len(j.Past) > 0 && res.Transcript.Events == int64(len(j.Past))
+	return j.Past.Events() > 0 && res.Transcript.Events == j.Past.Events()
 }
 
 // Restore builds the workspace of the last checkpoint, or of the one of another task that
 // the run begins with, in root, which is empty, and gives what takes the next ones,
 // with the commit that was checked out. Without a checkpoint it builds nothing, and
-// without a record none will be taken.
-func (j *Journal) Restore(ctx context.Context, root string, base func() string) (*Keeper, *harness.Restored, error) {
-	k, c := j.Keeper(root, base), j.begin()
+// without a record none will be taken. limit is what the workspace may have, in bytes; 0
+// if nobody bounds it.
+func (j *Journal) Restore(ctx context.Context, root string, limit int64, base func() string) (*Keeper, *harness.Restored, error) {
+	k, c := j.Keeper(root, limit, base), j.begin()
 	if k == nil || c == nil {
 		return k, nil, nil
 	}
@@ -138,12 +140,12 @@ func (j *Journal) Restore(ctx context.Context, root string, base func() string) 
 }
 
 // Keeper takes checkpoints of root as it is, with the commit that was checked out; nil
-// without a record.
-func (j *Journal) Keeper(root string, base func() string) *Keeper {
+// without a record. limit is that of Restore.
+func (j *Journal) Keeper(root string, limit int64, base func() string) *Keeper {
 	if j.rec == nil {
 		return nil
 	}
-	return &Keeper{ctx: j.ctx, rec: j.rec, base: base, snap: &snapshot.Snapshotter{Root: root, MaxBytes: maxKeptBytes}, kept: j.kept, newest: j.latest}
+	return &Keeper{ctx: j.ctx, rec: j.rec, base: base, snap: &snapshot.Snapshotter{Root: root, MaxBytes: max(maxKeptBytes, limit)}, kept: j.kept, newest: j.latest}
 }
 
 // Run runs the harness with the journal as its transcript and past, and with the
@@ -160,8 +162,8 @@ func (j *Journal) Run(ctx context.Context, k *Keeper, config harness.Config, kee
 			return stopped(ctx, res, err)
 		}
 	}
-	if k != nil && (res.Reason == harness.Cancelled || keepEnd != nil && keepEnd(res)) {
-		k.finish(ctx, res.Progress)
+	if k != nil && (res.Reason == harness.Cancelled || keepEnd != nil && keepEnd(res)) && j.unrecorded() == nil {
+		k.finish(res.Progress)
 	}
 	return res
 }

@@ -12,11 +12,12 @@ import (
 	"github.com/sampan-dev/sampan/internal/runner/snapshot"
 )
 
-// maxKeptBytes bounds the workspace of a checkpoint.
+// maxKeptBytes bounds the workspace of a checkpoint, unless the workspace itself may have
+// more.
 const maxKeptBytes = 10 << 30
 
-// lastCheckpoint bounds the checkpoint of a run that was told to stop. The pod has
-// ten seconds in all, of which the report needs some.
+// lastCheckpoint bounds the checkpoint of a run that has ended. Where it was told to stop,
+// Grace bounds it as well: the pod has ten seconds in all, of which the report needs some.
 const lastCheckpoint = 5 * time.Second
 
 // Keeper takes checkpoints of the workspace into the record. It implements
@@ -109,10 +110,10 @@ func (k *Keeper) tell(message string) {
 	k.kept(c, message)
 }
 
-// finish takes the checkpoint of a run that was told to stop in the middle of a turn,
+// finish takes the checkpoint of a run that has ended, in the middle of a turn perhaps,
 // while its sandbox is still there.
-func (k *Keeper) finish(ctx context.Context, p harness.Progress) {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), lastCheckpoint)
+func (k *Keeper) finish(p harness.Progress) {
+	ctx, cancel := context.WithTimeout(k.ctx, lastCheckpoint)
 	defer cancel()
 	err := k.Wait(ctx)
 	if err == nil && !k.ended && (k.newest == nil || k.newest.Turn < p.Turns) {

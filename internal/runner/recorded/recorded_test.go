@@ -99,9 +99,9 @@ func TestKeeper(t *testing.T) {
 	if err := k.Wait(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	k.finish(t.Context(), harness.Progress{Turns: 1, Transcript: log}) // it is there already
+	k.finish(harness.Progress{Turns: 1, Transcript: log}) // it is there already
 	write("b", 10)
-	k.finish(t.Context(), harness.Progress{Turns: 2, Transcript: log})
+	k.finish(harness.Progress{Turns: 2, Transcript: log})
 	c, err := rec.Latest(t.Context())
 	if err != nil || c.Turn != 2 || c.Files != 2 || c.Bytes != 60 || c.Base != theBase {
 		t.Errorf("the last checkpoint is %+v, %v", c, err)
@@ -121,7 +121,7 @@ func TestKeeper(t *testing.T) {
 func TestKeeperTellsWhatItCouldNotKeep(t *testing.T) {
 	rec := recorders.Memory(t)(1)
 	k, _, told := testKeeper(t, &forgetful{Recorder: rec, lost: 2}, 100)
-	k.finish(t.Context(), harness.Progress{Transcript: begun(t, rec)})
+	k.finish(harness.Progress{Transcript: begun(t, rec)})
 	if len(*told) != 1 || !strings.HasPrefix((*told)[0], "No later checkpoint is taken: ") {
 		t.Errorf("told %q", *told)
 	}
@@ -141,6 +141,43 @@ func TestGraceful(t *testing.T) {
 		<-ctx.Done()
 		if took := time.Since(began); took != time.Second {
 			t.Errorf("it ends after %s", took)
+		}
+	})
+}
+
+// hanging is a record that takes no checkpoint and no answer either.
+type hanging struct{ record.Recorder }
+
+func (hanging) Missing(ctx context.Context, _ []record.Digest) ([]record.Digest, error) {
+	<-ctx.Done()
+	return nil, ctx.Err()
+}
+
+// A run that was told to stop while the record hangs is done after its grace: what is
+// left of the pod's time is for the report.
+func TestTheLastCheckpointLeavesTimeForTheReport(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		run, stop := context.WithCancel(t.Context())
+		ctx, release := Graceful(run, Grace)
+		defer release()
+		dir := t.TempDir()
+		if err := os.WriteFile(filepath.Join(dir, "a"), []byte("x"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		var told string
+		k := &Keeper{
+			base: func() string { return theBase }, ctx: ctx, rec: hanging{}, snap: &snapshot.Snapshotter{Root: dir, MaxBytes: 100},
+			kept: func(_ record.Checkpoint, message string) { told = message },
+		}
+		stop()
+		began := time.Now()
+		time.Sleep(Grace / 2) //nolint:forbidigo // the clock of the test: the end was recorded meanwhile
+		k.finish(harness.Progress{Turns: 1})
+		if took := time.Since(began); took > Grace {
+			t.Errorf("it ends %s after the stop", took)
+		}
+		if !strings.HasPrefix(told, "The state at the stop was not kept: ") {
+			t.Errorf("told %q", told)
 		}
 	})
 }

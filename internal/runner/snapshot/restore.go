@@ -207,6 +207,8 @@ func (r *restore) makeFile(i, folder int, name string) error {
 	r.todo[i].Store(int64(pieces))
 	if pieces == 0 {
 		err = r.finishFile(i, fd, folder, name)
+	} else {
+		err = truncate(fd, r.plan.entries[i].Size)
 	}
 	return errors.Join(err, unix.Close(fd))
 }
@@ -271,18 +273,16 @@ func (r *restore) write(p part, folder int, name string, data []byte) (err error
 		return err
 	}
 	defer func() { err = errors.Join(err, unix.Close(fd)) }()
-	for done := 0; done < len(data); {
-		n, err := nofollow.Retry(func() (int, error) { return unix.Pwrite(fd, data[done:], p.at+int64(done)) })
-		if err != nil {
-			return err
-		}
-		done += n
+	if err := writeSparse(fd, p.at, data); err != nil {
+		return err
 	}
-	if !whole {
+	if whole {
+		err = truncate(fd, int64(len(data)))
+	} else {
 		left = r.todo[p.entry].Add(-1)
 	}
-	if left > 0 {
-		return nil
+	if err != nil || left > 0 {
+		return err
 	}
 	return r.finishFile(p.entry, fd, folder, name)
 }

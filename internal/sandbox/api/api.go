@@ -11,7 +11,7 @@ import (
 
 // Protocol is the version of the interface under /v1. It rises when an old
 // client could misunderstand a new server.
-const Protocol = 2
+const Protocol = 3
 
 // Headers of ours. A digest is an ETag, as HTTP wants it: quoted.
 const (
@@ -26,30 +26,52 @@ const (
 	HeaderError = "Sampan-Error"
 	// HeaderMessage is an error's text, query-escaped, where there is no body.
 	HeaderMessage = "Sampan-Message"
+	// HeaderDigest is the digest of an archive: a trailer of GET /v1/backup, without
+	// which it is not whole, and in a PUT what must come.
+	HeaderDigest = "Sampan-Digest"
+	// HeaderEntries and HeaderSkipped are trailers of GET /v1/backup: how many files,
+	// folders and links are in it, and how many sockets, fifos and devices are not.
+	HeaderEntries = "Sampan-Entries"
+	HeaderSkipped = "Sampan-Skipped"
 	// HeaderExecID names a command, so that it can be killed from another connection.
 	HeaderExecID = "Sampan-Exec-Id"
 )
 
 // Status is the answer of GET /v1/status.
 type Status struct {
-	Protocol      int       `json:"protocol"`
-	Workspace     string    `json:"workspace"`
-	UptimeSeconds float64   `json:"uptimeSeconds"`
-	LastActivity  time.Time `json:"lastActivity"`
-	// Processes are the commands that have not ended.
+	Protocol      int     `json:"protocol"`
+	Workspace     string  `json:"workspace"`
+	UptimeSeconds float64 `json:"uptimeSeconds"`
+	// WarmSeconds is how long the sandbox has been ready without being used: until
+	// its first command or file, or until now.
+	WarmSeconds float64 `json:"warmSeconds"`
+	// LastActivity is when a command or a request for files last began or ended; a
+	// sandbox with processes or streams is not idle, whatever it says.
+	LastActivity time.Time `json:"lastActivity"`
+	// Processes are the commands that have not ended, Streams counts who follows them.
 	Processes []Process `json:"processes"`
+	Streams   int64     `json:"streams"`
 	// OOMKills counts what the kernel killed in this cgroup for lack of memory.
 	OOMKills int64 `json:"oomKills"`
-	// MemoryBytes is what the cgroup uses, 0 where that cannot be read.
-	MemoryBytes int64 `json:"memoryBytes,omitempty"`
+	// MemoryBytes is what the cgroup uses, and MemoryLimitBytes what it may; 0 where
+	// that cannot be read, or is not bounded.
+	MemoryBytes      int64 `json:"memoryBytes,omitempty"`
+	MemoryLimitBytes int64 `json:"memoryLimitBytes,omitempty"`
+	// CapacityBytes is the size of the file system that the workspace is on, and
+	// AvailableBytes what is left of it.
+	CapacityBytes  int64 `json:"capacityBytes"`
+	AvailableBytes int64 `json:"availableBytes"`
+	// Usage is there when it was asked for.
+	Usage *Usage `json:"usage,omitempty"`
 }
 
-// Process is a command that runs.
-type Process struct {
-	ID      string    `json:"id"`
-	PID     int       `json:"pid"`
-	Command string    `json:"command"`
-	Started time.Time `json:"started"`
+// Usage is what the workspace takes up. To count it takes a while.
+type Usage struct {
+	// Bytes are those on the disk. Entries are files, folders and links.
+	Bytes   int64 `json:"bytes"`
+	Entries int64 `json:"entries"`
+	// Incomplete says that there is more than was counted.
+	Incomplete bool `json:"incomplete,omitempty"`
 }
 
 // Code says what an Error is about.
@@ -72,6 +94,8 @@ const (
 	CodeInvalid            Code = "invalid"
 	CodeKilled             Code = "killed"
 	CodeIsolated           Code = "isolated"
+	CodeTooMany            Code = "too_many"
+	CodeEnded              Code = "ended"
 	// CodeNotOwner: the request did not carry the secret of the client that the
 	// server obeys.
 	CodeNotOwner  Code = "not_owner"
@@ -96,6 +120,8 @@ var statuses = map[Code]int{
 	CodeInvalid:            http.StatusBadRequest,
 	CodeKilled:             http.StatusConflict,
 	CodeIsolated:           http.StatusConflict,
+	CodeTooMany:            http.StatusTooManyRequests,
+	CodeEnded:              http.StatusConflict,
 	CodeNotOwner:           http.StatusForbidden,
 	CodeCancelled:          http.StatusRequestTimeout,
 	CodeRoute:              http.StatusNotFound,

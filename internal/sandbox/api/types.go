@@ -86,6 +86,25 @@ type FileInfo struct {
 	ModTime time.Time `json:"modTime"`
 }
 
+// List is the answer of GET /v1/files/{path}?list.
+type List struct {
+	// Path is the folder's.
+	Path    string  `json:"path"`
+	Entries []Entry `json:"entries"`
+	// More says that there are others: ?list&after=NAME goes on after the last.
+	More bool `json:"more,omitempty"`
+}
+
+// Entry is what a folder holds under one name.
+type Entry struct {
+	Name    string      `json:"name"`
+	Size    int64       `json:"size"`
+	Mode    fs.FileMode `json:"mode"`
+	ModTime time.Time   `json:"modTime"`
+	// Target is where a symlink leads.
+	Target string `json:"target,omitempty"`
+}
+
 // LinesRequest is the body of POST /v1/lines.
 type LinesRequest struct {
 	Path string `json:"path"`
@@ -224,4 +243,13 @@ type GlobResult struct {
 	Notes   []string `json:"notes,omitempty"`
 	// Truncated is true when some are missing from Paths or a limit ended the search early.
 	Truncated bool `json:"truncated,omitempty"`
+}
+
+// Restored is the answer of PUT /v1/backup.
+type Restored struct {
+	// Digest is that of the archive.
+	Digest string `json:"digest"`
+	// Entries are files, folders and links, Bytes what the files hold.
+	Entries int64 `json:"entries"`
+	Bytes   int64 `json:"bytes"`
 }

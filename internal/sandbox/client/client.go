@@ -191,6 +191,14 @@ func (c *Client) Status(ctx context.Context) (*api.Status, error) {
 	return st, c.call(ctx, http.MethodGet, "/v1/status", nil, nil, st)
 }
 
+// Usage asks for the state with what the workspace takes up.
+func (c *Client) Usage(ctx context.Context) (*api.Status, error) {
+	ctx, cancel := patience(ctx, fileDeadline)
+	defer cancel()
+	st := new(api.Status)
+	return st, c.call(ctx, http.MethodGet, "/v1/status?usage", nil, nil, st)
+}
+
 // Release ends everything on the server and lets it obey another client; nothing
 // can be asked of it after. A server that is gone already is no error.
 func (c *Client) Release(ctx context.Context) error {
@@ -321,7 +329,11 @@ func (c *Client) call(ctx context.Context, method, route string, h http.Header, 
 
 // send gives the response of a success; anything else is an error.
 func (c *Client) send(ctx context.Context, method, route string, h http.Header, body []byte) (*http.Response, error) {
-	req, err := http.NewRequestWithContext(ctx, method, "http://sandbox"+route, bytes.NewReader(body))
+	return c.sendFrom(ctx, method, route, h, bytes.NewReader(body))
+}
+
+func (c *Client) sendFrom(ctx context.Context, method, route string, h http.Header, body io.Reader) (*http.Response, error) {
+	req, err := http.NewRequestWithContext(ctx, method, "http://sandbox"+route, body)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", tool.ErrInvalid, err)
 	}

@@ -14,6 +14,7 @@ import (
 	"github.com/sampan-dev/sampan/internal/harness/tool"
 	"github.com/sampan-dev/sampan/internal/sandbox/client"
 	"github.com/sampan-dev/sampan/internal/sandbox/conformance"
+	"github.com/sampan-dev/sampan/internal/sandbox/conformance/conformancetest"
 	"github.com/sampan-dev/sampan/internal/sandbox/server"
 )
 
@@ -44,7 +45,7 @@ func serve(t testing.TB) (*client.Client, string) {
 }
 
 func TestConformance(t *testing.T) {
-	conformance.Run(t, func(t *testing.T) conformance.Subject {
+	conformancetest.Run(t, func(t *testing.T) conformance.Subject {
 		c, ws := serve(t)
 		return conformance.Subject{Executor: c, Workspace: ws}
 	})

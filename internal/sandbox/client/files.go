@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/url"
 	"strconv"
 
 	"github.com/sampan-dev/sampan/internal/harness/tool"
@@ -31,7 +32,7 @@ func (c *Client) ReadFile(ctx context.Context, path string, maxBytes int64) (*to
 	if resp.ContentLength > maxBytes {
 		return nil, fmt.Errorf("%s: %w", path, tool.ErrTooLarge)
 	}
-	data, err := io.ReadAll(io.LimitReader(resp.Body, maxBytes+1))
+	data, err := readBody(resp, maxBytes)
 	if errors.Is(err, io.ErrUnexpectedEOF) {
 		// Not a sign that the server is gone; if it is, the next request shows it.
 		return nil, fmt.Errorf("%s: it became shorter while it was read", path)
@@ -46,6 +47,16 @@ func (c *Client) ReadFile(ctx context.Context, path string, maxBytes int64) (*to
 	sum := sha256.Sum256(data)
 	info.Size, info.Digest = int64(len(data)), "sha256:"+hex.EncodeToString(sum[:])
 	return &tool.File{FileInfo: info, Data: data}, nil
+}
+
+// readBody reads a body of at most maxBytes, and one byte more of a longer one.
+func readBody(resp *http.Response, maxBytes int64) ([]byte, error) {
+	if resp.ContentLength < 0 {
+		return io.ReadAll(io.LimitReader(resp.Body, maxBytes+1))
+	}
+	data := make([]byte, resp.ContentLength)
+	_, err := io.ReadFull(resp.Body, data)
+	return data, err
 }
 
 // WriteFile implements tool.Executor.
@@ -78,7 +89,7 @@ func (c *Client) WriteFile(ctx context.Context, path string, data []byte, opts t
 func (c *Client) Stat(ctx context.Context, path string) (*tool.FileInfo, error) {
 	ctx, cancel := patience(ctx, fileDeadline)
 	defer cancel()
-	resp, err := c.send(ctx, http.MethodHead, fileRoute(path), nil, nil)
+	resp, err := c.send(ctx, http.MethodHead, fileRoute(path)+"?stat", nil, nil)
 	if err != nil {
 		return nil, err
 	}
@@ -98,4 +109,21 @@ func (c *Client) Remove(ctx context.Context, path string) error {
 	ctx, cancel := patience(ctx, fileDeadline)
 	defer cancel()
 	return c.call(ctx, http.MethodDelete, fileRoute(path), nil, nil, nil)
+}
+
+// RemoveIf removes a file that still has a digest.
+func (c *Client) RemoveIf(ctx context.Context, path, digest string) error {
+	ctx, cancel := patience(ctx, fileDeadline)
+	defer cancel()
+	return c.call(ctx, http.MethodDelete, fileRoute(path), http.Header{"If-Match": {api.ETag(digest)}}, nil, nil)
+}
+
+// List gives the entries of a folder after a name, in the order of names; a limit of 0
+// is the server's own.
+func (c *Client) List(ctx context.Context, path, after string, limit int) (*api.List, error) {
+	ctx, cancel := patience(ctx, fileDeadline)
+	defer cancel()
+	q := url.Values{"list": {""}, "after": {after}, "limit": {strconv.Itoa(limit)}}
+	out := new(api.List)
+	return out, c.call(ctx, http.MethodGet, fileRoute(path)+"?"+q.Encode(), nil, nil, out)
 }

@@ -3,7 +3,6 @@ package conformance
 import (
 	"context"
 	"fmt"
-	"testing"
 	"time"
 
 	"github.com/sampan-dev/sampan/internal/harness/tool"
@@ -11,7 +10,7 @@ import (
 
 // testExecBirths: a process that is born at the very moment at which its command
 // ends, by itself or by a cancellation, ends with it all the same.
-func testExecBirths(t *testing.T, s Subject) {
+func testExecBirths(t T, s Subject) {
 	m := mark(t)
 	command := fmt.Sprintf("for i in 1 2 3; do (setsid sleep %s >/dev/null 2>&1 &) ; done", m)
 	for i := range 150 {

@@ -10,8 +10,8 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
-	"testing"
 	"time"
 
 	"github.com/sampan-dev/sampan/internal/harness/tool"
@@ -24,10 +24,33 @@ type Subject struct {
 	Workspace string
 }
 
-// Run runs the suite; newSubject gives a fresh executor with an empty workspace.
-func Run(t *testing.T, newSubject func(t *testing.T) Subject) {
-	t.Helper()
-	for name, test := range map[string]func(*testing.T, Subject){
+// T is what a case needs of who runs it; a testing.T has it all.
+type T interface {
+	Helper()
+	// Context ends with the case.
+	Context() context.Context
+	TempDir() string
+	Cleanup(f func())
+	Run(name string, f func(T)) bool
+	Log(args ...any)
+	Error(args ...any)
+	Errorf(format string, args ...any)
+	// Fatal, Fatalf and Skipf end the goroutine of the case.
+	Fatal(args ...any)
+	Fatalf(format string, args ...any)
+	Skipf(format string, args ...any)
+}
+
+// Case is a part of the suite. It needs a Subject with an empty workspace.
+type Case struct {
+	Name string
+	Test func(T, Subject)
+}
+
+// Cases are the suite, in the order of names.
+func Cases() []Case {
+	var cases []Case
+	for name, test := range map[string]func(T, Subject){
 		"exec/results":        testExecResults,
 		"exec/streams":        testExecStreams,
 		"exec/environment":    testExecEnvironment,
@@ -69,12 +92,14 @@ func Run(t *testing.T, newSubject func(t *testing.T) Subject) {
 		"glob":                testGlob,
 		"ignored":             testIgnored,
 	} {
-		t.Run(name, func(t *testing.T) { test(t, newSubject(t)) })
+		cases = append(cases, Case{name, test})
 	}
+	slices.SortFunc(cases, func(a, b Case) int { return strings.Compare(a.Name, b.Name) })
+	return cases
 }
 
 // Exec runs a shell command and fails the test if it could not be run.
-func (s Subject) shell(t *testing.T, command string, change ...func(*tool.ExecRequest)) *tool.ExecResult {
+func (s Subject) shell(t T, command string, change ...func(*tool.ExecRequest)) *tool.ExecResult {
 	t.Helper()
 	req := tool.ExecRequest{Shell: command, TimeoutSeconds: 60}
 	for _, f := range change {
@@ -87,7 +112,7 @@ func (s Subject) shell(t *testing.T, command string, change ...func(*tool.ExecRe
 	return res
 }
 
-func (s Subject) write(t *testing.T, name, content string) *tool.FileInfo {
+func (s Subject) write(t T, name, content string) *tool.FileInfo {
 	t.Helper()
 	info, err := s.WriteFile(t.Context(), name, []byte(content), tool.WriteOptions{})
 	if err != nil {
@@ -98,7 +123,7 @@ func (s Subject) write(t *testing.T, name, content string) *tool.FileInfo {
 
 func (s Subject) onDisk(name string) string { return filepath.Join(s.Workspace, name) }
 
-func wantErr(t *testing.T, what string, err, want error) {
+func wantErr(t T, what string, err, want error) {
 	t.Helper()
 	if !errors.Is(err, want) {
 		t.Errorf("%s: error %v, want one that wraps %q", what, err, want)
@@ -117,7 +142,7 @@ func exitCode(res *tool.ExecResult) string {
 const hang = time.Minute
 
 // eventually polls until f is true; it fails the test after a while.
-func eventually(t *testing.T, what string, f func() bool) {
+func eventually(t T, what string, f func() bool) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), hang)
 	defer cancel()
@@ -133,7 +158,7 @@ func eventually(t *testing.T, what string, f func() bool) {
 }
 
 // alive lists the processes whose command line holds a mark.
-func alive(t *testing.T, mark string) []string {
+func alive(t T, mark string) []string {
 	t.Helper()
 	names, err := filepath.Glob("/proc/[0-9]*/cmdline")
 	if err != nil {
@@ -149,7 +174,7 @@ func alive(t *testing.T, mark string) []string {
 	return out
 }
 
-func wantNoneAlive(t *testing.T, mark string) {
+func wantNoneAlive(t T, mark string) {
 	t.Helper()
 	if left := alive(t, mark); len(left) > 0 {
 		t.Errorf("still running: %v", left)
@@ -157,12 +182,12 @@ func wantNoneAlive(t *testing.T, mark string) {
 }
 
 // mark gives a sleep duration that names a test's processes.
-func mark(t *testing.T) string {
+func mark(t T) string {
 	t.Helper()
 	return fmt.Sprintf("9%d.%d", os.Getpid(), time.Now().UnixNano())
 }
 
-func needs(t *testing.T, program string) {
+func needs(t T, program string) {
 	t.Helper()
 	if _, err := exec.LookPath(program); err != nil {
 		t.Skipf("there is no %s here", program)

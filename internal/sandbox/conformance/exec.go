@@ -10,14 +10,13 @@ import (
 	"slices"
 	"strings"
 	"sync"
-	"testing"
 	"time"
 	"unicode/utf8"
 
 	"github.com/sampan-dev/sampan/internal/harness/tool"
 )
 
-func testExecResults(t *testing.T, s Subject) {
+func testExecResults(t T, s Subject) {
 	for name, tc := range map[string]struct{ command, stdout, stderr, code, signal string }{
 		"success":       {command: "echo hi", stdout: "hi\n", code: "0"},
 		"failure":       {command: "echo no >&2; exit 3", stderr: "no\n", code: "3"},
@@ -28,7 +27,7 @@ func testExecResults(t *testing.T, s Subject) {
 		"255":           {command: "exit 255", code: "255"},
 		"binary output": {command: `printf '\000\377\001'`, stdout: "\x00\xff\x01", code: "0"},
 	} {
-		t.Run(name, func(t *testing.T) {
+		t.Run(name, func(t T) {
 			res := s.shell(t, tc.command)
 			if got := exitCode(res); got != tc.code || res.Signal != tc.signal {
 				t.Errorf("exit code %s, signal %q, want %s, %q", got, res.Signal, tc.code, tc.signal)
@@ -47,14 +46,14 @@ func testExecResults(t *testing.T, s Subject) {
 	}
 }
 
-func testExecStreams(t *testing.T, s Subject) {
+func testExecStreams(t T, s Subject) {
 	res := s.shell(t, "echo 1; echo 2 >&2; echo 3; echo 4 >&2", func(r *tool.ExecRequest) { r.MergeStderr = true })
 	if got := string(res.Stdout); got != "1\n2\n3\n4\n" || len(res.Stderr) != 0 {
 		t.Errorf("merged: stdout %q, stderr %q", got, res.Stderr)
 	}
 }
 
-func testExecEnvironment(t *testing.T, s Subject) {
+func testExecEnvironment(t T, s Subject) {
 	if err := os.Mkdir(s.onDisk("sub"), 0o755); err != nil {
 		t.Fatal(err)
 	}
@@ -74,7 +73,7 @@ func testExecEnvironment(t *testing.T, s Subject) {
 		"nothing open":  {command: "ls /proc/$$/fd | tr '\\n' ' '", want: "0 1 2"},
 		"stdin is over": {command: "cat; echo done", want: "done"},
 	} {
-		t.Run(name, func(t *testing.T) {
+		t.Run(name, func(t T) {
 			res := s.shell(t, tc.command, func(r *tool.ExecRequest) {
 				r.Cwd, r.Env = tc.cwd, map[string]string{"GIVEN": "a b", "NO_COLOR": "0"}
 			})
@@ -85,7 +84,7 @@ func testExecEnvironment(t *testing.T, s Subject) {
 	}
 }
 
-func testExecStdin(t *testing.T, s Subject) {
+func testExecStdin(t T, s Subject) {
 	big := []byte(strings.Repeat("0123456789abcdef", 1<<14))
 	res := s.shell(t, "cat", func(r *tool.ExecRequest) { r.Stdin, r.MaxOutputBytes = big, int64(len(big)) })
 	if string(res.Stdout) != string(big) {
@@ -96,7 +95,7 @@ func testExecStdin(t *testing.T, s Subject) {
 	}
 }
 
-func testExecInvalid(t *testing.T, s Subject) {
+func testExecInvalid(t T, s Subject) {
 	s.write(t, "file", "x")
 	for name, tc := range map[string]struct {
 		req  tool.ExecRequest
@@ -114,7 +113,7 @@ func testExecInvalid(t *testing.T, s Subject) {
 		"no program":       {tool.ExecRequest{Argv: []string{"no-such-program-here"}}, tool.ErrNotFound},
 		"not executable":   {tool.ExecRequest{Argv: []string{"./file"}}, tool.ErrPermission},
 	} {
-		t.Run(name, func(t *testing.T) {
+		t.Run(name, func(t T) {
 			_, err := s.Exec(t.Context(), tc.req)
 			wantErr(t, "Exec", err, tc.want)
 		})
@@ -124,7 +123,7 @@ func testExecInvalid(t *testing.T, s Subject) {
 	}
 }
 
-func testExecTimeout(t *testing.T, s Subject) {
+func testExecTimeout(t T, s Subject) {
 	m := mark(t)
 	for name, command := range map[string]string{
 		"plain":           "echo before; sleep " + m,
@@ -133,7 +132,7 @@ func testExecTimeout(t *testing.T, s Subject) {
 		"setsid":          "echo before; setsid sleep " + m + "; sleep " + m,
 		"busy":            "echo before; while :; do :; done; : " + m,
 	} {
-		t.Run(name, func(t *testing.T) {
+		t.Run(name, func(t T) {
 			began := time.Now()
 			res := s.shell(t, command, func(r *tool.ExecRequest) { r.TimeoutSeconds = 0.3 })
 			if took := time.Since(began); took > hang {
@@ -151,7 +150,7 @@ func testExecTimeout(t *testing.T, s Subject) {
 	}
 }
 
-func testExecCancel(t *testing.T, s Subject) {
+func testExecCancel(t T, s Subject) {
 	m := mark(t)
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
@@ -183,7 +182,7 @@ func testExecCancel(t *testing.T, s Subject) {
 
 // testExecCancelIsConfirmed: what was cancelled is dead when Exec returns, not
 // some time later.
-func testExecCancelIsConfirmed(t *testing.T, s Subject) {
+func testExecCancelIsConfirmed(t T, s Subject) {
 	for i := range 20 {
 		name := fmt.Sprintf("pid%d", i)
 		ctx, cancel := context.WithCancel(t.Context())
@@ -207,7 +206,7 @@ func testExecCancelIsConfirmed(t *testing.T, s Subject) {
 
 // testExecNobodys: a process that nothing ties to its command any more lives as
 // long as the last command that may be its own, and no longer.
-func testExecNobodys(t *testing.T, s Subject) {
+func testExecNobodys(t T, s Subject) {
 	m := mark(t)
 	first, second := make(chan error, 1), make(chan error, 1)
 	run := func(done chan<- error, command string) {
@@ -237,7 +236,7 @@ func testExecNobodys(t *testing.T, s Subject) {
 	wantNoneAlive(t, m)
 }
 
-func testExecLeftovers(t *testing.T, s Subject) {
+func testExecLeftovers(t T, s Subject) {
 	m := mark(t)
 	began := time.Now()
 	res := s.shell(t, "sleep "+m+" >/dev/null 2>&1 & echo started")
@@ -257,7 +256,7 @@ func testExecLeftovers(t *testing.T, s Subject) {
 
 // testExecEscapees: what has left its session, lost its parents and thrown its
 // environment away must end with the command all the same.
-func testExecEscapees(t *testing.T, s Subject) {
+func testExecEscapees(t T, s Subject) {
 	m := mark(t)
 	for name, command := range map[string]string{
 		"setsid":            "setsid sleep " + m + " >/dev/null 2>&1 &",
@@ -267,7 +266,7 @@ func testExecEscapees(t *testing.T, s Subject) {
 		"no environment":    "(setsid env -i /bin/sh -c '(sleep " + m + " &)' >/dev/null 2>&1 </dev/null &)",
 		"deep":              "for i in 1 2 3 4 5; do (setsid sh -c '(setsid sleep " + m + " &) ; sleep " + m + "' >/dev/null 2>&1 &); done",
 	} {
-		t.Run(name, func(t *testing.T) {
+		t.Run(name, func(t T) {
 			needs(t, "setsid")
 			res := s.shell(t, command+"\nsleep 0.05; echo over")
 			if string(res.Stdout) != "over\n" || exitCode(res) != "0" {
@@ -283,7 +282,7 @@ func testExecEscapees(t *testing.T, s Subject) {
 
 // testStopAll: nothing is left of any command, whatever it hid, and each says that
 // it was killed.
-func testStopAll(t *testing.T, s Subject) {
+func testStopAll(t T, s Subject) {
 	needs(t, "setsid")
 	m := mark(t)
 	const commands = 3
@@ -316,14 +315,14 @@ func testStopAll(t *testing.T, s Subject) {
 	}
 }
 
-func testExecPipeHolder(t *testing.T, s Subject) {
+func testExecPipeHolder(t T, s Subject) {
 	m := mark(t)
 	for name, command := range map[string]string{
 		"child":  "sleep " + m + " & echo over",
 		"setsid": "setsid sleep " + m + " & echo over",
 		"writer": "(while :; do echo x; sleep 0.01; done; : " + m + ") & echo over",
 	} {
-		t.Run(name, func(t *testing.T) {
+		t.Run(name, func(t T) {
 			began := time.Now()
 			res := s.shell(t, command)
 			if took := time.Since(began); took > hang {
@@ -338,7 +337,7 @@ func testExecPipeHolder(t *testing.T, s Subject) {
 }
 
 // testExecConcurrent: one command's end must not touch another's processes.
-func testExecConcurrent(t *testing.T, s Subject) {
+func testExecConcurrent(t T, s Subject) {
 	m := mark(t)
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
@@ -372,7 +371,7 @@ func testExecConcurrent(t *testing.T, s Subject) {
 	wantNoneAlive(t, m)
 }
 
-func testExecLongOutput(t *testing.T, s Subject) {
+func testExecLongOutput(t T, s Subject) {
 	res := s.shell(t, "seq 1 100000", func(r *tool.ExecRequest) { r.MaxOutputBytes = 1000 })
 	whole := int64(588895) // seq 1 100000 | wc -c
 	if len(res.Stdout) > 1000 || int64(len(res.Stdout))+res.OmittedStdoutBytes != whole {
@@ -400,7 +399,7 @@ func testExecLongOutput(t *testing.T, s Subject) {
 	}
 }
 
-func testExecOutputFile(t *testing.T, s Subject) {
+func testExecOutputFile(t T, s Subject) {
 	const name = ".sampan/output/job.log"
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan struct{})
@@ -418,7 +417,7 @@ func testExecOutputFile(t *testing.T, s Subject) {
 	wantErr(t, "an output file outside", err, tool.ErrOutsideWorkspace)
 }
 
-func testExecUTF8Cut(t *testing.T, s Subject) {
+func testExecUTF8Cut(t T, s Subject) {
 	for limit := int64(10); limit < 22; limit++ {
 		res := s.shell(t, `for i in $(seq 100); do printf 'aé€😀'; done`, func(r *tool.ExecRequest) { r.MaxOutputBytes = limit })
 		if !utf8.Valid(res.Stdout) || !utf8.Valid(res.Stdout[:res.StdoutCut]) {

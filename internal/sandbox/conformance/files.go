@@ -11,17 +11,16 @@ import (
 	"strings"
 	"sync"
 	"syscall"
-	"testing"
 
 	"github.com/sampan-dev/sampan/internal/harness/tool"
 )
 
-func testRoundTrip(t *testing.T, s Subject) {
+func testRoundTrip(t T, s Subject) {
 	for name, content := range map[string]string{
 		"empty": "", "text": "a\nb\n", "no final newline": "a\nb", "crlf": "a\r\nb\r\n",
 		"bom": "\ufeffa", "binary": "\x00\xff\xfe\x01", "big": strings.Repeat("0123456789abcdef", 1<<16),
 	} {
-		t.Run(name, func(t *testing.T) {
+		t.Run(name, func(t T) {
 			w := s.write(t, "deep/er/"+name, content)
 			f, err := s.ReadFile(t.Context(), "deep/er/"+name, 1<<21)
 			if err != nil {
@@ -60,7 +59,7 @@ func testRoundTrip(t *testing.T, s Subject) {
 	wantErr(t, "ReadFile with a context that has ended", err, context.Canceled)
 }
 
-func testModes(t *testing.T, s Subject) {
+func testModes(t T, s Subject) {
 	perm := func(name string) fs.FileMode {
 		st, err := s.Stat(t.Context(), name)
 		if err != nil {
@@ -85,7 +84,7 @@ func testModes(t *testing.T, s Subject) {
 	}
 }
 
-func testPreconditions(t *testing.T, s Subject) {
+func testPreconditions(t T, s Subject) {
 	w := s.write(t, "f", "one")
 	write := func(name string, opts tool.WriteOptions) error {
 		_, err := s.WriteFile(t.Context(), name, []byte("two"), opts)
@@ -126,7 +125,7 @@ func testPreconditions(t *testing.T, s Subject) {
 	}
 }
 
-func testRefusedPaths(t *testing.T, s Subject) {
+func testRefusedPaths(t T, s Subject) {
 	ctx := t.Context()
 	for p, want := range map[string]error{
 		"":                                tool.ErrInvalid,
@@ -161,7 +160,7 @@ func testRefusedPaths(t *testing.T, s Subject) {
 	}
 }
 
-func testSymlinks(t *testing.T, s Subject) {
+func testSymlinks(t T, s Subject) {
 	outside := t.TempDir()
 	secret := filepath.Join(outside, "secret")
 	must(t, os.WriteFile(secret, []byte("secret"), 0o600))
@@ -215,14 +214,14 @@ func testSymlinks(t *testing.T, s Subject) {
 	}
 }
 
-func must(t *testing.T, err error) {
+func must(t T, err error) {
 	t.Helper()
 	if err != nil {
 		t.Fatal(err)
 	}
 }
 
-func testSpecialFiles(t *testing.T, s Subject) {
+func testSpecialFiles(t T, s Subject) {
 	must(t, syscall.Mkfifo(s.onDisk("fifo"), 0o600))
 	_, err := s.ReadFile(t.Context(), "fifo", 100)
 	wantErr(t, "ReadFile of a FIFO", err, tool.ErrNotRegular)
@@ -238,7 +237,7 @@ func testSpecialFiles(t *testing.T, s Subject) {
 	}
 }
 
-func testOddNames(t *testing.T, s Subject) {
+func testOddNames(t T, s Subject) {
 	for _, name := range []string{"a b", "ü/ñ😀", "%2e%2e", "%2f", "a?b#c", "a+b&c=d", "..."[:3], "a\\b", "new\nline", "\xff\xfe", "-rf", " ", "a;b", "q\"uote'"} {
 		s.write(t, "odd/"+name, name)
 		data, err := os.ReadFile(s.onDisk("odd/" + name))
@@ -253,7 +252,7 @@ func testOddNames(t *testing.T, s Subject) {
 }
 
 // testShownNames: what a search lists can be read and written under that name.
-func testShownNames(t *testing.T, s Subject) {
+func testShownNames(t T, s Subject) {
 	for name, shown := range map[string]string{"d/new\nline": "d/new␊line", "d/\xff\xfe": "d/<FF><FE>", "d\t/caf\xe9": "d␉/caf<E9>", "d/\x1b[31m": "d/␛[31m", "d/<b>": "d/<b>"} {
 		must(t, os.MkdirAll(filepath.Dir(s.onDisk(name)), 0o755))
 		must(t, os.WriteFile(s.onDisk(name), []byte("needle\n"), 0o600))
@@ -281,7 +280,7 @@ func testShownNames(t *testing.T, s Subject) {
 
 // testSwapRace swaps a folder for a symlink that leads outside, over and over,
 // while files below it are read and written: nothing outside may be seen or changed.
-func testSwapRace(t *testing.T, s Subject) {
+func testSwapRace(t T, s Subject) {
 	outside := t.TempDir()
 	secret := filepath.Join(outside, "f")
 	must(t, os.WriteFile(secret, []byte("secret"), 0o600))
@@ -340,7 +339,7 @@ func testSwapRace(t *testing.T, s Subject) {
 }
 
 // searchSwapped looks below a folder that may lead outside at any moment.
-func searchSwapped(t *testing.T, s Subject, seen map[string]int) {
+func searchSwapped(t T, s Subject, seen map[string]int) {
 	t.Helper()
 	if lines, err := s.ReadLines(t.Context(), "dir/f", tool.LineRange{}); err == nil && len(lines.Lines) > 0 {
 		seen["lines"]++
@@ -370,7 +369,7 @@ func searchSwapped(t *testing.T, s Subject, seen map[string]int) {
 	}
 }
 
-func testRemove(t *testing.T, s Subject) {
+func testRemove(t T, s Subject) {
 	s.write(t, "d/f", "x")
 	wantErr(t, "Remove of a full folder", s.Remove(t.Context(), "d"), tool.ErrNotEmpty)
 	must(t, s.Remove(t.Context(), "d/f"))

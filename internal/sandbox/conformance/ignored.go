@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"os"
 	"strings"
-	"testing"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -12,7 +11,7 @@ import (
 )
 
 // testIgnored: a search passes over what git ignores, and says so.
-func testIgnored(t *testing.T, s Subject) {
+func testIgnored(t T, s Subject) {
 	needs(t, "git")
 	for _, dir := range []string{"repo", "repo/vendored", "plain", "tracked"} {
 		must(t, os.MkdirAll(s.onDisk(dir), 0o755))
@@ -53,7 +52,7 @@ func testIgnored(t *testing.T, s Subject) {
 		"tracked, yet ignored": {tool.GlobRequest{Pattern: "*.*", Path: "tracked"}, ".gitignore config.env dist/app.js", "0 2"},
 		"nested repository":    {tool.GlobRequest{Pattern: "*.log", Path: "repo/vendored"}, "v.log", "1 0"},
 	} {
-		t.Run(name, func(t *testing.T) {
+		t.Run(name, func(t T) {
 			res, err := s.Glob(t.Context(), tc.req)
 			if err != nil {
 				t.Fatal(err)
@@ -71,7 +70,7 @@ func testIgnored(t *testing.T, s Subject) {
 	testWorktree(t, s)
 }
 
-func testIgnoredGrep(t *testing.T, s Subject) {
+func testIgnoredGrep(t T, s Subject) {
 	res, err := s.Grep(t.Context(), tool.GrepRequest{Pattern: "needle", Path: "repo", Include: "*.ts"})
 	const want = "repo/a.ts:1:needle\nrepo/sub/build/o.ts:1:needle\nrepo/sub/fixtures/g.ts:1:needle\n"
 	if err != nil || found(res) != want || res.Skipped.Dirs != 5 || res.Skipped.Files != 0 || len(res.Skipped.Names) != 3 || res.Skipped.Names[0] != "repo/build/" {
@@ -101,7 +100,7 @@ func testIgnoredGrep(t *testing.T, s Subject) {
 }
 
 // testWorktree: the .git of a worktree is a file that leads to the repository.
-func testWorktree(t *testing.T, s Subject) {
+func testWorktree(t T, s Subject) {
 	s.shell(t, `git init -q main && cd main && echo x > f && git add f &&
 		git -c user.name=a -c user.email=a@example.com commit -qm one && git worktree add -q ../tree && echo excluded.txt >> .git/info/exclude`)
 	for _, name := range []string{"excluded.txt", "kept.txt", "ignored.txt", ".gitignore"} {

@@ -9,7 +9,6 @@ import (
 	"runtime"
 	"strings"
 	"sync/atomic"
-	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
@@ -24,7 +23,7 @@ const (
 )
 
 // bounded runs a request and checks that it ended, and how much memory it took.
-func bounded(t *testing.T, what string, request func()) {
+func bounded(t T, what string, request func()) {
 	t.Helper()
 	runtime.GC()
 	before, peak := heap(), atomic.Uint64{}
@@ -63,7 +62,7 @@ func heap() uint64 {
 
 // testGiantFiles: files that are too large are refused or skipped by their size,
 // and none is ever held whole. They are sparse, and take no room.
-func testGiantFiles(t *testing.T, s Subject) {
+func testGiantFiles(t T, s Subject) {
 	for name, size := range map[string]int64{"larger": gib + 1, "giant": gib} {
 		must(t, os.WriteFile(s.onDisk(name), nil, 0o600))
 		must(t, os.Truncate(s.onDisk(name), size))
@@ -101,7 +100,7 @@ func testGiantFiles(t *testing.T, s Subject) {
 
 // testManyFiles: a search through 100,000 files is bounded in time and memory,
 // gives the same answer twice, and stops when it is told to.
-func testManyFiles(t *testing.T, s Subject) {
+func testManyFiles(t T, s Subject) {
 	const folders, each = 500, 200
 	makeTree(t, s, folders, each)
 	var first, again *tool.GlobResult
@@ -147,7 +146,7 @@ func testManyFiles(t *testing.T, s Subject) {
 }
 
 // makeTree makes a tree of files with hay; the last one has a needle instead.
-func makeTree(t *testing.T, s Subject, folders, each int) {
+func makeTree(t T, s Subject, folders, each int) {
 	t.Helper()
 	for d := range folders {
 		dir := s.onDisk(fmt.Sprintf("d%03d", d))

@@ -9,7 +9,6 @@ import (
 	"slices"
 	"strings"
 	"syscall"
-	"testing"
 
 	"golang.org/x/sys/unix"
 
@@ -18,7 +17,7 @@ import (
 
 // testKeeps writes one of two files that are alike by WriteFile, the other by a
 // shell: nothing but the content may differ afterwards.
-func testKeeps(t *testing.T, s Subject) {
+func testKeeps(t T, s Subject) {
 	root := os.Geteuid() == 0
 	for name, tc := range map[string]struct {
 		prepare func(file string) error
@@ -50,7 +49,7 @@ func testKeeps(t *testing.T, s Subject) {
 		}, true},
 		"write-only": {func(f string) error { return os.Chmod(f, 0o200) }, true},
 	} {
-		t.Run(name, func(t *testing.T) {
+		t.Run(name, func(t T) {
 			var got, want string
 			for _, by := range []string{"tool", "shell"} {
 				file := s.onDisk(strings.NewReplacer(" ", "-", "'", "").Replace(name) + "-" + by + "/f")
@@ -85,7 +84,7 @@ func testKeeps(t *testing.T, s Subject) {
 }
 
 // testNewFile: a new file gets the rights that a shell would give it.
-func testNewFile(t *testing.T, s Subject) {
+func testNewFile(t T, s Subject) {
 	for _, dir := range []string{"plain", "shared", "default-acl"} {
 		must(t, os.Mkdir(s.onDisk("new-"+dir), 0o755))
 	}
@@ -102,7 +101,7 @@ func testNewFile(t *testing.T, s Subject) {
 }
 
 // testRefusesReadOnly: what nobody may write is not replaced by way of its folder.
-func testRefusesReadOnly(t *testing.T, s Subject) {
+func testRefusesReadOnly(t T, s Subject) {
 	for _, mode := range []fs.FileMode{0o444, 0o555, 0o400, 0} {
 		must(t, os.WriteFile(s.onDisk("f"), []byte("one"), 0o600))
 		must(t, os.Chmod(s.onDisk("f"), mode))
@@ -120,7 +119,7 @@ func testRefusesReadOnly(t *testing.T, s Subject) {
 }
 
 // testClosedFolder: a file can be written in a folder in which none can be made.
-func testClosedFolder(t *testing.T, s Subject) {
+func testClosedFolder(t T, s Subject) {
 	s.write(t, "d/f", "one and more\n")
 	must(t, os.Chmod(s.onDisk("d"), 0o555))
 	t.Cleanup(func() { must(t, os.Chmod(s.onDisk("d"), 0o755)) })
@@ -143,7 +142,7 @@ func testClosedFolder(t *testing.T, s Subject) {
 }
 
 // testAbsoluteLinks: an absolute symlink that leads inside is as good as a relative one.
-func testAbsoluteLinks(t *testing.T, s Subject) {
+func testAbsoluteLinks(t T, s Subject) {
 	s.write(t, "d/target", "old")
 	must(t, os.Symlink(s.onDisk("d/target"), s.onDisk("file-link")))
 	must(t, os.Symlink(s.onDisk("d"), s.onDisk("dir-link")))
@@ -184,7 +183,7 @@ func asRoot(err error) error {
 }
 
 // where passes what not every file system has.
-func where(t *testing.T, err error) {
+func where(t T, err error) {
 	t.Helper()
 	if !errors.Is(err, syscall.ENOTSUP) {
 		must(t, err)
@@ -203,7 +202,7 @@ func acl(user, group byte) []byte {
 	return out
 }
 
-func inode(t *testing.T, file string) uint64 {
+func inode(t T, file string) uint64 {
 	t.Helper()
 	var st unix.Stat_t
 	must(t, unix.Lstat(file, &st))
@@ -211,7 +210,7 @@ func inode(t *testing.T, file string) uint64 {
 }
 
 // traits are all that is known of a file but its name, its times and its number.
-func traits(t *testing.T, file string) string {
+func traits(t T, file string) string {
 	t.Helper()
 	var st unix.Stat_t
 	must(t, unix.Lstat(file, &st))

@@ -4,7 +4,7 @@ package conformance
 
 import "testing"
 
-func testKeeps(*testing.T, Subject)           {}
-func testRefusesReadOnly(*testing.T, Subject) {}
-func testClosedFolder(*testing.T, Subject)    {}
-func testAbsoluteLinks(*testing.T, Subject)   {}
+func testKeeps(T, Subject)           {}
+func testRefusesReadOnly(T, Subject) {}
+func testClosedFolder(T, Subject)    {}
+func testAbsoluteLinks(T, Subject)   {}

@@ -6,14 +6,13 @@ import (
 	"os"
 	"strings"
 	"syscall"
-	"testing"
 
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/sampan-dev/sampan/internal/harness/tool"
 )
 
-func testLines(t *testing.T, s Subject) {
+func testLines(t T, s Subject) {
 	long := strings.Repeat("é", 3000)
 	for name, tc := range map[string]struct {
 		content         string
@@ -55,7 +54,7 @@ func testLines(t *testing.T, s Subject) {
 		"binary":               {content: "a\x00b\n", total: 1, binary: true},
 		"very long":            {content: strings.Repeat("x", 1<<20) + "\ny", r: tool.LineRange{From: 2}, lines: []tool.Line{{Text: "y"}}, total: 2, noEnd: true},
 	} {
-		t.Run(name, func(t *testing.T) {
+		t.Run(name, func(t T) {
 			w := s.write(t, "f", tc.content)
 			got, err := s.ReadLines(t.Context(), "f", tc.r)
 			if err != nil {
@@ -92,7 +91,7 @@ func found(res *tool.GrepResult) string {
 	return b.String()
 }
 
-func testGrep(t *testing.T, s Subject) {
+func testGrep(t T, s Subject) {
 	for name, content := range map[string]string{
 		"a.go": "package a\n\nfunc A() {}\n", "b/b.go": "package b\nfunc B() {} // A\n", "b/c.txt": "func text\n",
 		"b.txt": "one\ntwo\nthree\nfour\nfive\nsix", "crlf.txt": "end\r\nlast\r\n", "sub/deep/x.go": "package x\n",
@@ -118,7 +117,7 @@ func testGrep(t *testing.T, s Subject) {
 		"every line":      {tool.GrepRequest{Pattern: `$`, Path: "b.txt", MaxMatches: 2}, "b.txt:1:one\nb.txt:2:two\n"},
 		"empty matches":   {tool.GrepRequest{Pattern: `z*`, Path: "b/c.txt"}, "b/c.txt:1:func text\n"},
 	} {
-		t.Run(name, func(t *testing.T) {
+		t.Run(name, func(t T) {
 			res, err := s.Grep(t.Context(), tc.req)
 			if err != nil {
 				t.Fatal(err)
@@ -146,7 +145,7 @@ func testGrep(t *testing.T, s Subject) {
 }
 
 // testGrepEncodings: what a file is written in is no reason not to find it.
-func testGrepEncodings(t *testing.T, s Subject) {
+func testGrepEncodings(t T, s Subject) {
 	for name, content := range map[string]string{
 		"latin-1": "x\n# caf\xe9 men\xfc\n", "utf-16": "\xff\xfex\x00\r\x00\n\x00c\x00a\x00f\x00\xe9\x00\r\x00\n\x00", "stray": "größer \xff café\n",
 		"old-mac": "x\rcafé\ry", "mark": "\ufeffcafé\n", "colours": "\x1b[1mcafé\x1b[0m\n",
@@ -184,7 +183,7 @@ func testGrepEncodings(t *testing.T, s Subject) {
 	}
 }
 
-func testGrepSkips(t *testing.T, s Subject) {
+func testGrepSkips(t T, s Subject) {
 	s.write(t, "good.txt", "needle\n")
 	s.write(t, "binary", "needle\x00needle\n")
 	s.write(t, ".git/config", "needle\n")
@@ -229,7 +228,7 @@ func testGrepSkips(t *testing.T, s Subject) {
 	wantErr(t, "Grep with a context that has ended", err, context.Canceled)
 }
 
-func testGlob(t *testing.T, s Subject) {
+func testGlob(t T, s Subject) {
 	for _, name := range []string{"main.go", "z.go", "a/b.go", "a/b/c.go", "a/x.txt", ".git/h.go", ".hidden/v.go", ".sampan/output/o.go"} {
 		s.write(t, name, "x")
 	}
@@ -246,7 +245,7 @@ func testGlob(t *testing.T, s Subject) {
 		"absolute":     {tool.GlobRequest{Pattern: s.Workspace + "/a/*.txt"}, []string{"a/x.txt"}},
 		"nothing":      {tool.GlobRequest{Pattern: "*.rs"}, nil},
 	} {
-		t.Run(name, func(t *testing.T) {
+		t.Run(name, func(t T) {
 			res, err := s.Glob(t.Context(), tc.req)
 			if err != nil {
 				t.Fatal(err)

@@ -2,7 +2,6 @@ package conformance
 
 import (
 	"strings"
-	"testing"
 
 	"github.com/sampan-dev/sampan/internal/harness/tool"
 )
@@ -17,7 +16,7 @@ printf '\033[31mlast\033[0m'`
 
 // testExecTerminal: of what is drawn over, the last state counts; the file has
 // all of it.
-func testExecTerminal(t *testing.T, s Subject) {
+func testExecTerminal(t T, s Subject) {
 	asked := func(r *tool.ExecRequest) { r.MaxOutputBytes, r.Terminal, r.MergeStderr = 500, true, true }
 	res := s.shell(t, bars, asked)
 	const want = "WARNING: old mirror\nDownloading  3000/3000 [=====>   ]\nERROR: checksum mismatch\na 1000\nb 1000\nlast"

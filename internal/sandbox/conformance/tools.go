@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"os"
 	"strings"
-	"testing"
 
 	"github.com/sampan-dev/sampan/internal/harness/tool"
 	"github.com/sampan-dev/sampan/internal/llm"
@@ -13,7 +12,7 @@ import (
 
 // testTools runs the model's own tools on the executor: what they promise of
 // files must hold wherever the files are.
-func testTools(t *testing.T, s Subject) {
+func testTools(t T, s Subject) {
 	set, err := tool.NewSet(s, nil, tool.Options{})
 	must(t, err)
 	t.Cleanup(func() {
@@ -40,7 +39,7 @@ func testTools(t *testing.T, s Subject) {
 		"binary":                 {data: "a\x00b", old: "a", new: "b", refused: "is binary"},
 		"twice":                  {data: "a\na\n", old: "a", new: "b", refused: "twice, in lines 1, 2"},
 	} {
-		t.Run(name, func(t *testing.T) {
+		t.Run(name, func(t T) {
 			if tc.mode == 0 {
 				tc.mode = 0o644
 			}
@@ -69,7 +68,7 @@ func testTools(t *testing.T, s Subject) {
 }
 
 // testStaleEdit: a file that has changed since the model read it is not edited.
-func testStaleEdit(t *testing.T, s Subject, set *tool.Set) {
+func testStaleEdit(t T, s Subject, set *tool.Set) {
 	s.write(t, "stale", "one\n")
 	if res := call(t, set, "read_file", map[string]any{"path": "stale"}); res.IsError {
 		t.Fatalf("read_file gave %+v", res)
@@ -84,7 +83,7 @@ func testStaleEdit(t *testing.T, s Subject, set *tool.Set) {
 	}
 }
 
-func call(t *testing.T, set *tool.Set, name string, args map[string]any) tool.Result {
+func call(t T, set *tool.Set, name string, args map[string]any) tool.Result {
 	t.Helper()
 	data, err := json.Marshal(args)
 	must(t, err)

@@ -31,6 +31,8 @@ var sentinels = []struct {
 	{tool.ErrInvalid, api.CodeInvalid},
 	{tool.ErrKilled, api.CodeKilled},
 	{tool.ErrIsolated, api.CodeIsolated},
+	{tool.ErrTooMany, api.CodeTooMany},
+	{tool.ErrEnded, api.CodeEnded},
 	{ErrNotOwner, api.CodeNotOwner},
 }
 

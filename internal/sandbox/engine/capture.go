@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"io"
 	"sync"
 	"unicode/utf8"
 
@@ -152,6 +153,27 @@ func newCapture(limit int, dir *spillDir, req tool.ExecRequest) (*capture, error
 		c.file = f
 	}
 	return c, nil
+}
+
+// writers are one for both streams, or one for each.
+func (c *capture) writers(merged bool) []io.Writer {
+	w := []io.Writer{captureWriter{c, &c.out}, captureWriter{c, &c.err}}
+	if merged {
+		return w[:1]
+	}
+	return w
+}
+
+// captureWriter is one stream of a capture.
+type captureWriter struct {
+	capture *capture
+	to      *stream
+}
+
+// Write implements io.Writer.
+func (w captureWriter) Write(p []byte) (int, error) {
+	w.capture.write(w.to, p)
+	return len(p), nil
 }
 
 func (c *capture) write(to *stream, p []byte) {

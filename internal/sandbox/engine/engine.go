@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/sampan-dev/sampan/internal/harness/tool"
+	"github.com/sampan-dev/sampan/internal/sandbox/backup"
 )
 
 // Options are an Engine's settings; the zero value of each means its default.
@@ -41,6 +42,16 @@ type Options struct {
 	// where the engine is its first process; beyond it all commands are killed (default
 	// 8192, and three quarters of the cgroup's pids.max where that is less).
 	MaxProcesses int
+	// StreamBytes of the output of a command that runs on its own are kept for those
+	// who follow it (default 1 MiB).
+	StreamBytes int
+	// MaxRunning commands may run at once (default 256), MaxReaders may follow them
+	// (default 64), and MaxEnded of those that ran on their own are kept after their
+	// end (default 32).
+	MaxRunning, MaxReaders, MaxEnded int
+	// Backup bounds an archive of the workspace, made or restored (default 500,000
+	// entries and 64 GiB).
+	Backup backup.Limits
 	// BackgroundStopped is called when a request has become the only one, with its context,
 	// before what ran beside it is waited for; nil does nothing.
 	BackgroundStopped func(context.Context)
@@ -55,6 +66,12 @@ func (o *Options) setDefaults() {
 	def(&o.SpillBytes, 64<<20)
 	def(&o.SpillTotalBytes, 256<<20)
 	def(&o.Grace, 250*time.Millisecond)
+	def(&o.StreamBytes, 1<<20)
+	def(&o.MaxRunning, 256)
+	def(&o.MaxReaders, 64)
+	def(&o.MaxEnded, 32)
+	def(&o.Backup.Entries, 500_000)
+	def(&o.Backup.Bytes, 64<<30)
 	if o.MaxProcesses <= 0 {
 		o.MaxProcesses = defaultMaxProcesses()
 	}
@@ -66,7 +83,7 @@ func (o *Options) setDefaults() {
 	}
 }
 
-func def[T ~int64](v *T, d T) {
+func def[T ~int64 | ~int](v *T, d T) {
 	if *v <= 0 {
 		*v = d
 	}
@@ -95,13 +112,20 @@ type Engine struct {
 	// writes serialises our own writers, so that a precondition still holds at the rename.
 	writes sync.Mutex
 
+	// staging is held by the one restore.
+	staging sync.Mutex
+
 	// gate is passed by every request of any kind.
 	gate *gate
 	// limits are as they were before the first command.
 	limits limits
 
-	running  runningSet
-	lastUsed atomic.Int64
+	running processSet
+	// readers counts who follows outputs.
+	readers atomic.Int64
+	// firstUsed and lastUsed are in nanoseconds since 1970; firstUsed is 0 before it was used.
+	firstUsed atomic.Int64
+	lastUsed  atomic.Int64
 }
 
 var _ tool.Executor = (*Engine)(nil)
@@ -134,9 +158,10 @@ func New(workspace string, opts Options) (*Engine, error) {
 		return nil, errors.Join(err, root.Close())
 	}
 	e.spill = newSpillDir(root, opts.SpillBytes, opts.SpillTotalBytes)
+	e.recoverReplace()
 	e.base, e.cancel = context.WithCancel(context.Background())
-	e.running.init()
-	e.touch()
+	e.running.init(e.opts.MaxRunning, e.opts.MaxEnded)
+	e.lastUsed.Store(time.Now().UnixNano())
 	processes.acquire(opts.MaxProcesses)
 	return e, nil
 }
@@ -163,4 +188,16 @@ func (e *Engine) Workspace() string { return e.workspace }
 // LastActivity is when the engine last did something.
 func (e *Engine) LastActivity() time.Time { return time.Unix(0, e.lastUsed.Load()) }
 
-func (e *Engine) touch() { e.lastUsed.Store(time.Now().UnixNano()) }
+// FirstActivity is when it first did something; the zero time before.
+func (e *Engine) FirstActivity() time.Time {
+	if n := e.firstUsed.Load(); n != 0 {
+		return time.Unix(0, n)
+	}
+	return time.Time{}
+}
+
+func (e *Engine) touch() {
+	now := time.Now().UnixNano()
+	e.firstUsed.CompareAndSwap(0, now)
+	e.lastUsed.Store(now)
+}

@@ -6,6 +6,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/sampan-dev/sampan/internal/sandbox/conformance"
+	"github.com/sampan-dev/sampan/internal/sandbox/conformance/conformancetest"
 	"github.com/sampan-dev/sampan/internal/sandbox/engine"
 )
 
@@ -26,7 +27,7 @@ func open(t testing.TB, opts engine.Options) *engine.Engine {
 }
 
 func TestConformance(t *testing.T) {
-	conformance.Run(t, func(t *testing.T) conformance.Subject {
+	conformancetest.Run(t, func(t *testing.T) conformance.Subject {
 		e := open(t, engine.Options{})
 		return conformance.Subject{Executor: e, Workspace: e.Workspace()}
 	})

@@ -24,6 +24,12 @@ var quiet = []string{
 	"PYTHONUNBUFFERED=1", // so that what is printed before a timeout is seen
 }
 
+// terminalEnv is an environment for somebody at a terminal.
+func terminalEnv(env []string) []string {
+	env = slices.DeleteFunc(slices.Clone(env), func(kv string) bool { return slices.Contains(quiet, kv) })
+	return setEnv(env, "TERM=xterm-256color")
+}
+
 const defaultPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 // baseEnv is what every command starts from.

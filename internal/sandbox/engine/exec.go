@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"io"
 	"math"
 	"os"
 	"os/exec"
@@ -29,13 +30,9 @@ func (e *Engine) Exec(ctx context.Context, req tool.ExecRequest) (*tool.ExecResu
 // ExecID is Exec under an id of the caller's choice, by which the command is
 // listed and can be killed while it runs.
 func (e *Engine) ExecID(ctx context.Context, id string, req tool.ExecRequest) (*tool.ExecResult, error) {
-	e.closing.RLock()
-	if e.root == nil || e.base.Err() != nil {
-		e.closing.RUnlock()
-		return nil, fmt.Errorf("%w: it is shutting down", tool.ErrExecutorGone)
+	if err := e.enterExec(); err != nil {
+		return nil, err
 	}
-	e.execs.Add(1)
-	e.closing.RUnlock()
 	defer e.execs.Done()
 	if err := ctx.Err(); err != nil {
 		return nil, err
@@ -57,18 +54,35 @@ func (e *Engine) ExecID(ctx context.Context, id string, req tool.ExecRequest) (*
 	return e.execute(ctx, x)
 }
 
+// enterExec counts a command in execs, unless the engine is closing.
+func (e *Engine) enterExec() error {
+	e.closing.RLock()
+	defer e.closing.RUnlock()
+	if e.root == nil || e.base.Err() != nil {
+		return fmt.Errorf("%w: it is shutting down", tool.ErrExecutorGone)
+	}
+	e.execs.Add(1)
+	return nil
+}
+
+// endWithEngine ends a command when the engine closes, until the result is called.
+func (e *Engine) endWithEngine(cancel context.CancelCauseFunc) (unbind func() bool) {
+	return context.AfterFunc(e.base, func() {
+		cancel(fmt.Errorf("%w: it is shutting down", tool.ErrExecutorGone))
+	})
+}
+
 // execute runs a command that was prepared, and lists it meanwhile.
 func (e *Engine) execute(ctx context.Context, x *execution) (*tool.ExecResult, error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	defer context.AfterFunc(e.base, func() { //nolint:contextcheck // the engine's end is another one
-		cancel(fmt.Errorf("%w: it is shutting down", tool.ErrExecutorGone))
-	})()
-	if err := e.running.add(x.id, x.req, cancel); err != nil {
+	defer e.endWithEngine(cancel)() //nolint:contextcheck // the engine's end is another one
+	p := newProcess(x.id, x.req, cancel)
+	if err := e.running.add(p); err != nil {
 		return nil, err
 	}
-	defer e.running.remove(x.id)
-	return x.run(ctx)
+	defer e.running.remove(p)
+	return x.run(ctx, p)
 }
 
 // execution is one command on its way.
@@ -77,8 +91,14 @@ type execution struct {
 	id      string
 	req     tool.ExecRequest
 	cmd     *exec.Cmd
-	capture *capture
 	timeout time.Duration
+	// outputs get what it prints: one for both streams, or one for each.
+	outputs []io.Writer
+	// hurry, if there is one, makes outputs wait for nobody any more.
+	hurry func()
+	// window makes a terminal its input and output, stdinOpen keeps its input open.
+	window    *Window
+	stdinOpen bool
 
 	leader *command
 	// exited is closed when the command itself has ended, drained when nobody
@@ -86,6 +106,9 @@ type execution struct {
 	exited  chan struct{}
 	drained chan struct{}
 	readers []*os.File
+	// stdin is our end of its input, nil where it has none.
+	stdin   *os.File
+	began   time.Time
 	oomFrom int64
 }
 
@@ -170,23 +193,34 @@ func (e *Engine) outputLimit(asked int64) int {
 }
 
 // run starts the command and sees it to its end.
-func (x *execution) run(ctx context.Context) (_ *tool.ExecResult, err error) {
-	x.capture, err = newCapture(x.e.outputLimit(x.req.MaxOutputBytes), x.e.spill, x.req)
+func (x *execution) run(ctx context.Context, p *Process) (_ *tool.ExecResult, err error) {
+	capture, err := newCapture(x.e.outputLimit(x.req.MaxOutputBytes), x.e.spill, x.req)
 	if err != nil {
 		return nil, err
 	}
 	defer func() {
-		if err := x.capture.close(); err != nil {
+		if err := capture.close(); err != nil {
 			x.e.opts.Log.Warn("Closed a command's output file with an error", "command", x.id, "error", err)
 		}
 	}()
-	x.oomFrom = x.e.oom.count()
-	began := time.Now()
+	x.outputs = capture.writers(x.req.MergeStderr)
 	if err := x.start(); err != nil {
 		return nil, err
 	}
 	defer processes.forget(x.leader)
-	x.e.running.started(x.id, x.leader.pid)
+	p.mu.Lock()
+	p.pid = x.leader.pid
+	p.mu.Unlock()
+	res := x.await(ctx)
+	if err := ctx.Err(); err != nil {
+		return nil, cancelled(ctx)
+	}
+	capture.result(res)
+	return res, nil
+}
+
+// await sees a command that has started to its end.
+func (x *execution) await(ctx context.Context) *tool.ExecResult {
 	timer := time.NewTimer(x.timeout)
 	defer timer.Stop()
 	res := &tool.ExecResult{}
@@ -199,13 +233,9 @@ func (x *execution) run(ctx context.Context) (_ *tool.ExecResult, err error) {
 	case <-ctx.Done():
 	}
 	x.finish(res) //nolint:contextcheck // what is ended is ended to the last process
-	if err := ctx.Err(); err != nil {
-		return nil, cancelled(ctx)
-	}
-	res.Duration = time.Since(began)
+	res.Duration = time.Since(x.began)
 	res.ProcessLimit = x.leader.flooded.Load()
-	x.capture.result(res)
-	return res, nil
+	return res
 }
 
 // cancelled says why a command was ended: our own reason where there is one.
@@ -266,6 +296,9 @@ func (x *execution) finish(res *tool.ExecResult) {
 		killed-- // the command itself is no leftover
 	}
 	res.LeftoverKilled = killed
+	if x.hurry != nil {
+		x.hurry()
+	}
 	wait(x.exited, reapDeadline)
 	if !wait(x.drained, drainDeadline) {
 		for _, r := range x.readers {
@@ -320,47 +353,69 @@ func wait(ch <-chan struct{}, d time.Duration) bool {
 func (x *execution) start() error {
 	var p pipes
 	defer p.close()
-	streams := []*stream{&x.capture.out}
-	if !x.req.MergeStderr {
-		streams = append(streams, &x.capture.err)
+	connect := x.connectPipes
+	if x.window != nil {
+		connect = x.connectTerminal
 	}
-	for range streams {
+	if err := connect(&p); err != nil {
+		return err
+	}
+	x.oomFrom, x.began = x.e.oom.count(), time.Now()
+	leader, err := processes.start(x.cmd, x.id)
+	if err != nil {
+		x.readers, x.stdin = nil, nil
+		return startError(err)
+	}
+	x.leader, p.ours = leader, nil
+	x.follow()
+	return nil
+}
+
+// connectPipes gives the command a pipe for each output, and for its input if it has any.
+func (x *execution) connectPipes(p *pipes) error {
+	for range x.outputs {
 		if err := p.read(); err != nil {
 			return err
 		}
 	}
-	x.cmd.Stdout, x.cmd.Stderr = p.theirs[0], p.theirs[len(streams)-1]
-	var feed *os.File
-	if len(x.req.Stdin) > 0 {
+	n := len(x.outputs)
+	x.cmd.Stdout, x.cmd.Stderr, x.readers = p.theirs[0], p.theirs[n-1], p.ours[:n:n]
+	if len(x.req.Stdin) > 0 || x.stdinOpen {
 		if err := p.write(); err != nil {
 			return err
 		}
-		x.cmd.Stdin, feed = p.theirs[len(streams)], p.ours[len(streams)]
+		x.cmd.Stdin, x.stdin = p.theirs[n], p.ours[n]
 	}
-	leader, err := processes.start(x.cmd, x.id)
+	return nil
+}
+
+// connectTerminal gives the command a terminal for all three.
+func (x *execution) connectTerminal(p *pipes) error {
+	ours, theirs, err := openTerminal(*x.window)
 	if err != nil {
-		return startError(err)
+		return err
 	}
-	x.leader, x.readers, p.ours = leader, p.ours[:len(streams)], nil
-	x.follow(streams, feed)
+	p.ours, p.theirs = append(p.ours, ours), append(p.theirs, theirs)
+	x.cmd.Stdin, x.cmd.Stdout, x.cmd.Stderr = theirs, theirs, theirs
+	x.cmd.SysProcAttr.Setctty = true // its descriptor 0
+	x.readers, x.stdin = []*os.File{ours}, ours
 	return nil
 }
 
 // follow reads what the command prints, feeds it, and waits for its end.
-func (x *execution) follow(streams []*stream, feed *os.File) {
+func (x *execution) follow() {
 	var wg sync.WaitGroup
-	for i, to := range streams {
-		r := x.readers[i]
-		wg.Go(func() { x.read(r, to) })
+	for i, r := range x.readers {
+		wg.Go(func() { read(r, x.outputs[i]) })
 	}
-	if feed != nil {
-		go func() { _, _ = feed.Write(x.req.Stdin); _ = feed.Close() }()
+	if len(x.req.Stdin) > 0 {
+		go func() { _, _ = x.stdin.Write(x.req.Stdin); _ = x.stdin.Close() }()
 	}
 	go func() { wg.Wait(); close(x.drained) }()
 	go func() {
 		_ = x.cmd.Wait() // its ProcessState says how it ended
-		if feed != nil {
-			_ = feed.Close() // ends the write above: nobody reads any more
+		if x.stdin != nil && x.window == nil {
+			_ = x.stdin.Close() // ends who writes to it: nobody reads any more
 		}
 		close(x.exited)
 	}()
@@ -379,13 +434,14 @@ func startError(err error) error {
 
 var buffers = sync.Pool{New: func() any { b := make([]byte, 32<<10); return &b }}
 
-func (x *execution) read(r *os.File, to *stream) {
+// read ends with the output; what nobody wants is read all the same.
+func read(r *os.File, to io.Writer) {
 	defer func() { _ = r.Close() }()
 	buf := buffers.Get().(*[]byte)
 	defer buffers.Put(buf)
 	for {
 		n, err := r.Read(*buf)
-		x.capture.write(to, (*buf)[:n])
+		_, _ = to.Write((*buf)[:n]) // it takes all
 		if err != nil {
 			return
 		}

@@ -58,7 +58,7 @@ func waitRunning(t *testing.T, e *Engine, n int, ended <-chan error) {
 	for deadline := time.Now().Add(time.Minute); ; runtime.Gosched() {
 		started := 0
 		for _, r := range e.Running() {
-			if r.PID > 0 {
+			if r.PID() > 0 {
 				started++
 			}
 		}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -160,11 +159,5 @@ func removeAll(dir string) error {
 		return err
 	}
 	defer func() { _ = root.Close() }()
-	err = fs.WalkDir(root.FS(), ".", func(p string, d fs.DirEntry, err error) error {
-		if err == nil && d.IsDir() {
-			err = root.Chmod(p, 0o700)
-		}
-		return err
-	})
-	return errors.Join(err, os.RemoveAll(dir))
+	return errors.Join(makeWritable(root), os.RemoveAll(dir))
 }

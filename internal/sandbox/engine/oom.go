@@ -44,20 +44,49 @@ func cgroupFiles(name, controller, nameV1 string) (files []string) {
 	return files
 }
 
-// Memory gives how often the kernel killed something for lack of memory, and
-// how much is used now; 0 where that cannot be read.
-func (e *Engine) Memory() (oomKills, usedBytes int64) {
+// Memory is what is known of our cgroup's; what cannot be read, or is not bounded, is 0.
+type Memory struct {
+	// OOMKills counts what the kernel killed for lack of memory.
+	OOMKills int64
+	// Used and Limit are in bytes.
+	Used, Limit int64
+}
+
+// Memory reads it.
+func (e *Engine) Memory() Memory {
 	if e.oom.f == nil {
-		return 0, 0
+		return Memory{}
 	}
 	dir := path.Dir(e.oom.f.Name())
-	for _, name := range []string{"memory.current", "memory.usage_in_bytes"} {
-		if data, err := os.ReadFile(path.Join(dir, name)); err == nil {
-			usedBytes, _ = strconv.ParseInt(strings.TrimSpace(string(data)), 10, 64)
-			break
-		}
+	m := Memory{
+		OOMKills: e.oom.count(),
+		Used:     readNumber(dir, "memory.current", "memory.usage_in_bytes"),
+		Limit:    readNumber(dir, "memory.max", "memory.limit_in_bytes"),
 	}
-	return e.oom.count(), usedBytes
+	if m.Limit >= unboundedMemory {
+		m.Limit = 0
+	}
+	return m
+}
+
+// unboundedMemory is what cgroup v1 has instead of no limit: the largest number of
+// pages, which depends on their size.
+const unboundedMemory = 1 << 62
+
+// readNumber reads the first of some files that holds one; "max" is none.
+func readNumber(dir string, names ...string) int64 {
+	for _, name := range names {
+		data, err := os.ReadFile(path.Join(dir, name))
+		if err != nil {
+			continue
+		}
+		n, err := strconv.ParseInt(strings.TrimSpace(string(data)), 10, 64)
+		if err != nil {
+			return 0
+		}
+		return n
+	}
+	return 0
 }
 
 func (c *oomCounter) close() {

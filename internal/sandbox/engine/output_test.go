@@ -127,7 +127,7 @@ func TestKillAndList(t *testing.T) {
 		done <- err
 	}()
 	for deadline := time.Now().Add(5 * time.Second); ; {
-		if r := e.Running(); len(r) == 1 && r[0].PID > 0 && r[0].ID == "mine" && r[0].Command == "sleep 1000" {
+		if r := e.Running(); len(r) == 1 && r[0].PID() > 0 && r[0].ID == "mine" && r[0].Command == "sleep 1000" {
 			break
 		}
 		if time.Now().After(deadline) {

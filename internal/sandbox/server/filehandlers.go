@@ -19,7 +19,7 @@ import (
 // as a whole or segment by segment.
 const filesPrefix = "/v1/files/"
 
-func (s *server) files(w http.ResponseWriter, r *http.Request) {
+func (h *Handler) files(w http.ResponseWriter, r *http.Request) {
 	escaped := strings.TrimPrefix(r.URL.EscapedPath(), filesPrefix)
 	p, err := url.PathUnescape(escaped)
 	if err != nil {
@@ -28,13 +28,17 @@ func (s *server) files(w http.ResponseWriter, r *http.Request) {
 	}
 	switch r.Method {
 	case http.MethodGet:
-		err = s.getFile(w, r, p)
+		if r.URL.Query().Has("list") {
+			err = h.listFiles(w, r, p)
+		} else {
+			err = h.getFile(w, r, p)
+		}
 	case http.MethodHead:
-		err = s.headFile(w, r, p)
+		err = h.headFile(w, r, p)
 	case http.MethodPut:
-		err = s.putFile(w, r, p)
+		err = h.putFile(w, r, p)
 	case http.MethodDelete:
-		if err = s.engine.Remove(r.Context(), p); err == nil {
+		if err = h.engine.RemoveIf(r.Context(), p, api.Digest(r.Header.Get("If-Match"))); err == nil {
 			w.WriteHeader(http.StatusNoContent)
 		}
 	default:
@@ -48,8 +52,8 @@ func (s *server) files(w http.ResponseWriter, r *http.Request) {
 
 // getFile gives a file's bytes, or the Range of them that is asked for; with
 // ?max=N a longer file is refused.
-func (s *server) getFile(w http.ResponseWriter, r *http.Request, p string) error {
-	limit := s.opts.MaxFileBytes
+func (h *Handler) getFile(w http.ResponseWriter, r *http.Request, p string) error {
+	limit := h.opts.MaxFileBytes
 	if q := r.URL.Query().Get("max"); q != "" {
 		n, err := strconv.ParseInt(q, 10, 64)
 		if err != nil || n < 0 {
@@ -57,7 +61,7 @@ func (s *server) getFile(w http.ResponseWriter, r *http.Request, p string) error
 		}
 		limit = min(limit, n)
 	}
-	f, info, err := s.engine.Open(r.Context(), p, limit)
+	f, info, err := h.engine.Open(r.Context(), p, limit)
 	if err != nil {
 		return err
 	}
@@ -65,21 +69,66 @@ func (s *server) getFile(w http.ResponseWriter, r *http.Request, p string) error
 	describe(w, info)
 	w.Header().Set("Content-Type", "application/octet-stream")
 	_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(answerDeadline))
-	http.ServeContent(w, r, "", info.ModTime, io.NewSectionReader(f, 0, info.Size))
+	http.ServeContent(coded{w}, r, "", info.ModTime, io.NewSectionReader(f, 0, info.Size))
 	return nil
 }
 
-func (s *server) headFile(w http.ResponseWriter, r *http.Request, p string) error {
-	info, err := s.engine.Stat(r.Context(), p)
+// coded gives the refusals of http.ServeContent our codes.
+type coded struct{ http.ResponseWriter }
+
+// WriteHeader implements http.ResponseWriter.
+func (c coded) WriteHeader(status int) {
+	switch status {
+	case http.StatusPreconditionFailed:
+		c.Header().Set(api.HeaderError, string(api.CodePreconditionFailed))
+	case http.StatusRequestedRangeNotSatisfiable:
+		c.Header().Set(api.HeaderError, string(api.CodeInvalid))
+	}
+	c.ResponseWriter.WriteHeader(status)
+}
+
+// headFile describes a path; with ?stat it does so without reading a file for its digest.
+func (h *Handler) headFile(w http.ResponseWriter, r *http.Request, p string) error {
+	info, err := h.engine.Stat(r.Context(), p)
 	if err != nil {
 		return err
+	}
+	if info.Mode.IsRegular() && info.Size <= h.opts.MaxFileBytes && !r.URL.Query().Has("stat") {
+		f, read, err := h.engine.Open(r.Context(), p, h.opts.MaxFileBytes)
+		if err != nil {
+			return err
+		}
+		_ = f.Close()
+		info = read
 	}
 	describe(w, info)
 	w.Header().Set("Content-Length", strconv.FormatInt(info.Size, 10))
 	return nil
 }
 
-func (s *server) putFile(w http.ResponseWriter, r *http.Request, p string) error {
+// listFiles lists a folder: ?list, with &after=NAME and &limit=N.
+func (h *Handler) listFiles(w http.ResponseWriter, r *http.Request, p string) error {
+	q := r.URL.Query()
+	limit := 0
+	if s := q.Get("limit"); s != "" {
+		var err error
+		if limit, err = strconv.Atoi(s); err != nil {
+			return fmt.Errorf("%w: limit=%q is no number", tool.ErrInvalid, s)
+		}
+	}
+	rel, entries, more, err := h.engine.List(r.Context(), p, q.Get("after"), limit)
+	if err != nil {
+		return err
+	}
+	list := api.List{Path: rel, Entries: make([]api.Entry, len(entries)), More: more}
+	for i, e := range entries {
+		list.Entries[i] = api.Entry{Name: e.Name, Size: e.Info.Size(), Mode: e.Info.Mode(), ModTime: e.Info.ModTime().UTC(), Target: e.Target}
+	}
+	writeJSON(w, http.StatusOK, list)
+	return nil
+}
+
+func (h *Handler) putFile(w http.ResponseWriter, r *http.Request, p string) error {
 	opts := tool.WriteOptions{IfMatch: api.Digest(r.Header.Get("If-Match"))}
 	switch r.Header.Get("If-None-Match") {
 	case "":
@@ -98,10 +147,10 @@ func (s *server) putFile(w http.ResponseWriter, r *http.Request, p string) error
 	rc := http.NewResponseController(w)
 	_ = rc.SetReadDeadline(time.Now().Add(bodyDeadline))
 	defer func() { _ = rc.SetReadDeadline(time.Time{}) }()
-	if r.ContentLength > s.opts.MaxFileBytes {
-		return fmt.Errorf("%s: %w: %d bytes, the limit is %d", p, tool.ErrTooLarge, r.ContentLength, s.opts.MaxFileBytes)
+	if r.ContentLength > h.opts.MaxFileBytes {
+		return fmt.Errorf("%s: %w: %d bytes, the limit is %d", p, tool.ErrTooLarge, r.ContentLength, h.opts.MaxFileBytes)
 	}
-	info, err := s.engine.WriteFrom(r.Context(), p, &bodyReader{r: http.MaxBytesReader(w, r.Body, s.opts.MaxFileBytes)}, opts)
+	info, err := h.engine.WriteFrom(r.Context(), p, &bodyReader{r: http.MaxBytesReader(w, r.Body, h.opts.MaxFileBytes)}, opts)
 	if err != nil {
 		return err
 	}

@@ -16,61 +16,68 @@ import (
 	"github.com/sampan-dev/sampan/internal/sandbox/convert"
 )
 
-func (s *server) status(w http.ResponseWriter, r *http.Request) {
-	kills, memory := s.engine.Memory()
-	writeJSON(w, http.StatusOK, api.Status{
-		Protocol:      api.Protocol,
-		Workspace:     s.engine.Workspace(),
-		UptimeSeconds: time.Since(s.began).Seconds(),
-		LastActivity:  s.engine.LastActivity().UTC(),
-		Processes:     s.processes(),
-		OOMKills:      kills,
-		MemoryBytes:   memory,
-	})
-}
+// usageDeadline bounds the count of a workspace.
+const usageDeadline = 30 * time.Second
 
-func (s *server) processes() []api.Process {
-	running := s.engine.Running()
-	out := make([]api.Process, len(running))
-	for i, p := range running {
-		out[i] = api.Process{ID: p.ID, PID: p.PID, Command: p.Command, Started: p.Started}
+// status tells of the sandbox; with ?usage it counts what is in the workspace.
+func (h *Handler) status(w http.ResponseWriter, r *http.Request) {
+	memory := h.engine.Memory()
+	now := time.Now()
+	used := h.engine.FirstActivity()
+	if used.IsZero() {
+		used = now
 	}
-	return out
-}
-
-func (s *server) listProcesses(w http.ResponseWriter, r *http.Request) {
-	writeJSON(w, http.StatusOK, s.processes())
-}
-
-func (s *server) killProcess(w http.ResponseWriter, r *http.Request) {
-	if err := s.engine.Kill(r.Context(), r.PathValue("id")); err != nil {
+	st := api.Status{
+		Protocol:         api.Protocol,
+		Workspace:        h.engine.Workspace(),
+		UptimeSeconds:    now.Sub(h.began).Seconds(),
+		WarmSeconds:      used.Sub(h.began).Seconds(),
+		LastActivity:     h.engine.LastActivity().UTC(),
+		Processes:        listOf(h.engine.Running()),
+		Streams:          h.engine.Readers(),
+		OOMKills:         memory.OOMKills,
+		MemoryBytes:      memory.Used,
+		MemoryLimitBytes: memory.Limit,
+	}
+	var err error
+	if st.CapacityBytes, st.AvailableBytes, err = h.engine.FileSystem(); err != nil {
 		writeError(w, r, err)
 		return
 	}
-	w.WriteHeader(http.StatusNoContent)
+	if r.URL.Query().Has("usage") {
+		if st.Usage, err = h.usage(r.Context()); err != nil {
+			writeError(w, r, err)
+			return
+		}
+	}
+	writeJSON(w, http.StatusOK, st)
 }
 
-func (s *server) killAll(w http.ResponseWriter, r *http.Request) {
-	if err := s.engine.StopAll(r.Context()); err != nil {
-		writeError(w, r, err)
-		return
+// usage counts beside other requests, and ends when one must be exclusive.
+func (h *Handler) usage(ctx context.Context) (*api.Usage, error) {
+	ctx, leave, err := h.engine.Enter(ctx)
+	if err != nil {
+		return nil, err
 	}
-	w.WriteHeader(http.StatusNoContent)
+	defer leave()
+	ctx, cancel := context.WithTimeout(ctx, usageDeadline)
+	defer cancel()
+	u, err := h.engine.Usage(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return (*api.Usage)(&u), nil
 }
 
 // exec runs a command. A client that goes away ends r's context, and with it
 // the command.
-func (s *server) exec(w http.ResponseWriter, r *http.Request) {
+func (h *Handler) exec(w http.ResponseWriter, r *http.Request) {
 	var req api.ExecRequest
 	if err := readJSON(w, r, &req); err != nil {
 		writeError(w, r, err)
 		return
 	}
-	id := r.Header.Get(api.HeaderExecID)
-	if id == "" {
-		id = rand.Text()
-	}
-	res, err := s.engine.ExecID(r.Context(), id, tool.ExecRequest(req))
+	res, err := h.engine.ExecID(r.Context(), execID(r), tool.ExecRequest(req))
 	if err != nil {
 		writeError(w, r, err)
 		return
@@ -78,30 +85,30 @@ func (s *server) exec(w http.ResponseWriter, r *http.Request) {
 	writeJSON(w, http.StatusOK, (*api.ExecResult)(res))
 }
 
-func (s *server) lines(w http.ResponseWriter, r *http.Request) {
+// execID is the client's own name for a command, or a new one.
+func execID(r *http.Request) string {
+	if id := r.Header.Get(api.HeaderExecID); id != "" {
+		return id
+	}
+	return rand.Text()
+}
+
+func (h *Handler) lines(w http.ResponseWriter, r *http.Request) {
 	answer(w, r, func(ctx context.Context, req *api.LinesRequest) (*tool.Lines, error) {
-		return s.engine.ReadLines(ctx, req.Path, tool.LineRange(req.LineRange))
+		return h.engine.ReadLines(ctx, req.Path, tool.LineRange(req.LineRange))
 	}, convert.FromLines)
 }
 
-func (s *server) grep(w http.ResponseWriter, r *http.Request) {
+func (h *Handler) grep(w http.ResponseWriter, r *http.Request) {
 	answer(w, r, func(ctx context.Context, req *api.GrepRequest) (*tool.GrepResult, error) {
-		return s.engine.Grep(ctx, tool.GrepRequest(*req))
+		return h.engine.Grep(ctx, tool.GrepRequest(*req))
 	}, convert.FromGrep)
 }
 
-func (s *server) glob(w http.ResponseWriter, r *http.Request) {
+func (h *Handler) glob(w http.ResponseWriter, r *http.Request) {
 	answer(w, r, func(ctx context.Context, req *api.GlobRequest) (*tool.GlobResult, error) {
-		return s.engine.Glob(ctx, tool.GlobRequest(*req))
+		return h.engine.Glob(ctx, tool.GlobRequest(*req))
 	}, convert.FromGlob)
-}
-
-// shutdown answers and then ends Run; the answer is on its way before.
-func (s *server) shutdown(w http.ResponseWriter, r *http.Request) {
-	w.Header().Set("Connection", "close")
-	w.WriteHeader(http.StatusAccepted)
-	_ = http.NewResponseController(w).Flush()
-	s.stop()
 }
 
 // answer decodes a JSON request, does the work and encodes the result.

@@ -17,18 +17,24 @@ import (
 	"github.com/sampan-dev/sampan/internal/harness/tool"
 	"github.com/sampan-dev/sampan/internal/sandbox/api"
 	"github.com/sampan-dev/sampan/internal/sandbox/client"
+	"github.com/sampan-dev/sampan/internal/sandbox/engine"
 	"github.com/sampan-dev/sampan/internal/sandbox/server"
 )
 
 // run serves in this process until the test ends.
 func run(t *testing.T, socket string) *client.Client {
 	t.Helper()
+	return runWith(t, server.Options{SocketPath: socket, MaxFileBytes: 1 << 20})
+}
+
+// runWith serves a new workspace.
+func runWith(t *testing.T, opts server.Options) *client.Client {
+	t.Helper()
+	opts.Workspace = t.TempDir()
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
-	go func() {
-		ended <- server.Run(ctx, server.Options{SocketPath: socket, Workspace: t.TempDir(), MaxFileBytes: 1 << 20})
-	}()
-	c := client.NewWithSecret(socket, secret)
+	go func() { ended <- server.Run(ctx, opts) }()
+	c := client.NewWithSecret(opts.SocketPath, secret)
 	t.Cleanup(func() {
 		_ = c.Close()
 		cancel()
@@ -86,7 +92,7 @@ func TestHTTP(t *testing.T) {
 		status                   int
 		want                     string
 	}{
-		{name: "status", method: "GET", path: "/v1/status", status: 200, want: `"protocol":2`},
+		{name: "status", method: "GET", path: "/v1/status", status: 200, want: `"protocol":3`},
 		{name: "put", method: "PUT", path: "/v1/files/d/f.txt", body: "x", status: 200, want: `"path":"d/f.txt"`},
 		{name: "get", method: "GET", path: "/v1/files/d/f.txt", status: 200, want: "x"},
 		{name: "get cached", method: "GET", path: "/v1/files/d/f.txt", header: map[string]string{"If-None-Match": etag}, status: 304},
@@ -106,6 +112,16 @@ func TestHTTP(t *testing.T) {
 		{name: "head missing", method: "HEAD", path: "/v1/files/none", status: 404},
 		{name: "folder", method: "GET", path: "/v1/files/d", status: 409, want: `"code":"is_directory"`},
 		{name: "method", method: "PATCH", path: "/v1/files/d", status: 405, want: `"code":"no_such_route"`},
+		{name: "get range beyond", method: "GET", path: "/v1/files/d/f.txt", header: map[string]string{"Range": "bytes=9-"}, status: 416},
+		{name: "get changed", method: "GET", path: "/v1/files/d/f.txt", header: map[string]string{"If-Match": `"sha256:00"`}, status: 412},
+		{name: "head", method: "HEAD", path: "/v1/files/d/f.txt", status: 200},
+		{name: "list", method: "GET", path: "/v1/files/?list", status: 200, want: `{"path":".","entries":[{"name":"d","size":`},
+		{name: "list folder", method: "GET", path: "/v1/files/d?list", status: 200, want: `"entries":[{"name":"f.txt","size":1,"mode":420,`},
+		{name: "list page", method: "GET", path: "/v1/files/d?list&after=f.txt", status: 200, want: `"entries":[]`},
+		{name: "list file", method: "GET", path: "/v1/files/d/f.txt?list", status: 400, want: `"code":"invalid"`},
+		{name: "list outside", method: "GET", path: "/v1/files/..?list", status: 403, want: `"code":"outside_workspace"`},
+		{name: "list limit", method: "GET", path: "/v1/files/d?list&limit=x", status: 400, want: `"code":"invalid"`},
+		{name: "delete changed", method: "DELETE", path: "/v1/files/d/f.txt", header: map[string]string{"If-Match": `"sha256:00"`}, status: 412},
 		{name: "delete", method: "DELETE", path: "/v1/files/d/f.txt", status: 204},
 		{name: "route", method: "GET", path: "/v2/status", status: 404, want: `"code":"no_such_route"`},
 		{name: "exec", method: "POST", path: "/v1/exec", body: `{"argv":["true"]}`, status: 200, want: `"exitCode":0`},
@@ -139,6 +155,9 @@ func TestHTTP(t *testing.T) {
 			}
 			if resp.StatusCode != tc.status || !strings.Contains(string(body), tc.want) {
 				t.Errorf("%s %s: %d %s, want %d with %q", tc.method, tc.path, resp.StatusCode, body, tc.status, tc.want)
+			}
+			if want := api.ETag(engine.Digest([]byte("y"))); tc.name == "head" && resp.Header.Get("ETag") != want {
+				t.Errorf("ETag %s, want %s", resp.Header.Get("ETag"), want)
 			}
 			if tc.status >= 400 && resp.Header.Get(api.HeaderError) == "" {
 				t.Error("no code in the header")

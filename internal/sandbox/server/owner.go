@@ -3,7 +3,6 @@ package server
 import (
 	"crypto/subtle"
 	"fmt"
-	"net/http"
 	"strings"
 	"sync"
 
@@ -48,15 +47,4 @@ func (o *owner) forget() {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.secret = ""
-}
-
-// release ends everything that the owner has started and lets the next client
-// become the owner.
-func (s *server) release(w http.ResponseWriter, r *http.Request) {
-	if err := s.engine.StopAll(r.Context()); err != nil {
-		writeError(w, r, err)
-		return
-	}
-	s.owner.forget()
-	w.WriteHeader(http.StatusNoContent)
 }

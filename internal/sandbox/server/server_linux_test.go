@@ -104,7 +104,7 @@ func startProcess(t *testing.T, attr *syscall.SysProcAttr, env ...string) *proce
 		t.Skipf("cannot start a server this way here: %v", err)
 	}
 	go func() { p.exited <- p.cmd.Wait() }()
-	p.Client = client.New(p.socket)
+	p.Client = client.NewWithSecret(p.socket, secret)
 	t.Cleanup(func() {
 		_ = p.cmd.Process.Kill()
 		_ = p.Close()
@@ -383,5 +383,33 @@ func TestStopAllAsPID1(t *testing.T) {
 	res, err := p.Exec(t.Context(), tool.ExecRequest{Shell: "ps -eo pid= | wc -l"})
 	if err != nil || strings.TrimSpace(string(res.Stdout)) != "4" {
 		t.Errorf("afterwards %s processes (%v), want 4", res.Stdout, err)
+	}
+}
+
+func toolShell(command string) tool.ExecRequest { return tool.ExecRequest{Shell: command} }
+
+// dialAs sends the owner's request on a connection of its own and leaves the answer there.
+func dialAs(t *testing.T, p *process, method, path, body string) net.Conn {
+	t.Helper()
+	conn, err := net.Dial("unix", p.socket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = conn.Close() })
+	req, err := http.NewRequestWithContext(t.Context(), method, "http://x"+path, strings.NewReader(body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Header.Set("Authorization", "Bearer "+secret)
+	if err := req.Write(conn); err != nil {
+		t.Fatal(err)
+	}
+	return conn
+}
+
+func createFile(t *testing.T, p *process, name string) {
+	t.Helper()
+	if err := os.WriteFile(filepath.Join(p.workspace, name), nil, 0o644); err != nil {
+		t.Fatal(err)
 	}
 }
