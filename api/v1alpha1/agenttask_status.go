@@ -25,6 +25,13 @@ type AgentTaskStatus struct {
 	// +kubebuilder:validation:Minimum=1
 	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
 
+	// fromUID is the UID of the task that spec.from names, from the first attempt on:
+	// a later task of that name does not take its place.
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=36
+	FromUID string `json:"fromUID,omitempty"`
+
 	// sandboxName is the Sandbox that the task runs in.
 	// +optional
 	// +kubebuilder:validation:MinLength=1

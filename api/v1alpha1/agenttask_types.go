@@ -8,10 +8,14 @@ import (
 // limits, and what proves that it is done. Apart from state and
 // ttlSecondsAfterFinished it cannot be changed after creation.
 //
-// +kubebuilder:validation:XValidation:rule="has(self.prompt) != (has(self.promptFrom) && (has(self.promptFrom.configMapKeyRef) || has(self.promptFrom.secretKeyRef)))",message="set exactly one of prompt and promptFrom"
-// +kubebuilder:validation:XValidation:rule="has(self.prompt) || !has(self.sandbox) || !has(self.sandbox.sandboxRef)",message="promptFrom needs a Sandbox of the task's own: the pod of a named one exists before the task; use prompt"
+// +kubebuilder:validation:XValidation:rule="has(self.prompt) ? !has(self.promptFrom) : has(self.promptFrom) ? has(self.promptFrom.configMapKeyRef) || has(self.promptFrom.secretKeyRef) : has(self.from)",message="set exactly one of prompt and promptFrom; with from, at most one"
+// +kubebuilder:validation:XValidation:rule="!has(self.promptFrom) || !has(self.sandbox) || !has(self.sandbox.sandboxRef)",message="promptFrom needs a Sandbox of the task's own: the pod of a named one exists before the task; use prompt"
 // +kubebuilder:validation:XValidation:rule="has(self.prompt) == has(oldSelf.prompt) && (!has(self.prompt) || self.prompt == oldSelf.prompt)",message="prompt is immutable; create a new AgentTask instead",fieldPath=".prompt"
 // +kubebuilder:validation:XValidation:rule="has(self.promptFrom) == has(oldSelf.promptFrom) && (!has(self.promptFrom) || self.promptFrom == oldSelf.promptFrom)",message="promptFrom is immutable; create a new AgentTask instead",fieldPath=".promptFrom"
+// +kubebuilder:validation:XValidation:rule="has(self.from) == has(oldSelf.from) && (!has(self.from) || self.from == oldSelf.from)",message="from is immutable; create a new AgentTask instead",fieldPath=".from"
+// +kubebuilder:validation:XValidation:rule="!has(self.from) || !has(self.systemPrompt)",message="a task that goes on from another has that one's system prompt; leave systemPrompt out",fieldPath=".systemPrompt"
+// +kubebuilder:validation:XValidation:rule="!has(self.from) || !has(self.sandbox) || !has(self.sandbox.sandboxRef)",message="a task that goes on from another needs a Sandbox of its own, whose workspace is made from the checkpoint; leave sandboxRef out",fieldPath=".sandbox"
+// +kubebuilder:validation:XValidation:rule="!has(self.from) || !has(self.sandbox) || !has(self.sandbox.template) || !has(self.sandbox.template.workspace) || !has(self.sandbox.template.workspace.persistence) || self.sandbox.template.workspace.persistence != 'Persistent'",message="a task that goes on from another needs an ephemeral workspace, which its record keeps; leave workspace.persistence out",fieldPath=".sandbox"
 // +kubebuilder:validation:XValidation:rule="has(self.systemPrompt) == has(oldSelf.systemPrompt) && (!has(self.systemPrompt) || self.systemPrompt == oldSelf.systemPrompt)",message="systemPrompt is immutable; create a new AgentTask instead",fieldPath=".systemPrompt"
 // +kubebuilder:validation:XValidation:rule="has(self.model) == has(oldSelf.model) && (!has(self.model) || self.model == oldSelf.model)",message="model is immutable; create a new AgentTask instead",fieldPath=".model"
 // +kubebuilder:validation:XValidation:rule="has(self.sandbox) == has(oldSelf.sandbox) && (!has(self.sandbox) || self.sandbox == oldSelf.sandbox)",message="sandbox is immutable; create a new AgentTask instead",fieldPath=".sandbox"
@@ -36,6 +40,13 @@ type AgentTaskSpec struct {
 	// task's namespace.
 	// +optional
 	PromptFrom PromptSource `json:"promptFrom,omitzero"`
+
+	// from has the task go on from another one: with its conversation up to a turn,
+	// and with the workspace as it was then. prompt, if there is one, is what the
+	// agent is told next. Everything else is the task's own: model, tools, limits,
+	// verify, outputs. Both have to be recorded.
+	// +optional
+	From TaskOrigin `json:"from,omitzero"`
 
 	// systemPrompt is added to the built-in system prompt.
 	// +optional
@@ -98,6 +109,37 @@ type AgentTaskSpec struct {
 	// +kubebuilder:validation:Minimum=0
 	// +kubebuilder:validation:Maximum=31536000
 	TTLSecondsAfterFinished *int32 `json:"ttlSecondsAfterFinished,omitempty"`
+}
+
+// TaskOrigin is a state of another task.
+type TaskOrigin struct {
+	// taskRef is that task.
+	// +required
+	TaskRef OriginTaskReference `json:"taskRef,omitzero"`
+
+	// turn whose checkpoint is gone on from; 0 is the state before the first. Unset,
+	// the last one that there is when this task begins.
+	// +optional
+	// +kubebuilder:validation:Minimum=0
+	Turn *int32 `json:"turn,omitempty"`
+}
+
+// OriginTaskReference names an AgentTask of the same namespace.
+type OriginTaskReference struct {
+	// name of the AgentTask.
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=52
+	Name string `json:"name,omitempty"`
+
+	// uid tells tasks that have had the name apart. One that was deleted is found by
+	// it, as long as its record is kept. Unset, it is the task that has the name when
+	// this one begins.
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=36
+	// +kubebuilder:validation:Pattern=`^[0-9a-zA-Z](-?[0-9a-zA-Z])*$`
+	UID string `json:"uid,omitempty"`
 }
 
 // RecordPolicy is how long a record is kept.
@@ -309,6 +351,7 @@ type RetryPolicy struct {
 // +kubebuilder:printcolumn:name="Finished",type=date,priority=1,JSONPath=`.status.completionTime`
 // +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
 // +kubebuilder:validation:XValidation:rule="size(self.metadata.name) <= 52",message="name must be at most 52 characters: names of sandboxes and pods are made from it"
+// +kubebuilder:validation:XValidation:rule="!has(self.spec.from) || has(self.spec.from.taskRef.uid) || self.spec.from.taskRef.name != self.metadata.name",message="a task cannot go on from itself; give uid if an earlier task of the name is meant",fieldPath=".spec.from"
 type AgentTask struct {
 	metav1.TypeMeta `json:",inline"`
 

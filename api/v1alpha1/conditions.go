@@ -95,6 +95,9 @@ const (
 	ReasonPolicyInvalid = "PolicyInvalid"
 	// ReasonPromptNotFound: the ConfigMap or key that promptFrom names does not exist.
 	ReasonPromptNotFound = "PromptNotFound"
+	// ReasonOriginNotFound: the task that spec.from names does not exist. Create it, or, if
+	// it was deleted and its record is kept, name it by its UID in another task.
+	ReasonOriginNotFound = "OriginNotFound"
 )
 
 // Reasons of ModelResolved.
@@ -133,6 +136,9 @@ const (
 	// ReasonWorkspaceFailed: the workspace could not be prepared, for example
 	// the git repository could not be cloned.
 	ReasonWorkspaceFailed = "WorkspaceFailed"
+	// ReasonCheckpointNotFound: the record has no such checkpoint as spec.from asks for.
+	// The message says which there are.
+	ReasonCheckpointNotFound = "CheckpointNotFound"
 )
 
 // ReasonInterrupted is a result's reason that is no end of a task: the runner

@@ -51,6 +51,12 @@ A run whose process died goes on with --resume FILE, its transcript, and the
 same task and registry. A run that had ended is not run again: its result is
 printed.
 
+With --record DIR the run is kept in a folder as in a cluster: transcript, and
+workspace after each turn. The same command goes on with it, also with an empty
+workspace, which gets that of the last turn; one that has something in it is
+taken as it is. --from TASK@TURN begins a new task with the conversation and the
+workspace that another task of the folder had after a turn.
+
 Exit codes:
    0  Completed: the model finished and every verify command passed
    1  Internal error, or the result  7  LoopDetected
@@ -71,7 +77,9 @@ func runCommand(code *int) *cobra.Command {
 		Long:  runLong,
 		Example: `  agent-runner run --task task.yaml --registry models.yaml --workspace ./repo
   agent-runner run --task task.yaml --registry models.yaml --workspace ./repo -o json --transcript run.jsonl
-  agent-runner run --task task.yaml --registry models.yaml --workspace ./repo --resume run.jsonl`,
+  agent-runner run --task task.yaml --registry models.yaml --workspace ./repo --resume run.jsonl
+  agent-runner run --task task.yaml --registry models.yaml --workspace ./repo --record ./record
+  agent-runner run --task other.yaml --registry models.yaml --workspace ./other --record ./record --from fix@3`,
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return f.run(cmd, code) },
 	}
@@ -82,6 +90,8 @@ func runCommand(code *int) *cobra.Command {
 	flags.StringVar(&f.local.SandboxSocket, "sandbox-socket", "", "let tools work behind a sandbox server's socket, in place of --workspace")
 	flags.StringVar(&f.local.TranscriptFile, "transcript", "", "file for the transcript; must not exist (default: one in the temporary folder)")
 	flags.StringVar(&f.local.ResumeFile, "resume", "", "go on with the run of this transcript")
+	flags.StringVar(&f.local.RecordDir, "record", "", "keep the run in this folder, and go on with what it has of the task")
+	flags.StringVar(&f.local.From, "from", "", "go on from another task of the record: TASK or TASK@TURN")
 	flags.StringVar(&f.local.PromptFile, "prompt-file", "", "take the prompt from a file")
 	flags.StringVar(&f.local.OutputDir, "output-dir", "", "folder for the outputs of the task (spec.outputs)")
 	flags.StringVarP(&f.output, "output", "o", "text", "how to print the result: text, json or yaml")
@@ -93,7 +103,7 @@ func runCommand(code *int) *cobra.Command {
 	for _, name := range []string{"task", "registry"} {
 		cobra.CheckErr(cmd.MarkFlagFilename(name, "yaml", "yml", "json"))
 	}
-	for _, name := range []string{"workspace", "output-dir"} {
+	for _, name := range []string{"workspace", "record", "output-dir"} {
 		cobra.CheckErr(cmd.MarkFlagDirname(name))
 	}
 	return cmd
@@ -123,7 +133,7 @@ func (f *runFlags) run(cmd *cobra.Command, code *int) error {
 		go p.say("Interrupted: asking the model to come to an end. Press Ctrl-C again to stop at once.")
 	})
 	defer stop()
-	f.local.Progress, f.local.WrapUp = p.print, wrapUp
+	f.local.Progress, f.local.WrapUp, f.local.Notice = p.print, wrapUp, p.say
 	f.local.Outputs = func(taken []v1alpha1.OutputStatus) {
 		for _, o := range taken {
 			p.say(outputLine(o))
@@ -233,6 +243,10 @@ func (f *runFlags) check() error {
 		return usageError{errors.New("--workspace and --sandbox-socket exclude each other: the sandbox server has a workspace of its own")}
 	case l.TranscriptFile != "" && l.ResumeFile != "":
 		return usageError{errors.New("--transcript and --resume exclude each other: a resumed run goes on in the file that it began")}
+	case l.RecordDir != "" && (l.TranscriptFile != "" || l.ResumeFile != ""):
+		return usageError{errors.New("--record has the transcript, and goes on with it: leave --transcript and --resume out")}
+	case l.RecordDir != "" && l.SandboxSocket != "":
+		return usageError{errors.New("--record and --sandbox-socket exclude each other: the workspace of the sandbox server cannot be kept")}
 	case !slices.Contains(outputFormats, f.output):
 		return usageError{fmt.Errorf("--output is %q; use text, json or yaml%s", f.output, models.DidYouMean(f.output, outputFormats))}
 	}

@@ -17,6 +17,7 @@ import (
 	"github.com/sampan-dev/sampan/internal/harness"
 	"github.com/sampan-dev/sampan/internal/models"
 	"github.com/sampan-dev/sampan/internal/runner"
+	"github.com/sampan-dev/sampan/internal/runner/local"
 	"github.com/sampan-dev/sampan/internal/text"
 	"github.com/sampan-dev/sampan/internal/transcript"
 )
@@ -32,7 +33,8 @@ func transcriptShowCommand() *cobra.Command {
 		Use:   "show FILE",
 		Short: "Print a transcript as a conversation",
 		Long: `Print a transcript as a conversation. Use - for standard input, which is read
-until it ends. --follow prints what is added to a file until the run has ended.`,
+until it ends. --follow prints what is added to a file until the run has ended.
+With --record DIR it is that of the task FILE in a folder of agent-runner run.`,
 		Example: `  agent-runner transcript show run.jsonl
   agent-runner transcript show --follow run.jsonl
   kubectl logs -f mend-1 -c runner | agent-runner transcript show -`,
@@ -40,6 +42,9 @@ until it ends. --follow prints what is added to a file until the run has ended.`
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if show.Turn < 0 {
 				return usageError{fmt.Errorf("--turn is %d; turns count from 1", show.Turn)}
+			}
+			if show.Follow && recordFolder(cmd) != "" {
+				return usageError{errors.New("--follow needs a file: a folder of agent-runner run --record is read as it is now")}
 			}
 			show.W = cmd.OutOrStdout()
 			ctx, stop := stopOnSignal(cmd.Context(), harness.ErrCancelled)
@@ -61,7 +66,7 @@ until it ends. --follow prints what is added to a file until the run has ended.`
 	cmd.Flags().BoolVar(&show.Full, "full", false, "print long texts whole")
 	cmd.Flags().IntVar(&show.Turn, "turn", 0, "print one turn only")
 	cmd.Flags().BoolVarP(&show.Follow, "follow", "f", false, "go on until the run has ended")
-	return cmd
+	return addRecordFlag(cmd)
 }
 
 // followPoll is how often a file is looked at for more.
@@ -89,7 +94,7 @@ func (f *follower) Read(p []byte) (int, error) {
 }
 
 func transcriptVerifyCommand() *cobra.Command {
-	return &cobra.Command{
+	return addRecordFlag(&cobra.Command{
 		Use:   "verify FILE",
 		Short: "Check that a transcript is whole and unchanged",
 		Long: `Check that a transcript is whole and unchanged: every line names the hash of the
@@ -108,7 +113,7 @@ last is the one whose status names the log.`,
 				return nil
 			})
 		},
-	}
+	})
 }
 
 func verifyRun(w io.Writer, r io.Reader) error {
@@ -154,7 +159,7 @@ func transcriptStatsCommand() *cobra.Command {
 		},
 	}
 	cmd.Flags().StringVarP(&format, "output", "o", format, "how to print: text, json or yaml")
-	return cmd
+	return addRecordFlag(cmd)
 }
 
 func printStats(w io.Writer, s transcript.Stats) error {
@@ -225,8 +230,42 @@ func counts(m map[string]int) string {
 
 func millis(n int64) string { return (time.Duration(n) * time.Millisecond).String() }
 
+const recordFlag = "record"
+
+// addRecordFlag lets a command read the transcript of a task in a folder.
+func addRecordFlag(cmd *cobra.Command) *cobra.Command {
+	cmd.Flags().String(recordFlag, "", "take the transcript of the task FILE from this folder of agent-runner run --record")
+	cobra.CheckErr(cmd.MarkFlagDirname(recordFlag))
+	return cmd
+}
+
+func recordFolder(cmd *cobra.Command) string { return cmd.Flags().Lookup(recordFlag).Value.String() }
+
+// withRecord opens the transcript of a task in a folder.
+func withRecord(ctx context.Context, dir, task string, read func(io.Reader) error) (err error) {
+	r, err := local.Recorded(ctx, dir, task)
+	if err != nil {
+		return &runner.UsageError{Err: err}
+	}
+	defer func() { err = errors.Join(err, r.Store.Close()) }()
+	switch last, err := r.Store.LastEvent(ctx, r.Task); {
+	case err != nil:
+		return err
+	case last == 0:
+		return &runner.UsageError{Err: fmt.Errorf("the record in %s has no task %q", dir, task)}
+	}
+	log, err := r.Log(ctx, 1)
+	if err != nil {
+		return err
+	}
+	return errors.Join(read(log), log.Close())
+}
+
 // withInput opens a file, or standard input for "-".
 func withInput(cmd *cobra.Command, name string, read func(io.Reader) error) error {
+	if dir := recordFolder(cmd); dir != "" {
+		return withRecord(cmd.Context(), dir, name, read)
+	}
 	if name == "-" {
 		return read(cmd.InOrStdin())
 	}

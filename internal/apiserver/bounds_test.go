@@ -54,7 +54,7 @@ func TestAnswersShareTheRoomOfBodies(t *testing.T) {
 	lazy := newLazyStore(nil, clock.RealClock{})
 	lazy.set(store, nil)
 	who := record.Writer{Attempt: 1, PodUID: "pod"}
-	h := newRunners(lazy, r, func(context.Context, *http.Request, place) (*runner, error) {
+	h := newRunners(records{store: lazy}, r, func(context.Context, *http.Request, place) (*runner, error) {
 		return &runner{writer: who, info: record.Info{Name: "fix"}}, nil
 	}).handler()
 	chunk := make([]byte, record.MaxChunk)
@@ -117,7 +117,7 @@ func TestNobodyTakesAllPlaces(t *testing.T) {
 	lazy := newLazyStore(nil, clock.RealClock{})
 	lazy.set(nil, errors.New("this is after who asks is known"))
 	asked, word := make(chan struct{}, 2*maxUnknown), make(chan struct{})
-	d := newRunners(lazy, newRoom(), func(_ context.Context, req *http.Request, _ place) (*runner, error) {
+	d := newRunners(records{store: lazy}, newRoom(), func(_ context.Context, req *http.Request, _ place) (*runner, error) {
 		if strings.HasPrefix(req.RemoteAddr, "10.0.0.1:") {
 			asked <- struct{}{}
 			<-word

@@ -16,7 +16,7 @@ import (
 func RunnersDoor(store Store, who func(token string) (record.Writer, bool)) http.Handler {
 	lazy := newLazyStore(nil, clock.RealClock{})
 	lazy.set(store, nil)
-	d := newRunners(lazy, newRoom(), func(_ context.Context, req *http.Request, p place) (*runner, error) {
+	d := newRunners(records{store: lazy}, newRoom(), func(_ context.Context, req *http.Request, p place) (*runner, error) {
 		token, isBearer := strings.CutPrefix(req.Header.Get("Authorization"), "Bearer ")
 		w, known := who(token)
 		if !isBearer || !known {

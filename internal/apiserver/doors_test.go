@@ -58,11 +58,11 @@ func doorsOver(t *testing.T, store Store, r *room, tasks oneTask) (*people, http
 	t.Helper()
 	lazy := newLazyStore(nil, clock.RealClock{})
 	lazy.set(store, nil)
-	d := newRunners(lazy, r, func(context.Context, *http.Request, place) (*runner, error) {
+	d := newRunners(records{store: lazy, tasks: tasks}, r, func(context.Context, *http.Request, place) (*runner, error) {
 		return &runner{writer: record.Writer{Attempt: 1, PodUID: "pod"}, info: record.Info{Name: "fix"}}, nil
 	})
 	p := &people{
-		store: lazy, tasks: tasks, clock: clock.RealClock{}, lookInterval: 50 * time.Millisecond,
+		records: records{store: lazy, tasks: tasks}, clock: clock.RealClock{}, lookInterval: 50 * time.Millisecond,
 		streams: semaphore.NewWeighted(maxStreams), room: r, stopping: t.Context(),
 	}
 	return p, d.handler()

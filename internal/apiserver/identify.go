@@ -79,6 +79,8 @@ func (p place) check() error {
 type runner struct {
 	writer record.Writer
 	info   record.Info
+	// origin is what it may read besides; nil for nothing.
+	origin *origin
 
 	mu        sync.Mutex
 	described bool
@@ -187,8 +189,8 @@ func (i *identifier) ofTask(ctx context.Context, pod podIdentity, p place) (*run
 		return nil, refusal(wire.CodeFenced, "AgentTask %s has ended", p.name)
 	}
 	return &runner{
-		writer: record.Writer{Attempt: task.Status.Attempt, PodUID: pod.uid},
-		info:   infoOf(&task, i.retain),
+		writer: record.Writer{Attempt: task.Status.Attempt, PodUID: pod.uid}, origin: originOf(&task),
+		info: infoOf(&task, i.retain),
 	}, nil
 }
 

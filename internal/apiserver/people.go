@@ -24,8 +24,7 @@ const maxStreams = 128
 // people is what is read for people. Whoever it is for may read it of a task of that
 // name: the Front has seen to that.
 type people struct {
-	store   *lazyStore
-	tasks   client.Reader
+	records
 	clock   clock.Clock
 	streams *semaphore.Weighted
 	room    *room
@@ -36,6 +35,12 @@ type people struct {
 	stopping context.Context
 }
 
+// records finds records.
+type records struct {
+	store *lazyStore
+	tasks client.Reader
+}
+
 // subject is a record that somebody wants to read.
 type subject struct {
 	store Store
@@ -44,23 +49,31 @@ type subject struct {
 	live bool
 }
 
+// find gives the record that a request is about.
+func (p *people) find(ctx context.Context, name, uid string) (*subject, error) {
+	s, err := p.records.find(ctx, request.NamespaceValue(ctx), name, uid)
+	if err != nil {
+		return nil, asStatus(err)
+	}
+	return s, nil
+}
+
 // find gives the record of the task that has a name now or, by its UID, of one that
 // had it and whose record is kept.
-func (p *people) find(ctx context.Context, name, uid string) (*subject, error) {
-	namespace := request.NamespaceValue(ctx)
+func (r *records) find(ctx context.Context, namespace, name, uid string) (*subject, error) {
 	var task v1alpha1.AgentTask
-	err := p.tasks.Get(ctx, client.ObjectKey{Namespace: namespace, Name: name}, &task)
+	err := r.tasks.Get(ctx, client.ObjectKey{Namespace: namespace, Name: name}, &task)
 	switch {
 	case err != nil && !apierrors.IsNotFound(err):
-		return nil, asStatus(fmt.Errorf("%w: looking for AgentTask %s/%s: %w", record.ErrUnavailable, namespace, name, err))
+		return nil, fmt.Errorf("%w: looking for AgentTask %s/%s: %w", record.ErrUnavailable, namespace, name, err)
 	case err != nil && uid == "":
 		return nil, notFound("there is no AgentTask %s in namespace %s; if it was deleted and its record is kept, name it with the parameter uid", name, namespace)
 	case err == nil && (uid == "" || uid == string(task.UID)):
 		uid = string(task.UID)
 	}
 	s := &subject{task: record.Task{Namespace: namespace, UID: uid}, live: err == nil && uid == string(task.UID)}
-	if s.store, err = p.store.get(); err != nil {
-		return nil, asStatus(err)
+	if s.store, err = r.store.get(); err != nil {
+		return nil, err
 	}
 	if s.live {
 		return s, nil
@@ -71,7 +84,7 @@ func (p *people) find(ctx context.Context, name, uid string) (*subject, error) {
 	case errors.Is(err, record.ErrNotFound), err == nil && kept.Name != name:
 		return nil, notFound("no record is kept of an AgentTask %s in namespace %s that had the UID %s", name, namespace, uid)
 	case err != nil:
-		return nil, asStatus(err)
+		return nil, err
 	}
 	return s, nil
 }

@@ -37,7 +37,7 @@ const (
 // runners is the door for runners. Who passes it writes to one record, as the writer
 // that the API server knows and never as one that a request names.
 type runners struct {
-	store    *lazyStore
+	records
 	identify func(context.Context, *http.Request, place) (*runner, error)
 	room     *room
 	requests *semaphore.Weighted
@@ -45,9 +45,9 @@ type runners struct {
 	unknown, tasks *quota
 }
 
-func newRunners(store *lazyStore, r *room, identify func(context.Context, *http.Request, place) (*runner, error)) *runners {
+func newRunners(all records, r *room, identify func(context.Context, *http.Request, place) (*runner, error)) *runners {
 	return &runners{
-		store: store, identify: identify, room: r, requests: semaphore.NewWeighted(maxRequests),
+		records: all, identify: identify, room: r, requests: semaphore.NewWeighted(maxRequests),
 		unknown: newQuota(maxUnknown), tasks: newQuota(maxPerTask),
 	}
 }
@@ -61,6 +61,8 @@ type call struct {
 	// writer is whom rec writes as.
 	writer record.Writer
 	room   *room
+	door   *runners
+	origin *origin
 }
 
 // handler serves what package wire says.
@@ -81,6 +83,8 @@ func (d *runners) handler() http.Handler {
 	route("GET", wire.LatestCheckpoint, 0, latest)
 	route("PUT", wire.Outputs+"/{output}", wire.MaxJSON, putOutput)
 	route("GET", wire.Outputs, 0, listOutputs)
+	route("GET", wire.OriginCheckpoint, 0, originCheckpoint)
+	route("GET", wire.OriginLog, 0, originLog)
 	mux.HandleFunc("/", func(w http.ResponseWriter, req *http.Request) {
 		answerProblem(w, wire.Problem{Code: wire.CodeInvalid, Message: fmt.Sprintf("there is nothing to %.16s at %.256q", req.Method, req.URL.Path)})
 	})
@@ -137,7 +141,7 @@ func (d *runners) admit(ctx context.Context, w http.ResponseWriter, req *http.Re
 	if err := r.describe(ctx, store, p.Task); err != nil {
 		return err
 	}
-	return do(ctx, &call{w: w, req: req, body: body, rec: store.Recorder(p.Task, r.writer), writer: r.writer, room: d.room})
+	return do(ctx, &call{w: w, req: req, body: body, rec: store.Recorder(p.Task, r.writer), writer: r.writer, room: d.room, door: d, origin: r.origin})
 }
 
 // known finds out who makes a request. Until it knows, the request counts for its
@@ -184,11 +188,16 @@ func appendLog(ctx context.Context, c *call) error {
 }
 
 func readLog(ctx context.Context, c *call) error {
+	return c.sendLog(func(from int64) (io.ReadCloser, error) { return c.rec.Log(ctx, from) })
+}
+
+// sendLog answers with the lines of a log from an event on.
+func (c *call) sendLog(open func(from int64) (io.ReadCloser, error)) error {
 	from, err := c.number(wire.From)
 	if err != nil {
 		return err
 	}
-	log, err := c.rec.Log(ctx, from)
+	log, err := open(from)
 	if err != nil {
 		return err
 	}

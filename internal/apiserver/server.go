@@ -62,13 +62,14 @@ func New(o Options) (*Server, error) {
 	open := func(ctx context.Context) (Store, error) { return o.Open(ctx, held.bytes) }
 	store, tokens := newLazyStore(open, o.Clock), clientset.AuthenticationV1().TokenReviews()
 	stopping, stop := context.WithCancel(context.Background()) //nolint:gosec // Run calls it
+	all := records{store: store, tasks: o.Client}
 	s := &Server{opts: o, store: store, stop: stop, sweeper: &sweeper{store: store, tasks: o.Client, clock: o.Clock, retain: o.Retain}}
 	who := newIdentifier(o.Clock)
 	who.retain = o.Retain
 	who.tasks, who.tokens = o.Client, tokens
-	door := newRunners(store, held, who.identify)
+	door := newRunners(all, held, who.identify)
 	front := newFrontDoor(&people{
-		store: store, tasks: o.Client, clock: o.Clock, lookInterval: lookInterval,
+		records: all, clock: o.Clock, lookInterval: lookInterval,
 		streams: semaphore.NewWeighted(maxStreams), room: held, stopping: stopping,
 	}, tokens, o.Reader)
 	s.hub = &tunnel.Hub{Max: maxTunnels}

@@ -321,6 +321,43 @@ func TestWhoMayReadAndWrite(t *testing.T) {
 	s.want(400, "GET", s.in("a", "transcript?from=0"), person, "")
 }
 
+// The operator settles which task is gone on from, and the runner of the new one reads that.
+func TestARunnerReadsNoOtherRecord(t *testing.T) {
+	s := serve(t, inMemory)
+	source, _ := s.tenant("a")
+	line := `{"seq":1,"turn":0,"type":"run_started","data":{}}` + "\n"
+	of := func(task *v1alpha1.AgentTask) string {
+		return s.runners + wire.TaskPath("a", task.Name, string(task.UID))
+	}
+	s.want(204, "POST", of(source)+"/log?first=1", s.token("a", "sampan-runner", "fix-1", wire.Audience), line)
+
+	fork, plain := &v1alpha1.AgentTask{}, &v1alpha1.AgentTask{}
+	for name, task := range map[string]*v1alpha1.AgentTask{"fork": fork, "plain": plain} {
+		task.Namespace, task.Name, task.Spec.Prompt = "a", name, "Mend it otherwise."
+		if name == "fork" {
+			task.Spec.From.TaskRef.Name = "fix"
+		}
+		s.create(task)
+		task.Status.PodName, task.Status.Attempt = "other-1", 1
+		if name == "fork" {
+			task.Status.FromUID = string(source.UID)
+		}
+		if err := s.c.Client.Status().Update(t.Context(), task); err != nil {
+			t.Fatal(err)
+		}
+	}
+	other := s.token("a", "sampan-runner", "other-1", wire.Audience)
+	if got := s.want(200, "GET", of(fork)+wire.OriginLog+"?from=1", other, ""); got != line {
+		t.Errorf("got %q", got)
+	}
+	if got := s.want(404, "GET", of(fork)+wire.OriginCheckpoint, other, ""); !strings.Contains(got, "AgentTask fix has no checkpoint") {
+		t.Errorf("got %s", got)
+	}
+	s.want(403, "GET", of(plain)+wire.OriginLog+"?from=1", other, "")
+	s.want(409, "GET", of(source)+"/log?from=1", other, "")
+	s.want(409, "GET", of(fork)+wire.OriginLog+"?from=1", s.token("a", "sampan-runner", "fix-1", wire.Audience), "")
+}
+
 // reader may read everything of the tasks of a namespace.
 func (s *served) reader(namespace string) (token string) {
 	s.t.Helper()

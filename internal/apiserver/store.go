@@ -26,6 +26,7 @@ type Store interface {
 	Wait(ctx context.Context, t record.Task, after int64) error
 	Turns(ctx context.Context, t record.Task) ([]int, error)
 	Checkpoint(ctx context.Context, t record.Task, turn int) (record.Checkpoint, error)
+	Hold(ctx context.Context, t record.Task, turn int) (record.Checkpoint, error)
 	Outputs(ctx context.Context, t record.Task) ([]record.Output, error)
 	OutputContent(ctx context.Context, t record.Task, name string) (record.Output, io.ReadCloser, error)
 	Sweep(ctx context.Context, keep func(record.Task, record.Info) bool) (record.Swept, error)

@@ -96,7 +96,7 @@ func planCompaction(c conversation, target int64) compaction {
 		now[i] = n
 		p.event.Elisions = append(p.event.Elisions, transcript.Elision{Message: i, Content: content})
 	}
-	for i := prefixLen; i < recent && need(); i++ {
+	for i := c.prefix(); i < recent && need(); i++ {
 		if m := c.messages[i]; m.Role == llm.RoleTool && len(m.Content) > elideOver {
 			elide(i, fmt.Sprintf("[%d bytes of output left out to save room. Make the call again if you need it.]", len(m.Content)))
 		}
@@ -117,7 +117,7 @@ func planCompaction(c conversation, target int64) compaction {
 
 // drop leaves out whole turns from the oldest on.
 func (p *compaction) drop(c *conversation, now []int64, starts []int, recent int, target int64) {
-	from, to := prefixLen, prefixLen
+	from, to := c.prefix(), c.prefix()
 	freed := p.freed
 	noteBytes := int(min(max(target/3, 200), maxNote)) // a tenth of the target, or so
 	noteTokens := textTokens(dropText) + int64(noteBytes)*2/7
@@ -129,7 +129,9 @@ func (p *compaction) drop(c *conversation, now []int64, starts []int, recent int
 			break
 		}
 		for ; to < next; to++ {
-			p.freed += now[to]
+			if to != c.pinned {
+				p.freed += now[to]
+			}
 		}
 	}
 	if to == from {
@@ -142,6 +144,9 @@ func (p *compaction) drop(c *conversation, now []int64, starts []int, recent int
 		return // the note is longer than what it stands for
 	}
 	p.event.DropFrom, p.event.DropTo, p.event.Note = from, to, note
+	if from <= c.pinned && c.pinned < to {
+		p.event.Kept = c.pinned
+	}
 	p.event.Elisions = slices.DeleteFunc(p.event.Elisions, func(e transcript.Elision) bool { return e.Message >= from && e.Message < to })
 }
 
@@ -229,6 +234,9 @@ func compacted(messages []llm.Message, e transcript.Compaction) []llm.Message {
 	if e.DropTo <= e.DropFrom || e.DropFrom < 0 || e.DropTo > len(out) {
 		return out
 	}
-	note := llm.Message{Role: llm.RoleUser, Content: e.Note}
-	return append(append(slices.Clone(out[:e.DropFrom]), note), out[e.DropTo:]...)
+	kept := slices.Clone(out[:e.DropFrom])
+	if e.DropFrom <= e.Kept && e.Kept < e.DropTo {
+		kept = append(kept, out[e.Kept])
+	}
+	return append(append(kept, llm.Message{Role: llm.RoleUser, Content: e.Note}), out[e.DropTo:]...)
 }

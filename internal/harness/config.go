@@ -135,6 +135,9 @@ type Config struct {
 	// Restored is set where the workspace is not as the earlier process left it,
 	// but that of a checkpoint.
 	Restored *Restored
+	// Fork is where a run begins that goes on from another one; the workspace is as it
+	// was there. It may be nil, and counts only without Resume.
+	Fork *Fork
 	// Checkpoints keeps the workspace; it may be nil.
 	Checkpoints Checkpointer
 }

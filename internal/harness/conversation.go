@@ -4,6 +4,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/sampan-dev/sampan/internal/llm"
+	"github.com/sampan-dev/sampan/internal/transcript"
 )
 
 // conversation is the messages with a running estimate of their tokens, so
@@ -18,6 +19,9 @@ type conversation struct {
 	// counted is what the server said of the messages whose raw estimate was
 	// countedRaw; 0 until it has said something of what is still there.
 	counted, countedRaw int64
+	// pinned is the index of what the agent was last told to do, which is never left
+	// out; what comes before it may be.
+	pinned int
 }
 
 // bounds of conversation.ratio: a server that counts beyond them counts
@@ -84,6 +88,38 @@ func (c *conversation) replace(messages []llm.Message) {
 	c.messages, c.each = nil, nil
 	c.counted, c.countedRaw = 0, 0
 	c.add(messages...)
+}
+
+// compact leaves out what a compaction says.
+func (c *conversation) compact(e transcript.Compaction) {
+	c.replace(compacted(c.messages, e))
+	switch {
+	case e.Kept > 0:
+		c.pinned = e.DropFrom
+	case e.DropTo > e.DropFrom && c.pinned >= e.DropTo:
+		c.pinned -= e.DropTo - e.DropFrom - 1
+	}
+}
+
+// prefix is how many messages at the beginning are never touched: the system prompt
+// and the prompt, and one after them that the agent was told later.
+func (c *conversation) prefix() int {
+	if c.pinned == prefixLen {
+		return prefixLen + 1
+	}
+	return prefixLen
+}
+
+// bytes is how long the texts of all messages are.
+func (c *conversation) bytes() int {
+	n := 0
+	for _, m := range c.messages {
+		n += len(m.Content) + len(m.Reasoning) + len(m.Opaque)
+		for _, call := range m.ToolCalls {
+			n += len(call.Name) + len(call.Arguments) + len(call.Opaque)
+		}
+	}
+	return n
 }
 
 // estimate gives the tokens of a message; reasoning is not counted since it is

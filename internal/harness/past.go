@@ -91,9 +91,12 @@ type Standing struct {
 	// Progress has its counts, and Active the time that processes have spent on it.
 	Progress Progress
 	Active   time.Duration
+	// Ended: it has come to an end that no process goes on after.
+	Ended bool
 }
 
 // Standing says how far the run has come, or why nobody can tell.
 func (p *Past) Standing() (Standing, error) {
-	return Standing{Progress: p.state.progress, Active: p.state.active}, p.err
+	ended := p.state.ended
+	return Standing{Progress: p.state.progress, Active: p.state.active, Ended: ended != nil && !resumable(ended)}, p.err
 }

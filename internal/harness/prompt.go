@@ -33,11 +33,7 @@ const basePrompt = `You are an agent that works on a task alone, in a sandbox. N
 func systemPrompt(t Task, docs string) string {
 	parts := []string{basePrompt}
 	if len(t.Verify) > 0 {
-		lines := []string{"After you say that you are done, these commands are run in the workspace. Each must exit 0, or you will be told to go on:"}
-		for _, v := range t.Verify {
-			lines = append(lines, fmt.Sprintf("- %s: %s", v.Name, v.Command))
-		}
-		parts = append(parts, strings.Join(lines, "\n"))
+		parts = append(parts, verifyWords(t.Verify))
 	}
 	if s := strings.TrimSpace(t.SystemPrompt); s != "" {
 		parts = append(parts, s)
@@ -46,6 +42,15 @@ func systemPrompt(t Task, docs string) string {
 		parts = append(parts, "The workspace has an "+docsFile+" with notes of the project for agents:\n\n"+docs)
 	}
 	return strings.Join(parts, "\n\n")
+}
+
+// verifyWords says what proves the work.
+func verifyWords(verify []Verification) string {
+	lines := []string{"After you say that you are done, these commands are run in the workspace. Each must exit 0, or you will be told to go on:"}
+	for _, v := range verify {
+		lines = append(lines, fmt.Sprintf("- %s: %s", v.Name, v.Command))
+	}
+	return strings.Join(lines, "\n")
 }
 
 // projectDocs reads the project's own notes. A workspace without them, or with

@@ -52,6 +52,9 @@ func (r *run) resume(ctx context.Context) error {
 	if err := r.log.sync(PhaseStarting, "resuming"); err != nil {
 		return err
 	}
+	if r.cfg.Restored == nil && r.log.state.pendingReply() == nil {
+		r.keep() // what the earlier process has changed since its last checkpoint
+	}
 	if ctx.Err() != nil {
 		return stopFromContext(ctx)
 	}

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/sampan-dev/sampan/internal/llm"
+	"github.com/sampan-dev/sampan/internal/transcript"
 )
 
 // Timing of an orderly end: all of it together stays under one second, which
@@ -116,8 +117,7 @@ func (r *run) begin(ctx context.Context) error {
 	if r.cfg.Resume.Events() > 0 {
 		return r.resume(ctx)
 	}
-	docs, docsErr := r.projectDocs(ctx)
-	e := startedEvent(r.cfg.Task, systemPrompt(r.cfg.Task, docs), r.tools.specs)
+	e, docsErr := r.firstEvent(ctx)
 	conv := firstConversation(e)
 	ids, routeErr := r.models.route(ctx, conv.tokens())
 	e.Models = ids
@@ -138,6 +138,17 @@ func (r *run) begin(ctx context.Context) error {
 		return routeErr
 	}
 	return r.checkExecutor()
+}
+
+// firstEvent is what the run begins with.
+func (r *run) firstEvent(ctx context.Context) (*transcript.RunStarted, error) {
+	if f := r.cfg.Fork; f != nil {
+		e := startedEvent(r.cfg.Task, "", r.tools.specs)
+		f.started(e, r.cfg.Task.Verify, r.log.transcript.Redact)
+		return e, nil
+	}
+	docs, err := r.projectDocs(ctx)
+	return startedEvent(r.cfg.Task, systemPrompt(r.cfg.Task, docs), r.tools.specs), err
 }
 
 func (r *run) checkExecutor() error {

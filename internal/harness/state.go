@@ -72,7 +72,7 @@ func apply(s state, e event) state {
 	s.last = e.time
 	switch d := e.data.(type) {
 	case *transcript.RunStarted:
-		s.conv = firstConversation(d)
+		s.conv, s.callIDs = firstConversation(d), callIDsOf(d.From)
 		for _, v := range d.Verify {
 			s.checks = append(s.checks, v.Name)
 		}
@@ -95,7 +95,7 @@ func apply(s state, e event) state {
 		s.model = d.To
 		s.conv.uncalibrate() // models do not count tokens alike
 	case *transcript.Compaction:
-		s.conv.replace(compacted(s.conv.messages, *d))
+		s.conv.compact(*d)
 	default:
 		s.applyStep(e)
 	}
@@ -125,8 +125,30 @@ func firstConversation(d *transcript.RunStarted) conversation {
 		specs[i] = llm.ToolSpec{Name: t.Name, Description: t.Description, Parameters: t.Parameters}
 	}
 	c := newConversation(specs)
-	c.add(llm.Message{Role: llm.RoleSystem, Content: d.SystemPrompt}, llm.Message{Role: llm.RoleUser, Content: d.Prompt})
+	c.add(llm.Message{Role: llm.RoleSystem, Content: d.SystemPrompt})
+	if d.From != nil {
+		c.add(d.From.Messages...)
+		c.pinned = d.From.PromptAt + 1
+	}
+	if d.From == nil || d.Prompt != "" {
+		c.pinned = len(c.messages)
+		c.add(llm.Message{Role: llm.RoleUser, Content: d.Prompt})
+	}
 	return c
+}
+
+// callIDsOf are the ids of the calls that a run begins with.
+func callIDsOf(from *transcript.Origin) map[string]bool {
+	if from == nil {
+		return nil
+	}
+	ids := map[string]bool{}
+	for _, m := range from.Messages {
+		for _, c := range m.ToolCalls {
+			ids[c.ID] = true
+		}
+	}
+	return ids
 }
 
 func (s *state) applyResponse(turn int, d *transcript.Response) {

@@ -63,7 +63,7 @@ func (r *recorder) PutOutput(ctx context.Context, o Output) error {
 	for _, p := range o.Pieces {
 		set[p.Chunk] = struct{}{}
 	}
-	if err := r.vouch(ctx, set); err != nil {
+	if err := r.s.vouch(ctx, r.t.Namespace, set); err != nil {
 		return fmt.Errorf("the output %s: %w", o.Name, err)
 	}
 	if err := r.s.put(ctx, r.t.outputKey(o.Name, l.term), payload); err != nil {

@@ -64,38 +64,38 @@ func (r *recorder) vouchCheckpoint(ctx context.Context, c Checkpoint, before map
 		return nil, fmt.Errorf("the tree of a checkpoint: %w", err)
 	}
 	if len(before)+len(fresh) > maxAsked {
-		return nil, r.vouch(ctx, fresh)
+		return nil, r.s.vouch(ctx, r.t.Namespace, fresh)
 	}
 	named = maps.Clone(fresh)
 	maps.Copy(named, before)
-	return named, r.vouch(ctx, fresh)
+	return named, r.s.vouch(ctx, r.t.Namespace, fresh)
 }
 
 // vouch makes sure of chunks that are named within a part of the grace from now.
-func (r *recorder) vouch(ctx context.Context, set map[Digest]struct{}) error {
+func (s *Store) vouch(ctx context.Context, namespace string, set map[Digest]struct{}) error {
 	all := make([]Digest, 0, len(set))
 	for d := range set {
 		all = append(all, d)
 	}
 	slices.Sort(all)
 	for range 3 {
-		touched, err := r.vouchOnce(ctx, all)
+		touched, err := s.vouchOnce(ctx, namespace, all)
 		if !touched || err != nil {
 			return err
 		}
 	}
-	return fmt.Errorf("%w: chunks of %s are as old again as soon as they are written: do the clocks agree?", ErrUnavailable, r.t.Namespace)
+	return fmt.Errorf("%w: chunks of %s are as old again as soon as they are written: do the clocks agree?", ErrUnavailable, namespace)
 }
 
-func (r *recorder) vouchOnce(ctx context.Context, all []Digest) (touched bool, err error) {
+func (s *Store) vouchOnce(ctx context.Context, namespace string, all []Digest) (touched bool, err error) {
 	if len(all) == 0 {
 		return false, nil
 	}
-	doomed, err := r.s.doomed(ctx, r.t.Namespace)
+	doomed, err := s.doomed(ctx, namespace)
 	if err != nil {
 		return false, err
 	}
-	young := r.s.opts.Now().Add(-r.s.opts.Grace / 2)
+	young := s.opts.Now().Add(-s.opts.Grace / 2)
 	old := make([]bool, len(all))
 	g, gCtx := errgroup.WithContext(ctx)
 	g.SetLimit(lookups)
@@ -105,7 +105,7 @@ func (r *recorder) vouchOnce(ctx context.Context, all []Digest) (touched bool, e
 			return false, errors.Join(err, g.Wait())
 		}
 		g.Go(func() error {
-			at, err := r.s.modified(gCtx, chunkKey(r.t.Namespace, d))
+			at, err := s.modified(gCtx, chunkKey(namespace, d))
 			if errors.Is(err, ErrNotFound) {
 				return absent(d)
 			}
@@ -113,7 +113,7 @@ func (r *recorder) vouchOnce(ctx context.Context, all []Digest) (touched bool, e
 				return err
 			}
 			old[i] = true
-			return r.s.touch(gCtx, r.t.Namespace, d)
+			return s.touch(gCtx, namespace, d)
 		})
 	}
 	err = g.Wait()

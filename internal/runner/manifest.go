@@ -57,7 +57,7 @@ func LoadTask(path string) (*v1alpha1.AgentTask, error) {
 		return nil, fmt.Errorf("%s: this is apiVersion %q, kind %q; want %s, AgentTask", path, at.APIVersion, at.Kind, want)
 	case at.Name == "":
 		return nil, fmt.Errorf("%s: metadata.name is missing", path)
-	case at.Spec.Prompt == "" && at.Spec.PromptFrom == (v1alpha1.PromptSource{}):
+	case at.Spec.Prompt == "" && at.Spec.PromptFrom == (v1alpha1.PromptSource{}) && at.Spec.From.TaskRef.Name == "":
 		return nil, fmt.Errorf("%s: set spec.prompt or spec.promptFrom", path)
 	}
 	var bad []error

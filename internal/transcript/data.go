@@ -15,14 +15,34 @@ type Data interface{ EventType() Type }
 // RunStarted is the first event: all that the conversation begins with.
 type RunStarted struct {
 	Task string `json:"task"`
-	// SystemPrompt and Prompt are the first two messages, word for word.
+	// SystemPrompt and Prompt are the first two messages, word for word. Those of
+	// From come in between, and Prompt is empty there if nothing comes after them.
 	SystemPrompt string `json:"systemPrompt"`
 	Prompt       string `json:"prompt"`
+	// From is set where the run goes on from another one.
+	From *Origin `json:"from,omitempty"`
 	// Models are the registry ids of the candidates, in order.
 	Models []string       `json:"models"`
 	Tools  []ToolSpec     `json:"tools,omitempty"`
 	Limits Limits         `json:"limits"`
 	Verify []Verification `json:"verify,omitempty"`
+}
+
+// Origin is the state of another run that a run begins with.
+type Origin struct {
+	// Task is that run's, UID the task's, empty without a cluster.
+	Task string `json:"task"`
+	UID  string `json:"uid,omitempty"`
+	// Turn is its last turn that counts, Events the number of the last event of its
+	// transcript that does, and Digest the summary digest up to that.
+	Turn   int    `json:"turn"`
+	Events int64  `json:"events"`
+	Digest string `json:"digest"`
+	// Messages are its conversation up to there, without the system prompt, and at
+	// last what the harness says of the change.
+	Messages []llm.Message `json:"messages"`
+	// PromptAt is the index of the message that says what it was last told to do.
+	PromptAt int `json:"promptAt,omitempty"`
 }
 
 // ToolSpec is a tool as the model was told of it.
@@ -148,6 +168,8 @@ type Compaction struct {
 	DropFrom int    `json:"dropFrom,omitempty"`
 	DropTo   int    `json:"dropTo,omitempty"`
 	Note     string `json:"note,omitempty"`
+	// Kept is one of those messages that stays all the same, before Note; 0 is none.
+	Kept int `json:"kept,omitempty"`
 }
 
 // Elision is one message's new content.

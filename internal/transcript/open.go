@@ -24,7 +24,7 @@ func Open(path string, opts Options, each func(Event)) (*Writer, error) {
 }
 
 func open(f *os.File, opts Options, each func(Event)) (*Writer, error) {
-	if err := lock(f); err != nil {
+	if err := Lock(f); err != nil {
 		return nil, err
 	}
 	reader := NewReader(f)

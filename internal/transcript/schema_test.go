@@ -25,6 +25,10 @@ func every() []Data {
 			Tools:  []ToolSpec{{Name: "n", Description: "d", Parameters: json.RawMessage(`{"type":"object"}`)}},
 			Limits: Limits{Turns: 1, ActiveSeconds: 1, InputTokens: 1, OutputTokens: 1, CostUSD: "1", ToolSeconds: 1},
 			Verify: []Verification{{Name: "v", Command: "c", TimeoutSeconds: 1}},
+			From: &Origin{
+				Task: "t", UID: "u", Turn: 1, Events: 1, Digest: digest(New(Options{}).sum),
+				Messages: []llm.Message{{Role: llm.RoleUser, Content: "c"}}, PromptAt: 1,
+			},
 		},
 		RunResumed{FromSeq: 1, FromDigest: digest(New(Options{}).sum), Messages: 1},
 		Request{Model: "m", Upstream: "u", Messages: 1, EstimatedInputTokens: 1, MaxOutputTokens: 1},
@@ -38,7 +42,7 @@ func every() []Data {
 		Fallback{From: "a", To: "b", Category: llm.Timeout, Message: "m"},
 		Compaction{
 			MessagesBefore: 1, MessagesAfter: 1, TokensBefore: 1, TokensAfter: 1, ContextWindow: 1,
-			Elisions: []Elision{{Message: 1, Content: "c"}}, DropFrom: 1, DropTo: 1, Note: "n",
+			Elisions: []Elision{{Message: 1, Content: "c"}}, DropFrom: 1, DropTo: 1, Note: "n", Kept: 1,
 		},
 		Notice{Kind: NoticeWrapUp, Text: "t"},
 		verify,

@@ -125,7 +125,11 @@ func (s *Show) started(d *RunStarted) error {
 		tools[i] = t.Name
 	}
 	slices.Sort(tools)
-	return s.printf("Task    %s\nModels  %s\nTools   %s\nPrompt  %s\n", text.Inline(d.Task), text.Inline(strings.Join(d.Models, ", ")),
+	from := ""
+	if o := d.From; o != nil {
+		from = fmt.Sprintf("From    %s, turn %d (%s of it)\n", text.Inline(o.Task), o.Turn, text.Plural(len(o.Messages)-1, "message"))
+	}
+	return s.printf("Task    %s\n%sModels  %s\nTools   %s\nPrompt  %s\n", text.Inline(d.Task), from, text.Inline(strings.Join(d.Models, ", ")),
 		text.Inline(strings.Join(tools, ", ")), strings.TrimPrefix(s.text(d.Prompt), "    "))
 }
 

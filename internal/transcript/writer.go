@@ -97,7 +97,7 @@ func Create(path string, opts Options) (*Writer, error) {
 	if err != nil {
 		return nil, fmt.Errorf("creating transcript: %w", err)
 	}
-	if err := lock(f); err != nil {
+	if err := Lock(f); err != nil {
 		return nil, errors.Join(fmt.Errorf("creating transcript %s: %w", path, err), f.Close())
 	}
 	w := New(opts)

@@ -203,6 +203,7 @@ var _ = Describe("Who writes a task's status", Ordered, func() {
 		}),
 		Entry(nil, "podName", func(st *v1alpha1.AgentTaskStatus) { st.PodName = "x-9" }),
 		Entry(nil, "podUID", func(st *v1alpha1.AgentTaskStatus) { st.PodUID = "x-9" }),
+		Entry(nil, "fromUID", func(st *v1alpha1.AgentTaskStatus) { st.FromUID = "another" }),
 		Entry(nil, "sandboxName", func(st *v1alpha1.AgentTaskStatus) { st.SandboxName = "x-9" }),
 		Entry(nil, "observedGeneration", func(st *v1alpha1.AgentTaskStatus) { st.ObservedGeneration = 9 }),
 		Entry(nil, "startTime", func(st *v1alpha1.AgentTaskStatus) { st.StartTime = nil }),

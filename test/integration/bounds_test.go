@@ -22,7 +22,7 @@ func maxStatus() v1alpha1.AgentTaskStatus {
 	now := metav1.NewTime(time.Date(2030, 10, 10, 10, 10, 10, 0, time.UTC))
 	text := func(n int) string { return strings.Repeat("x", n) }
 	st := v1alpha1.AgentTaskStatus{
-		ObservedGeneration: math.MaxInt64, SandboxName: text(63), PodName: text(63), PodUID: text(36), Attempt: math.MaxInt32,
+		ObservedGeneration: math.MaxInt64, FromUID: text(36), SandboxName: text(63), PodName: text(63), PodUID: text(36), Attempt: math.MaxInt32,
 		AttemptStartTime: &now, StopRequestTime: &now, StartTime: &now, CompletionTime: &now,
 		Progress: v1alpha1.TaskProgress{
 			Model: text(253), Turns: new(int32(math.MaxInt32)), ToolCalls: new(int32(math.MaxInt32)), FailedToolCalls: new(int32(math.MaxInt32)),

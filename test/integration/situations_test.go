@@ -162,6 +162,10 @@ var stages = []stage{
 			w.create(objects.MakeTask("x").PromptFrom("words", "prompt").Obj())
 			w.settle()
 		}},
+		{v1alpha1.ReasonOriginNotFound, "a task of the name", func(w *world) {
+			w.create(from(v1alpha1.OriginTaskReference{Name: "source"}).Obj())
+			w.settle()
+		}},
 		{v1alpha1.ReasonSandboxNotFound, "a Sandbox of the name", inSandbox},
 		{v1alpha1.ReasonSandboxNotShared, "nothing but another task: name a Sandbox that you have created", func(w *world) {
 			w.create(objects.MakeTask("dev").Obj())
@@ -284,6 +288,7 @@ var stages = []stage{
 		{v1alpha1.ReasonContextExhausted, theEnd, runnerSays(v1alpha1.ReasonContextExhausted)},
 		{v1alpha1.ReasonModelUnavailable, theEnd, runnerSays(v1alpha1.ReasonModelUnavailable)},
 		{v1alpha1.ReasonWorkspaceFailed, theEnd, runnerSays(v1alpha1.ReasonWorkspaceFailed)},
+		{v1alpha1.ReasonCheckpointNotFound, "nothing: create another task, with a turn that there is", runnerSays(v1alpha1.ReasonCheckpointNotFound)},
 		{v1alpha1.ReasonProtocolMismatch, "nothing: use an image of the operator's version in another task", runnerSays(v1alpha1.ReasonProtocolMismatch)},
 		{v1alpha1.ReasonInternal, "nothing: report it, with the transcript", runnerSays(v1alpha1.ReasonInternal)},
 		{v1alpha1.ReasonCancelled, theEnd, func(w *world) {

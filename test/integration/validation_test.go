@@ -59,6 +59,9 @@ var _ = Describe("The API", func() {
 		Entry("outputs", "{prompt: x, sandbox: {template: {workspace: {git: {url: 'https://git.example/a/b.git'}}}}, outputs: [{name: change, patch: {}}, {name: report, path: out/report.json}, {name: fix, branch: {ref: 'sampan/{{task}}', message: m, author: {name: Ann B, email: a@b.c}, credentialsSecretRef: {name: git}, unproven: Allow}}]}"),
 		Entry("a path without a repository", "{prompt: x, outputs: [{name: report.v1, path: '..a/.b'}]}"),
 		Entry("a patch of a named Sandbox", "{prompt: x, sandbox: {sandboxRef: {name: dev}}, outputs: [{name: change, patch: {}}, {name: fix, branch: {ref: 'x/{{namespace}}-{{task}}'}}]}"),
+		Entry("another task's last turn, with nothing to add", "{from: {taskRef: {name: source}}}"),
+		Entry("another task's turn, with a prompt", "{prompt: x, from: {taskRef: {name: source, uid: 5f1c4e1a-0000-4000-8000-000000000001}, turn: 0}}"),
+		Entry("an earlier task of the same name", "{prompt: x, from: {taskRef: {name: x, uid: 5f1c4e1a-0000-4000-8000-000000000001}}}"),
 		Entry("an @ in a git path", "{prompt: x, sandbox: {template: {workspace: {git: {url: 'https://git.example/a/@b.git'}}}}}"),
 	)
 
@@ -113,6 +116,14 @@ var _ = Describe("The API", func() {
 	DescribeTable("refuses", func(ctx SpecContext, spec, why string) {
 		Expect(dryRun(ctx, "AgentTask", "x", spec)).To(MatchError(ContainSubstring(why)))
 	},
+		Entry("to go on from itself", "{prompt: x, from: {taskRef: {name: x}}}", "a task cannot go on from itself"),
+		Entry("to go on from nothing", "{prompt: x, from: {turn: 1}}", "spec.from.taskRef"),
+		Entry("to go on from a turn before the first", "{prompt: x, from: {taskRef: {name: source}, turn: -1}}", "spec.from.turn"),
+		Entry("a UID that is none", "{prompt: x, from: {taskRef: {name: source, uid: ../y}}}", "spec.from.taskRef.uid"),
+		Entry("a system prompt beside another's", "{prompt: x, systemPrompt: words, from: {taskRef: {name: source}}}", "leave systemPrompt out"),
+		Entry("two prompts to go on with", "{prompt: x, promptFrom: {configMapKeyRef: {name: a, key: b}}, from: {taskRef: {name: source}}}", "with from, at most one"),
+		Entry("another's workspace in a named Sandbox", "{prompt: x, from: {taskRef: {name: source}}, sandbox: {sandboxRef: {name: dev}}}", "leave sandboxRef out"),
+		Entry("another's workspace in a persistent one", "{prompt: x, from: {taskRef: {name: source}}, sandbox: {template: {workspace: {persistence: Persistent}}}}", "leave workspace.persistence out"),
 		Entry("an output that is nothing", "{prompt: x, sandbox: {template: {workspace: {git: {url: 'https://git.example/a/b.git'}}}}, outputs: [{name: a}]}", "exactly one of patch, path and branch"),
 		Entry("an output that is two things", "{prompt: x, sandbox: {template: {workspace: {git: {url: 'https://git.example/a/b.git'}}}}, outputs: [{name: a, patch: {}, path: b}]}", "exactly one of patch, path and branch"),
 		Entry("two outputs of a name", "{prompt: x, sandbox: {template: {workspace: {git: {url: 'https://git.example/a/b.git'}}}}, outputs: [{name: a, patch: {}}, {name: a, path: b}]}", "Duplicate value"),

@@ -104,7 +104,7 @@ func (s *scope) pausing() bool {
 
 // prepare checks what an attempt needs. What is missing is named, and waited for.
 func (r *Reconciler) prepare(ctx context.Context, s *scope) (bool, error) {
-	for _, check := range []func(context.Context, *scope) (bool, error){r.checkPolicy, r.checkModel, r.checkPrompt} {
+	for _, check := range []func(context.Context, *scope) (bool, error){r.checkPolicy, r.checkModel, r.checkPrompt, r.checkOrigin} {
 		if ok, err := check(ctx, s); err != nil || !ok {
 			return false, err
 		}

@@ -17,7 +17,11 @@ import (
 // Log implements record.Recorder. Where the answer is cut, it is asked for again from
 // there; so the context has to live until the log is closed.
 func (c *Client) Log(ctx context.Context, from int64) (io.ReadCloser, error) {
-	l := &log{client: c, ctx: ctx, next: from}
+	return c.log(ctx, wire.Log, from)
+}
+
+func (c *Client) log(ctx context.Context, path string, from int64) (io.ReadCloser, error) {
+	l := &log{client: c, ctx: ctx, path: path, next: from}
 	if err := c.repeat(ctx, l.open); err != nil {
 		return nil, fmt.Errorf("reading the log of the record: %w", err)
 	}
@@ -28,6 +32,7 @@ func (c *Client) Log(ctx context.Context, from int64) (io.ReadCloser, error) {
 type log struct {
 	client *Client
 	ctx    context.Context
+	path   string
 	// next is the number of the event at which an answer has to begin, and ahead are the
 	// bytes of that line which were given already.
 	next, ahead int64
@@ -44,7 +49,7 @@ type log struct {
 func (l *log) open() error {
 	ctx, cancel := context.WithCancelCause(l.ctx)
 	late := time.AfterFunc(requestDeadline, func() { cancel(errors.New("the log does not go on")) })
-	r := request{method: http.MethodGet, path: wire.Log + "?" + wire.From + "=" + strconv.FormatInt(l.next, 10)}
+	r := request{method: http.MethodGet, path: l.path + "?" + wire.From + "=" + strconv.FormatInt(l.next, 10)}
 	body, err := l.client.open(ctx, r)
 	if err == nil {
 		if _, err = io.CopyN(io.Discard, body, l.ahead); err != nil {

@@ -10,6 +10,8 @@
 //	GET  TASK/checkpoints/latest record.Checkpoint
 //	PUT  TASK/outputs/NAME       record.Output, of that name
 //	GET  TASK/outputs            OutputList
+//	GET  TASK/origin/checkpoint?turn=N  record.Checkpoint of the task that TASK goes on from, by default the one that its spec says
+//	GET  TASK/origin/log?from=N         lines of that task
 //
 // The server in front, which has decided that somebody may read, asks for
 //
@@ -77,12 +79,15 @@ const (
 	LatestCheckpoint = "/checkpoints/latest"
 	Checkpoints      = "/checkpoints/"
 	Outputs          = "/outputs"
+	OriginCheckpoint = "/origin/checkpoint"
+	OriginLog        = "/origin/log"
 )
 
-// Parameters of Log.
+// Parameters of Log, and of OriginCheckpoint.
 const (
 	First = "first"
 	From  = "from"
+	Turn  = "turn"
 )
 
 const (

@@ -19,6 +19,7 @@ import (
 	"github.com/sampan-dev/sampan/internal/harness"
 	"github.com/sampan-dev/sampan/internal/models"
 	"github.com/sampan-dev/sampan/internal/podapi"
+	"github.com/sampan-dev/sampan/internal/record"
 	"github.com/sampan-dev/sampan/internal/runner"
 	"github.com/sampan-dev/sampan/internal/runner/recorded"
 	"github.com/sampan-dev/sampan/internal/runner/workspace"
@@ -212,6 +213,10 @@ func (p *Runner) drive(ctx context.Context, sb *v1alpha1.Sandbox, at *v1alpha1.A
 	case ctx.Err() != nil:
 		res := harness.Stopped(ctx)
 		return res, reasonOf(ctx, res)
+	case errors.Is(err, record.ErrNotFound): // of the task that this one goes on from
+		return failed(harness.Internal, err), v1alpha1.ReasonCheckpointNotFound
+	case errors.As(err, new(*recorded.UnusableError)):
+		return failed(harness.Internal, err), v1alpha1.ReasonWorkspaceFailed
 	case err != nil && os.Getenv(podapi.EnvRecordURL) != "":
 		// Another pod may reach it: with another token, or when it was mended.
 		return failed(harness.Cancelled, err), v1alpha1.ReasonInterrupted
@@ -320,8 +325,11 @@ func (p *Runner) taskFor(at *v1alpha1.AgentTask) (harness.Task, error) {
 // podPrompt is the prompt of a task in a pod, where the operator mounts that of
 // promptFrom as a file.
 func podPrompt(at *v1alpha1.AgentTask, file string) (string, error) {
-	if at.Spec.Prompt != "" {
+	switch {
+	case at.Spec.Prompt != "":
 		return runner.NotBlank(at.Spec.Prompt, "spec.prompt")
+	case at.Spec.PromptFrom == (v1alpha1.PromptSource{}):
+		return "", nil // the task goes on from another, and is told nothing new
 	}
 	data, err := runner.ReadBounded(file)
 	if err != nil {

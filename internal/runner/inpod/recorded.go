@@ -9,6 +9,7 @@ import (
 	"github.com/sampan-dev/sampan/api/v1alpha1"
 	"github.com/sampan-dev/sampan/internal/harness"
 	"github.com/sampan-dev/sampan/internal/podapi"
+	"github.com/sampan-dev/sampan/internal/record"
 	"github.com/sampan-dev/sampan/internal/record/client"
 	"github.com/sampan-dev/sampan/internal/runner/recorded"
 	"github.com/sampan-dev/sampan/internal/text"
@@ -19,7 +20,10 @@ import (
 func (p *Runner) openJournal(ctx context.Context, at *v1alpha1.AgentTask, rep *reporter, cancel context.CancelCauseFunc, opts transcript.Options) (*recorded.Journal, error) {
 	opts.Tee = &p.log
 	url := os.Getenv(podapi.EnvRecordURL)
-	if url == "" {
+	switch {
+	case url == "" && at.Spec.From.TaskRef.Name != "":
+		return nil, fmt.Errorf("spec.from: %w: the cluster keeps no record, see the flag --record of the manager", record.ErrNotFound)
+	case url == "":
 		return recorded.Create(p.transcriptPath(at), opts)
 	}
 	ca, err := os.ReadFile(filepath.Join(podapi.InputDir, podapi.RecordCAFile))
@@ -32,7 +36,8 @@ func (p *Runner) openJournal(ctx context.Context, at *v1alpha1.AgentTask, rep *r
 	}, rep, cancel, opts)
 }
 
-// resume opens the transcript in the record, and tells when it waits for that.
+// resume opens the transcript in the record, or begins one with the state of another task,
+// and tells when it waits for that.
 func resume(ctx context.Context, config client.Config, rep *reporter, cancel context.CancelCauseFunc, opts transcript.Options) (*recorded.Journal, error) {
 	config.OnWait = func(err error) { rep.waiting(waitingFor(err)) }
 	config.OnGoOn = func() { rep.waiting("") }
@@ -40,7 +45,16 @@ func resume(ctx context.Context, config client.Config, rep *reporter, cancel con
 	if err != nil {
 		return nil, err
 	}
-	return recorded.Resume(ctx, recorded.Fencing(c, func() { cancel(errFenced) }), rep.listener(), opts)
+	j, err := recorded.Resume(ctx, recorded.Fencing(c, func() { cancel(errFenced) }), rep.listener(), opts)
+	from := rep.task.Spec.From
+	if err != nil || from.TaskRef.Name == "" {
+		return j, err
+	}
+	turn := record.Last
+	if from.Turn != nil {
+		turn = int(*from.Turn)
+	}
+	return j, j.From(ctx, c.Origin(), from.TaskRef.Name, rep.task.Status.FromUID, turn)
 }
 
 // waitingFor says what the run waits for. An error names its cause last, which is what

@@ -15,6 +15,8 @@ import (
 	"github.com/sampan-dev/sampan/internal/models"
 	"github.com/sampan-dev/sampan/internal/podapi"
 	"github.com/sampan-dev/sampan/internal/runner"
+	"github.com/sampan-dev/sampan/internal/runner/recorded"
+	"github.com/sampan-dev/sampan/internal/runner/snapshot"
 	"github.com/sampan-dev/sampan/internal/runner/workspace"
 	"github.com/sampan-dev/sampan/internal/sandbox/client"
 	"github.com/sampan-dev/sampan/internal/sandbox/engine"
@@ -37,6 +39,14 @@ type Runner struct {
 	// ResumeFile is the transcript of an earlier process to go on with; it takes
 	// the place of TranscriptFile.
 	ResumeFile string
+	// RecordDir is a folder that keeps what the task does, in place of TranscriptFile: its
+	// transcript, and its workspace turn by turn. What it has of the task is gone on with.
+	RecordDir string
+	// From is a task of the record to go on from, as TASK or TASK@TURN.
+	From string
+	// Notice is told what a checkpoint leaves out, and why none is taken any more; it
+	// may be nil.
+	Notice func(string)
 	// SandboxSocket is a sandbox server's; tools work there, and not in Workspace.
 	SandboxSocket string
 	// OutputDir is where the outputs of the task go; empty takes none.
@@ -59,18 +69,37 @@ func (l Runner) Run(ctx context.Context) (harness.Result, string, error) {
 	if err != nil {
 		return harness.Result{}, "", &runner.UsageError{Err: err}
 	}
-	var repo workspace.Repository
-	cfg, done, err := l.config(ctx, at, &repo)
-	if err != nil {
-		return harness.Result{}, "", errors.Join(err, removeKept(repo))
+	if err := l.takeOrigin(at); err != nil {
+		return harness.Result{}, "", &runner.UsageError{Err: err}
 	}
-	res := harness.Run(ctx, *cfg)
+	var p place
+	cfg, done, err := l.config(ctx, at, &p)
+	if err != nil {
+		return harness.Result{}, "", errors.Join(err, removeKept(p.repo))
+	}
+	res := p.journal.Run(ctx, p.keeper, *cfg, func(res harness.Result) bool { return l.leavesOutputs(at, res) && !p.journal.Told(res) })
 	err = done()
-	l.takeOutputs(ctx, at, repo, res)
-	return res, cfg.Transcript.Path(), errors.Join(err, removeKept(repo))
+	l.takeOutputs(ctx, at, &p, res)
+	path := p.journal.Writer.Path()
+	if l.RecordDir != "" {
+		path = filepath.Join(l.RecordDir, "tasks", recordNamespace, at.Name, "log")
+	}
+	return res, path, errors.Join(err, removeKept(p.repo))
 }
 
-func (l Runner) config(ctx context.Context, at *v1alpha1.AgentTask, repo *workspace.Repository) (*harness.Config, func() error, error) {
+// place is where a run works, and what is kept of it.
+type place struct {
+	journal *recorded.Journal
+	repo    workspace.Repository
+	// base is the commit that the workspace was checked out at, as far as that is known.
+	base string
+	// keeper takes checkpoints, nil where none are taken, and restored says what was
+	// restored, nil where nothing was.
+	keeper   *recorded.Keeper
+	restored *harness.Restored
+}
+
+func (l Runner) config(ctx context.Context, at *v1alpha1.AgentTask, p *place) (*harness.Config, func() error, error) {
 	reg, err := runner.LoadRegistry(l.RegistryFile)
 	if err != nil {
 		return nil, nil, &runner.UsageError{Err: err}
@@ -89,25 +118,32 @@ func (l Runner) config(ctx context.Context, at *v1alpha1.AgentTask, repo *worksp
 	}
 	env := runner.TakeSecrets(reg)
 	reporter := harness.NewReporter(l.Progress, nil)
-	exec, err := l.executor(ctx, at, env, reporter, repo)
+	opts := transcript.Options{Secrets: env.Values()}
+	closeRecord, err := l.openRecord(ctx, at, task, opts, p) // what the workspace is made of
 	if err != nil {
 		return nil, nil, err
 	}
+	exec, err := l.executor(ctx, at, env, reporter, p)
+	if err != nil {
+		return nil, nil, errors.Join(err, closeRecord())
+	}
 	tools, err := runner.ToolSet(exec, task)
 	if err != nil {
-		return nil, nil, &runner.UsageError{Err: errors.Join(err, exec.Close())}
+		return nil, nil, &runner.UsageError{Err: errors.Join(err, exec.Close(), closeRecord())}
 	}
-	w, past, err := l.transcript(task, transcript.Options{Secrets: env.Values()})
-	if err != nil {
-		return nil, nil, errors.Join(err, exec.Close())
+	if l.RecordDir == "" { // a file is made for a run that begins
+		w, past, err := l.transcript(task, opts)
+		if err != nil {
+			return nil, nil, errors.Join(err, exec.Close())
+		}
+		p.journal = &recorded.Journal{Writer: w, Past: past}
 	}
 	conn := runner.Connector{TaskName: at.Name, Env: env.Get, ScriptFile: localScript(l.RegistryFile)}
 	cfg := &harness.Config{
-		Task: task, Tools: tools, Executor: exec, Transcript: w, Reporter: reporter,
-		WrapUp: l.WrapUp, Resume: past,
+		Task: task, Tools: tools, Executor: exec, Reporter: reporter, WrapUp: l.WrapUp, Restored: p.restored,
 		Models: &harness.RegistryRouter{Registry: reg, Selector: runner.SelectorOf(at), Need: need, Connect: conn.Connect},
 	}
-	return cfg, func() error { return errors.Join(w.Close(), exec.Close()) }, nil
+	return cfg, func() error { return errors.Join(p.journal.Writer.Close(), closeRecord(), exec.Close()) }, nil
 }
 
 // closingExecutor is an executor that the run has for itself.
@@ -117,9 +153,9 @@ type closingExecutor interface {
 }
 
 // executor is where tools work: a folder of this machine, or a sandbox server.
-func (l Runner) executor(ctx context.Context, at *v1alpha1.AgentTask, env runner.Environment, to *harness.Reporter, repo *workspace.Repository) (closingExecutor, error) {
+func (l Runner) executor(ctx context.Context, at *v1alpha1.AgentTask, env runner.Environment, to *harness.Reporter, p *place) (closingExecutor, error) {
 	if l.SandboxSocket == "" {
-		return l.engine(ctx, at, env, to, repo)
+		return l.engine(ctx, at, env, to, p)
 	}
 	c := client.New(l.SandboxSocket)
 	ready, cancel := context.WithTimeout(ctx, socketTimeout)
@@ -148,12 +184,12 @@ func (r released) Close() error {
 }
 
 // engine makes the workspace ready and opens it.
-func (l Runner) engine(ctx context.Context, at *v1alpha1.AgentTask, env runner.Environment, to *harness.Reporter, repo *workspace.Repository) (closingExecutor, error) {
+func (l Runner) engine(ctx context.Context, at *v1alpha1.AgentTask, env runner.Environment, to *harness.Reporter, p *place) (closingExecutor, error) {
 	g, err := startGuard(l.Program)
 	if err != nil {
 		return nil, err
 	}
-	err = l.prepare(ctx, at, env, to, repo)
+	err = l.prepare(ctx, at, env, to, p)
 	var e *engine.Engine
 	if err == nil {
 		e, err = engine.New(l.Workspace, engine.Options{Env: append(os.Environ(), g.mark()...)})
@@ -164,7 +200,7 @@ func (l Runner) engine(ctx context.Context, at *v1alpha1.AgentTask, env runner.E
 	return guarded{e, g}, nil
 }
 
-// transcript begins the record of the run, or opens the one to go on with.
+// transcript begins the transcript of the run, or opens the one to go on with.
 func (l Runner) transcript(task harness.Task, opts transcript.Options) (*transcript.Writer, *harness.Past, error) {
 	if l.ResumeFile != "" {
 		return resumeTranscript(l.ResumeFile, task, opts)
@@ -208,36 +244,82 @@ func sameTask(w *transcript.Writer, past *harness.Past, task harness.Task) error
 		return err
 	case began.Task != task.Name:
 		return fmt.Errorf("it is of the task %q, and this is %q", began.Task, task.Name)
-	case began.Prompt != w.Redact(task.Prompt):
+	case !toldBefore(began, w.Redact(task.Prompt)):
 		return fmt.Errorf("the task %q had another prompt when it was begun", task.Name)
 	}
 	return nil
 }
 
-// prepare checks out the task's repository where the workspace is empty, as a
-// pod would. A workspace with something in it is the user's and is left alone.
-func (l Runner) prepare(ctx context.Context, at *v1alpha1.AgentTask, env runner.Environment, to *harness.Reporter, repo *workspace.Repository) error {
+// toldBefore tells whether a run has begun with a prompt: one that goes on from another
+// is not told again what that was told, and may be told nothing.
+func toldBefore(began *transcript.RunStarted, prompt string) bool {
+	from := began.From
+	if from == nil || began.Prompt != "" {
+		return prompt == began.Prompt
+	}
+	return prompt == "" || from.PromptAt < len(from.Messages) && prompt == from.Messages[from.PromptAt].Content
+}
+
+// prepare makes the workspace of the last checkpoint, or checks out the task's
+// repository, where the workspace is empty, as a pod would. A workspace with something
+// in it is the user's and is left alone.
+func (l Runner) prepare(ctx context.Context, at *v1alpha1.AgentTask, env runner.Environment, to *harness.Reporter, p *place) error {
 	if err := os.MkdirAll(l.Workspace, 0o755); err != nil {
 		return &runner.UsageError{Err: fmt.Errorf("making the workspace: %w", err)}
 	}
-	*repo = workspace.Repository{
+	p.repo = workspace.Repository{
 		GitSource: at.Spec.Sandbox.Template.Workspace.Git,
 		User:      env.Get(podapi.EnvGitUsername), Password: env.Get(podapi.EnvGitPassword),
 		Progress: runner.ReportCheckout(to),
 	}
-	none, err := workspace.IsEmpty(l.Workspace)
-	if err != nil || !none || repo.URL == "" {
+	none, err := l.fresh()
+	if err != nil {
 		return err
 	}
-	checkout := func() error { return workspace.Checkout(ctx, *repo, l.Workspace) }
-	if l.OutputDir != "" {
-		checkout = func() error { return checkoutKeeping(ctx, repo, l.Workspace) }
+	if l.RecordDir != "" {
+		if done, err := l.restore(ctx, p, none); err != nil || done {
+			return err
+		}
+	}
+	if !none || p.repo.URL == "" {
+		return nil
+	}
+	checkout := func() error { return workspace.Checkout(ctx, p.repo, l.Workspace) }
+	if l.OutputDir != "" || l.RecordDir != "" {
+		checkout = func() error { return checkoutKeeping(ctx, &p.repo, l.Workspace) }
 	}
 	if err := checkout(); err != nil {
 		// The next run must not take a part of it for the user's own.
 		return errors.Join(err, workspace.Clear(l.Workspace))
 	}
+	if p.repo.Keep != "" {
+		p.base = workspace.Head(ctx, p.repo.Keep)
+	}
 	return nil
+}
+
+// fresh tells whether the workspace has nothing, or nothing but an unfinished restore.
+func (l Runner) fresh() (bool, error) {
+	none, err := workspace.IsEmpty(l.Workspace)
+	return none || err == nil && snapshot.Unfinished(l.Workspace), err
+}
+
+// restore makes the workspace of the last checkpoint, if it may and there is one, and
+// says whether it has.
+func (l Runner) restore(ctx context.Context, p *place, fresh bool) (done bool, err error) {
+	base := func() string { return p.base }
+	switch {
+	case fresh:
+		p.keeper, p.restored, err = p.journal.Restore(ctx, l.Workspace, 0, base)
+		if done = p.restored != nil; !done {
+			p.restored = p.journal.Anew()
+		}
+		return done, err
+	case p.journal.Begins():
+		return false, &runner.UsageError{Err: fmt.Errorf("%s has something in it, and a task that goes on from another gets the workspace of that one; give an empty folder", l.Workspace)}
+	}
+	p.keeper = p.journal.Keeper(l.Workspace, 0, base)
+	return false, nil
 }
 
 func (l Runner) prompt(at *v1alpha1.AgentTask) (string, error) {
@@ -249,6 +331,9 @@ func (l Runner) prompt(at *v1alpha1.AgentTask) (string, error) {
 		return runner.NotBlank(string(data), l.PromptFile)
 	}
 	if at.Spec.Prompt == "" {
+		if at.Spec.PromptFrom == (v1alpha1.PromptSource{}) {
+			return "", nil // of a task that goes on from another
+		}
 		return "", errNoPrompt
 	}
 	return runner.NotBlank(at.Spec.Prompt, l.TaskFile+": spec.prompt")

@@ -11,7 +11,6 @@ import (
 	"github.com/sampan-dev/sampan/internal/models"
 	"github.com/sampan-dev/sampan/internal/podapi"
 	"github.com/sampan-dev/sampan/internal/runner"
-	"github.com/sampan-dev/sampan/internal/runner/workspace"
 	"github.com/sampan-dev/sampan/internal/testing/gitserver"
 )
 
@@ -28,14 +27,14 @@ func TestPatchOfACheckout(t *testing.T) {
 	at.Name = "fix"
 	at.Spec.Sandbox.Template.Workspace.Git.URL = server.Repo()
 	at.Spec.Outputs = []v1alpha1.Output{{Name: "change", Patch: &v1alpha1.PatchOutput{}}}
-	var repo workspace.Repository
-	if err := l.prepare(t.Context(), at, runner.TakeSecrets(&models.Registry{}), harness.NewReporter(nil, nil), &repo); err != nil {
+	var p place
+	if err := l.prepare(t.Context(), at, runner.TakeSecrets(&models.Registry{}), harness.NewReporter(nil, nil), &p); err != nil {
 		t.Fatal(err)
 	}
 	if err := os.WriteFile(filepath.Join(l.Workspace, "file"), []byte("two\n"), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	l.takeOutputs(t.Context(), at, repo, harness.Result{Reason: harness.MaxTurns})
+	l.takeOutputs(t.Context(), at, &p, harness.Result{Reason: harness.MaxTurns})
 	data, err := os.ReadFile(filepath.Join(l.OutputDir, "change.patch"))
 	if err != nil || !strings.Contains(string(data), "-one\n+two\n") {
 		t.Errorf("the patch is %q: %v", data, err)
@@ -43,7 +42,7 @@ func TestPatchOfACheckout(t *testing.T) {
 	if len(told) != 1 || told[0].Proof != v1alpha1.OutputUnproven || told[0].Message != "" {
 		t.Errorf("told is %+v", told)
 	}
-	if err := removeKept(repo); err != nil {
+	if err := removeKept(p.repo); err != nil {
 		t.Error(err)
 	}
 	if left, err := os.ReadDir(os.TempDir()); err != nil || len(left) > 0 {

@@ -40,6 +40,10 @@ type Journal struct {
 	// latest is the checkpoint to go on from, nil without one.
 	latest *record.Checkpoint
 	kept   func(record.Checkpoint, string)
+	// origin is the checkpoint of another task to begin with, and fork what else it is
+	// begun with; both are nil without one, and fork where it has begun.
+	origin *record.Checkpoint
+	fork   *harness.Fork
 }
 
 // Create begins a transcript in a file, where there is no record.
@@ -88,15 +92,27 @@ func (j *Journal) Anew() *harness.Restored {
 	return &harness.Restored{Events: 1}
 }
 
+// Begins tells that the workspace of another task is to be restored for the run.
+func (j *Journal) Begins() bool { return j.latest == nil && j.origin != nil }
+
 // Recorder is the record, nil where there is none.
 func (j *Journal) Recorder() record.Recorder { return j.rec }
 
-// Base is the commit that the last checkpoint's workspace began as; empty without one.
+// Base is the commit that the restored workspace began as; empty without one.
 func (j *Journal) Base() string {
-	if j.latest == nil {
+	c := j.begin()
+	if c == nil {
 		return ""
 	}
-	return j.latest.Base
+	return c.Base
+}
+
+// begin is the checkpoint whose workspace is restored; nil without one.
+func (j *Journal) begin() *record.Checkpoint {
+	if j.latest != nil {
+		return j.latest
+	}
+	return j.origin
 }
 
 // Told tells that this process only brings the news of a run that had ended in another.
@@ -104,29 +120,39 @@ func (j *Journal) Told(res harness.Result) bool {
 	return j.Past.Events() > 0 && res.Transcript.Events == j.Past.Events()
 }
 
-// Restore builds the workspace of the last checkpoint in root, which is empty, and gives
-// what takes the next ones, with the commit that was checked out. Without a checkpoint
-// it builds nothing, and without a record none will be taken. limit is what the
-// workspace may have, in bytes; 0 if nobody bounds it.
+// Restore builds the workspace of the last checkpoint, or of the one of another task that
+// the run begins with, in root, which is empty, and gives what takes the next ones,
+// with the commit that was checked out. Without a checkpoint it builds nothing, and
+// without a record none will be taken. limit is what the workspace may have, in bytes; 0
+// if nobody bounds it.
 func (j *Journal) Restore(ctx context.Context, root string, limit int64, base func() string) (*Keeper, *harness.Restored, error) {
-	if j.rec == nil {
-		return nil, nil, nil
-	}
-	k := &Keeper{ctx: j.ctx, rec: j.rec, base: base, snap: &snapshot.Snapshotter{Root: root, MaxBytes: max(maxKeptBytes, limit)}, kept: j.kept, newest: j.latest}
-	if j.latest == nil {
+	k, c := j.Keeper(root, limit, base), j.begin()
+	if k == nil || c == nil {
 		return k, nil, nil
 	}
-	if err := k.snap.Restore(ctx, j.rec, *j.latest); err != nil {
+	if err := k.snap.Restore(ctx, j.rec, *c); err != nil {
 		return nil, nil, err
 	}
-	return k, &harness.Restored{Turn: j.latest.Turn, Events: j.latest.Events}, nil
+	if c == j.origin { // no tool has run since
+		return k, &harness.Restored{Events: 1}, nil
+	}
+	return k, &harness.Restored{Turn: c.Turn, Events: c.Events}, nil
+}
+
+// Keeper takes checkpoints of root as it is, with the commit that was checked out; nil
+// without a record. limit is that of Restore.
+func (j *Journal) Keeper(root string, limit int64, base func() string) *Keeper {
+	if j.rec == nil {
+		return nil
+	}
+	return &Keeper{ctx: j.ctx, rec: j.rec, base: base, snap: &snapshot.Snapshotter{Root: root, MaxBytes: max(maxKeptBytes, limit)}, kept: j.kept, newest: j.latest}
 }
 
 // Run runs the harness with the journal as its transcript and past, and with the
 // keeper, which may be nil, as its checkpoints. A run that was stopped has a last one
 // taken, and one whose end is to be kept by the word of keepEnd, which may be nil.
 func (j *Journal) Run(ctx context.Context, k *Keeper, config harness.Config, keepEnd func(harness.Result) bool) harness.Result {
-	config.Transcript, config.Resume = j.Writer, j.Past
+	config.Transcript, config.Resume, config.Fork = j.Writer, j.Past, j.fork
 	if k != nil {
 		config.Checkpoints = k
 	}

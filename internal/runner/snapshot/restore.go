@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path"
+	"path/filepath"
 	"slices"
 	"sync/atomic"
 
@@ -48,6 +49,13 @@ func (s *Snapshotter) Restore(ctx context.Context, rec record.Recorder, c record
 	}
 	s.last = r.state(c, s.mark(), s.settled(), s.Exclude)
 	return nil
+}
+
+// Unfinished tells whether a folder has what an unfinished restore has left there, and so
+// nothing that counts.
+func Unfinished(root string) bool {
+	_, err := os.Lstat(filepath.Join(root, marker))
+	return err == nil
 }
 
 // restore is one restore.

@@ -1,0 +1,143 @@
+package harness
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/sampan-dev/sampan/internal/llm"
+	"github.com/sampan-dev/sampan/internal/transcript"
+)
+
+// recordedEvents are those of a run.
+func recordedEvents(t *testing.T, f *fixture) []transcript.Event {
+	t.Helper()
+	events, _, err := transcript.ReadAll(strings.NewReader(f.out.String()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return events
+}
+
+func forkOf(t *testing.T, events []transcript.Event) *Fork {
+	t.Helper()
+	fork, err := ForkOf(transcript.Origin{Task: "first", UID: "u", Turn: 2, Events: int64(len(events)), Digest: "sha256:x"}, PastOf(events))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return fork
+}
+
+// afterTurn are the events up to the last result of a turn.
+func afterTurn(events []transcript.Event, turn int) []transcript.Event {
+	for i, e := range events {
+		if e.Turn > turn {
+			return events[:i]
+		}
+	}
+	return events
+}
+
+func TestForkGoesOnWithTheConversation(t *testing.T) {
+	first := newFixture(script(conversationReplies))
+	if res := first.run(t, t.Context()); res.Reason != Completed {
+		t.Fatalf("the first run: %+v", res)
+	}
+	events := afterTurn(recordedEvents(t, first), 2)
+	source := PastOf(events).state
+	for prompt, last := range map[string]string{
+		"Do it otherwise.": "Do it otherwise.",
+		first.Task.Prompt:  "- v: check",
+		"":                 "- v: check",
+	} {
+		t.Run(prompt, func(t *testing.T) {
+			p := script(says("done"))
+			f := newFixture(p)
+			f.Task.Name, f.Task.Prompt, f.Task.SystemPrompt = "second", prompt, "not said"
+			f.Task.Verify = []Verification{{Name: "v", Command: "check"}}
+			f.Fork = forkOf(t, events)
+			res := f.run(t, t.Context())
+			if res.Reason != Completed || res.Progress.Turns != 1 || res.Progress.ToolCalls != 0 {
+				t.Errorf("the fork: %+v", res)
+			}
+			sent := p.sent()[0].Messages
+			n := len(source.conv.messages)
+			if diff := cmp.Diff(source.conv.messages, sent[:n]); diff != "" {
+				t.Errorf("what was said before (-want +got):\n%s", diff)
+			}
+			if words := sent[n].Content; sent[n].Role != llm.RoleUser || !strings.Contains(words, "turn 2 of the task first") || !strings.Contains(words, "- v: check") {
+				t.Errorf("the change is told as %+v", sent[n])
+			}
+			if end := sent[len(sent)-1]; end.Role != llm.RoleUser || !strings.HasSuffix(end.Content, last) {
+				t.Errorf("the last message is %+v", end)
+			}
+			started := find[transcript.RunStarted](t, f)
+			if len(started) != 1 || started[0].Task != "second" || started[0].From == nil || started[0].From.UID != "u" || started[0].From.Events != int64(len(events)) {
+				t.Errorf("the first event is %+v", started)
+			}
+			// Whoever goes on with it needs nothing but its own transcript.
+			again := PastOf(recordedEvents(t, f)).state
+			if diff := cmp.Diff(sent, again.conv.messages[:len(sent)]); diff != "" {
+				t.Errorf("the conversation by the transcript (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+// A call's id that was used before the fork is not used again.
+func TestForkKnowsTheIDsOfCalls(t *testing.T) {
+	first := newFixture(script(conversationReplies))
+	first.run(t, t.Context())
+	f := newFixture(script(calls(call("a", "read", "9")), says("done")))
+	f.Fork = forkOf(t, afterTurn(recordedEvents(t, first), 2))
+	f.run(t, t.Context())
+	if made := find[transcript.ToolCall](t, f); len(made) != 1 || made[0].ID == "a" {
+		t.Errorf("the calls are %+v", made)
+	}
+}
+
+// Wherever the other run was cut, the conversation is one that a model can go on with.
+func TestForkAnswersEveryCall(t *testing.T) {
+	first := newFixture(script(conversationReplies))
+	first.run(t, t.Context())
+	events := recordedEvents(t, first)
+	for n := 1; n <= len(events); n++ {
+		fork := forkOf(t, events[:n])
+		called, answered := map[string]bool{}, map[string]bool{}
+		for _, m := range fork.origin.Messages {
+			for _, c := range m.ToolCalls {
+				called[c.ID] = true
+			}
+			if m.Role == llm.RoleTool {
+				answered[m.ToolCallID] = true
+			}
+		}
+		if diff := cmp.Diff(called, answered); diff != "" {
+			t.Errorf("after event %d (-called +answered):\n%s", n, diff)
+		}
+	}
+}
+
+// The prompt of a fork is in the middle of the conversation, and stays.
+func TestCompactionKeepsThePromptOfAFork(t *testing.T) {
+	later := llm.Message{Role: llm.RoleUser, Content: "the later task"}
+	c := chat(repeatSize(50, 300)...)
+	c.pinned = len(c.messages)
+	c.add(later)
+	c.add(chat(repeatSize(100, 300)...).messages[2:]...)
+	for round := range 3 {
+		e := planCompaction(c, 3000).event
+		if e.DropTo == 0 {
+			t.Fatalf("round %d leaves out nothing", round)
+		}
+		c.compact(e)
+		if diff := cmp.Diff(later, c.messages[c.pinned]); diff != "" {
+			t.Fatalf("round %d (-want +got):\n%s", round, diff)
+		}
+		if c.messages[1].Content != "task" || len(c.messages) > 100 {
+			t.Errorf("round %d leaves %d messages, the second is %q", round, len(c.messages), c.messages[1].Content)
+		}
+		c.add(chat(repeatSize(100, 300)...).messages[2:]...)
+	}
+}
