@@ -105,7 +105,7 @@ func TestNobodyBesideAProof(t *testing.T) {
 	l := lodge(t)
 	l.open()
 	p := proving{l.exec, l.guests}
-	mark := fmt.Sprintf("1000.%d", os.Getpid()) // other tests' processes sleep, too
+	mark := fmt.Sprintf("1000.%d", os.Getpid())                                                                                              // other tests' processes sleep, too
 	streaming, err := http.Post(l.url+"/v1/exec/stream", "application/json", strings.NewReader(`{"shell":"touch started; sleep `+mark+`"}`)) //nolint:noctx // closed below
 	if err != nil {
 		t.Fatal(err)
