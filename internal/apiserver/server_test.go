@@ -1,9 +1,11 @@
 package apiserver_test
 
 import (
+	"bytes"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -21,6 +23,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	genericoptions "k8s.io/apiserver/pkg/server/options"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
@@ -39,8 +42,6 @@ import (
 type served struct {
 	t               *testing.T
 	c               *cluster.Cluster
-	config          *rest.Config
-	kubeconfig      string
 	pool            *x509.CertPool
 	http            *http.Client
 	people, runners string
@@ -80,22 +81,53 @@ func prepare(t *testing.T) *served {
 			t.Error(err)
 		}
 	})
-	s := &served{t: t, c: c, kubeconfig: filepath.Join(t.TempDir(), "kubeconfig"), pool: x509.NewCertPool()}
+	s := &served{t: t, c: c, pool: x509.NewCertPool()}
 	s.create(
 		&corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: system}},
-		&corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Namespace: system, Name: "sampan-apiserver"}},
 	)
-	err = c.AdminKubeconfig(s.kubeconfig)
-	if err == nil {
-		s.config, err = clientcmd.BuildConfigFromFlags("", s.kubeconfig)
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
+	s.grant()
 	transport := &http.Transport{TLSClientConfig: &tls.Config{RootCAs: s.pool, ServerName: "localhost"}}
 	t.Cleanup(transport.CloseIdleConnections)
 	s.http = &http.Client{Transport: transport, Timeout: time.Minute}
 	return s
+}
+
+// grant gives both servers the rights that they have in an install, and no others.
+func (s *served) grant() {
+	s.t.Helper()
+	objects, err := cluster.Load(filepath.Join(cluster.Root(), "config", "apiserver", "rbac.yaml"))
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	for _, obj := range objects {
+		data, err := json.Marshal(obj)
+		if err == nil {
+			placed := &unstructured.Unstructured{}
+			if err = placed.UnmarshalJSON(bytes.ReplaceAll(data, []byte(`"namespace":"system"`), []byte(`"namespace":"`+system+`"`))); err == nil {
+				s.create(placed)
+			}
+		}
+		if err != nil {
+			s.t.Fatal(err)
+		}
+	}
+}
+
+// account is how a server reaches the API server by its own account.
+func (s *served) account(name string) (kubeconfig string, config *rest.Config, c client.Client) {
+	s.t.Helper()
+	kubeconfig = filepath.Join(s.t.TempDir(), "kubeconfig")
+	err := s.c.Kubeconfig(s.t.Context(), kubeconfig, system, name)
+	if err == nil {
+		config, err = clientcmd.BuildConfigFromFlags("", kubeconfig)
+	}
+	if err == nil {
+		c, err = client.New(config, client.Options{Scheme: s.c.Client.Scheme()})
+	}
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return kubeconfig, config, c
 }
 
 func (s *served) listen() net.Listener {
@@ -110,7 +142,7 @@ func (s *served) listen() net.Listener {
 // certificate is one that localhost has, as every Service its name.
 func (s *served) certificate(keeper *certs.Keeper) *certs.Keeper {
 	s.t.Helper()
-	keeper.Client, keeper.Clock, keeper.Namespace, keeper.Service = s.c.Client, clock.RealClock{}, system, "localhost"
+	keeper.Clock, keeper.Namespace, keeper.Service = clock.RealClock{}, system, "localhost"
 	if err := keeper.Keep(s.t.Context()); err != nil {
 		s.t.Fatal(err)
 	}
@@ -149,7 +181,8 @@ func (s *served) run(server interface{ Run(context.Context) error }, err error) 
 func (s *served) startRecord(open apiserver.Opener) {
 	s.t.Helper()
 	l := s.listen()
-	keeper := s.certificate(&certs.Keeper{Secret: "sampan-record-tls", ConfigMap: "sampan-record"})
+	_, config, own := s.account("sampan-record")
+	keeper := s.certificate(&certs.Keeper{Client: own, Secret: "sampan-record-tls", ConfigMap: "sampan-record"})
 	var cm corev1.ConfigMap
 	if err := s.c.Client.Get(s.t.Context(), client.ObjectKey{Namespace: system, Name: "sampan-record"}, &cm); err != nil {
 		s.t.Fatal(err)
@@ -161,7 +194,7 @@ func (s *served) startRecord(open apiserver.Opener) {
 	}
 	s.runners = "https://" + l.Addr().String()
 	s.stopRecord = s.run(apiserver.New(apiserver.Options{
-		Config: s.config, Client: s.c.Client, Certificate: keeper, Open: open, Clock: clock.RealClock{},
+		Config: config, Client: own, Certificate: keeper, Open: open, Clock: clock.RealClock{},
 		Reader: "system:serviceaccount:sampan-system:sampan-apiserver", Listener: l,
 	}))
 }
@@ -179,14 +212,15 @@ func (s *served) startFront() {
 	}
 	l := s.listen()
 	s.people = "https://" + l.Addr().String()
+	kubeconfig, config, own := s.account("sampan-apiserver")
 	o := apiserver.FrontOptions{
-		Config: s.config, Certificate: s.certificate(&certs.Keeper{Secret: "sampan-apiserver-tls", APIService: objects[0].GetName()}), People: l,
-		Record:         &apiserver.RecordServer{Client: s.c.Client, Clock: clock.RealClock{}, Namespace: system, ConfigMap: "sampan-record", TokenFile: token},
+		Config: config, Certificate: s.certificate(&certs.Keeper{Client: own, Secret: "sampan-apiserver-tls", APIService: objects[0].GetName()}), People: l,
+		Record:         &apiserver.RecordServer{Client: own, Clock: clock.RealClock{}, Namespace: system, ConfigMap: "sampan-record", TokenFile: token},
 		Authentication: genericoptions.NewDelegatingAuthenticationOptions(),
 		Authorization:  genericoptions.NewDelegatingAuthorizationOptions(),
 		Audit:          genericoptions.NewAuditOptions(),
 	}
-	o.Authentication.RemoteKubeConfigFile, o.Authorization.RemoteKubeConfigFile = s.kubeconfig, s.kubeconfig
+	o.Authentication.RemoteKubeConfigFile, o.Authorization.RemoteKubeConfigFile = kubeconfig, kubeconfig
 	o.Authentication.TolerateInClusterLookupFailure = true // no proxy is in front here
 	s.run(apiserver.NewFront(o))
 }
