@@ -35,7 +35,7 @@ type Backup struct {
 func (c *Client) Backup(ctx context.Context, to io.Writer) (*Backup, error) {
 	ctx, cancel := patience(ctx, backupDeadline)
 	defer cancel()
-	resp, err := c.send(ctx, http.MethodGet, "/v1/backup", lastRequest(), nil)
+	resp, err := c.send(ctx, http.MethodGet, "/v1/backup", http.Header{"Connection": {"close"}}, nil)
 	if err != nil {
 		return nil, err
 	}

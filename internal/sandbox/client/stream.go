@@ -75,7 +75,7 @@ func (c *Client) stream(ctx context.Context, method, route string, after int64, 
 		end(fmt.Errorf("%w: nothing was heard of it for %v", tool.ErrExecutorGone, streamPatience))
 	})
 	var err error
-	s.resp, err = c.send(ctx, method, route, lastRequest(), body) //nolint:bodyclose // Close closes it
+	s.resp, err = c.send(ctx, method, route, nil, body) //nolint:bodyclose // Close closes it
 	if err != nil {
 		s.Close()
 		return nil, err
@@ -96,12 +96,11 @@ func (c *Client) stream(ctx context.Context, method, route string, after int64, 
 	return s, nil
 }
 
-// lastRequest makes a request the last of its connection: one whose answer has begun
-// cannot say any more that the server will end it.
-func lastRequest() http.Header { return http.Header{"Connection": {"close"}} }
-
 // Close ends the stream.
 func (s *Stream) Close() {
+	if s.over {
+		drain(s.resp) // nothing but its end is left
+	}
 	s.silence.Stop()
 	s.cancel()
 	if s.resp != nil {

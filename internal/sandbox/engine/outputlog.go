@@ -87,12 +87,15 @@ type logWriter struct {
 // Write implements io.Writer.
 func (w logWriter) Write(p []byte) (int, error) {
 	for rest := p; len(rest) > 0; {
-		n := min(len(rest), maxChunk)
+		n := min(len(rest), w.log.maxChunk())
 		w.log.put(w.stream, rest[:n])
 		rest = rest[n:]
 	}
 	return len(p), nil
 }
+
+// maxChunk keeps chunks small beside the log, which drops whole ones.
+func (l *outputLog) maxChunk() int { return max(1, min(maxChunk, l.limit/8)) }
 
 func (l *outputLog) put(stream Stream, p []byte) {
 	l.mu.Lock()
@@ -101,7 +104,7 @@ func (l *outputLog) put(stream Stream, p []byte) {
 	if !l.extend(stream, p) {
 		room := minChunk
 		if n := len(l.chunks); n > 0 && l.chunks[n-1].Stream == stream {
-			room = min(2*cap(l.chunks[n-1].Data), maxChunk, l.limit/8)
+			room = min(2*cap(l.chunks[n-1].Data), l.maxChunk())
 		}
 		data := make([]byte, len(p), max(room, len(p)))
 		copy(data, p)

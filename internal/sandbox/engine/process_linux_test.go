@@ -158,6 +158,26 @@ func TestGap(t *testing.T) {
 	}
 }
 
+// TestKept: however it was written, nearly a whole log of the last output is kept.
+func TestKept(t *testing.T) {
+	for _, size := range []int{1, 100, 7_000, 9_999, 100_000} {
+		l := newOutputLog(10_000)
+		for l.position() < 100_000 {
+			_, _ = logWriter{l, Stdout}.Write(make([]byte, size)) // it takes all
+		}
+		l.finish()
+		r, err := l.attach(0, func() {})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var o output
+		o.rest(t, r)
+		if n := o.streams[Stdout].Len(); n < 7_000 || n > 10_000 || len(o.gaps) != 1 || o.gaps[0].To+int64(n) != l.position() {
+			t.Errorf("by %d bytes: %d are kept, gaps %v", size, n, o.gaps)
+		}
+	}
+}
+
 // TestSlowReader: what a process that has ended left in its pipes is not lost to a
 // reader that is far behind.
 func TestSlowReader(t *testing.T) {

@@ -77,15 +77,27 @@ func (c *connections) ending(request context.Context) bool {
 type farewell struct {
 	http.ResponseWriter
 	ending func() bool
+	said   bool
 }
 
 // WriteHeader implements http.ResponseWriter.
-func (f farewell) WriteHeader(status int) {
+func (f *farewell) WriteHeader(status int) {
 	if f.ending() {
+		f.said = true
 		f.Header().Set("Connection", "close")
 	}
 	f.ResponseWriter.WriteHeader(status)
 }
 
+// leave ends the connection after an answer that had begun before it was to end, and
+// so could not say it: a client must not send its next request there.
+func (f *farewell) leave() {
+	if f.said || !f.ending() {
+		return
+	}
+	_ = http.NewResponseController(f.ResponseWriter).Flush() // the client has gone; it knows
+	panic(http.ErrAbortHandler)
+}
+
 // Unwrap is for http.ResponseController.
-func (f farewell) Unwrap() http.ResponseWriter { return f.ResponseWriter }
+func (f *farewell) Unwrap() http.ResponseWriter { return f.ResponseWriter }

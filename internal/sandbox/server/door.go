@@ -37,7 +37,14 @@ func (d *door) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if d.conns.ending(r.Context()) {
 		panic(http.ErrAbortHandler) // it was sent before the one that had to be exclusive
 	}
-	w = farewell{w, func() bool { return d.conns.ending(r.Context()) }} //nolint:contextcheck // the request's own
+	f := &farewell{ResponseWriter: w, ending: func() bool { return d.conns.ending(r.Context()) }} //nolint:contextcheck // the request's own
+	d.serveOwner(f, r)
+	if !r.Close {
+		f.leave()
+	}
+}
+
+func (d *door) serveOwner(w http.ResponseWriter, r *http.Request) {
 	if err := d.owner.check(r.Header.Get("Authorization")); err != nil {
 		writeError(w, r, err)
 		return
