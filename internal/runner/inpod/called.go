@@ -67,5 +67,8 @@ func (p *Runner) welcome(ctx context.Context, w *watcher) error {
 		}
 		p.guests.open()
 	}
+	if p.exec.Answered() {
+		return nil
+	}
 	return p.exec.WaitReady(ctx)
 }
