@@ -11,10 +11,10 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"sync"
 	"time"
 
 	"github.com/cenkalti/backoff/v5"
-	"golang.org/x/net/http2"
 )
 
 const (
@@ -23,8 +23,6 @@ const (
 	steady = time.Minute
 	// maxRefusal bounds what is read of an answer that refuses a caller.
 	maxRefusal = 4 << 10
-	// farewell is how long requests under way may still take when a caller stops.
-	farewell = 5 * time.Second
 )
 
 // Caller keeps a connection to a hub and serves a handler over it.
@@ -79,34 +77,73 @@ func (c *Caller) once(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	defer conn.Close() //nolint:errcheck // it may be closed by now
 	c.tell(nil)
-	base := &http.Server{Handler: c.Handler, ReadHeaderTimeout: handshake}
-	h2 := server()
-	if err := http2.ConfigureServer(base, h2); err != nil {
-		return err
-	}
-	served := make(chan struct{})
-	go func() {
-		defer close(served)
+	one := newOnly(conn)
+	server := &http.Server{
+		Handler: c.Handler, Protocols: onlyHTTP2(), HTTP2: settings(), ReadHeaderTimeout: handshake,
 		// The requests' contexts outlive ctx, so that they can come to their ends.
-		h2.ServeConn(conn, &http2.ServeConnOpts{Context: context.WithoutCancel(ctx), BaseConfig: base})
-	}()
+		BaseContext: func(net.Listener) context.Context { return context.WithoutCancel(ctx) },
+	}
+	served := make(chan error, 1)
+	go func() { served <- server.Serve(one) }()
 	select {
 	case <-served:
+		_ = server.Close() // the connection is closed already
 		return errors.New("the connection was lost")
 	case <-ctx.Done():
 	}
 	end, cancel := context.WithTimeout(context.WithoutCancel(ctx), farewell)
 	defer cancel()
-	_ = base.Shutdown(end) // tells the hub to send no more
-	select {
-	case <-served:
-	case <-end.Done():
-		_ = conn.Close()
-		<-served
+	if server.Shutdown(end) != nil { // it tells the hub to send no more
+		_ = server.Close()
 	}
+	<-served
 	return ctx.Err()
+}
+
+// only is a listener with one connection, which is closed with that.
+type only struct {
+	net.Conn
+	accepted chan net.Conn
+	closed   chan struct{}
+	once     sync.Once
+}
+
+func newOnly(conn net.Conn) *only {
+	o := &only{Conn: conn, accepted: make(chan net.Conn, 1), closed: make(chan struct{})}
+	o.accepted <- &watched{Conn: conn, onClose: func() { _ = o.Close() }}
+	return o
+}
+
+// Accept implements net.Listener.
+func (o *only) Accept() (net.Conn, error) {
+	select {
+	case conn := <-o.accepted:
+		return conn, nil
+	case <-o.closed:
+		return nil, net.ErrClosed
+	}
+}
+
+// Close implements net.Listener.
+func (o *only) Close() error {
+	o.once.Do(func() { close(o.closed) })
+	return nil
+}
+
+// Addr implements net.Listener.
+func (o *only) Addr() net.Addr { return o.LocalAddr() }
+
+// watched is a connection that tells when it is closed.
+type watched struct {
+	net.Conn
+	onClose func()
+}
+
+// Close implements net.Conn.
+func (w *watched) Close() error {
+	defer w.onClose()
+	return w.Conn.Close()
 }
 
 // connect gives a connection that the hub has accepted.
@@ -156,13 +193,13 @@ func upgrade(ctx context.Context, conn net.Conn, address, token string) (net.Con
 		return nil, fmt.Errorf("asking for a tunnel: %w", err)
 	}
 	answers := bufio.NewReaderSize(conn, maxRefusal)
-	resp, err := http.ReadResponse(answers, req)
+	resp, err := http.ReadResponse(answers, req) //nolint:bodyclose // of the answer that says yes the body is the tunnel
 	if err != nil {
 		return nil, fmt.Errorf("asking for a tunnel: %w", err)
 	}
 	if resp.StatusCode != http.StatusSwitchingProtocols || resp.Header.Get("Upgrade") != Protocol {
-		said, _ := io.ReadAll(io.LimitReader(resp.Body, maxRefusal))
-		return nil, fmt.Errorf("the hub refused the connection: %s: %s", resp.Status, bytes.TrimSpace(said))
+		said, err := io.ReadAll(io.LimitReader(resp.Body, maxRefusal))
+		return nil, errors.Join(fmt.Errorf("the hub refused the connection: %s: %s", resp.Status, bytes.TrimSpace(said)), err, resp.Body.Close())
 	}
 	return &begun{Conn: conn, first: answers}, nil
 }

@@ -5,18 +5,17 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
 	"net"
 	"net/http"
-	"slices"
 	"sync"
 	"time"
-
-	"golang.org/x/net/http2"
 )
 
 // ErrNoTunnel is the error of a request for somebody who has no connection here.
 var ErrNoTunnel = errors.New("there is no connection")
+
+// ErrBusy is the error of a request beside as many as a connection takes at once.
+var ErrBusy = errors.New("too many requests are under way on the connection")
 
 // ErrFull is the error of a caller for whom there is no place.
 var ErrFull = errors.New("there are too many connections")
@@ -30,7 +29,7 @@ type Hub struct {
 	Max int
 
 	mu    sync.Mutex
-	conns map[Key]*http2.ClientConn
+	conns map[Key]*http.ClientConn
 }
 
 // Accept makes a request's connection the one of a key, in place of one that is there,
@@ -48,7 +47,7 @@ func (h *Hub) Accept(w http.ResponseWriter, req *http.Request, key Key) error {
 		return fmt.Errorf("taking over the connection: %w", err)
 	}
 	defer conn.Close() //nolint:errcheck // it may be closed by now
-	cc, ended, err := accepted(conn, buffered)
+	cc, ended, err := accepted(req.Context(), conn, buffered)
 	if err != nil {
 		return nil //nolint:nilerr // the caller has gone, or sends what is no HTTP/2
 	}
@@ -58,8 +57,8 @@ func (h *Hub) Accept(w http.ResponseWriter, req *http.Request, key Key) error {
 	return nil
 }
 
-// accepted says yes to a caller.
-func accepted(conn net.Conn, buffered *bufio.ReadWriter) (*http2.ClientConn, <-chan struct{}, error) {
+// accepted says yes to a caller, and gives the connection as HTTP/2 and when it ended.
+func accepted(ctx context.Context, conn net.Conn, buffered *bufio.ReadWriter) (*http.ClientConn, <-chan struct{}, error) {
 	if err := conn.SetDeadline(time.Now().Add(handshake)); err != nil {
 		return nil, nil, err
 	}
@@ -72,22 +71,14 @@ func accepted(conn net.Conn, buffered *bufio.ReadWriter) (*http2.ClientConn, <-c
 	if err := conn.SetDeadline(time.Time{}); err != nil {
 		return nil, nil, err
 	}
-	watched := &watched{Conn: &begun{Conn: conn, first: buffered.Reader}, ended: make(chan struct{})}
-	cc, err := client().NewClientConn(watched)
-	return cc, watched.ended, err
-}
-
-// watched is a connection that tells when it is closed.
-type watched struct {
-	net.Conn
-	once  sync.Once
-	ended chan struct{}
-}
-
-// Close implements io.Closer.
-func (w *watched) Close() error {
-	defer w.once.Do(func() { close(w.ended) })
-	return w.Conn.Close()
+	ended := make(chan struct{})
+	over := &watched{Conn: &begun{Conn: conn, first: buffered.Reader}, onClose: sync.OnceFunc(func() { close(ended) })}
+	t := &http.Transport{
+		Protocols: onlyHTTP2(), HTTP2: settings(), DisableCompression: true,
+		DialContext: func(context.Context, string, string) (net.Conn, error) { return over, nil },
+	}
+	cc, err := t.NewClientConn(ctx, "http", "caller:80")
+	return cc, ended, err
 }
 
 func (h *Hub) room(key Key) bool {
@@ -96,28 +87,32 @@ func (h *Hub) room(key Key) bool {
 	return h.conns[key] != nil || len(h.conns) < h.Max
 }
 
-func (h *Hub) put(key Key, cc *http2.ClientConn) {
+func (h *Hub) put(key Key, cc *http.ClientConn) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if old := h.conns[key]; old != nil {
-		go retire(old)
+		retire(old)
 	}
 	if h.conns == nil {
-		h.conns = map[Key]*http2.ClientConn{}
+		h.conns = map[Key]*http.ClientConn{}
 	}
 	h.conns[key] = cc
 }
 
 // retire closes a connection once what is under way on it has ended, or after a while.
-func retire(cc *http2.ClientConn) {
-	ctx, cancel := context.WithTimeout(context.Background(), farewell)
-	defer cancel()
-	if cc.Shutdown(ctx) != nil {
-		_ = cc.Close()
+func retire(cc *http.ClientConn) {
+	end := time.AfterFunc(farewell, func() { _ = cc.Close() })
+	idle := func(cc *http.ClientConn) {
+		if cc.InFlight() == 0 {
+			end.Stop()
+			_ = cc.Close()
+		}
 	}
+	cc.SetStateHook(idle)
+	idle(cc)
 }
 
-func (h *Hub) drop(key Key, cc *http2.ClientConn) {
+func (h *Hub) drop(key Key, cc *http.ClientConn) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.conns[key] == cc {
@@ -135,13 +130,10 @@ func (h *Hub) Count() int {
 // Close ends all connections once what is under way on them has ended, or after a while.
 func (h *Hub) Close() {
 	h.mu.Lock()
-	conns := slices.Collect(maps.Values(h.conns))
-	h.mu.Unlock()
-	var ending sync.WaitGroup
-	for _, cc := range conns {
-		ending.Go(func() { retire(cc) })
+	defer h.mu.Unlock()
+	for _, cc := range h.conns {
+		retire(cc)
 	}
-	ending.Wait()
 }
 
 // To gives what sends requests to the caller of a key. Its errors wrap ErrNoTunnel
@@ -156,11 +148,24 @@ type to struct {
 
 // RoundTrip implements http.RoundTripper.
 func (t to) RoundTrip(req *http.Request) (*http.Response, error) {
-	t.hub.mu.Lock()
-	cc := t.hub.conns[t.key]
-	t.hub.mu.Unlock()
-	if cc == nil || !cc.CanTakeNewRequest() {
-		return nil, fmt.Errorf("%w of %s/%s", ErrNoTunnel, t.key.Namespace, t.key.Name)
+	cc, err := t.reserve()
+	if err != nil {
+		return nil, fmt.Errorf("%w of %s/%s", err, t.key.Namespace, t.key.Name)
 	}
 	return cc.RoundTrip(req)
+}
+
+// reserve gives the connection with a place on it, so that it is not closed before the
+// request is sent.
+func (t to) reserve() (*http.ClientConn, error) {
+	t.hub.mu.Lock()
+	defer t.hub.mu.Unlock()
+	cc := t.hub.conns[t.key]
+	switch {
+	case cc == nil || cc.Err() != nil:
+		return nil, ErrNoTunnel
+	case cc.Reserve() != nil:
+		return nil, ErrBusy
+	}
+	return cc, nil
 }

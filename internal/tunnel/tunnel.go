@@ -5,9 +5,8 @@
 package tunnel
 
 import (
+	"net/http"
 	"time"
-
-	"golang.org/x/net/http2"
 )
 
 const (
@@ -22,22 +21,24 @@ const (
 	pingTimeout = 15 * time.Second
 	// handshake bounds what comes before a connection is one of HTTP/2.
 	handshake = 10 * time.Second
+	// farewell is how long requests under way may still take when a connection is not
+	// wanted any more.
+	farewell = 5 * time.Second
 	// upload is how many bytes of bodies a caller may be sent before it has read them,
-	// in one request and in all.
+	// in one request, and four times that in all.
 	upload = 1 << 20
 )
 
-func server() *http2.Server {
-	return &http2.Server{
-		MaxConcurrentStreams: MaxStreams,
-		ReadIdleTimeout:      pingAfter, PingTimeout: pingTimeout,
-		MaxUploadBufferPerStream: upload, MaxUploadBufferPerConnection: 4 * upload,
-	}
+// onlyHTTP2 is HTTP/2 without a handshake: what carries it is secure already.
+func onlyHTTP2() *http.Protocols {
+	p := &http.Protocols{}
+	p.SetUnencryptedHTTP2(true)
+	return p
 }
 
-func client() *http2.Transport {
-	return &http2.Transport{
-		ReadIdleTimeout: pingAfter, PingTimeout: pingTimeout,
-		DisableCompression: true, StrictMaxConcurrentStreams: true,
+func settings() *http.HTTP2Config {
+	return &http.HTTP2Config{
+		MaxConcurrentStreams: MaxStreams, SendPingTimeout: pingAfter, PingTimeout: pingTimeout,
+		MaxReceiveBufferPerStream: upload, MaxReceiveBufferPerConnection: 4 * upload,
 	}
 }

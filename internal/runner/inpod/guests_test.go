@@ -106,7 +106,7 @@ func TestNobodyBesideAProof(t *testing.T) {
 	l.open()
 	p := proving{l.exec, l.guests}
 	mark := fmt.Sprintf("1000.%d", os.Getpid())                                                                                              // other tests' processes sleep, too
-	streaming, err := http.Post(l.url+"/v1/exec/stream", "application/json", strings.NewReader(`{"shell":"touch started; sleep `+mark+`"}`)) //nolint:noctx // closed below
+	streaming, err := http.Post(l.url+"/v1/exec/stream", "application/json", strings.NewReader(`{"shell":"touch started; sleep `+mark+`"}`)) // closed below
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -120,7 +120,7 @@ func TestNobodyBesideAProof(t *testing.T) {
 	if _, err := l.exec.Exec(t.Context(), tool.ExecRequest{Shell: "truncate -s 64M big"}); err != nil {
 		t.Fatal(err)
 	}
-	stuck, err := http.Get(l.url + "/v1/files/big") //nolint:noctx // closed below
+	stuck, err := http.Get(l.url + "/v1/files/big") // closed below
 	if err != nil {
 		t.Fatal(err)
 	}
