@@ -13,6 +13,7 @@ import (
 	"strings"
 	"time"
 
+	"golang.org/x/sync/semaphore"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/validate/content"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -38,6 +39,8 @@ type forwarder struct {
 	clock  clock.PassiveClock
 	// users share answers out, by the name of a user; sandboxUsers those of sandboxes.
 	users, sandboxUsers *quota
+	// places bounds the requests to sandboxes.
+	places *semaphore.Weighted
 	// stopping ends when the server does.
 	stopping context.Context
 }
@@ -103,8 +106,9 @@ func (s *subresource) answer(ctx context.Context, name string, w http.ResponseWr
 		return err
 	}
 	// Nothing else of what somebody sends is for the server of the record.
-	return s.forward(w, req.WithContext(ctx), base+where, via, responder, func(out *http.Request) {
-		out.Header, out.Body, out.ContentLength = http.Header{}, nil, 0
+	return s.forward(w, req.WithContext(ctx), base+where, via, responder, passing{
+		strip:  func(out *http.Request) { out.Header, out.Body, out.ContentLength = http.Header{}, nil, 0 },
+		failed: func(req *http.Request, err error) error { return unanswered(req.Context(), err) },
 	})
 }
 
@@ -134,9 +138,16 @@ func (s *subresource) path(ctx context.Context, name string) (string, error) {
 	return where, nil
 }
 
-// forward answers with what the server of the record does. strip takes out of a request
-// what is not for it.
-func (f *forwarder) forward(w http.ResponseWriter, req *http.Request, where string, via http.RoundTripper, responder rest.Responder, strip func(*http.Request)) error {
+// passing is what is different between requests that are passed on.
+type passing struct {
+	// strip takes out of a request what is not for the server of the record.
+	strip func(*http.Request)
+	// failed makes an error of what became of it where there was no answer.
+	failed func(*http.Request, error) error
+}
+
+// forward answers with what the server of the record does.
+func (f *forwarder) forward(w http.ResponseWriter, req *http.Request, where string, via http.RoundTripper, responder rest.Responder, how passing) error {
 	target, err := url.Parse(where)
 	if err != nil {
 		return fmt.Errorf("asking the record: %w", err)
@@ -147,11 +158,11 @@ func (f *forwarder) forward(w http.ResponseWriter, req *http.Request, where stri
 		Rewrite: func(r *httputil.ProxyRequest) {
 			target.RawQuery = r.Out.URL.RawQuery
 			r.Out.URL, r.Out.Host = target, target.Host
-			strip(r.Out)
+			how.strip(r.Out)
 		},
 		ModifyResponse: refusedBy,
 		ErrorHandler: func(_ http.ResponseWriter, req *http.Request, err error) {
-			responder.Error(asStatus(unanswered(req.Context(), err)))
+			responder.Error(asStatus(how.failed(req, err)))
 		},
 	}
 	proxy.ServeHTTP(&patient{ResponseWriter: w, clock: f.clock}, req)
@@ -160,8 +171,11 @@ func (f *forwarder) forward(w http.ResponseWriter, req *http.Request, where stri
 
 // refusedBy is the error that an answer says, if it is one.
 func refusedBy(resp *http.Response) error {
-	if resp.StatusCode/100 == 2 {
+	if resp.StatusCode/100 == 2 || resp.StatusCode == http.StatusNotModified {
 		return nil
+	}
+	if resp.Request.Method == http.MethodHead {
+		return failure(int32(resp.StatusCode), "", errors.New(http.StatusText(resp.StatusCode)), 0) //nolint:gosec // three digits
 	}
 	data, err := io.ReadAll(io.LimitReader(resp.Body, maxStatus))
 	if err = errors.Join(err, resp.Body.Close()); err != nil {

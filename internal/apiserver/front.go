@@ -7,6 +7,7 @@ import (
 	"net/http"
 
 	"golang.org/x/sync/errgroup"
+	"golang.org/x/sync/semaphore"
 	"k8s.io/apiserver/pkg/endpoints/openapi"
 	"k8s.io/apiserver/pkg/endpoints/request"
 	"k8s.io/apiserver/pkg/server"
@@ -50,7 +51,8 @@ type Front struct {
 func NewFront(o FrontOptions) (*Front, error) {
 	stopping, stop := context.WithCancel(context.Background())
 	f := &Front{opts: o, record: o.Record, stop: stop, forwarder: &forwarder{
-		record: o.Record, clock: o.Record.Clock, users: newQuota(maxPerUser), sandboxUsers: newQuota(maxSandboxRequests), stopping: stopping,
+		record: o.Record, clock: o.Record.Clock, users: newQuota(maxPerUser), sandboxUsers: newQuota(maxSandboxRequests),
+		places: semaphore.NewWeighted(maxSandboxes), stopping: stopping,
 	}}
 	var err error
 	if f.generic, err = f.newGeneric(); err != nil {

@@ -9,9 +9,11 @@ import (
 	"net/http"
 	"net/http/httputil"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 
+	"golang.org/x/sync/semaphore"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -22,8 +24,13 @@ import (
 	"github.com/sampan-dev/sampan/internal/record"
 	"github.com/sampan-dev/sampan/internal/record/wire"
 	"github.com/sampan-dev/sampan/internal/sandbox/api"
+	"github.com/sampan-dev/sampan/internal/text"
 	"github.com/sampan-dev/sampan/internal/tunnel"
 )
+
+// maxReached bounds the requests to sandboxes that are under way at once. Each may hold
+// window bytes on each of its two ways.
+const maxReached = 1024
 
 // maxReach is how long one request to a sandbox may last.
 const maxReach = time.Hour
@@ -34,6 +41,8 @@ type reach struct {
 	hub       *tunnel.Hub
 	sandboxes client.Reader
 	clock     clock.PassiveClock
+	// places bounds the requests that are under way.
+	places *semaphore.Weighted
 	// identify refuses everybody but the Front.
 	identify func(*http.Request) error
 }
@@ -54,6 +63,10 @@ func (r *reach) handler() http.Handler {
 
 // serve has the sandbox answer a request, or gives the error that is to be answered with.
 func (r *reach) serve(w http.ResponseWriter, req *http.Request) error {
+	if !r.places.TryAcquire(1) {
+		return apierrors.NewTooManyRequests(fmt.Sprintf("%d requests to sandboxes are under way, which is the most at once", maxReached), retryAfterSeconds)
+	}
+	defer r.places.Release(1)
 	namespace, name := req.PathValue("namespace"), req.PathValue("name")
 	sb := &v1alpha1.Sandbox{}
 	switch err := r.sandboxes.Get(req.Context(), client.ObjectKey{Namespace: namespace, Name: name}, sb); {
@@ -99,6 +112,8 @@ func notReached(sb *v1alpha1.Sandbox, err error) error {
 	switch {
 	case errors.As(err, &status):
 		return err
+	case errors.Is(err, tunnel.ErrBusy):
+		return apierrors.NewTooManyRequests(err.Error(), retryAfterSeconds)
 	case !errors.Is(err, tunnel.ErrNoTunnel):
 		return failure(http.StatusBadGateway, metav1.StatusReasonInternalError, fmt.Errorf("the connection to Sandbox %s was lost; what came of the request is not known: %w", sb.Name, err), 0)
 	}
@@ -113,26 +128,50 @@ func notReached(sb *v1alpha1.Sandbox, err error) error {
 // the sandbox is that of the cause.
 func saidBySandbox(resp *http.Response) error {
 	if resp.StatusCode < http.StatusBadRequest {
+		keepHeaders(resp)
 		return nil
 	}
-	said := api.Error{Code: api.Code(resp.Header.Get(api.HeaderError))}
+	var said api.Error
 	data, err := io.ReadAll(io.LimitReader(resp.Body, maxStatus))
 	if err = errors.Join(err, resp.Body.Close()); err != nil {
 		return err
 	}
-	if len(data) == 0 {
-		said.Message, err = url.QueryUnescape(resp.Header.Get(api.HeaderMessage))
-	} else {
-		err = json.Unmarshal(data, &said)
+	if json.Unmarshal(data, &said) != nil || said.Message == "" {
+		said = api.Error{Code: api.Code(resp.Header.Get(api.HeaderError)), Message: http.StatusText(resp.StatusCode)}
 	}
-	if err != nil || said.Message == "" {
-		return fmt.Errorf("the sandbox's server answers %s", resp.Status)
+	code, message := resp.StatusCode, text.Inline(text.Clip(said.Message, maxMessage))
+	if code == http.StatusUnauthorized { // that is for the API server to say
+		code = http.StatusBadGateway
 	}
 	return &apierrors.StatusError{ErrStatus: metav1.Status{
-		Status: metav1.StatusFailure, Code: int32(resp.StatusCode), Message: said.Message, //nolint:gosec // three digits
-		Reason:  reasons[resp.StatusCode],
-		Details: &metav1.StatusDetails{Kind: "sandboxes", Causes: []metav1.StatusCause{{Type: metav1.CauseType(said.Code), Message: said.Message}}},
+		Status: metav1.StatusFailure, Code: int32(code), Message: message, //nolint:gosec // three digits
+		Reason:  reasons[code],
+		Details: &metav1.StatusDetails{Kind: sandboxes, Causes: []metav1.StatusCause{{Type: metav1.CauseType(text.Inline(text.Clip(string(said.Code), 64))), Message: message}}},
 	}}
+}
+
+// maxMessage bounds what people are told of a sandbox's words, in bytes.
+const maxMessage = 4 << 10
+
+// fromSandboxes are the headers of its answers that a sandbox, whose image may be anybody's,
+// has passed on, and mediaTypes what its bodies may be said to be.
+var (
+	fromSandboxes = []string{"Content-Length", "Content-Range", "Accept-Ranges", "Etag", "Last-Modified", "Cache-Control", "Trailer",
+		api.HeaderMode, api.HeaderPath, api.HeaderModTime, api.HeaderDigest, api.HeaderEntries, api.HeaderSkipped}
+	mediaTypes = []string{"application/json", "application/octet-stream", "application/zstd", "text/event-stream"}
+)
+
+func keepHeaders(resp *http.Response) {
+	kept := http.Header{"X-Content-Type-Options": {"nosniff"}, "Content-Type": {mediaTypes[1]}}
+	for _, name := range fromSandboxes {
+		if values, ok := resp.Header[name]; ok {
+			kept[name] = values
+		}
+	}
+	if said := resp.Header.Get("Content-Type"); slices.Contains(mediaTypes, said) {
+		kept.Set("Content-Type", said)
+	}
+	resp.Header = kept
 }
 
 // reasons are those of Kubernetes for the statuses of the sandbox's server.

@@ -112,7 +112,10 @@ func (r *RecordServer) look(ctx context.Context) error {
 		IdleConnTimeout:       time.Minute,
 		ForceAttemptHTTP2:     true,
 		DisableCompression:    true,
-		HTTP2:                 &http.HTTP2Config{SendPingTimeout: pingAfter, PingTimeout: pingDeadline},
+		HTTP2: &http.HTTP2Config{
+			SendPingTimeout: pingAfter, PingTimeout: pingDeadline,
+			MaxReceiveBufferPerStream: window, MaxReceiveBufferPerConnection: maxStreamsPerConnection * window,
+		},
 	}
 	patient := to.Clone()
 	patient.ResponseHeaderTimeout = 0

@@ -4,11 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"net/http"
 	"slices"
 	"strings"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apiserver/pkg/endpoints/request"
 	"k8s.io/apiserver/pkg/registry/rest"
 
@@ -26,8 +28,12 @@ const (
 )
 
 // maxSandboxRequests bounds the requests to sandboxes that one user has at once: a
-// framework that has many agents may be one user.
-const maxSandboxRequests = 256
+// framework that has many agents may be one user. maxSandboxes bounds those of all: each
+// may hold some hundred KiB of what is on its way.
+const (
+	maxSandboxRequests = 128
+	maxSandboxes       = 384
+)
 
 // forSandboxes are the headers that are passed on to a sandbox.
 var forSandboxes = []string{
@@ -87,19 +93,38 @@ func (s *sandboxSubresource) answer(ctx context.Context, name string, w http.Res
 		return err
 	}
 	defer end()
+	if !s.places.TryAcquire(1) {
+		return apierrors.NewTooManyRequests(fmt.Sprintf("%d requests to sandboxes are under way, which is the most at once", maxSandboxes), retryAfterSeconds)
+	}
+	defer s.places.Release(1)
 	base, via, err := s.record.findPatient(ctx)
 	if err != nil {
 		return err
 	}
-	return s.forward(w, req.WithContext(ctx), base+where, via, responder, func(out *http.Request) {
-		sent := out.Header
-		out.Header = http.Header{}
-		for _, h := range forSandboxes {
-			if values, ok := sent[h]; ok {
-				out.Header[h] = values
-			}
+	return s.forward(w, req.WithContext(ctx), base+where, via, responder, passing{strip: stripForSandbox, failed: lostOnTheWay})
+}
+
+func stripForSandbox(out *http.Request) {
+	sent := out.Header
+	out.Header = http.Header{}
+	for _, h := range forSandboxes {
+		if values, ok := sent[h]; ok {
+			out.Header[h] = values
 		}
-	})
+	}
+}
+
+// lostOnTheWay is the error of a request without an answer. What may have been done must
+// not be taken for what may be asked for again.
+func lostOnTheWay(req *http.Request, err error) error {
+	var dial *net.OpError
+	known := unanswered(req.Context(), err)
+	var status apierrors.APIStatus
+	switch {
+	case errors.As(known, &status), errors.As(err, &dial) && dial.Op == "dial", req.Method == http.MethodGet, req.Method == http.MethodHead:
+		return known
+	}
+	return failure(http.StatusBadGateway, metav1.StatusReasonInternalError, fmt.Errorf("the connection was lost; what came of the request is not known: %w", err), 0)
 }
 
 // path is where the server of the record passes on what is asked for. What is below the
@@ -114,7 +139,8 @@ func (s *sandboxSubresource) path(ctx context.Context, name string, req *http.Re
 	if !found {
 		return where, nil
 	}
-	if parts := strings.Split(req.URL.Path, "/"); slices.Contains(parts, "..") || slices.Contains(parts, ".") {
+	parts := strings.Split(strings.TrimSuffix(req.URL.Path, "/"), "/")[1:]
+	if slices.ContainsFunc(parts, func(p string) bool { return p == ".." || p == "." || p == "" }) {
 		return "", apierrors.NewBadRequest(fmt.Sprintf("the path %.256q has a part that names no file", req.URL.Path))
 	}
 	return where + "/" + below, nil

@@ -152,7 +152,85 @@ func TestSandboxesAreReached(t *testing.T) {
 		t.Errorf("of a file that is not there it says %s", got)
 	}
 
+	s.conditions(person)
 	s.stream(person)
+}
+
+// conditions asks as HTTP's own clients do, whose answers have no body of ours.
+func (s *served) conditions(token string) {
+	s.t.Helper()
+	for name, row := range map[string]struct {
+		method, file  string
+		header, value string
+		code          int
+	}{
+		"not there":       {"HEAD", "none", "", "", 404},
+		"changed":         {"GET", "notes.md", "If-Match", `"0"`, 412},
+		"beyond":          {"GET", "notes.md", "Range", "bytes=1000-", 416},
+		"a part":          {"GET", "notes.md", "Range", "bytes=0-6", 206},
+		"no name of file": {"GET", "a%20b//c", "", "", 400},
+	} {
+		req, err := http.NewRequestWithContext(s.t.Context(), row.method, s.inBox("a", "files/"+row.file), nil)
+		if err != nil {
+			s.t.Fatal(err)
+		}
+		req.Header.Set("Authorization", "Bearer "+token)
+		if row.header != "" {
+			req.Header.Set(row.header, row.value)
+		}
+		resp, err := s.http.Do(req)
+		if err != nil {
+			s.t.Fatal(err)
+		}
+		body, err := io.ReadAll(resp.Body)
+		_ = resp.Body.Close()
+		if resp.StatusCode != row.code || err != nil {
+			s.t.Errorf("%s: got %d, %v, want %d: %s", name, resp.StatusCode, err, row.code, body)
+		}
+		if name == "a part" && (string(body) != "content" || resp.Header.Get("X-Content-Type-Options") != "nosniff") {
+			s.t.Errorf("a part is %q, with %v", body, resp.Header)
+		}
+	}
+}
+
+// TestOfAHostileSandbox: what an image of somebody's own answers is no page, no cookie and
+// no command to a terminal.
+func TestOfAHostileSandbox(t *testing.T) {
+	s := serve(t, inMemory)
+	_, podUID := s.tenant("a")
+	sb := s.box("a", podUID)
+	hostile := http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+		w.Header().Set("Set-Cookie", "a=b")
+		w.Header().Set("Content-Type", "text/html")
+		if req.URL.Path == "/v1/status" {
+			w.WriteHeader(http.StatusUnauthorized)
+			_, _ = io.WriteString(w, `{"code":"x","message":"\u001b[2Jgone"}`)
+			return
+		}
+		_, _ = io.WriteString(w, "<script>")
+	})
+	connected, _ := s.connect(sb, s.token("a", "sampan-runner", "fix-1", wire.Audience), hostile)
+	s.eventually("the connection", func() bool { return connected.Load() > 0 })
+	s.may("a", "sandboxes/status", "get")
+	s.may("a", "sandboxes/files", "get")
+	person := s.token("a", "person", "")
+	s.eventually("an answer", func() bool { code, _ := s.ask("GET", s.inBox("a", "files/x"), person, ""); return code == 200 })
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, s.inBox("a", "files/x"), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Header.Set("Authorization", "Bearer "+person)
+	resp, err := s.http.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = resp.Body.Close()
+	if resp.Header.Get("Set-Cookie") != "" || resp.Header.Get("Content-Type") != "application/octet-stream" {
+		t.Errorf("the answer has %v", resp.Header)
+	}
+	if got := s.want(502, "GET", s.inBox("a", "status"), person, ""); strings.Contains(got, `\u001b`) || !strings.Contains(got, "gone") {
+		t.Errorf("it says %s", got)
+	}
 }
 
 // admin gives the token of somebody who may do everything.

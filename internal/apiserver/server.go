@@ -74,7 +74,7 @@ func New(o Options) (*Server, error) {
 	}, tokens, o.Reader)
 	s.hub = &tunnel.Hub{Max: maxTunnels}
 	in := newTunnels(s.hub, who, o.Client)
-	out := &reach{hub: s.hub, sandboxes: o.Client, clock: o.Clock, identify: front.identify}
+	out := &reach{hub: s.hub, sandboxes: o.Client, clock: o.Clock, places: semaphore.NewWeighted(maxReached), identify: front.identify}
 	s.http = newHTTPServer(routes(door.handler(), front.handler(), in.handler(), out.handler()), o.Certificate)
 	return s, nil
 }
@@ -91,6 +91,13 @@ func routes(runners, front, tunnels, reach http.Handler) http.Handler {
 	return mux
 }
 
+const (
+	// window is how many bytes of a body are held that nobody has read yet. A connection
+	// has as much for each of its requests, so that none keeps another waiting.
+	window                  = 128 << 10
+	maxStreamsPerConnection = 250
+)
+
 func newHTTPServer(h http.Handler, certificate *certs.Keeper) *http.Server {
 	return &http.Server{
 		Handler:           h,
@@ -100,6 +107,10 @@ func newHTTPServer(h http.Handler, certificate *certs.Keeper) *http.Server {
 		WriteTimeout:      requestDeadline,
 		IdleTimeout:       2 * time.Minute,
 		MaxHeaderBytes:    32 << 10,
+		HTTP2: &http.HTTP2Config{
+			MaxConcurrentStreams:      maxStreamsPerConnection,
+			MaxReceiveBufferPerStream: window, MaxReceiveBufferPerConnection: maxStreamsPerConnection * window,
+		},
 		// Of handshakes that fail there are as many as somebody likes.
 		ErrorLog: log.New(discard{}, "", 0),
 	}

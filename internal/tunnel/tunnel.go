@@ -24,9 +24,9 @@ const (
 	// farewell is how long requests under way may still take when a connection is not
 	// wanted any more.
 	farewell = 5 * time.Second
-	// upload is how many bytes of bodies a caller may be sent before it has read them,
-	// in one request, and four times that in all.
-	upload = 1 << 20
+	// window is how many bytes of a body are held that nobody has read yet. The connection
+	// has as much for each of its requests, so that none keeps another waiting.
+	window = 128 << 10
 )
 
 // onlyHTTP2 is HTTP/2 without a handshake: what carries it is secure already.
@@ -39,6 +39,6 @@ func onlyHTTP2() *http.Protocols {
 func settings() *http.HTTP2Config {
 	return &http.HTTP2Config{
 		MaxConcurrentStreams: MaxStreams, SendPingTimeout: pingAfter, PingTimeout: pingTimeout,
-		MaxReceiveBufferPerStream: upload, MaxReceiveBufferPerConnection: 4 * upload,
+		MaxReceiveBufferPerStream: window, MaxReceiveBufferPerConnection: MaxStreams * window,
 	}
 }

@@ -105,8 +105,8 @@ func TestRequestsGoInward(t *testing.T) {
 		_, _ = fmt.Fprintf(w, "%s %d %v", req.URL.Path, len(body), err)
 	}), nil)
 	eventually(t, "the connection", func() bool { return h.Count() == 1 })
-	big := strings.NewReader(strings.Repeat("x", 5*upload))
-	if got, err := h.ask(t, "box", "/v1/files/a%20b", big); err != nil || got != fmt.Sprintf("/v1/files/a b %d <nil>", 5*upload) {
+	big := strings.NewReader(strings.Repeat("x", 40*window))
+	if got, err := h.ask(t, "box", "/v1/files/a%20b", big); err != nil || got != fmt.Sprintf("/v1/files/a b %d <nil>", 40*window) {
 		t.Errorf("got %q, %v", got, err)
 	}
 	stop()

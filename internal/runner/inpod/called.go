@@ -9,9 +9,11 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"github.com/sampan-dev/sampan/internal/podapi"
 	"github.com/sampan-dev/sampan/internal/record/wire"
+	"github.com/sampan-dev/sampan/internal/sandbox/convert"
 	"github.com/sampan-dev/sampan/internal/text"
 	"github.com/sampan-dev/sampan/internal/tunnel"
 )
@@ -47,6 +49,9 @@ func (p *Runner) beCalled(ctx context.Context, w *watcher) error {
 	return nil
 }
 
+// answerDeadline is how long a guest waits for a sandbox that still starts.
+const answerDeadline = 10 * time.Second
+
 // sayOnce tells of the first of failures that follow each other.
 func sayOnce(out io.Writer) func(error) {
 	failing := false
@@ -62,13 +67,18 @@ func sayOnce(out io.Writer) func(error) {
 // yet, for which its workspace was prepared.
 func (p *Runner) welcome(ctx context.Context, w *watcher) error {
 	if sb := w.sandbox(); podapi.OwnerTask(sb) == nil && !p.ready.Load() {
-		if _, err := p.prepare(context.WithoutCancel(ctx), sb, nil); err != nil {
-			return fmt.Errorf("preparing the workspace: %w", err)
+		if _, err := p.prepare(ctx, sb, nil); err != nil {
+			return fmt.Errorf("%w: %w", convert.ErrNotReady, err)
 		}
-		p.guests.open()
+		p.guests.openFirst()
 	}
-	if p.exec.Answered() {
-		return nil
+	if err := p.guests.closed(); err != nil || p.exec.Answered() {
+		return err
 	}
-	return p.exec.WaitReady(ctx)
+	ctx, cancel := context.WithTimeout(ctx, answerDeadline)
+	defer cancel()
+	if err := p.exec.WaitReady(ctx); err != nil {
+		return fmt.Errorf("%w: %w", convert.ErrNotReady, err)
+	}
+	return nil
 }

@@ -32,7 +32,14 @@ type guests struct {
 	left sync.Cond
 }
 
-type guest struct{ cancel context.CancelFunc }
+// guest is somebody who was let in; one who is alone replaces the workspace.
+type guest struct {
+	cancel context.CancelFunc
+	alone  bool
+}
+
+// errOccupied is the error of somebody who would replace the workspace below a run.
+var errOccupied = fmt.Errorf("%w: a task runs in the Sandbox, and works in the workspace that would be replaced", tool.ErrInvalid)
 
 func newGuests() *guests {
 	g := &guests{shut: convert.ErrNotReady, inside: map[*guest]struct{}{}}
@@ -40,24 +47,25 @@ func newGuests() *guests {
 	return g
 }
 
-// enter lets somebody in; leave has to be called. The context ends when all have to go.
-func (g *guests) enter(ctx context.Context) (_ context.Context, leave func(), err error) {
+// enter lets somebody in; leave has to be called. The context ends when they have to go.
+func (g *guests) enter(ctx context.Context, alone bool) (_ context.Context, leave func(), err error) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if g.shut != nil {
 		return nil, nil, g.shut
 	}
+	if alone && g.busy {
+		return nil, nil, errOccupied
+	}
 	ctx, cancel := context.WithCancel(ctx)
-	one := &guest{cancel}
+	one := &guest{cancel: cancel, alone: alone}
 	g.inside[one] = struct{}{}
 	return ctx, func() {
 		cancel()
 		g.mu.Lock()
 		defer g.mu.Unlock()
 		delete(g.inside, one)
-		if len(g.inside) == 0 {
-			g.left.Broadcast()
-		}
+		g.left.Broadcast()
 	}, nil
 }
 
@@ -66,12 +74,28 @@ func (g *guests) close(why error) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.shut = why
+	g.sendAway(func(*guest) bool { return true })
+}
+
+// sendAway returns when those have left who have to. mu is held.
+func (g *guests) sendAway(who func(*guest) bool) {
 	for one := range g.inside {
-		one.cancel()
+		if who(one) {
+			one.cancel()
+		}
 	}
-	for len(g.inside) > 0 {
+	for g.any(who) {
 		g.left.Wait()
 	}
+}
+
+func (g *guests) any(who func(*guest) bool) bool {
+	for one := range g.inside {
+		if who(one) {
+			return true
+		}
+	}
+	return false
 }
 
 // open lets people in again.
@@ -81,17 +105,29 @@ func (g *guests) open() {
 	g.shut = nil
 }
 
-// occupy says whether a run is under way.
+// openFirst lets people in who were kept out only because there was no workspace.
+func (g *guests) openFirst() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if errors.Is(g.shut, convert.ErrNotReady) {
+		g.shut = nil
+	}
+}
+
+// closed is why nobody is let in, if that is so.
+func (g *guests) closed() error {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.shut
+}
+
+// occupy says whether a run is under way. Who would replace its workspace has to go.
 func (g *guests) occupy(busy bool) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	g.busy = busy
-}
-
-func (g *guests) occupied() bool {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	return g.busy
+	if g.busy = busy; busy {
+		g.sendAway(func(one *guest) bool { return one.alone })
+	}
 }
 
 // errProving is the error of somebody who comes while a run is proven.
@@ -120,8 +156,10 @@ var guestRoutes = []string{
 	"GET /v1/status", "POST /v1/exec", "POST /v1/exec/stream",
 	"GET /v1/processes", "GET /v1/processes/{id}", "DELETE /v1/processes/{id}", "GET /v1/processes/{id}/stream",
 	"POST /v1/processes/{id}/{action}",
-	"GET /v1/backup",
+	"GET " + backupPath, "PUT " + backupPath,
 }
+
+const backupPath = "/v1/backup"
 
 // reception answers the requests of guests with what the sandbox's server does.
 // ready is asked first: whether there is a workspace.
@@ -139,7 +177,7 @@ func (g *guests) reception(via http.RoundTripper, ready func(context.Context) er
 			refuse(w, r, err)
 			return
 		}
-		ctx, leave, err := g.enter(r.Context())
+		ctx, leave, err := g.enter(r.Context(), r.Method == http.MethodPut && r.URL.Path == backupPath)
 		if err != nil {
 			refuse(w, r, err)
 			return
@@ -156,13 +194,6 @@ func (g *guests) reception(via http.RoundTripper, ready func(context.Context) er
 	for _, pattern := range guestRoutes {
 		mux.HandleFunc(pattern, let)
 	}
-	mux.HandleFunc("PUT /v1/backup", func(w http.ResponseWriter, r *http.Request) {
-		if g.occupied() {
-			refuse(w, r, fmt.Errorf("%w: a task runs in the Sandbox, and works in the workspace that would be replaced", tool.ErrInvalid))
-			return
-		}
-		let(w, r)
-	})
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		refuse(w, r, fmt.Errorf("%w: there is no %s %s for others than the runner", tool.ErrNotFound, r.Method, r.URL.Path))
 	})

@@ -3,6 +3,8 @@ package inpod
 import (
 	"testing"
 
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
 	"github.com/sampan-dev/sampan/api/v1alpha1"
 	"github.com/sampan-dev/sampan/internal/harness"
 )
@@ -10,7 +12,11 @@ import (
 // What was proved in one workspace is not taken from another.
 func TestLostWorkspace(t *testing.T) {
 	res := harness.Result{Progress: harness.Progress{Turns: 7}}
-	persistent := &v1alpha1.Sandbox{}
+	yes := true
+	own := &v1alpha1.Sandbox{ObjectMeta: metav1.ObjectMeta{OwnerReferences: []metav1.OwnerReference{{
+		APIVersion: v1alpha1.GroupVersion.String(), Kind: "AgentTask", Name: "fix", UID: "1", Controller: &yes,
+	}}}}
+	persistent := own.DeepCopy()
 	persistent.Spec.Template.Workspace.Persistence = v1alpha1.WorkspacePersistent
 	for name, c := range map[string]struct {
 		sb       *v1alpha1.Sandbox
@@ -18,11 +24,12 @@ func TestLostWorkspace(t *testing.T) {
 		restored *harness.Restored
 		lost     bool
 	}{
-		"ended here":            {&v1alpha1.Sandbox{}, false, &harness.Restored{Turn: 3}, false},
-		"the end's checkpoint":  {&v1alpha1.Sandbox{}, true, &harness.Restored{Turn: 7}, false},
-		"an earlier checkpoint": {&v1alpha1.Sandbox{}, true, &harness.Restored{Turn: 6}, true},
-		"a new checkout":        {&v1alpha1.Sandbox{}, true, &harness.Restored{Events: 1}, true},
-		"the same pod":          {&v1alpha1.Sandbox{}, true, nil, false},
+		"ended here":            {own, false, &harness.Restored{Turn: 3}, false},
+		"the end's checkpoint":  {own, true, &harness.Restored{Turn: 7}, false},
+		"an earlier checkpoint": {own, true, &harness.Restored{Turn: 6}, true},
+		"a new checkout":        {own, true, &harness.Restored{Events: 1}, true},
+		"the same pod":          {own, true, nil, false},
+		"a named Sandbox":       {&v1alpha1.Sandbox{}, true, nil, true},
 		"a volume of its own":   {persistent, true, &harness.Restored{Events: 1}, false},
 	} {
 		if err := lostWorkspace(c.sb, c.told, c.restored, res); (err != nil) != c.lost {

@@ -11,9 +11,10 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"time"
+
+	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/sampan-dev/sampan/api/v1alpha1"
 	"github.com/sampan-dev/sampan/internal/harness"
@@ -53,8 +54,10 @@ type Runner struct {
 	log counted
 	// guests are those who reach the sandbox by way of the API server.
 	guests *guests
-	// preparing is held while the workspace is prepared; ready is set once it was.
-	preparing sync.Mutex
+	// ran is the task that ran last in this pod.
+	ran types.UID
+	// preparing has a place for who prepares the workspace; ready is set once it was.
+	preparing chan struct{}
 	ready     atomic.Bool
 	// prepared: the workspace was checked out, and tools may have run since.
 	prepared bool
@@ -77,7 +80,7 @@ func (c *counted) Write(p []byte) (int, error) {
 
 // New reads what the operator gave the pod.
 func New() (*Runner, error) {
-	p := &Runner{guests: newGuests(), log: counted{w: os.Stdout}, name: os.Getenv(podapi.EnvPodName), uid: os.Getenv(podapi.EnvPodUID), namespace: os.Getenv(podapi.EnvNamespace), sandbox: os.Getenv(podapi.EnvSandboxName)}
+	p := &Runner{guests: newGuests(), preparing: make(chan struct{}, 1), log: counted{w: os.Stdout}, name: os.Getenv(podapi.EnvPodName), uid: os.Getenv(podapi.EnvPodUID), namespace: os.Getenv(podapi.EnvNamespace), sandbox: os.Getenv(podapi.EnvSandboxName)}
 	if p.name == "" || p.namespace == "" || p.sandbox == "" {
 		return nil, fmt.Errorf("%s, %s and %s must be set: this is no pod of Sampan", podapi.EnvPodName, podapi.EnvNamespace, podapi.EnvSandboxName)
 	}
@@ -236,7 +239,7 @@ func (p *Runner) run(ctx context.Context, sb *v1alpha1.Sandbox, at *v1alpha1.Age
 	if usedUp := rep.prior.remaining(&task.Limits); usedUp != "" {
 		return failed(harness.BudgetExceeded, fmt.Errorf("limits.%s was used up by earlier attempts", usedUp)), v1alpha1.ReasonBudgetExceeded
 	}
-	keeper, restored, err := p.restore(ctx, sb, j)
+	keeper, restored, err := p.restore(ctx, sb, rep, j)
 	var preTool bool
 	if err == nil {
 		preTool, err = p.prepare(ctx, sb, rep)
@@ -248,7 +251,10 @@ func (p *Runner) run(ctx context.Context, sb *v1alpha1.Sandbox, at *v1alpha1.Age
 	case err != nil:
 		return failed(harness.Internal, err), v1alpha1.ReasonWorkspaceFailed
 	}
-	p.guests.open()
+	if !j.Standing.Ended { // what has been proven stays as it is until its outputs are taken
+		p.guests.open()
+	}
+	p.ran = at.UID
 	sandbox, exec := p.executor(ctx, preTool)
 	tools, err := runner.ToolSet(proving{p.exec, p.guests}, task)
 	if err != nil {
@@ -346,8 +352,15 @@ func podPrompt(at *v1alpha1.AgentTask, file string) (string, error) {
 // persistent one: after tools have run, git is not trusted there any more. It
 // reports whether no tool can have run yet.
 func (p *Runner) prepare(ctx context.Context, sb *v1alpha1.Sandbox, rep *reporter) (preTool bool, err error) {
-	p.preparing.Lock()
-	defer p.preparing.Unlock()
+	select {
+	case p.preparing <- struct{}{}:
+		defer func() { <-p.preparing }()
+	case <-ctx.Done():
+		return false, ctx.Err()
+	}
+	if err := ctx.Err(); err != nil {
+		return false, err
+	}
 	if p.prepared {
 		p.ready.Store(true)
 		return false, nil

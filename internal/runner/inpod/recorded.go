@@ -67,12 +67,12 @@ func waitingFor(err error) string {
 // restore builds the workspace of the last checkpoint where this pod has none yet. It
 // gives what takes the next ones; nil where no checkpoints are taken: the workspace
 // outlives the pod by itself, or belongs to more than one task.
-func (p *Runner) restore(ctx context.Context, sb *v1alpha1.Sandbox, j *recorded.Journal) (*recorded.Keeper, *harness.Restored, error) {
+func (p *Runner) restore(ctx context.Context, sb *v1alpha1.Sandbox, rep *reporter, j *recorded.Journal) (*recorded.Keeper, *harness.Restored, error) {
 	switch {
-	case podapi.Persistent(sb), podapi.OwnerTask(sb) == nil && p.prepared:
+	case podapi.Persistent(sb), podapi.OwnerTask(sb) == nil && p.ran == rep.task.UID:
 		return nil, nil, nil
 	case podapi.OwnerTask(sb) == nil:
-		return nil, j.Anew(), nil // a new checkout
+		return nil, j.Anew(), nil // a new checkout, or others' work
 	}
 	k, restored, err := j.Restore(ctx, podapi.WorkspaceDir, limitOf(sb), func() string { return p.base })
 	if err != nil || restored == nil {

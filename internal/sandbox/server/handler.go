@@ -50,7 +50,7 @@ func (h *Handler) Close() error { return h.engine.Close() }
 func (h *Handler) handlers() map[string]http.HandlerFunc {
 	return map[string]http.HandlerFunc{
 		"GET /v1/status":                 h.status,
-		"POST /v1/exec":                  h.exec,
+		"POST /v1/exec":                  h.execFor,
 		"POST /v1/exec/stream":           h.entering(h.execStream),
 		"GET /v1/processes":              h.listProcesses,
 		"DELETE /v1/processes":           h.killAll,

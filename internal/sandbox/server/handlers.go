@@ -71,13 +71,26 @@ func (h *Handler) usage(ctx context.Context) (*api.Usage, error) {
 
 // exec runs a command. A client that goes away ends r's context, and with it
 // the command.
+// execFor runs a command. A guest's request counts before its body has come, so that a
+// verify command ends it wherever it is.
+func (h *Handler) execFor(w http.ResponseWriter, r *http.Request) {
+	if isGuest(r) {
+		h.entering(h.exec)(w, r)
+		return
+	}
+	h.exec(w, r)
+}
+
+// isGuest: the runner passes the request on for somebody else.
+func isGuest(r *http.Request) bool { return r.Header.Get(api.HeaderGuest) != "" }
+
 func (h *Handler) exec(w http.ResponseWriter, r *http.Request) {
 	var req api.ExecRequest
 	if err := readJSON(w, r, &req); err != nil {
 		writeError(w, r, err)
 		return
 	}
-	if req.Isolated && r.Header.Get(api.HeaderGuest) != "" {
+	if req.Isolated && isGuest(r) {
 		writeError(w, r, fmt.Errorf("%w: isolated is for the runner's verify commands alone", tool.ErrInvalid))
 		return
 	}
