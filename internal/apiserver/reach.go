@@ -144,7 +144,7 @@ func saidBySandbox(resp *http.Response) error {
 		code = http.StatusBadGateway
 	}
 	return &apierrors.StatusError{ErrStatus: metav1.Status{
-		Status: metav1.StatusFailure, Code: int32(code), Message: message, //nolint:gosec // three digits
+		Status: metav1.StatusFailure, Code: int32(code), Message: message,
 		Reason:  reasons[code],
 		Details: &metav1.StatusDetails{Kind: sandboxes, Causes: []metav1.StatusCause{{Type: metav1.CauseType(text.Inline(text.Clip(string(said.Code), 64))), Message: message}}},
 	}}

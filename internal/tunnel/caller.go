@@ -84,8 +84,11 @@ func (c *Caller) once(ctx context.Context) error {
 		// The requests' contexts outlive ctx, so that they can come to their ends.
 		BaseContext: func(net.Listener) context.Context { return context.WithoutCancel(ctx) },
 	}
-	served := make(chan error, 1)
-	go func() { served <- server.Serve(one) }()
+	served := make(chan struct{})
+	go func() {
+		defer close(served)
+		_ = server.Serve(one) // it ends with the connection, which is no news
+	}()
 	select {
 	case <-served:
 		_ = server.Close() // the connection is closed already
@@ -193,7 +196,7 @@ func upgrade(ctx context.Context, conn net.Conn, address, token string) (net.Con
 		return nil, fmt.Errorf("asking for a tunnel: %w", err)
 	}
 	answers := bufio.NewReaderSize(conn, maxRefusal)
-	resp, err := http.ReadResponse(answers, req) //nolint:bodyclose // of the answer that says yes the body is the tunnel
+	resp, err := http.ReadResponse(answers, req)
 	if err != nil {
 		return nil, fmt.Errorf("asking for a tunnel: %w", err)
 	}
