@@ -21,6 +21,7 @@ import (
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
+	"k8s.io/component-base/featuregate"
 	logsapi "k8s.io/component-base/logs/api/v1"
 	"k8s.io/utils/clock"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -28,6 +29,7 @@ import (
 	"github.com/sampan-dev/sampan/api/v1alpha1"
 	"github.com/sampan-dev/sampan/internal/apiserver"
 	"github.com/sampan-dev/sampan/internal/apiserver/certs"
+	"github.com/sampan-dev/sampan/internal/features"
 	"github.com/sampan-dev/sampan/internal/record"
 	_ "github.com/sampan-dev/sampan/internal/record/drivers" // for s3://
 )
@@ -66,6 +68,7 @@ type options struct {
 	tokenFile          string
 	kubeconfig         string
 	version            bool
+	features           featuregate.MutableFeatureGate
 
 	authentication *genericoptions.DelegatingAuthenticationOptions
 	authorization  *genericoptions.DelegatingAuthorizationOptions
@@ -76,6 +79,7 @@ type options struct {
 func newOptions() *options {
 	return &options{
 		account:        os.Getenv("POD_SERVICE_ACCOUNT"),
+		features:       features.New(),
 		authentication: genericoptions.NewDelegatingAuthenticationOptions(),
 		authorization:  genericoptions.NewDelegatingAuthorizationOptions(),
 		audit:          genericoptions.NewAuditOptions(),
@@ -94,6 +98,7 @@ func (o *options) bind(fs *pflag.FlagSet) {
 	fs.StringVar(&o.namespace, "namespace", os.Getenv("POD_NAMESPACE"), "Namespace of the server, for its certificate.")
 	fs.StringVar(&o.service, "service-name", "", "Service that the server is behind. Default: for people the one that the APIService names, for the record that of the name POD_SERVICE_ACCOUNT.")
 	fs.StringVar(&o.kubeconfig, "kubeconfig", "", "Kubeconfig of the API server. Default: that of the pod.")
+	o.features.AddFlag(fs)
 	fs.BoolVar(&o.version, "version", false, "Print the version, and do nothing else.")
 }
 
@@ -175,6 +180,7 @@ func (o *options) server(ctx context.Context) (server, error) {
 				return record.OpenWith(ctx, o.store, record.Options{Room: room})
 			},
 			Reader: serviceaccount.MakeUsername(o.namespace, o.reader), Listener: listener,
+			Sandboxes: o.features.Enabled(features.SandboxAPI),
 		})
 	}
 	return apiserver.NewFront(apiserver.FrontOptions{
@@ -183,6 +189,7 @@ func (o *options) server(ctx context.Context) (server, error) {
 			Client: kube, Clock: clock.RealClock{}, Namespace: o.namespace, ConfigMap: configMapName, TokenFile: o.tokenFile,
 		},
 		Authentication: o.authentication, Authorization: o.authorization, Audit: o.audit,
+		Sandboxes: o.features.Enabled(features.SandboxAPI),
 	})
 }
 

@@ -27,6 +27,8 @@ type FrontOptions struct {
 	Certificate *certs.Keeper
 	// Record is whom what is asked for is forwarded to.
 	Record *RecordServer
+	// Sandboxes: people may use Sandboxes, too.
+	Sandboxes bool
 	// People is where it listens.
 	People net.Listener
 
@@ -109,7 +111,7 @@ func (f *Front) newGeneric() (*server.GenericAPIServer, error) {
 	if err != nil {
 		return nil, fmt.Errorf("making the server: %w", err)
 	}
-	if err := generic.InstallAPIGroup(f.forwarder.group()); err != nil {
+	if err := generic.InstallAPIGroup(f.forwarder.group(o.Sandboxes)); err != nil {
 		return nil, fmt.Errorf("installing %s: %w", GroupVersion, err)
 	}
 	healthz.InstallPathHandler(generic.Handler.NonGoRestfulMux, "/healthz/store", f.record.health())

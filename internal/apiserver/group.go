@@ -68,7 +68,7 @@ func (resource) NamespaceScoped() bool { return true }
 func (r resource) GetSingularName() string { return r.singular }
 
 // group is what is installed into the server.
-func (f *forwarder) group() *genericapiserver.APIGroupInfo {
+func (f *forwarder) group(withSandboxes bool) *genericapiserver.APIGroupInfo {
 	info := genericapiserver.NewDefaultAPIGroupInfo(GroupVersion.Group, scheme, metav1.ParameterCodec, codecs)
 	info.VersionedResourcesStorageMap[GroupVersion.Version] = map[string]rest.Storage{
 		agentTasks:                     resource{"agenttask"},
@@ -77,6 +77,8 @@ func (f *forwarder) group() *genericapiserver.APIGroupInfo {
 		agentTasks + "/" + outputs:     &subresource{forwarder: f, name: outputs, subpath: true},
 		agentTasks + "/" + checkpoints: &subresource{forwarder: f, name: checkpoints},
 	}
-	f.addSandboxes(info.VersionedResourcesStorageMap[GroupVersion.Version])
+	if withSandboxes {
+		f.addSandboxes(info.VersionedResourcesStorageMap[GroupVersion.Version])
+	}
 	return &info
 }

@@ -193,6 +193,21 @@ func (s *served) conditions(token string) {
 	}
 }
 
+// TestWithoutTheFeature: what is turned off is not there, and nobody is called back.
+func TestWithoutTheFeature(t *testing.T) {
+	s := prepare(t)
+	s.withoutSandboxes = true
+	s.startRecord(inMemory)
+	s.startFront()
+	_, podUID := s.tenant("a")
+	sb := s.box("a", podUID)
+	if got := s.want(200, "GET", s.people+groupPath, s.token("a", "person", ""), ""); !strings.Contains(got, `"agenttasks/log"`) || strings.Contains(got, "sandboxes") {
+		t.Errorf("discovery says %s", got)
+	}
+	_, last := s.connect(sb, s.token("a", "sampan-runner", "fix-1", wire.Audience), http.NotFoundHandler())
+	s.eventually("the refusal", func() bool { return strings.Contains(last.Load().(string), "there is nothing to POST") })
+}
+
 // TestOfAHostileSandbox: what an image of somebody's own answers is no page, no cookie and
 // no command to a terminal.
 func TestOfAHostileSandbox(t *testing.T) {

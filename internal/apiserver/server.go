@@ -37,6 +37,8 @@ type Options struct {
 	Retain time.Duration
 	// Reader is the name of the user that the Front is. No other may read for people.
 	Reader string
+	// Sandboxes: runners may be called back, for who uses Sandboxes.
+	Sandboxes bool
 	// Listener is where it listens.
 	Listener net.Listener
 }
@@ -73,18 +75,20 @@ func New(o Options) (*Server, error) {
 		streams: semaphore.NewWeighted(maxStreams), room: held, stopping: stopping,
 	}, tokens, o.Reader)
 	s.hub = &tunnel.Hub{Max: maxTunnels}
-	in := newTunnels(s.hub, who, o.Client)
-	out := &reach{hub: s.hub, sandboxes: o.Client, clock: o.Clock, places: semaphore.NewWeighted(maxReached), identify: front.identify}
-	s.http = newHTTPServer(routes(door.handler(), front.handler(), in.handler(), out.handler()), o.Certificate)
+	mux := routes(door.handler(), front.handler())
+	if o.Sandboxes {
+		mux.Handle(wire.TunnelPattern, newTunnels(s.hub, who, o.Client).handler())
+		out := &reach{hub: s.hub, sandboxes: o.Client, clock: o.Clock, places: semaphore.NewWeighted(maxReached), identify: front.identify}
+		mux.Handle("/v1/reach/", out.handler())
+	}
+	s.http = newHTTPServer(mux, o.Certificate)
 	return s, nil
 }
 
 // routes are those of the whole port.
-func routes(runners, front, tunnels, reach http.Handler) http.Handler {
+func routes(runners, front http.Handler) *http.ServeMux {
 	mux := http.NewServeMux()
 	mux.Handle("/v1/read/", front)
-	mux.Handle("/v1/reach/", reach)
-	mux.Handle(wire.TunnelPattern, tunnels)
 	mux.Handle("/", runners)
 	// For kubelet. Without a store it serves as well: it says then what is wrong.
 	mux.HandleFunc("GET /livez", func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNoContent) })

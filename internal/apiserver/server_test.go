@@ -45,6 +45,8 @@ type served struct {
 	pool            *x509.CertPool
 	http            *http.Client
 	people, runners string
+	// withoutSandboxes turns the feature off in what is started then.
+	withoutSandboxes bool
 	// stopRecord ends the Server.
 	stopRecord func()
 }
@@ -195,7 +197,7 @@ func (s *served) startRecord(open apiserver.Opener) {
 	s.runners = "https://" + l.Addr().String()
 	s.stopRecord = s.run(apiserver.New(apiserver.Options{
 		Config: config, Client: own, Certificate: keeper, Open: open, Clock: clock.RealClock{},
-		Reader: "system:serviceaccount:sampan-system:sampan-apiserver", Listener: l,
+		Reader: "system:serviceaccount:sampan-system:sampan-apiserver", Listener: l, Sandboxes: !s.withoutSandboxes,
 	}))
 }
 
@@ -219,6 +221,7 @@ func (s *served) startFront() {
 		Authentication: genericoptions.NewDelegatingAuthenticationOptions(),
 		Authorization:  genericoptions.NewDelegatingAuthorizationOptions(),
 		Audit:          genericoptions.NewAuditOptions(),
+		Sandboxes:      !s.withoutSandboxes,
 	}
 	o.Authentication.RemoteKubeConfigFile, o.Authorization.RemoteKubeConfigFile = kubeconfig, kubeconfig
 	o.Authentication.TolerateInClusterLookupFailure = true // no proxy is in front here
