@@ -153,7 +153,7 @@ demo: cluster deploy ## Watch an agent fix a failing test in a real pod; MODEL_B
 demo-down: cluster-down ## Remove all that the demo made.
 
 .PHONY: bench
-bench: bench-harness bench-sandbox bench-record bench-deaths bench-start bench-tenants bench-scale ## Run all benchmarks.
+bench: bench-harness bench-sandbox bench-reach bench-record bench-deaths bench-start bench-tenants bench-scale ## Run all benchmarks.
 
 .PHONY: bench-harness
 bench-harness: ## Measure the loop and the sandbox server, beside a floor in the same run.
@@ -162,6 +162,10 @@ bench-harness: ## Measure the loop and the sandbox server, beside a floor in the
 .PHONY: bench-sandbox
 bench-sandbox: ## Measure the sandbox server's requests, each beside a floor.
 	go test -run '^$$' -bench . ./internal/sandbox/client
+
+.PHONY: bench-reach
+bench-reach: cluster deploy ## Measure the use of a Sandbox by way of the API server, beside floors.
+	KUBECONFIG="$$($(CLUSTER_SH) kubeconfig)" go run ./test/bench/reach
 
 .PHONY: bench-deaths
 bench-deaths: ## Kill the processes of recorded runs at every step, and count what is lost; DEATHS_FLAGS=-stride=12 is shorter.
