@@ -95,6 +95,9 @@ func (j *Journal) Anew() *harness.Restored {
 // Begins tells that the workspace of another task is to be restored for the run.
 func (j *Journal) Begins() bool { return j.latest == nil && j.origin != nil }
 
+// Restores tells that there is a checkpoint whose workspace is to be restored for the run.
+func (j *Journal) Restores() bool { return j.begin() != nil }
+
 // Recorder is the record, nil where there is none.
 func (j *Journal) Recorder() record.Recorder { return j.rec }
 
