@@ -66,7 +66,7 @@ func (f *Fork) started(e *transcript.RunStarted, verify []Verification, redact f
 	from := f.origin
 	from.Messages = append(from.Messages[:len(from.Messages):len(from.Messages)], llm.Message{Role: llm.RoleUser, Content: words})
 	e.SystemPrompt, e.From = f.system, &from
-	if redact(e.Prompt) == f.prompt {
+	if e.Prompt == f.prompt && redact(e.Prompt) == e.Prompt { // two secrets look alike once they are redacted
 		e.Prompt = ""
 	}
 }

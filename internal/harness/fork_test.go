@@ -85,6 +85,42 @@ func TestForkGoesOnWithTheConversation(t *testing.T) {
 	}
 }
 
+// Prompts that differ only in what is redacted are different prompts, and a process that goes
+// on tells the model the one of its task.
+func TestPromptFromASecret(t *testing.T) {
+	const one, two = "find the first thing", "find the second thing"
+	secretly := func(f *fixture, prompt string) {
+		f.Task.Prompt = prompt
+		f.Transcript = transcript.New(transcript.Options{Tee: &f.out, Secrets: []string{prompt}})
+	}
+	last := func(f *fixture) string {
+		Run(t.Context(), f.Config)
+		if sent := f.provider.sent(); len(sent) > 0 {
+			return sent[0].Messages[len(sent[0].Messages)-1].Content
+		}
+		return ""
+	}
+	first := newFixture(script(says("done")))
+	secretly(first, one)
+	if got := last(first); got != one {
+		t.Fatalf("the first run was told %q", got)
+	}
+	fork := newFixture(script(says("done")))
+	secretly(fork, two)
+	fork.Fork = forkOf(t, recordedEvents(t, first)[:1])
+	if got := last(fork); got != two {
+		t.Errorf("the fork was told %q", got)
+	}
+	for name, begun := range map[string]*fixture{"run": first, "fork": fork} {
+		again := newFixture(script(says("done")))
+		secretly(again, begun.Task.Prompt)
+		again.Resume = PastOf(recordedEvents(t, begun)[:1])
+		if got := last(again); got != begun.Task.Prompt {
+			t.Errorf("the %s that goes on was told %q", name, got)
+		}
+	}
+}
+
 // A call's id that was used before the fork is not used again.
 func TestForkKnowsTheIDsOfCalls(t *testing.T) {
 	first := newFixture(script(conversationReplies))
