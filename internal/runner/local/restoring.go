@@ -127,7 +127,7 @@ func (l Runner) restore(ctx context.Context, task string, p *place, fresh bool) 
 		return true, err
 	case fresh:
 		p.restored = p.journal.Anew()
-	case p.journal.Begins():
+	case p.journal.Begins() && p.journal.Past.Events() == 0:
 		return false, &runner.UsageError{Err: fmt.Errorf("%s has something in it, and a task that goes on from another gets the workspace of that one; give an empty folder", l.Workspace)}
 	}
 	p.keeper = p.journal.Keeper(l.Workspace, 0, base)

@@ -134,3 +134,31 @@ func TestUnfinishedRestoreIsMadeAgain(t *testing.T) {
 	d.write("ws/.sampan-restore/x", "")
 	d.refuses(l)
 }
+
+// diesAtOnce leaves of the record of a task what a process leaves that was killed right after
+// it had begun, and before its first checkpoint.
+func (d desk) diesAtOnce(task string) {
+	d.t.Helper()
+	dir := d.path(filepath.Join("record", "tasks", "local", task))
+	segments, err := os.ReadDir(filepath.Join(dir, "log"))
+	if err != nil || len(segments) < 2 {
+		d.t.Fatalf("the record has %v: %v", segments, err)
+	}
+	for _, s := range segments[1:] {
+		err = errors.Join(err, os.Remove(filepath.Join(dir, "log", s.Name())))
+	}
+	if err := errors.Join(err, os.RemoveAll(filepath.Join(dir, "checkpoints"))); err != nil {
+		d.t.Fatal(err)
+	}
+}
+
+// A fork that died before its first checkpoint goes on by the same command.
+func TestForkGoesOnBeforeItsFirstCheckpoint(t *testing.T) {
+	d := newDesk(t)
+	d.completes(d.runner("fix", ""))
+	fork := d.runner("again", "  model: {name: other}\n")
+	fork.Workspace, fork.From = d.path("fork"), "fix@1"
+	d.completes(fork)
+	d.diesAtOnce("again")
+	d.completes(fork)
+}
