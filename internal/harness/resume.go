@@ -67,9 +67,7 @@ func (r *run) resume(ctx context.Context) error {
 	if err := r.log.sync(PhaseStarting, "resuming"); err != nil {
 		return err
 	}
-	if r.cfg.Restored == nil && r.log.state.pendingReply() == nil {
-		r.keep() // what the earlier process has changed since its last checkpoint
-	}
+	r.keepResumed()
 	if ctx.Err() != nil {
 		return stopFromContext(ctx)
 	}

@@ -190,6 +190,10 @@ func TestForkThatHasBegunKeepsItsTurn(t *testing.T) {
 	if res := q.run(again, "Do it otherwise.", m); res.Reason != harness.Completed || q.files() != "one" {
 		t.Errorf("the second pod: %+v, with %s", res, q.files())
 	}
+	// It is kept before anything is done to it.
+	if turns, err := store.Turns(t.Context(), record.Task{Namespace: "ns", UID: "fork"}); err != nil || !slices.Equal(turns, []int{0, 1}) {
+		t.Errorf("the fork has checkpoints of the turns %v: %v", turns, err)
+	}
 	asked := m.asked[0]
 	if n := len(asked); asked[3].ToolCallID != "one" || asked[5].Content != "Do it otherwise." || !strings.Contains(asked[n-1].Content, "as it was after turn 0") {
 		t.Errorf("the second pod asks with %d messages: %+v", n, asked)

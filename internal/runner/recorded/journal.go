@@ -156,6 +156,7 @@ func (j *Journal) Keeper(root string, limit int64, base func() string) *Keeper {
 // taken, and one whose end is to be kept by the word of keepEnd, which may be nil.
 func (j *Journal) Run(ctx context.Context, k *Keeper, config harness.Config, keepEnd func(harness.Result) bool) harness.Result {
 	config.Transcript, config.Resume, config.Fork = j.Writer, j.Past, j.fork
+	config.Unkept = j.latest == nil
 	if k != nil {
 		config.Checkpoints = k
 	}
