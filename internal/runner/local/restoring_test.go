@@ -161,4 +161,15 @@ func TestForkGoesOnBeforeItsFirstCheckpoint(t *testing.T) {
 	d.completes(fork)
 	d.diesAtOnce("again")
 	d.completes(fork)
+
+	// What it goes on from is on record by now, and the workspace may be gone.
+	d.diesAtOnce("again")
+	if err := os.RemoveAll(fork.Workspace); err != nil {
+		t.Fatal(err)
+	}
+	fork.From = ""
+	d.completes(fork)
+	if got, err := os.ReadFile(filepath.Join(fork.Workspace, "made")); string(got) != "made" {
+		t.Errorf("the file of the other task has %q: %v", got, err)
+	}
 }
