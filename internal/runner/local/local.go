@@ -68,7 +68,7 @@ func (l Runner) Run(ctx context.Context) (harness.Result, string, error) {
 	if err != nil {
 		return harness.Result{}, "", &runner.UsageError{Err: err}
 	}
-	if err := l.takeOrigin(at); err != nil {
+	if err := errors.Join(l.checkRecord(at.Name), l.takeOrigin(at)); err != nil {
 		return harness.Result{}, "", &runner.UsageError{Err: err}
 	}
 	var p place
