@@ -3,11 +3,13 @@ package recorded
 import (
 	"context"
 	"errors"
+	"io"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
+	"testing/iotest"
 
 	"github.com/sampan-dev/sampan/internal/harness"
 	"github.com/sampan-dev/sampan/internal/llm"
@@ -217,5 +219,32 @@ func TestForkOfAnotherTranscriptIsRefused(t *testing.T) {
 	}
 	if err := p.resume("fork").From(t.Context(), origin, "source", "u", 9); !errors.Is(err, record.ErrNotFound) {
 		t.Errorf("a turn that there is not: %v", err)
+	}
+}
+
+// damaged is a record with a damaged checkpoint, or a damaged transcript.
+type damaged struct {
+	Stored
+	log bool
+}
+
+func (d damaged) Checkpoint(ctx context.Context, turn int) (record.Checkpoint, error) {
+	if d.log {
+		return d.Stored.Checkpoint(ctx, turn)
+	}
+	return record.Checkpoint{}, &record.CorruptError{Object: "it", Reason: "a bit"}
+}
+
+func (damaged) Log(context.Context, int64) (io.ReadCloser, error) {
+	return io.NopCloser(iotest.ErrReader(&record.CorruptError{Object: "it", Reason: "a bit"})), nil
+}
+
+// What is damaged stays so, whichever pod reads it.
+func TestForkOfADamagedRecordIsRefused(t *testing.T) {
+	store, origin := source(t)
+	for _, log := range []bool{false, true} {
+		if err := newPod(t, store, "pod-b").resume("fork").From(t.Context(), damaged{origin, log}, "source", "u", 1); !errors.As(err, new(*UnusableError)) {
+			t.Errorf("the transcript: %v, %v", log, err)
+		}
 	}
 }
