@@ -31,10 +31,9 @@ func (p *Runner) leave(ctx context.Context, sb *v1alpha1.Sandbox, rep *reporter,
 // errLostWorkspace: what the run had proved was in another workspace than this one.
 var errLostWorkspace = errors.New("the workspace was lost with the pod in which the run ended")
 
-// lostWorkspace says whether a run that had ended in another pod did so in another
-// workspace than this pod has: one that was restored from an earlier turn, or is new.
-func lostWorkspace(sb *v1alpha1.Sandbox, told bool, restored *harness.Restored, res harness.Result) error {
-	if !told || podapi.Persistent(sb) || restored == nil || restored.Turn == res.Progress.Turns {
+// lostWorkspace says whether a run had ended in another workspace than this pod has.
+func lostWorkspace(sb *v1alpha1.Sandbox, elsewhere bool) error {
+	if !elsewhere || podapi.Persistent(sb) {
 		return nil
 	}
 	return errLostWorkspace

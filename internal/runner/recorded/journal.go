@@ -123,6 +123,12 @@ func (j *Journal) Told(res harness.Result) bool {
 	return j.Past.Events() > 0 && res.Transcript.Events == j.Past.Events()
 }
 
+// EndedElsewhere tells that this process only brings the news of a run that had ended in
+// another workspace than this process has: that of an earlier checkpoint, or a new one.
+func (j *Journal) EndedElsewhere(res harness.Result, restored *harness.Restored) bool {
+	return restored != nil && j.Told(res) && (j.latest == nil || restored.Turn != res.Progress.Turns)
+}
+
 // Restore builds the workspace of the last checkpoint, or of the one of another task that
 // the run begins with, in root, which is empty, and gives what takes the next ones,
 // with the commit that was checked out. Without a checkpoint it builds nothing, and
