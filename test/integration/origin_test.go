@@ -108,6 +108,15 @@ var _ = Describe("A task that goes on from another", func() {
 		Expect(w.stands("x")).To(Equal("False CheckpointNotFound"))
 	})
 
+	It("names one that can be", func(ctx SpecContext) {
+		w := newWorld(ctx)
+		for _, name := range []string{"Source", "a/b", "../source", "a b"} {
+			obj := from(v1alpha1.OriginTaskReference{Name: name}).Namespace(w.ns).Obj()
+			Expect(api.Client.Create(ctx, obj, client.DryRunAll)).To(MatchError(ContainSubstring("spec.from.taskRef.name")), name)
+		}
+		Expect(api.Client.Create(ctx, from(v1alpha1.OriginTaskReference{Name: "a.b-c"}).Namespace(w.ns).Obj(), client.DryRunAll)).To(Succeed())
+	})
+
 	It("cannot be changed", func(ctx SpecContext) {
 		w := newWorld(ctx)
 		w.create(from(v1alpha1.OriginTaskReference{Name: "source"}).Obj(), objects.MakeTask("y").Obj())
