@@ -55,7 +55,9 @@ func TestHoldTakesLittleMemory(t *testing.T) {
 	}
 	tree := putChunk(t, r, entries.String())
 	want(t, r.Commit(t.Context(), Checkpoint{Turn: 1, Events: 3, Writer: podA, Tree: []Digest{tree}}), nil)
-	of := func(key string) bool { return strings.HasPrefix(key, chunksPrefix) && key != chunkKey(theTask.Namespace, tree) }
+	of := func(key string) bool {
+		return strings.HasPrefix(key, chunksPrefix) && key != chunkKey(theTask.Namespace, tree)
+	}
 	age(t, dir, 2*time.Hour)
 
 	var held, most, written atomic.Int64
