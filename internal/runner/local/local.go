@@ -256,7 +256,7 @@ func toldBefore(began *transcript.RunStarted, prompt string) bool {
 	if from == nil || began.Prompt != "" {
 		return prompt == began.Prompt
 	}
-	return prompt == "" || from.PromptAt < len(from.Messages) && prompt == from.Messages[from.PromptAt].Content
+	return prompt == "" || prompt == from.Prompt
 }
 
 // prepare makes the workspace of the last checkpoint, or checks out the task's
