@@ -98,6 +98,9 @@ const (
 	// ReasonOriginNotFound: the task that spec.from names does not exist. Create it, or, if
 	// it was deleted and its record is kept, name it by its UID in another task.
 	ReasonOriginNotFound = "OriginNotFound"
+	// ReasonOriginNotReady: the task that spec.from names has not come to the turn yet, or
+	// has no checkpoint yet. It starts by itself when there is one, or when that task has ended.
+	ReasonOriginNotReady = "OriginNotReady"
 )
 
 // Reasons of ModelResolved.

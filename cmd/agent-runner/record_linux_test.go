@@ -20,25 +20,46 @@ turns:
 - text: Done.
 `
 
-// recordedRunner is a program that keeps its run in a folder.
-func recordedRunner(t *testing.T, dir string) *process {
+// recordedRun is a run of a task that is kept in a folder.
+type recordedRun struct {
+	dir, task string
+	// from is what it goes on from, if that is anything.
+	from string
+}
+
+// workspace is the folder that it works in.
+func (r recordedRun) workspace() string { return filepath.Join(r.dir, "ws-"+r.task) }
+
+// runner is a program that runs it.
+func (r recordedRun) runner(t *testing.T) *process {
 	t.Helper()
 	p := newRunner(t, effects, "")
 	for i, arg := range p.cmd.Args {
 		if arg == "--transcript" {
-			p.cmd.Args[i], p.cmd.Args[i+1] = "--record", filepath.Join(dir, "record")
+			p.cmd.Args[i], p.cmd.Args[i+1] = "--record", filepath.Join(r.dir, "record")
 		}
 		if arg == "--workspace" {
-			p.cmd.Args[i+1] = filepath.Join(dir, "ws")
+			p.cmd.Args[i+1] = r.workspace()
 		}
+	}
+	if r.from != "" {
+		p.cmd.Args = append(p.cmd.Args, "--from", r.from)
+	}
+	manifest := filepath.Join(p.dir, "task.yaml")
+	text, err := os.ReadFile(manifest)
+	if err == nil {
+		err = os.WriteFile(manifest, bytes.Replace(text, []byte("name: chore"), []byte("name: "+r.task), 1), 0o600)
+	}
+	if err != nil {
+		t.Fatal(err)
 	}
 	return p
 }
 
 // segments counts what the record has of the transcript.
-func segments(t *testing.T, dir string) int {
+func (r recordedRun) segments(t *testing.T) int {
 	t.Helper()
-	files, err := filepath.Glob(filepath.Join(dir, "record", "tasks", "local", "chore", "log", "*"))
+	files, err := filepath.Glob(filepath.Join(r.dir, "record", "tasks", "local", r.task, "log", "*"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -50,16 +71,33 @@ func segments(t *testing.T, dir string) int {
 func TestRecordOutlivesKills(t *testing.T) {
 	killed := 0
 	for n := 1; n <= 13; n += 2 {
-		dir := t.TempDir()
-		if killAt(t, dir, n) {
+		r := recordedRun{dir: t.TempDir(), task: "chore"}
+		if r.killAt(t, n) {
 			killed++
 		}
 		if n%4 == 1 {
-			if err := os.RemoveAll(filepath.Join(dir, "ws")); err != nil {
+			if err := os.RemoveAll(r.workspace()); err != nil {
 				t.Fatal(err)
 			}
 		}
-		finish(t, dir, n)
+		r.finish(t, n)
+	}
+	if killed == 0 {
+		t.Error("every run has ended before it was killed")
+	}
+}
+
+// A run that goes on from another is killed as soon as it has begun, and later.
+func TestForkOutlivesKills(t *testing.T) {
+	killed := 0
+	for n := 1; n <= 5; n++ {
+		dir := t.TempDir()
+		recordedRun{dir: dir, task: "chore"}.finish(t, 0)
+		r := recordedRun{dir: dir, task: "again", from: "chore@0"}
+		if r.killAt(t, n) {
+			killed++
+		}
+		r.finish(t, n)
 	}
 	if killed == 0 {
 		t.Error("every run has ended before it was killed")
@@ -68,9 +106,9 @@ func TestRecordOutlivesKills(t *testing.T) {
 
 // killAt begins a run and kills it when the record has some segments, if it has not ended
 // before it was seen.
-func killAt(t *testing.T, dir string, n int) bool {
+func (r recordedRun) killAt(t *testing.T, n int) bool {
 	t.Helper()
-	p := recordedRunner(t, dir)
+	p := r.runner(t)
 	p.start(t)
 	ended := make(chan struct{})
 	go func() {
@@ -85,8 +123,8 @@ func killAt(t *testing.T, dir string, n int) bool {
 			return false
 		}
 	}
-	if !poll(3*patience, func() bool { return over() || segments(t, dir) >= n }) {
-		t.Fatalf("the record has %d segments, and the run does not go on: %s", segments(t, dir), p.stderr)
+	if !poll(3*patience, func() bool { return over() || r.segments(t) >= n }) {
+		t.Fatalf("the record has %d segments, and the run does not go on: %s", r.segments(t), p.stderr)
 	}
 	alive := !over()
 	_ = p.cmd.Process.Kill() // it may have ended meanwhile
@@ -95,17 +133,17 @@ func killAt(t *testing.T, dir string, n int) bool {
 }
 
 // finish runs the same command again, and checks what has become of the run.
-func finish(t *testing.T, dir string, n int) {
+func (r recordedRun) finish(t *testing.T, n int) {
 	t.Helper()
-	p := recordedRunner(t, dir)
+	p := r.runner(t)
 	out, err := p.cmd.Output()
 	var res harness.Result
 	if err != nil || json.Unmarshal(out, &res) != nil || res.Reason != harness.Completed || res.Progress.Turns != 5 {
-		t.Errorf("after %d segments: %v, %s\n%s", n, err, out, p.stderr)
+		t.Errorf("%s after %d segments: %v, %s\n%s", r.task, n, err, out, p.stderr)
 		return
 	}
 	for _, name := range []string{"file0", "file1", "file2", "file3"} {
-		data, err := os.ReadFile(filepath.Join(dir, "ws", name))
+		data, err := os.ReadFile(filepath.Join(r.workspace(), name))
 		if err != nil && !os.IsNotExist(err) {
 			t.Fatal(err)
 		}
@@ -113,12 +151,12 @@ func finish(t *testing.T, dir string, n int) {
 			t.Errorf("after %d segments an effect came twice: %s has %q", n, name, data)
 		}
 	}
-	r, err := local.Recorded(t.Context(), filepath.Join(dir, "record"), "chore")
+	rec, err := local.Recorded(t.Context(), filepath.Join(r.dir, "record"), r.task)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer r.Store.Close() //nolint:errcheck // only read
-	log, err := r.Log(t.Context(), 1)
+	defer rec.Store.Close() //nolint:errcheck // only read
+	log, err := rec.Log(t.Context(), 1)
 	if err != nil {
 		t.Fatal(err)
 	}

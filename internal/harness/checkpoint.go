@@ -30,9 +30,22 @@ type Restored struct {
 }
 
 // keep begins a checkpoint: the model thinks meanwhile, and no tool runs.
-func (r *run) keep() {
+func (r *run) keep() { r.keepAs(r.log.state.progress.Turns) }
+
+func (r *run) keepAs(turn int) {
 	if r.cfg.Checkpoints != nil {
-		r.cfg.Checkpoints.Begin(r.log.state.progress.Turns, r.log.synced)
+		r.cfg.Checkpoints.Begin(turn, r.log.synced)
+	}
+}
+
+// keepResumed begins the checkpoint that a resumed run needs before it goes on. The turn of
+// a reply that is still to be acted on has one of its own, at its end.
+func (r *run) keepResumed() {
+	switch pending := r.log.state.pendingReply() != nil; {
+	case r.cfg.Unkept && pending:
+		r.keepAs(r.log.state.progress.Turns - 1)
+	case r.cfg.Unkept, r.cfg.Restored == nil && !pending:
+		r.keep() // also what the earlier process has changed since its last checkpoint
 	}
 }
 

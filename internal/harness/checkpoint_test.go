@@ -112,6 +112,33 @@ func TestNothingRunsBeforeTheCheckpointIsKept(t *testing.T) {
 	}
 }
 
+// A run without a checkpoint whose first reply is still to be acted on has one taken before.
+func TestResumedRunIsKeptBeforeItActs(t *testing.T) {
+	var files []string
+	first, _ := keptFixture(false, &files)
+	first.run(t, t.Context())
+	events := recordedEvents(t, first)
+	reply := slices.IndexFunc(events, func(e transcript.Event) bool { return e.Type == transcript.TypeResponse })
+	for name, restored := range map[string]*Restored{"another machine": {Events: 1}, "the same machine": nil} {
+		t.Run(name, func(t *testing.T) {
+			files = nil
+			f, c := keptFixture(true, &files)
+			f.Resume, f.Restored, f.Unkept = PastOf(events[:reply+1]), restored, true
+			if res := Run(t.Context(), f.Config); res.Reason != Completed {
+				t.Fatalf("ended %s: %s", res.Reason, res.Message)
+			}
+			var got []string
+			for _, k := range c.kept {
+				got = append(got, fmt.Sprint(k.Turn, k.files))
+			}
+			want := []string{"0 []", "1 [2]", "2 [2 3]", "3 [2 3]", "4 [2 3 4]"}
+			if diff := cmp.Diff(want, got); diff != "" {
+				t.Errorf("checkpoints (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
 // TestResumeOnAnotherMachine loses the machine after every event, with the last
 // checkpoint kept and with it lost: nothing that was done is done again, whatever is
 // lost is named, and the run does not end before it is made up for.

@@ -135,6 +135,8 @@ type Config struct {
 	// Restored is set where the workspace is not as the earlier process left it,
 	// but that of a checkpoint.
 	Restored *Restored
+	// Unkept: there is no checkpoint yet of the run to resume.
+	Unkept bool
 	// Fork is where a run begins that goes on from another one; the workspace is as it
 	// was there. It may be nil, and counts only without Resume.
 	Fork *Fork

@@ -1,6 +1,7 @@
 package harness
 
 import (
+	"slices"
 	"unicode/utf8"
 
 	"github.com/sampan-dev/sampan/internal/llm"
@@ -47,6 +48,15 @@ func (c *conversation) add(messages ...llm.Message) {
 		c.each = append(c.each, n)
 		c.raw += n
 	}
+}
+
+// reword puts another text in the place of a message's.
+func (c *conversation) reword(i int, content string) {
+	c.messages, c.each = slices.Clone(c.messages), slices.Clone(c.each)
+	c.messages[i].Content = content
+	c.raw -= c.each[i]
+	c.each[i] = estimate(c.messages[i])
+	c.raw += c.each[i]
 }
 
 // view is the messages so far, for one request: what is added or cut later

@@ -11,8 +11,6 @@ import (
 type Fork struct {
 	origin transcript.Origin
 	system string
-	// prompt is what that run was last told to do.
-	prompt string
 }
 
 // maxForked bounds the texts of a conversation that a run begins with, in bytes: all of
@@ -34,8 +32,8 @@ func ForkOf(origin transcript.Origin, past *Past) (*Fork, error) {
 	if n := conv.bytes(); n > maxForked {
 		return nil, fmt.Errorf("its conversation has %d bytes, of which %d can be gone on from", n, maxForked)
 	}
-	origin.Messages, origin.PromptAt = conv.messages[1:], conv.pinned-1
-	return &Fork{origin: origin, system: conv.messages[0].Content, prompt: conv.messages[conv.pinned].Content}, nil
+	origin.Messages, origin.Prompt = conv.messages[1:], s.told
+	return &Fork{origin: origin, system: conv.messages[0].Content}, nil
 }
 
 // answerForgotten answers calls without a result: a conversation with such is none that
@@ -64,9 +62,9 @@ func (f *Fork) started(e *transcript.RunStarted, verify []Verification, redact f
 		words += "\n\n" + verifyWords(verify)
 	}
 	from := f.origin
-	from.Messages = append(from.Messages[:len(from.Messages):len(from.Messages)], llm.Message{Role: llm.RoleUser, Content: words})
+	from.Notice = words
 	e.SystemPrompt, e.From = f.system, &from
-	if redact(e.Prompt) == f.prompt {
+	if e.Prompt == from.Prompt && redact(e.Prompt) == e.Prompt { // two secrets look alike once they are redacted
 		e.Prompt = ""
 	}
 }

@@ -1,6 +1,7 @@
 package harness
 
 import (
+	stdcmp "cmp"
 	"strings"
 	"testing"
 
@@ -85,6 +86,42 @@ func TestForkGoesOnWithTheConversation(t *testing.T) {
 	}
 }
 
+// Prompts that differ only in what is redacted are different prompts, and a process that goes
+// on tells the model the one of its task.
+func TestPromptFromASecret(t *testing.T) {
+	const one, two = "find the first thing", "find the second thing"
+	secretly := func(f *fixture, prompt string) {
+		f.Task.Prompt = prompt
+		f.Transcript = transcript.New(transcript.Options{Tee: &f.out, Secrets: []string{prompt}})
+	}
+	last := func(f *fixture) string {
+		Run(t.Context(), f.Config)
+		if sent := f.provider.sent(); len(sent) > 0 {
+			return sent[0].Messages[len(sent[0].Messages)-1].Content
+		}
+		return ""
+	}
+	first := newFixture(script(says("done")))
+	secretly(first, one)
+	if got := last(first); got != one {
+		t.Fatalf("the first run was told %q", got)
+	}
+	fork := newFixture(script(says("done")))
+	secretly(fork, two)
+	fork.Fork = forkOf(t, recordedEvents(t, first)[:1])
+	if got := last(fork); !strings.HasSuffix(got, two) {
+		t.Errorf("the fork was told %q", got)
+	}
+	for name, begun := range map[string]*fixture{"run": first, "fork": fork} {
+		again := newFixture(script(says("done")))
+		secretly(again, begun.Task.Prompt)
+		again.Resume = PastOf(recordedEvents(t, begun)[:1])
+		if got := last(again); !strings.HasSuffix(got, begun.Task.Prompt) {
+			t.Errorf("the %s that goes on was told %q", name, got)
+		}
+	}
+}
+
 // A call's id that was used before the fork is not used again.
 func TestForkKnowsTheIDsOfCalls(t *testing.T) {
 	first := newFixture(script(conversationReplies))
@@ -119,25 +156,51 @@ func TestForkAnswersEveryCall(t *testing.T) {
 	}
 }
 
-// The prompt of a fork is in the middle of the conversation, and stays.
-func TestCompactionKeepsThePromptOfAFork(t *testing.T) {
-	later := llm.Message{Role: llm.RoleUser, Content: "the later task"}
-	c := chat(repeatSize(50, 300)...)
-	c.pinned = len(c.messages)
-	c.add(later)
-	c.add(chat(repeatSize(100, 300)...).messages[2:]...)
-	for round := range 3 {
-		e := planCompaction(c, 3000).event
-		if e.DropTo == 0 {
-			t.Fatalf("round %d leaves out nothing", round)
+// What a fork is told is in the middle of the conversation, and stays, with what is said of
+// the change: also in a fork of it that is to do the same.
+func TestCompactionKeepsWhatAForkIsTold(t *testing.T) {
+	long := chat(repeatSize(50, 300)...).messages[1:]
+	for name, tc := range map[string]struct {
+		prompt, told string
+		kept         []string
+	}{
+		"another task":                  {"the later task", "task", []string{"the change", "the later task"}},
+		"the same task":                 {"", "task", []string{"the change"}},
+		"the same task, which is later": {"", "the later task", []string{"the change", "the later task"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			c := firstConversation(&transcript.RunStarted{SystemPrompt: "system", Prompt: tc.prompt,
+				From: &transcript.Origin{Messages: long, Prompt: tc.told, Notice: "the change"}})
+			for round := range 3 {
+				c.add(chat(repeatSize(100, 300)...).messages[2:]...)
+				e := planCompaction(c, 3000).event
+				if e.DropTo == 0 {
+					t.Fatalf("round %d leaves out nothing", round)
+				}
+				c.compact(e)
+				want := llm.Message{Role: llm.RoleUser, Content: strings.Join(tc.kept, "\n\n")}
+				if diff := cmp.Diff(want, c.messages[c.pinned]); diff != "" {
+					t.Fatalf("round %d (-want +got):\n%s", round, diff)
+				}
+				if c.messages[1].Content != "task" || len(c.messages) > 100 {
+					t.Errorf("round %d leaves %d messages, the second is %q", round, len(c.messages), c.messages[1].Content)
+				}
+			}
+		})
+	}
+}
+
+// A fork of a fork knows what the first one was told.
+func TestForkOfAFork(t *testing.T) {
+	first := newFixture(script(conversationReplies))
+	first.run(t, t.Context())
+	for name, prompt := range map[string]string{"told otherwise": "Do it otherwise.", "told nothing": ""} {
+		second := newFixture(script(says("done")))
+		second.Task.Prompt, second.Fork = prompt, forkOf(t, recordedEvents(t, first))
+		second.run(t, t.Context())
+		want := stdcmp.Or(prompt, first.Task.Prompt)
+		if got := forkOf(t, recordedEvents(t, second)).origin.Prompt; got != want {
+			t.Errorf("%s: a fork of it goes on from %q", name, got)
 		}
-		c.compact(e)
-		if diff := cmp.Diff(later, c.messages[c.pinned]); diff != "" {
-			t.Fatalf("round %d (-want +got):\n%s", round, diff)
-		}
-		if c.messages[1].Content != "task" || len(c.messages) > 100 {
-			t.Errorf("round %d leaves %d messages, the second is %q", round, len(c.messages), c.messages[1].Content)
-		}
-		c.add(chat(repeatSize(100, 300)...).messages[2:]...)
 	}
 }

@@ -3,6 +3,7 @@ package harness
 import (
 	"context"
 	"slices"
+	"strings"
 
 	"github.com/sampan-dev/sampan/internal/llm"
 	"github.com/sampan-dev/sampan/internal/transcript"
@@ -26,7 +27,21 @@ func (r *run) replay() error {
 	if err := r.cfg.Resume.err; err != nil {
 		return stopf(Internal, "The transcript cannot be resumed: %v", err)
 	}
+	r.tellPrompt()
 	return nil
+}
+
+// tellPrompt has the conversation say what the task does, where the record has that
+// without its secrets.
+func (r *run) tellPrompt() {
+	began, prompt := r.cfg.Resume.began, r.cfg.Task.Prompt
+	if began == nil || began.Prompt == prompt || began.Prompt == "" || began.Prompt != r.log.transcript.Redact(prompt) {
+		return
+	}
+	conv := &r.log.state.conv
+	if before, found := strings.CutSuffix(conv.messages[conv.pinned].Content, began.Prompt); found {
+		conv.reword(conv.pinned, before+prompt)
+	}
 }
 
 // resume goes on from the state of an earlier process. Calls that were under way
@@ -52,9 +67,7 @@ func (r *run) resume(ctx context.Context) error {
 	if err := r.log.sync(PhaseStarting, "resuming"); err != nil {
 		return err
 	}
-	if r.cfg.Restored == nil && r.log.state.pendingReply() == nil {
-		r.keep() // what the earlier process has changed since its last checkpoint
-	}
+	r.keepResumed()
 	if ctx.Err() != nil {
 		return stopFromContext(ctx)
 	}

@@ -15,6 +15,8 @@ import (
 // changes it.
 type state struct {
 	conv conversation
+	// told is what the run was last told to do, as the record has it.
+	told string
 	// progress has the counts alone; what is going on is no matter of the record.
 	progress Progress
 	// model is the one that was called last.
@@ -72,7 +74,7 @@ func apply(s state, e event) state {
 	s.last = e.time
 	switch d := e.data.(type) {
 	case *transcript.RunStarted:
-		s.conv, s.callIDs = firstConversation(d), callIDsOf(d.From)
+		s.conv, s.callIDs, s.told = firstConversation(d), callIDsOf(d.From), toldBy(d)
 		for _, v := range d.Verify {
 			s.checks = append(s.checks, v.Name)
 		}
@@ -126,15 +128,26 @@ func firstConversation(d *transcript.RunStarted) conversation {
 	}
 	c := newConversation(specs)
 	c.add(llm.Message{Role: llm.RoleSystem, Content: d.SystemPrompt})
-	if d.From != nil {
-		c.add(d.From.Messages...)
-		c.pinned = d.From.PromptAt + 1
+	words := d.Prompt
+	if from := d.From; from != nil {
+		c.add(from.Messages...)
+		words = from.Notice
+		// The first message stays where it is, whatever is left out.
+		if told := toldBy(d); d.Prompt != "" || len(from.Messages) == 0 || told != from.Messages[0].Content {
+			words += "\n\n" + told
+		}
 	}
-	if d.From == nil || d.Prompt != "" {
-		c.pinned = len(c.messages)
-		c.add(llm.Message{Role: llm.RoleUser, Content: d.Prompt})
-	}
+	c.pinned = len(c.messages)
+	c.add(llm.Message{Role: llm.RoleUser, Content: words})
 	return c
+}
+
+// toldBy is what a run is told to do by its first event.
+func toldBy(d *transcript.RunStarted) string {
+	if d.Prompt == "" && d.From != nil {
+		return d.From.Prompt
+	}
+	return d.Prompt
 }
 
 // callIDsOf are the ids of the calls that a run begins with.

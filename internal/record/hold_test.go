@@ -1,8 +1,14 @@
 package record
 
 import (
+	"fmt"
+	"runtime"
+	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
+
+	"golang.org/x/sync/errgroup"
 )
 
 // What another task goes on from stays for it, though its record is deleted.
@@ -11,6 +17,7 @@ func TestHold(t *testing.T) {
 	s := New(openPlace(t, "file://"+dir), Options{Grace: time.Hour})
 	r := s.Recorder(theTask, podA)
 	add(t, r, "a", 1, 3)
+	want(t, s.Describe(t.Context(), theTask, Info{Name: "x"}), nil)
 	first := commit(t, r, podA, 1, 3)
 	second := commit(t, r, podA, 2, 3)
 	last, err := s.Hold(t.Context(), theTask, Last)
@@ -31,6 +38,58 @@ func TestHold(t *testing.T) {
 	equal(t, named, 2)
 	for _, d := range second.Tree {
 		equal(t, has(t, s, theTask.Namespace, d), false)
+	}
+}
+
+// However many chunks are to be written again, and for however many requests, few of them are
+// in memory at once.
+func TestHoldTakesLittleMemory(t *testing.T) {
+	dir := t.TempDir()
+	opts := Options{Grace: time.Hour}
+	r := New(openPlace(t, "file://"+dir), opts).Recorder(theTask, podA)
+	add(t, r, "a", 1, 3)
+	var entries strings.Builder
+	for i := range 20 {
+		content := putChunk(t, r, fmt.Sprint("chunk ", i))
+		_, _ = fmt.Fprintf(&entries, `{"path":"Zg==","type":"file","mode":420,"pieces":[{"chunk":%q,"length":3}]}`+"\n", content)
+	}
+	tree := putChunk(t, r, entries.String())
+	want(t, r.Commit(t.Context(), Checkpoint{Turn: 1, Events: 3, Writer: podA, Tree: []Digest{tree}}), nil)
+	of := func(key string) bool {
+		return strings.HasPrefix(key, chunksPrefix) && key != chunkKey(theTask.Namespace, tree)
+	}
+	age(t, dir, 2*time.Hour)
+
+	var held, most, written atomic.Int64
+	s := New(wrap(t, openPlace(t, "file://"+dir), func(op, key string) error {
+		if op != "read" || !of(key) {
+			return nil
+		}
+		n := held.Add(1)
+		for range 1000 { // so that others that may come do
+			runtime.Gosched()
+			n = max(n, held.Load())
+		}
+		for was := most.Load(); n > was && !most.CompareAndSwap(was, n); was = most.Load() {
+		}
+		return nil
+	}, func(op, key string) error {
+		if op == "write" && of(key) {
+			written.Add(1)
+			held.Add(-1)
+		}
+		return nil
+	}), opts)
+	g, ctx := errgroup.WithContext(t.Context())
+	for range 2 {
+		g.Go(func() error {
+			_, err := s.Hold(ctx, theTask, 1)
+			return err
+		})
+	}
+	want(t, g.Wait(), nil)
+	if n := written.Load(); n < 20 || most.Load() > touches {
+		t.Errorf("%d chunks are written again, and up to %d are held at once", n, most.Load())
 	}
 }
 

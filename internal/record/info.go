@@ -21,7 +21,7 @@ type Info struct {
 
 // Describe keeps what the record of a task knows of it, in place of what it knew.
 func (s *Store) Describe(ctx context.Context, t Task, i Info) error {
-	if err := t.check(); err != nil {
+	if err := t.Check(); err != nil {
 		return err
 	}
 	payload, err := marshal("what is known of a task", i)
@@ -33,7 +33,7 @@ func (s *Store) Describe(ctx context.Context, t Task, i Info) error {
 
 // Info gives what was kept by Describe, ErrNotFound where nothing was.
 func (s *Store) Info(ctx context.Context, t Task) (Info, error) {
-	if err := t.check(); err != nil {
+	if err := t.Check(); err != nil {
 		return Info{}, err
 	}
 	var i Info
@@ -50,7 +50,7 @@ func (s *Store) Delete(ctx context.Context, t Task) error {
 
 // delete counts the objects that it has deleted.
 func (s *Store) delete(ctx context.Context, t Task) (int, error) {
-	if err := t.check(); err != nil {
+	if err := t.Check(); err != nil {
 		return 0, err
 	}
 	defer s.forget(t)

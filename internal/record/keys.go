@@ -29,7 +29,8 @@ const (
 	sweepsPrefix = "sweeps/"
 )
 
-func (t Task) check() error {
+// Check tells why nothing can have the record of a task.
+func (t Task) Check() error {
 	if !namespacePattern.MatchString(t.Namespace) {
 		return fmt.Errorf("the namespace %q of a record is none: it has to match %s", t.Namespace, namespacePattern)
 	}

@@ -74,7 +74,7 @@ func (r *recorder) PutOutput(ctx context.Context, o Output) error {
 
 // Outputs gives the outputs of a task, by name.
 func (s *Store) Outputs(ctx context.Context, t Task) ([]Output, error) {
-	if err := t.check(); err != nil {
+	if err := t.Check(); err != nil {
 		return nil, err
 	}
 	var names []string
@@ -105,7 +105,7 @@ func (s *Store) Outputs(ctx context.Context, t Task) ([]Output, error) {
 
 // Output gives one output, ErrNotFound where there is none of the name.
 func (s *Store) Output(ctx context.Context, t Task, name string) (Output, error) {
-	if err := t.check(); err != nil {
+	if err := t.Check(); err != nil {
 		return Output{}, err
 	}
 	if err := checkOutputName(name); err != nil {

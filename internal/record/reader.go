@@ -11,7 +11,7 @@ import (
 
 // end is the head of a task's log.
 func (s *Store) end(ctx context.Context, t Task) (head, error) {
-	if err := t.check(); err != nil {
+	if err := t.Check(); err != nil {
 		return head{}, err
 	}
 	st, unlock, err := s.remembered(ctx, t)

@@ -17,7 +17,7 @@ type recorder struct {
 func (s *Store) Recorder(t Task, w Writer) Recorder { return &recorder{s: s, t: t, w: w} }
 
 func (r *recorder) check() error {
-	if err := r.t.check(); err != nil {
+	if err := r.t.Check(); err != nil {
 		return err
 	}
 	return r.w.check()

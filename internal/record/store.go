@@ -66,6 +66,8 @@ func (o Options) withDefaults() Options {
 type Store struct {
 	objects
 	opts Options
+	// touching has room for those that make chunks young.
+	touching *semaphore.Weighted
 
 	mu    sync.Mutex
 	tasks *lru.Cache
@@ -105,9 +107,10 @@ func openBucket(ctx context.Context, location string) (*blob.Bucket, error) {
 func New(b *blob.Bucket, opts Options) *Store {
 	opts = opts.withDefaults()
 	return &Store{
-		objects: objects{b: b, timeout: opts.Timeout},
-		opts:    opts,
-		tasks:   lru.New(opts.Tasks),
+		objects:  objects{b: b, timeout: opts.Timeout},
+		opts:     opts,
+		touching: semaphore.NewWeighted(touches),
+		tasks:    lru.New(opts.Tasks),
 	}
 }
 

@@ -122,8 +122,16 @@ func (s *Store) vouchOnce(ctx context.Context, namespace string, all []Digest) (
 
 func absent(d Digest) error { return fmt.Errorf("the chunk %s: %w", d, ErrNotFound) }
 
+// touches is how many chunks of a store are made young at a time. Each takes some 20 MiB, of
+// which no request tells.
+const touches = 2
+
 // touch makes a chunk young again.
 func (s *Store) touch(ctx context.Context, namespace string, d Digest) error {
+	if err := s.touching.Acquire(ctx, 1); err != nil {
+		return fmt.Errorf("waiting to write the chunk %s again: %w", d, err)
+	}
+	defer s.touching.Release(1)
 	data, err := s.chunk(ctx, namespace, d)
 	if err != nil {
 		return err

@@ -16,6 +16,7 @@ import (
 	"unicode"
 
 	yaml3 "go.yaml.in/yaml/v3"
+	"k8s.io/apimachinery/pkg/util/validation"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 	"sigs.k8s.io/yaml"
 
@@ -72,6 +73,9 @@ func LoadTask(path string) (*v1alpha1.AgentTask, error) {
 func validate(at *v1alpha1.AgentTask, data []byte) field.ErrorList {
 	spec := field.NewPath("spec")
 	errs := validateWritten(spec, data)
+	for _, bad := range validation.IsDNS1123Subdomain(at.Name) {
+		errs = append(errs, field.Invalid(field.NewPath("metadata", "name"), at.Name, bad))
+	}
 	if at.Spec.Prompt != "" && at.Spec.PromptFrom != (v1alpha1.PromptSource{}) {
 		errs = append(errs, field.Forbidden(spec.Child("promptFrom"), "set only one of prompt and promptFrom"))
 	}

@@ -38,11 +38,13 @@ type Origin struct {
 	Turn   int    `json:"turn"`
 	Events int64  `json:"events"`
 	Digest string `json:"digest"`
-	// Messages are its conversation up to there, without the system prompt, and at
-	// last what the harness says of the change.
+	// Messages are its conversation up to there, without the system prompt.
 	Messages []llm.Message `json:"messages"`
-	// PromptAt is the index of the message that says what it was last told to do.
-	PromptAt int `json:"promptAt,omitempty"`
+	// Prompt is what it was last told to do.
+	Prompt string `json:"prompt"`
+	// Notice is what the harness says of the change. With what the run is to do, where that is
+	// not the first message, it is the message after those.
+	Notice string `json:"notice"`
 }
 
 // ToolSpec is a tool as the model was told of it.

@@ -27,7 +27,7 @@ func every() []Data {
 			Verify: []Verification{{Name: "v", Command: "c", TimeoutSeconds: 1}},
 			From: &Origin{
 				Task: "t", UID: "u", Turn: 1, Events: 1, Digest: digest(New(Options{}).sum),
-				Messages: []llm.Message{{Role: llm.RoleUser, Content: "c"}}, PromptAt: 1,
+				Messages: []llm.Message{{Role: llm.RoleUser, Content: "c"}}, Prompt: "c", Notice: "d",
 			},
 		},
 		RunResumed{FromSeq: 1, FromDigest: digest(New(Options{}).sum), Messages: 1},

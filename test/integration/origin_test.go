@@ -7,6 +7,7 @@ import (
 	. "github.com/onsi/gomega"
 
 	rbacv1 "k8s.io/api/rbac/v1"
+	"k8s.io/apimachinery/pkg/api/meta"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/sampan-dev/sampan/api/v1alpha1"
@@ -18,6 +19,13 @@ func from(ref v1alpha1.OriginTaskReference) *objects.Task {
 	return objects.MakeTask("x").With(func(t *v1alpha1.AgentTask) { t.Spec.From.TaskRef = ref })
 }
 
+// keeps plays the runner of a task that has kept a checkpoint.
+func (w *world) keeps(name string, turn int32) {
+	GinkgoHelper()
+	task := w.task(name)
+	w.changeStatus(task, func() { task.Status.Checkpoint.Turn = &turn })
+}
+
 var _ = Describe("A task that goes on from another", func() {
 	It("waits for it, and keeps to the one that it has found", func(ctx SpecContext) {
 		w := newWorld(ctx)
@@ -26,8 +34,11 @@ var _ = Describe("A task that goes on from another", func() {
 		Expect(w.stands("x")).To(Equal("Unknown OriginNotFound"))
 		Expect(w.podList()).To(BeEmpty())
 
-		source := objects.MakeTask("source").State(v1alpha1.TaskSuspended).Obj()
-		w.create(source)
+		w.create(objects.MakeTask("source").State(v1alpha1.TaskSuspended).Obj())
+		w.pass(6 * time.Second)
+		Expect(w.stands("x")).To(Equal("Unknown OriginNotReady"))
+		Expect(w.task("x").Status.FromUID).To(BeEmpty())
+		w.keeps("source", 0)
 		w.pass(6 * time.Second)
 		Expect(w.stands("x")).To(Equal("Unknown Starting"))
 		Expect(w.task("x").Status.FromUID).To(Equal(string(w.task("source").UID)))
@@ -44,6 +55,39 @@ var _ = Describe("A task that goes on from another", func() {
 		Expect(w.task("x").Status.FromUID).To(Equal(first), "a later task of the name is another one")
 	})
 
+	It("waits for the turn", func(ctx SpecContext) {
+		w := newWorld(ctx)
+		w.create(objects.MakeTask("source").Obj(), from(v1alpha1.OriginTaskReference{Name: "source"}).With(func(t *v1alpha1.AgentTask) { t.Spec.From.Turn = new(int32(7)) }).Obj())
+		w.settle()
+		w.run("source-1")
+		Expect(w.stands("x")).To(Equal("Unknown OriginNotReady"))
+		w.keeps("source", 6)
+		w.pass(6 * time.Second)
+		Expect(w.stands("x")).To(Equal("Unknown OriginNotReady"))
+		Expect(meta.FindStatusCondition(w.task("x").Status.Conditions, v1alpha1.ConditionSucceeded).Message).To(ContainSubstring("no checkpoint of turn 7 yet; the last one is of turn 6"))
+		w.keeps("source", 7)
+		w.pass(6 * time.Second)
+		Expect(w.stands("x")).To(Equal("Unknown Starting"))
+		Expect(w.task("x").Status.FromUID).To(BeEquivalentTo(w.task("source").UID))
+	})
+
+	DescribeTable("does not wait for what will not come", func(ctx SpecContext, source *objects.Task, do func(w *world)) {
+		w := newWorld(ctx)
+		w.create(objects.MakeSandbox("dev").Obj(), source.Obj())
+		w.settle()
+		do(w)
+		w.create(from(v1alpha1.OriginTaskReference{Name: "source"}).Obj())
+		w.settle()
+		Expect(w.stands("x")).To(Equal("Unknown Starting"))
+	},
+		Entry("of a task that has ended", objects.MakeTask("source"), func(w *world) {
+			w.run("source-1")
+			w.report("source", v1alpha1.ReasonCompleted)
+			w.settle()
+		}),
+		Entry("of a task in a named Sandbox", objects.MakeTask("source").In("dev"), func(*world) {}),
+	)
+
 	It("may be one that was deleted, by its UID", func(ctx SpecContext) {
 		const uid = "5f1c4e1a-0000-4000-8000-000000000001"
 		w := newWorld(ctx)
@@ -56,11 +100,21 @@ var _ = Describe("A task that goes on from another", func() {
 	It("ends with the reason that its runner has", func(ctx SpecContext) {
 		w := newWorld(ctx)
 		w.create(objects.MakeTask("source").State(v1alpha1.TaskSuspended).Obj(), from(v1alpha1.OriginTaskReference{Name: "source"}).Obj())
-		w.settle()
+		w.keeps("source", 3)
+		w.pass(6 * time.Second)
 		w.run("x-1")
 		w.reportWords("x", v1alpha1.ReasonCheckpointNotFound, "AgentTask source has no checkpoint of turn 7; there are those of turns 0-3")
 		w.settle()
 		Expect(w.stands("x")).To(Equal("False CheckpointNotFound"))
+	})
+
+	It("names one that can be", func(ctx SpecContext) {
+		w := newWorld(ctx)
+		for _, name := range []string{"Source", "a/b", "../source", "a b"} {
+			obj := from(v1alpha1.OriginTaskReference{Name: name}).Namespace(w.ns).Obj()
+			Expect(api.Client.Create(ctx, obj, client.DryRunAll)).To(MatchError(ContainSubstring("spec.from.taskRef.name")), name)
+		}
+		Expect(api.Client.Create(ctx, from(v1alpha1.OriginTaskReference{Name: "a.b-c"}).Namespace(w.ns).Obj(), client.DryRunAll)).To(Succeed())
 	})
 
 	It("cannot be changed", func(ctx SpecContext) {

@@ -166,6 +166,10 @@ var stages = []stage{
 			w.create(from(v1alpha1.OriginTaskReference{Name: "source"}).Obj())
 			w.settle()
 		}},
+		{v1alpha1.ReasonOriginNotReady, itself + ", when the other task has the checkpoint or has ended", func(w *world) {
+			w.create(objects.MakeTask("source").State(v1alpha1.TaskSuspended).Obj(), from(v1alpha1.OriginTaskReference{Name: "source"}).Obj())
+			w.settle()
+		}},
 		{v1alpha1.ReasonSandboxNotFound, "a Sandbox of the name", inSandbox},
 		{v1alpha1.ReasonSandboxNotShared, "nothing but another task: name a Sandbox that you have created", func(w *world) {
 			w.create(objects.MakeTask("dev").Obj())

@@ -32,13 +32,13 @@ func (p *Runner) leave(ctx context.Context, sb *v1alpha1.Sandbox, rep *reporter,
 var errLostWorkspace = errors.New("the workspace was lost with the pod in which the run ended")
 
 // lostWorkspace says whether a run that had ended before did so in another workspace than
-// this attempt has: one that was restored from an earlier turn, or is new. That of a
-// named Sandbox has been free since for whoever has a right to it.
-func lostWorkspace(sb *v1alpha1.Sandbox, told bool, restored *harness.Restored, res harness.Result) error {
+// this attempt has. That of a named Sandbox has been free since for whoever has a right
+// to it.
+func lostWorkspace(sb *v1alpha1.Sandbox, told, elsewhere bool) error {
 	if told && podapi.OwnerTask(sb) == nil {
 		return errLostWorkspace
 	}
-	if !told || podapi.Persistent(sb) || restored == nil || restored.Turn == res.Progress.Turns {
+	if !elsewhere || podapi.Persistent(sb) {
 		return nil
 	}
 	return errLostWorkspace

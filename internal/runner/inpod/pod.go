@@ -273,7 +273,7 @@ func (p *Runner) run(ctx context.Context, sb *v1alpha1.Sandbox, at *v1alpha1.Age
 	res := j.Run(ctx, keeper, config, func(res harness.Result) bool { return leavesOutputs(at, res) && !j.Told(res) })
 	p.guests.close(errProving)
 	if leavesOutputs(at, res) {
-		res = p.leave(ctx, sb, rep, j, res, lostWorkspace(sb, j.Told(res), restored, res))
+		res = p.leave(ctx, sb, rep, j, res, lostWorkspace(sb, j.Told(res), j.EndedElsewhere(res, restored)))
 	}
 	if res.Reason == harness.SandboxLost && errors.Is(sandbox.failure(), client.ErrProtocolMismatch) {
 		return res, v1alpha1.ReasonProtocolMismatch

@@ -16,7 +16,6 @@ import (
 	"github.com/sampan-dev/sampan/internal/podapi"
 	"github.com/sampan-dev/sampan/internal/runner"
 	"github.com/sampan-dev/sampan/internal/runner/recorded"
-	"github.com/sampan-dev/sampan/internal/runner/snapshot"
 	"github.com/sampan-dev/sampan/internal/runner/workspace"
 	"github.com/sampan-dev/sampan/internal/sandbox/client"
 	"github.com/sampan-dev/sampan/internal/sandbox/engine"
@@ -69,7 +68,7 @@ func (l Runner) Run(ctx context.Context) (harness.Result, string, error) {
 	if err != nil {
 		return harness.Result{}, "", &runner.UsageError{Err: err}
 	}
-	if err := l.takeOrigin(at); err != nil {
+	if err := errors.Join(l.checkRecord(at.Name), l.takeOrigin(at)); err != nil {
 		return harness.Result{}, "", &runner.UsageError{Err: err}
 	}
 	var p place
@@ -257,7 +256,7 @@ func toldBefore(began *transcript.RunStarted, prompt string) bool {
 	if from == nil || began.Prompt != "" {
 		return prompt == began.Prompt
 	}
-	return prompt == "" || from.PromptAt < len(from.Messages) && prompt == from.Messages[from.PromptAt].Content
+	return prompt == "" || prompt == from.Prompt
 }
 
 // prepare makes the workspace of the last checkpoint, or checks out the task's
@@ -272,12 +271,12 @@ func (l Runner) prepare(ctx context.Context, at *v1alpha1.AgentTask, env runner.
 		User:      env.Get(podapi.EnvGitUsername), Password: env.Get(podapi.EnvGitPassword),
 		Progress: runner.ReportCheckout(to),
 	}
-	none, err := l.fresh()
+	none, err := l.fresh(at.Name, p)
 	if err != nil {
 		return err
 	}
 	if l.RecordDir != "" {
-		if done, err := l.restore(ctx, p, none); err != nil || done {
+		if done, err := l.restore(ctx, at.Name, p, none); err != nil || done {
 			return err
 		}
 	}
@@ -296,30 +295,6 @@ func (l Runner) prepare(ctx context.Context, at *v1alpha1.AgentTask, env runner.
 		p.base = workspace.Head(ctx, p.repo.Keep)
 	}
 	return nil
-}
-
-// fresh tells whether the workspace has nothing, or nothing but an unfinished restore.
-func (l Runner) fresh() (bool, error) {
-	none, err := workspace.IsEmpty(l.Workspace)
-	return none || err == nil && snapshot.Unfinished(l.Workspace), err
-}
-
-// restore makes the workspace of the last checkpoint, if it may and there is one, and
-// says whether it has.
-func (l Runner) restore(ctx context.Context, p *place, fresh bool) (done bool, err error) {
-	base := func() string { return p.base }
-	switch {
-	case fresh:
-		p.keeper, p.restored, err = p.journal.Restore(ctx, l.Workspace, 0, base)
-		if done = p.restored != nil; !done {
-			p.restored = p.journal.Anew()
-		}
-		return done, err
-	case p.journal.Begins():
-		return false, &runner.UsageError{Err: fmt.Errorf("%s has something in it, and a task that goes on from another gets the workspace of that one; give an empty folder", l.Workspace)}
-	}
-	p.keeper = p.journal.Keeper(l.Workspace, 0, base)
-	return false, nil
 }
 
 func (l Runner) prompt(at *v1alpha1.AgentTask) (string, error) {

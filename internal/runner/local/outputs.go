@@ -35,7 +35,7 @@ func (l Runner) takeOutputs(ctx context.Context, at *v1alpha1.AgentTask, p *plac
 			return workspace.OpenRoom(ctx, p.repo.Keep, p.repo, p.base)
 		},
 	}
-	if r := p.restored; r != nil && p.journal.Told(res) && r.Turn != res.Progress.Turns {
+	if p.journal.EndedElsewhere(res, p.restored) {
 		t.Lost = errors.New("the run has ended in another workspace than that of its last checkpoint")
 	}
 	if l.SandboxSocket != "" {

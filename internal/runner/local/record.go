@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"net/url"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -28,7 +29,7 @@ func Recorded(ctx context.Context, dir, task string) (recorded.Stored, error) {
 	if err != nil {
 		return recorded.Stored{}, err
 	}
-	store, err := record.Open(ctx, "file://"+path)
+	store, err := record.Open(ctx, (&url.URL{Scheme: "file", Path: path}).String())
 	if err != nil {
 		return recorded.Stored{}, err
 	}
@@ -126,7 +127,9 @@ func (l Runner) resumeRecord(ctx context.Context, own recorded.Stored, at *v1alp
 	}
 	from := at.Spec.From
 	if from.TaskRef.Name == "" {
-		return j, nil
+		if from = begunFrom(j.Past); from.TaskRef.Name == "" {
+			return j, nil
+		}
 	}
 	turn := record.Last
 	if from.Turn != nil {
@@ -137,6 +140,14 @@ func (l Runner) resumeRecord(ctx context.Context, own recorded.Stored, at *v1alp
 		return nil, &runner.UsageError{Err: fmt.Errorf("the record in %s: %w", l.RecordDir, err)}
 	}
 	return j, nil
+}
+
+// begunFrom is what a run has begun with the state of, whether that is said again or not.
+func begunFrom(past *harness.Past) (from v1alpha1.TaskOrigin) {
+	if began, err := past.Began(); err == nil && began.From != nil {
+		from.TaskRef.Name = began.From.Task
+	}
+	return from
 }
 
 // lockRecord makes sure that one process at a time runs a task of a folder's, which it makes.

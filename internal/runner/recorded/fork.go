@@ -35,10 +35,15 @@ func (j *Journal) From(ctx context.Context, o Origin, task, uid string, turn int
 	case began != nil:
 		turn = began.Turn
 	}
-	if err := j.take(ctx, o, began, transcript.Origin{Task: task, UID: uid, Turn: turn}); err != nil {
-		return fmt.Errorf("going on from the task %s: %w", task, err)
+	err = j.take(ctx, o, began, transcript.Origin{Task: task, UID: uid, Turn: turn})
+	if err == nil {
+		return nil
 	}
-	return nil
+	err = fmt.Errorf("going on from the task %s: %w", task, err)
+	if errors.As(err, new(*record.CorruptError)) {
+		err = &UnusableError{err}
+	}
+	return err
 }
 
 // take takes the state of another task to begin with, and its conversation where the run

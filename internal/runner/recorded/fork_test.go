@@ -3,11 +3,13 @@ package recorded
 import (
 	"context"
 	"errors"
+	"io"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
+	"testing/iotest"
 
 	"github.com/sampan-dev/sampan/internal/harness"
 	"github.com/sampan-dev/sampan/internal/llm"
@@ -140,7 +142,7 @@ func TestForkHasTheWorkspaceAndTheConversationOfATurn(t *testing.T) {
 		t.Errorf("the fork is based on %q", j.Base())
 	}
 	first := m.asked[0]
-	if n := len(first); n != 8 || first[1].Content != "Do it." || first[5].ToolCallID != "two" || first[n-1].Content != "Do it otherwise." {
+	if n := len(first); n != 7 || first[1].Content != "Do it." || first[5].ToolCallID != "two" || !strings.HasSuffix(first[n-1].Content, "\n\nDo it otherwise.") {
 		t.Errorf("the first request of the fork is %+v", first)
 	}
 	// From here on its own record has all of it, and a pod needs no other.
@@ -190,8 +192,12 @@ func TestForkThatHasBegunKeepsItsTurn(t *testing.T) {
 	if res := q.run(again, "Do it otherwise.", m); res.Reason != harness.Completed || q.files() != "one" {
 		t.Errorf("the second pod: %+v, with %s", res, q.files())
 	}
+	// It is kept before anything is done to it.
+	if turns, err := store.Turns(t.Context(), record.Task{Namespace: "ns", UID: "fork"}); err != nil || !slices.Equal(turns, []int{0, 1}) {
+		t.Errorf("the fork has checkpoints of the turns %v: %v", turns, err)
+	}
 	asked := m.asked[0]
-	if n := len(asked); asked[3].ToolCallID != "one" || asked[5].Content != "Do it otherwise." || !strings.Contains(asked[n-1].Content, "as it was after turn 0") {
+	if n := len(asked); asked[3].ToolCallID != "one" || !strings.HasSuffix(asked[4].Content, "\n\nDo it otherwise.") || !strings.Contains(asked[n-1].Content, "as it was after turn 0") {
 		t.Errorf("the second pod asks with %d messages: %+v", n, asked)
 	}
 }
@@ -213,5 +219,32 @@ func TestForkOfAnotherTranscriptIsRefused(t *testing.T) {
 	}
 	if err := p.resume("fork").From(t.Context(), origin, "source", "u", 9); !errors.Is(err, record.ErrNotFound) {
 		t.Errorf("a turn that there is not: %v", err)
+	}
+}
+
+// damaged is a record with a damaged checkpoint, or a damaged transcript.
+type damaged struct {
+	Stored
+	log bool
+}
+
+func (d damaged) Checkpoint(ctx context.Context, turn int) (record.Checkpoint, error) {
+	if d.log {
+		return d.Stored.Checkpoint(ctx, turn)
+	}
+	return record.Checkpoint{}, &record.CorruptError{Object: "it", Reason: "a bit"}
+}
+
+func (damaged) Log(context.Context, int64) (io.ReadCloser, error) {
+	return io.NopCloser(iotest.ErrReader(&record.CorruptError{Object: "it", Reason: "a bit"})), nil
+}
+
+// What is damaged stays so, whichever pod reads it.
+func TestForkOfADamagedRecordIsRefused(t *testing.T) {
+	store, origin := source(t)
+	for _, log := range []bool{false, true} {
+		if err := newPod(t, store, "pod-b").resume("fork").From(t.Context(), damaged{origin, log}, "source", "u", 1); !errors.As(err, new(*UnusableError)) {
+			t.Errorf("the transcript: %v, %v", log, err)
+		}
 	}
 }

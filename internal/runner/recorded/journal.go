@@ -95,6 +95,9 @@ func (j *Journal) Anew() *harness.Restored {
 // Begins tells that the workspace of another task is to be restored for the run.
 func (j *Journal) Begins() bool { return j.latest == nil && j.origin != nil }
 
+// Restores tells that there is a checkpoint whose workspace is to be restored for the run.
+func (j *Journal) Restores() bool { return j.begin() != nil }
+
 // Recorder is the record, nil where there is none.
 func (j *Journal) Recorder() record.Recorder { return j.rec }
 
@@ -118,6 +121,12 @@ func (j *Journal) begin() *record.Checkpoint {
 // Told tells that this process only brings the news of a run that had ended in another.
 func (j *Journal) Told(res harness.Result) bool {
 	return j.Past.Events() > 0 && res.Transcript.Events == j.Past.Events()
+}
+
+// EndedElsewhere tells that this process only brings the news of a run that had ended in
+// another workspace than this process has: that of an earlier checkpoint, or a new one.
+func (j *Journal) EndedElsewhere(res harness.Result, restored *harness.Restored) bool {
+	return restored != nil && j.Told(res) && (j.latest == nil || restored.Turn != res.Progress.Turns)
 }
 
 // Restore builds the workspace of the last checkpoint, or of the one of another task that
@@ -153,6 +162,7 @@ func (j *Journal) Keeper(root string, limit int64, base func() string) *Keeper {
 // taken, and one whose end is to be kept by the word of keepEnd, which may be nil.
 func (j *Journal) Run(ctx context.Context, k *Keeper, config harness.Config, keepEnd func(harness.Result) bool) harness.Result {
 	config.Transcript, config.Resume, config.Fork = j.Writer, j.Past, j.fork
+	config.Unkept = j.latest == nil
 	if k != nil {
 		config.Checkpoints = k
 	}
