@@ -11,6 +11,7 @@ func TestHold(t *testing.T) {
 	s := New(openPlace(t, "file://"+dir), Options{Grace: time.Hour})
 	r := s.Recorder(theTask, podA)
 	add(t, r, "a", 1, 3)
+	want(t, s.Describe(t.Context(), theTask, Info{Name: "t"}), nil) // one without is kept for a while
 	first := commit(t, r, podA, 1, 3)
 	second := commit(t, r, podA, 2, 3)
 	last, err := s.Hold(t.Context(), theTask, Last)
