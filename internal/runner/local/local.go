@@ -308,9 +308,10 @@ func (l Runner) fresh() (bool, error) {
 // says whether it has.
 func (l Runner) restore(ctx context.Context, p *place, fresh bool) (done bool, err error) {
 	base := func() string { return p.base }
+	folders := recorded.Folders{Workspace: l.Workspace} // the home is the user's own
 	switch {
 	case fresh:
-		p.keeper, p.restored, err = p.journal.Restore(ctx, l.Workspace, 0, base)
+		p.keeper, p.restored, err = p.journal.Restore(ctx, folders, base)
 		if done = p.restored != nil; !done {
 			p.restored = p.journal.Anew()
 		}
@@ -318,7 +319,7 @@ func (l Runner) restore(ctx context.Context, p *place, fresh bool) (done bool, e
 	case p.journal.Begins():
 		return false, &runner.UsageError{Err: fmt.Errorf("%s has something in it, and a task that goes on from another gets the workspace of that one; give an empty folder", l.Workspace)}
 	}
-	p.keeper = p.journal.Keeper(l.Workspace, 0, base)
+	p.keeper = p.journal.Keeper(folders, base)
 	return false, nil
 }
 

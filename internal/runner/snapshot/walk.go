@@ -25,6 +25,8 @@ const namesAtOnce = 1024
 type walk struct {
 	ctx     context.Context
 	exclude []string
+	// maxEntries bounds the items.
+	maxEntries int
 	// old are the items of the last snapshot, of which those before next are passed.
 	old  []*item
 	next int
@@ -91,10 +93,14 @@ func (w *walk) names(fd int) ([]string, error) {
 		if err != nil {
 			return nil, err
 		}
-		if len(w.items)+len(names) > maxEntries {
-			return nil, &TooLargeError{Entries: int64(len(w.items) + len(names)), MaxEntries: maxEntries}
+		if len(w.items)+len(names) > w.maxEntries {
+			return nil, w.tooMany()
 		}
 	}
+}
+
+func (w *walk) tooMany() error {
+	return &TooLargeError{Entries: int64(w.maxEntries) + 1, MaxEntries: int64(w.maxEntries)}
 }
 
 func (w *walk) wrap(err error) error { return fmt.Errorf("looking at %q: %w", w.path, err) }
@@ -128,8 +134,8 @@ func (w *walk) name(folder int, name string, depth int) error {
 		return nil
 	}
 	w.paths += int64(len(w.path))
-	if len(w.items) >= maxEntries || w.paths > maxPaths {
-		return &TooLargeError{Entries: maxEntries + 1, MaxEntries: maxEntries}
+	if len(w.items) >= w.maxEntries || w.paths > maxPaths {
+		return w.tooMany()
 	}
 	sig := signatureOf(&st)
 	switch sig.mode & unix.S_IFMT {
