@@ -192,7 +192,7 @@ func TestForkThatHasBegunKeepsItsTurn(t *testing.T) {
 		t.Errorf("the second pod: %+v, with %s", res, q.files())
 	}
 	asked := m.asked[0]
-	if n := len(asked); asked[3].ToolCallID != "one" || asked[5].Content != "Do it otherwise." || !strings.Contains(asked[n-1].Content, "as it was after turn 0") {
+	if n := len(asked); asked[3].ToolCallID != "one" || asked[5].Content != "Do it otherwise." || !strings.Contains(asked[n-1].Content, "as it was after turn 0; so is the home directory") {
 		t.Errorf("the second pod asks with %d messages: %+v", n, asked)
 	}
 }

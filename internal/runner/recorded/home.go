@@ -70,18 +70,18 @@ func (k *Keeper) takeHome(ctx context.Context) (*record.Tree, []string, error) {
 	return &record.Tree{Chunks: tree.Chunks, Files: tree.Files, Bytes: tree.Bytes}, left, nil
 }
 
-// restoreHome builds the home of a checkpoint, if it has one.
-func (k *Keeper) restoreHome(ctx context.Context, c record.Checkpoint) error {
+// restoreHome builds the home of a checkpoint, and tells whether it has one.
+func (k *Keeper) restoreHome(ctx context.Context, c record.Checkpoint) (done bool, err error) {
 	if k.home == nil || c.Home == nil {
-		return nil
+		return false, nil
 	}
 	c.Tree, c.Files, c.Bytes = c.Home.Chunks, c.Home.Files, c.Home.Bytes
-	err := k.home.Restore(ctx, k.rec, c)
+	err = k.home.Restore(ctx, k.rec, c)
 	var large *snapshot.TooLargeError
 	if errors.As(err, &large) {
-		return fmt.Errorf("restoring the checkpoint of turn %d: %s", c.Turn, large.Of("home"))
+		err = fmt.Errorf("restoring the checkpoint of turn %d: %s", c.Turn, large.Of("home"))
 	}
-	return err
+	return err == nil, err
 }
 
 // maxLeftOut bounds what a checkpoint names.

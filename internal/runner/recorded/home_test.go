@@ -61,8 +61,8 @@ func TestTheHomeIsKeptAndRestored(t *testing.T) {
 	put(t, to.Home, "volume/other") // its place is there before anything is restored
 	j, _ = ownJournal(t, rec)
 	j.latest = &c
-	if _, _, err := j.Restore(t.Context(), to, func() string { return theBase }); err != nil {
-		t.Fatal(err)
+	if _, restored, err := j.Restore(t.Context(), to, func() string { return theBase }); err != nil || !restored.Home {
+		t.Fatalf("restored %+v, %v", restored, err)
 	}
 	for name, want := range map[string]bool{"notes/a": true, "go/bin/tool": true, ".cache": false, "go/pkg/mod": false, "volume/other": true, "volume/v": false} {
 		if got := has(t, to.Home, name); got != want {
@@ -79,8 +79,8 @@ func TestTheHomeIsKeptAndRestored(t *testing.T) {
 	}
 	// A run on somebody's own machine leaves the home alone.
 	alone := Folders{Workspace: t.TempDir()}
-	if _, _, err := j.Restore(t.Context(), alone, func() string { return theBase }); err != nil || !has(t, alone.Workspace, "work") {
-		t.Errorf("without a home: %v", err)
+	if _, restored, err := j.Restore(t.Context(), alone, func() string { return theBase }); err != nil || restored.Home || !has(t, alone.Workspace, "work") {
+		t.Errorf("without a home: %+v, %v", restored, err)
 	}
 }
 

@@ -129,16 +129,17 @@ func (j *Journal) Restore(ctx context.Context, in Folders, base func() string) (
 	if k == nil || c == nil {
 		return k, nil, nil
 	}
-	if err := k.restoreHome(ctx, *c); err != nil {
+	home, err := k.restoreHome(ctx, *c)
+	if err != nil {
 		return nil, nil, err
 	}
 	if err := k.snap.Restore(ctx, j.rec, *c); err != nil {
 		return nil, nil, err
 	}
 	if c == j.origin { // no tool has run since
-		return k, &harness.Restored{Events: 1}, nil
+		return k, &harness.Restored{Events: 1, Home: home}, nil
 	}
-	return k, &harness.Restored{Turn: c.Turn, Events: c.Events}, nil
+	return k, &harness.Restored{Turn: c.Turn, Events: c.Events, Home: home}, nil
 }
 
 // Keeper takes checkpoints of folders as they are, with the commit that was checked out;
