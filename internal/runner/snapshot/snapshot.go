@@ -131,13 +131,11 @@ func (s *Snapshotter) Take(ctx context.Context, rec record.Recorder) (Tree, erro
 		return Tree{}, err
 	}
 	defer nofollow.Close(root)
-	t := &take{
-		walk:     walk{ctx: ctx, exclude: s.Exclude, maxEntries: s.maxEntries(), old: s.last.items, settled: s.settled()},
-		maxBytes: s.MaxBytes, last: s.last, contents: s.last.contents,
-		at: nofollow.NewCursor(root),
-	}
+	settled := s.settled()
+	tour := &tour{ctx: ctx, exclude: s.Exclude, maxEntries: s.maxEntries(), old: s.last.items, settled: settled}
+	t := &take{maxBytes: s.MaxBytes, settled: settled, last: s.last, contents: s.last.contents, at: nofollow.NewCursor(root)}
 	defer t.at.Close()
-	tree, next, err := t.run(ctx, rec, root, s.mark)
+	tree, next, err := t.run(ctx, rec, tour, root, s.mark)
 	if err != nil {
 		t.forget()
 		return Tree{}, fmt.Errorf("taking a snapshot of %s: %w", s.Root, err)
