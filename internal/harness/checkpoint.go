@@ -27,6 +27,8 @@ type Restored struct {
 	// effects are in the workspace.
 	Turn   int
 	Events int64
+	// Home tells that the home directory was restored with the workspace.
+	Home bool
 }
 
 // keep begins a checkpoint: the model thinks meanwhile, and no tool runs.
@@ -96,8 +98,11 @@ func (r *run) reconcile() error {
 func (r *run) tellRestored(lost []pastResult) error {
 	r.untold = false
 	var words strings.Builder
-	_, _ = fmt.Fprintf(&words, "[harness] The run goes on in a new container. The workspace is as it was after turn %d; "+
-		"other files, and programs that were running, are gone.", r.cfg.Restored.Turn)
+	_, _ = fmt.Fprintf(&words, "[harness] The run goes on in a new container. The workspace is as it was after turn %d; ", r.cfg.Restored.Turn)
+	if r.cfg.Restored.Home {
+		words.WriteString("so is the home directory, without caches; ")
+	}
+	words.WriteString("other files, and programs that were running, are gone.")
 	if len(lost) > 0 {
 		names := make([]string, len(lost))
 		for i, l := range lost {

@@ -56,7 +56,7 @@ func (s *state) answerForgotten() {
 // that the other run was given already is not repeated.
 func (f *Fork) started(e *transcript.RunStarted, verify []Verification, redact func(string) string) {
 	words := fmt.Sprintf("[harness] From here on this is another run, in a new container, which goes on from turn %d of the task %s. "+
-		"The workspace is as it was after that turn; other files, and programs that were running, are gone. "+
+		"The workspace is as it was after that turn, and so is the home directory where it was kept; other files, and programs that were running, are gone. "+
 		"What was said of limits, and of commands that are run at the end, holds no longer.", f.origin.Turn, f.origin.Task)
 	if len(verify) > 0 {
 		words += "\n\n" + verifyWords(verify)

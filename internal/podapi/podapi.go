@@ -21,9 +21,11 @@ const (
 // runner's alone.
 const (
 	WorkspaceDir = "/workspace"
-	SocketDir    = "/run/sampan"
-	SocketPath   = SocketDir + "/sandbox.sock"
-	InputDir     = "/etc/sampan"
+	// HomeDir is the home of the tools. The runner sees it where it takes checkpoints.
+	HomeDir    = "/home/agent"
+	SocketDir  = "/run/sampan"
+	SocketPath = SocketDir + "/sandbox.sock"
+	InputDir   = "/etc/sampan"
 	// StateDir holds the transcript and the runner's temporary files.
 	StateDir = "/var/lib/sampan"
 	// TrustDir holds TrustBundle, which the runner writes and the sandbox can only
@@ -99,6 +101,11 @@ func OwnerTask(sb *v1alpha1.Sandbox) *metav1.OwnerReference {
 	}
 	return nil
 }
+
+// Checkpointed reports whether checkpoints are taken of a Sandbox's workspace and home,
+// where the cluster has a record. Else the workspace outlives the pod by itself, or
+// belongs to more than one task.
+func Checkpointed(sb *v1alpha1.Sandbox) bool { return OwnerTask(sb) != nil && !Persistent(sb) }
 
 // PodName is the name of the n-th pod of a Sandbox, from 1.
 func PodName(sandbox string, n int32) string { return fmt.Sprintf("%s-%d", sandbox, n) }

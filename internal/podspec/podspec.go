@@ -39,9 +39,6 @@ const (
 	ManagedBy = "sampan"
 )
 
-// homeDir is the home of the sandbox container.
-const homeDir = "/home/agent"
-
 // userID is the user and group of both containers; it has no entry in /etc/passwd
 // of most images and owns nothing there.
 const userID = 65532
@@ -135,6 +132,7 @@ func Pod(in Input) *corev1.Pod {
 		pod.Spec.RuntimeClassName = &t.RuntimeClassName
 	}
 	keepWorkspace(in, &pod.Spec)
+	showHome(in, &pod.Spec)
 	shareTrust(in.Sandbox, &pod.Spec)
 	addVolumes(in.Sandbox, &pod.Spec)
 	return pod
@@ -197,7 +195,7 @@ func sandbox(in Input) corev1.Container {
 		image = in.SandboxImage
 	}
 	env := []corev1.EnvVar{
-		{Name: "HOME", Value: homeDir},
+		{Name: "HOME", Value: podapi.HomeDir},
 		// The volume's own folder belongs to root, which git would otherwise refuse.
 		{Name: "GIT_CONFIG_COUNT", Value: "1"},
 		{Name: "GIT_CONFIG_KEY_0", Value: "safe.directory"},
@@ -233,7 +231,7 @@ func sandbox(in Input) corev1.Container {
 		VolumeMounts: []corev1.VolumeMount{
 			workspaceMount(in.Sandbox),
 			{Name: "socket", MountPath: podapi.SocketDir},
-			{Name: "home", MountPath: homeDir},
+			{Name: "home", MountPath: podapi.HomeDir},
 			{Name: "tmp", MountPath: "/tmp"},
 		},
 	}

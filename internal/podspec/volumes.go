@@ -23,7 +23,7 @@ var untouchable = []string{
 }
 
 // whole are folders of ours on which no volume is mounted, though below them one may be.
-var whole = []string{homeDir, "/tmp"}
+var whole = []string{podapi.HomeDir, "/tmp"}
 
 // Mountable reports whether a template may mount a volume at a path.
 func Mountable(path string) bool {

@@ -1,11 +1,13 @@
 package podspec_test
 
 import (
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/sampan-dev/sampan/api/v1alpha1"
 	"github.com/sampan-dev/sampan/internal/podapi"
@@ -24,6 +26,48 @@ func TestMountable(t *testing.T) {
 		if got := podspec.Mountable(path); got != want {
 			t.Errorf("%q: %v, want %v", path, got, want)
 		}
+	}
+}
+
+// The runner sees the home of the pods that it takes checkpoints of, and no volume of the
+// template that is mounted in there.
+func TestTheHomeIsShownToWhoTakesCheckpoints(t *testing.T) {
+	owned := func(sb *v1alpha1.Sandbox) {
+		sb.OwnerReferences = []metav1.OwnerReference{{Kind: "AgentTask", Name: "box", Controller: new(true)}}
+		sb.Spec.Template.Volumes = []v1alpha1.Volume{{Name: "keys", MountPath: "/home/agent/.ssh", Secret: &corev1.SecretVolumeSource{SecretName: "keys"}}}
+	}
+	record := &podspec.Record{URL: "https://record"}
+	for name, tc := range map[string]struct {
+		change []func(*v1alpha1.Sandbox)
+		record *podspec.Record
+		want   []string
+	}{
+		"a task's own":         {[]func(*v1alpha1.Sandbox){owned}, record, []string{"/home/agent"}},
+		"without a record":     {[]func(*v1alpha1.Sandbox){owned}, nil, nil},
+		"a named Sandbox":      {nil, record, nil},
+		"persistent workspace": {[]func(*v1alpha1.Sandbox){owned, persistent}, record, nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			sb := objects.MakeSandbox("box")
+			for _, change := range tc.change {
+				sb.With(change)
+			}
+			pod := podspec.Pod(podspec.Input{Sandbox: sb.Obj(), PodName: "box", Record: tc.record})
+			var got []string
+			for _, m := range container(t, pod, podapi.RunnerContainer).VolumeMounts {
+				if strings.HasPrefix(m.MountPath, "/home") {
+					got = append(got, m.MountPath)
+				}
+			}
+			if diff := cmp.Diff(tc.want, got); diff != "" {
+				t.Errorf("the runner sees (-want +got):\n%s", diff)
+			}
+			for _, e := range container(t, pod, podapi.RunnerContainer).Env {
+				if e.Name == "HOME" && e.Value != podapi.StateDir {
+					t.Errorf("the runner's own home is %s", e.Value)
+				}
+			}
+		})
 	}
 }
 

@@ -58,6 +58,18 @@ func workspaceMount(sb *v1alpha1.Sandbox) corev1.VolumeMount {
 	return m
 }
 
+// showHome gives the runner the home that checkpoints have, and no other.
+func showHome(in Input, spec *corev1.PodSpec) {
+	if in.Record == nil || !podapi.Checkpointed(in.Sandbox) {
+		return
+	}
+	for i := range spec.Containers {
+		if c := &spec.Containers[i]; c.Name == podapi.RunnerContainer {
+			c.VolumeMounts = append(c.VolumeMounts, corev1.VolumeMount{Name: "home", MountPath: podapi.HomeDir})
+		}
+	}
+}
+
 // keepWorkspace gives the pod of a persistent workspace what it needs besides:
 // the runner its record, and both containers the right to write to the volume.
 func keepWorkspace(in Input, spec *corev1.PodSpec) {

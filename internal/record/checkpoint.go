@@ -17,7 +17,7 @@ var errNoEvent = errors.New("the writer has to append an event to the log before
 
 const (
 	maxLeftOut = 100
-	// maxTree bounds the chunks that list a workspace: half a million entries fit, of
+	// maxTree bounds the chunks that list a folder: half a million entries fit, of
 	// which a chunk of a listing has 16 at least.
 	maxTree = 1 << 15
 )
@@ -30,15 +30,34 @@ func (c Checkpoint) check(w Writer) error {
 		return fmt.Errorf("a checkpoint of the pod %s of attempt %d cannot be kept by the pod %s of attempt %d", c.Writer.PodUID, c.Writer.Attempt, w.PodUID, w.Attempt)
 	case len(c.LeftOut) > maxLeftOut:
 		return fmt.Errorf("a checkpoint names at most %d files that it leaves out, not %d", maxLeftOut, len(c.LeftOut))
-	case len(c.Tree) > maxTree:
-		return fmt.Errorf("a checkpoint's tree has at most %d chunks, not %d", maxTree, len(c.Tree))
 	}
-	for _, d := range c.Tree {
+	if err := checkTree(c.Tree); err != nil || c.Home == nil {
+		return err
+	}
+	if c.Home.Files < 0 || c.Home.Bytes < 0 {
+		return errors.New("a checkpoint's home has no negative numbers")
+	}
+	return checkTree(c.Home.Chunks)
+}
+
+func checkTree(tree []Digest) error {
+	if len(tree) > maxTree {
+		return fmt.Errorf("a checkpoint's tree has at most %d chunks, not %d", maxTree, len(tree))
+	}
+	for _, d := range tree {
 		if err := d.check(); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// lists gives the chunks that list all that a checkpoint has.
+func (c Checkpoint) lists() []Digest {
+	if c.Home == nil {
+		return c.Tree
+	}
+	return slices.Concat(c.Tree, c.Home.Chunks)
 }
 
 // Commit implements Recorder.

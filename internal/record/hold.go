@@ -28,7 +28,7 @@ func (s *Store) Hold(ctx context.Context, t Task, turn int) (Checkpoint, error) 
 		return Checkpoint{}, err
 	}
 	chunks := map[Digest]struct{}{}
-	err = s.named(ctx, t.Namespace, c.Tree, func(d Digest) error {
+	err = s.named(ctx, t.Namespace, c.lists(), func(d Digest) error {
 		chunks[d] = struct{}{}
 		if len(chunks) > maxAsked {
 			return fmt.Errorf("a checkpoint names at most %d chunks", maxAsked)

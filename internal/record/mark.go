@@ -65,7 +65,7 @@ func (m *mark) checkpoint(ctx context.Context, key string) error {
 	if err := m.s.getJSON(ctx, key, &c); err != nil {
 		return ended(err) // its record was deleted meanwhile
 	}
-	if err := m.s.named(ctx, m.namespace, c.Tree, m.add); err != nil {
+	if err := m.s.named(ctx, m.namespace, c.lists(), m.add); err != nil {
 		return lost(key, err)
 	}
 	m.mu.Lock()

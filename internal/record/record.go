@@ -109,8 +109,19 @@ type Checkpoint struct {
 	// Files and Bytes count what Tree lists.
 	Files int64 `json:"files"`
 	Bytes int64 `json:"bytes"`
-	// LeftOut names what Tree does not have, such as sockets, at most 100 of them.
+	// Home is the home of the tools; nil where it was not kept. It came later than the
+	// rest: who does not know of it has the workspace alone.
+	Home *Tree `json:"home,omitempty"`
+	// LeftOut names what the trees do not have, such as sockets, at most 100 of them.
 	LeftOut []string `json:"leftOut,omitempty"`
+}
+
+// Tree is a folder beside the workspace.
+type Tree struct {
+	// Chunks list it, as those of a workspace do. Files and Bytes count what they list.
+	Chunks []Digest `json:"chunks,omitempty"`
+	Files  int64    `json:"files"`
+	Bytes  int64    `json:"bytes"`
 }
 
 // EntryType is what an Entry is.
@@ -125,9 +136,9 @@ const (
 	EntryHardLink EntryType = "hardlink"
 )
 
-// Entry is a file, folder or link of a workspace.
+// Entry is a file, folder or link of a workspace or home.
 type Entry struct {
-	// Path is relative to the workspace, with slashes and without "." and "..". Its
+	// Path is relative to that folder, with slashes and without "." and "..". Its
 	// bytes may be any but NUL, so it is base64 in JSON.
 	Path []byte    `json:"path"`
 	Type EntryType `json:"type"`

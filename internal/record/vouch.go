@@ -45,7 +45,7 @@ import (
 // become too much to remember.
 func (r *recorder) vouchCheckpoint(ctx context.Context, c Checkpoint, before map[Digest]struct{}) (named map[Digest]struct{}, err error) {
 	var unread []Digest
-	for _, d := range c.Tree {
+	for _, d := range c.lists() {
 		if _, ok := before[d]; !ok {
 			unread = append(unread, d)
 		}

@@ -35,11 +35,11 @@ turns:
 		sleep, argument := sleeper()
 		s := scripted(fmt.Sprintf(`
 turns:
-- toolCalls: [{name: bash, arguments: {command: "mkdir -m 750 d && echo first > d/notes && ln -s d/notes link && chmod +x d/notes"}}]
+- toolCalls: [{name: bash, arguments: {command: "mkdir -m 750 d && echo first > d/notes && ln -s d/notes link && chmod +x d/notes && echo mine > ~/.noted"}}]
 - toolCalls: [{name: bash, arguments: {command: "if [ $HOSTNAME = back-1 ]; then echo half > half; (%s & wait); fi", timeout_seconds: 600}}]
 - expectMatch: "(?s)Unknown: .*as it was after turn 1"
-  toolCalls: [{name: bash, arguments: {command: "cat link; stat -c '%%A %%n' d d/notes; ls; echo $HOSTNAME"}}]
-- expectMatch: "(?s)^first\n.*drwxr-x--- d\n-rwxr-xr-x d/notes\nd\nlink\nback-2"
+  toolCalls: [{name: bash, arguments: {command: "cat link; stat -c '%%A %%n' d d/notes; ls; cat ~/.noted; echo $HOSTNAME"}}]
+- expectMatch: "(?s)^first\n.*drwxr-x--- d\n-rwxr-xr-x d/notes\nd\nlink\nmine\nback-2"
   text: It is all here.
 `, sleep))
 		s.apply(task("back", "prompt: Go on.\nverify: [{name: notes, command: grep -q first link && test ! -e half}]"))

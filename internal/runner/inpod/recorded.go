@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"github.com/sampan-dev/sampan/api/v1alpha1"
 	"github.com/sampan-dev/sampan/internal/harness"
@@ -64,22 +65,37 @@ func waitingFor(err error) string {
 	return prefix + text.ClipStart(err.Error(), maxActivity-len(prefix))
 }
 
-// restore builds the workspace of the last checkpoint where this pod has none yet. It
-// gives what takes the next ones; nil where no checkpoints are taken: the workspace
-// outlives the pod by itself, or belongs to more than one task.
+// restore builds the workspace and the home of the last checkpoint where this pod has
+// none yet. It gives what takes the next ones; nil where no checkpoints are taken: the
+// workspace outlives the pod by itself, or belongs to more than one task.
 func (p *Runner) restore(ctx context.Context, sb *v1alpha1.Sandbox, rep *reporter, j *recorded.Journal) (*recorded.Keeper, *harness.Restored, error) {
 	switch {
-	case podapi.Persistent(sb), podapi.OwnerTask(sb) == nil && p.ran == rep.task.UID:
+	case podapi.Checkpointed(sb):
+	case podapi.Persistent(sb), p.ran == rep.task.UID:
 		return nil, nil, nil
-	case podapi.OwnerTask(sb) == nil:
+	default:
 		return nil, j.Anew(), nil // a new checkout, or others' work
 	}
-	k, restored, err := j.Restore(ctx, podapi.WorkspaceDir, limitOf(sb), func() string { return p.base })
+	k, restored, err := j.Restore(ctx, foldersOf(sb), func() string { return p.base })
 	if err != nil || restored == nil {
 		return k, j.Anew(), err
 	}
 	p.prepared, p.base = true, j.Base()
 	return k, restored, nil
+}
+
+// foldersOf is what checkpoints of a Sandbox have. A volume of the template in the home is
+// none of it: the runner does not see it, and its place, which may be made while the
+// runner restores, is left alone.
+func foldersOf(sb *v1alpha1.Sandbox) recorded.Folders {
+	f := recorded.Folders{Workspace: podapi.WorkspaceDir, Limit: limitOf(sb), Home: podapi.HomeDir}
+	for _, v := range sb.Spec.Template.Volumes {
+		if within, found := strings.CutPrefix(v.MountPath, podapi.HomeDir+"/"); found {
+			first, _, _ := strings.Cut(within, "/") // the runtime makes it, so it is not the tools' to write to
+			f.HomeExcept = append(f.HomeExcept, first)
+		}
+	}
+	return f
 }
 
 // limitOf is how many bytes the workspace may have, 0 if the template does not say.

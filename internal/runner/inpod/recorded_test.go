@@ -4,6 +4,8 @@ import (
 	"errors"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
+	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/shopspring/decimal"
@@ -17,6 +19,20 @@ import (
 )
 
 var recordedTask = &v1alpha1.AgentTask{ObjectMeta: metav1.ObjectMeta{Name: "t", Namespace: "ns", UID: "u"}}
+
+// What is mounted in the home is no part of it, with the folders that lead there, which
+// the runtime makes.
+func TestFoldersOfASandbox(t *testing.T) {
+	sb := &v1alpha1.Sandbox{}
+	sb.Spec.Template.Workspace.SizeLimit = new(resource.MustParse("20Gi"))
+	for _, path := range []string{"/home/agent/.ssh", "/data", "/home/agent/.m2/repository/x", "/home/agentx/y"} {
+		sb.Spec.Template.Volumes = append(sb.Spec.Template.Volumes, v1alpha1.Volume{MountPath: path})
+	}
+	want := recorded.Folders{Workspace: "/workspace", Limit: 20 << 30, Home: "/home/agent", HomeExcept: []string{".ssh", ".m2"}}
+	if diff := cmp.Diff(want, foldersOf(sb)); diff != "" {
+		t.Errorf("-want +got:\n%s", diff)
+	}
+}
 
 func TestASecondPodGoesOnWithTheRecord(t *testing.T) {
 	writers := recorders.Memory(t)

@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/sampan-dev/sampan/internal/runner"
+	"github.com/sampan-dev/sampan/internal/runner/recorded"
 	"github.com/sampan-dev/sampan/internal/runner/snapshot"
 	"github.com/sampan-dev/sampan/internal/runner/workspace"
 )
@@ -114,13 +115,14 @@ func (l Runner) fresh(task string, p *place) (bool, error) {
 // says whether it has.
 func (l Runner) restore(ctx context.Context, task string, p *place, fresh bool) (done bool, err error) {
 	base := func() string { return p.base }
+	folders := recorded.Folders{Workspace: l.Workspace} // the home is the user's own
 	switch {
 	case fresh && p.journal.Restores():
 		note := l.restoreNote(task)
 		if err := note.write(l.Workspace); err != nil {
 			return false, fmt.Errorf("noting what is being restored: %w", err)
 		}
-		p.keeper, p.restored, err = p.journal.Restore(ctx, l.Workspace, 0, base)
+		p.keeper, p.restored, err = p.journal.Restore(ctx, folders, base)
 		if !snapshot.Unfinished(l.Workspace) {
 			err = errors.Join(err, note.remove())
 		}
@@ -130,6 +132,6 @@ func (l Runner) restore(ctx context.Context, task string, p *place, fresh bool) 
 	case p.journal.Begins() && p.journal.Past.Events() == 0:
 		return false, &runner.UsageError{Err: fmt.Errorf("%s has something in it, and a task that goes on from another gets the workspace of that one; give an empty folder", l.Workspace)}
 	}
-	p.keeper = p.journal.Keeper(l.Workspace, 0, base)
+	p.keeper = p.journal.Keeper(folders, base)
 	return false, nil
 }

@@ -63,12 +63,12 @@ func (f folder) Run(_ context.Context, c llm.ToolCall) (harness.ToolResult, erro
 type pod struct {
 	t     *testing.T
 	store *record.Store
-	// name is the pod's UID, and dir its workspace.
-	name, dir string
+	// name is the pod's UID, dir its workspace, and home that of its tools.
+	name, dir, home string
 }
 
 func newPod(t *testing.T, store *record.Store, name string) pod {
-	return pod{t, store, name, t.TempDir()}
+	return pod{t, store, name, t.TempDir(), t.TempDir()}
 }
 
 func (p pod) resume(uid string) *Journal {
@@ -83,7 +83,7 @@ func (p pod) resume(uid string) *Journal {
 
 func (p pod) run(j *Journal, prompt string, m *model) harness.Result {
 	p.t.Helper()
-	k, restored, err := j.Restore(p.t.Context(), p.dir, 0, func() string { return theBase })
+	k, restored, err := j.Restore(p.t.Context(), Folders{Workspace: p.dir, Home: p.home}, func() string { return theBase })
 	if err != nil {
 		p.t.Fatal(err)
 	}
@@ -117,6 +117,7 @@ func source(t *testing.T) (*record.Store, Stored) {
 	}
 	t.Cleanup(func() { _ = store.Close() })
 	p := newPod(t, store, "pod-a")
+	put(t, p.home, "notes")
 	if res := p.run(p.resume("source"), "Do it.", &model{replies: []llm.Message{writes("one"), writes("two"), writes("three"), {Content: "done"}}}); res.Reason != harness.Completed {
 		t.Fatalf("the source: %+v", res)
 	}
@@ -135,8 +136,8 @@ func TestForkHasTheWorkspaceAndTheConversationOfATurn(t *testing.T) {
 	if res.Reason != harness.Completed || res.Progress.Turns != 2 || res.Progress.Usage.InputTokens != 20 {
 		t.Errorf("the fork: %+v", res)
 	}
-	if got := p.files(); got != "one other two" {
-		t.Errorf("the fork's workspace has %s", got)
+	if got := p.files(); got != "one other two" || !has(t, p.home, "notes") {
+		t.Errorf("the fork's workspace has %s, and its home has the notes: %t", got, has(t, p.home, "notes"))
 	}
 	if j.Base() != theBase {
 		t.Errorf("the fork is based on %q", j.Base())
@@ -151,8 +152,8 @@ func TestForkHasTheWorkspaceAndTheConversationOfATurn(t *testing.T) {
 	if err := again.From(t.Context(), gone{}, "source", "u", 2); err != nil {
 		t.Fatal(err)
 	}
-	if res := q.run(again, "Do it otherwise.", &model{}); res.Reason != harness.Completed || q.files() != "one other two" {
-		t.Errorf("another pod of the fork: %+v, with %s", res, q.files())
+	if res := q.run(again, "Do it otherwise.", &model{}); res.Reason != harness.Completed || q.files() != "one other two" || !has(t, q.home, "notes") {
+		t.Errorf("another pod of the fork: %+v, with %s, and the notes: %t", res, q.files(), has(t, q.home, "notes"))
 	}
 }
 
@@ -197,7 +198,7 @@ func TestForkThatHasBegunKeepsItsTurn(t *testing.T) {
 		t.Errorf("the fork has checkpoints of the turns %v: %v", turns, err)
 	}
 	asked := m.asked[0]
-	if n := len(asked); asked[3].ToolCallID != "one" || !strings.HasSuffix(asked[4].Content, "\n\nDo it otherwise.") || !strings.Contains(asked[n-1].Content, "as it was after turn 0") {
+	if n := len(asked); asked[3].ToolCallID != "one" || !strings.HasSuffix(asked[4].Content, "\n\nDo it otherwise.") || !strings.Contains(asked[n-1].Content, "as it was after turn 0; so is the home directory") {
 		t.Errorf("the second pod asks with %d messages: %+v", n, asked)
 	}
 }

@@ -11,7 +11,6 @@ import (
 
 	"github.com/sampan-dev/sampan/internal/harness"
 	"github.com/sampan-dev/sampan/internal/record"
-	"github.com/sampan-dev/sampan/internal/runner/snapshot"
 	"github.com/sampan-dev/sampan/internal/transcript"
 )
 
@@ -129,32 +128,36 @@ func (j *Journal) EndedElsewhere(res harness.Result, restored *harness.Restored)
 	return restored != nil && j.Told(res) && (j.latest == nil || restored.Turn != res.Progress.Turns)
 }
 
-// Restore builds the workspace of the last checkpoint, or of the one of another task that
-// the run begins with, in root, which is empty, and gives what takes the next ones,
-// with the commit that was checked out. Without a checkpoint it builds nothing, and
-// without a record none will be taken. limit is what the workspace may have, in bytes; 0
-// if nobody bounds it.
-func (j *Journal) Restore(ctx context.Context, root string, limit int64, base func() string) (*Keeper, *harness.Restored, error) {
-	k, c := j.Keeper(root, limit, base), j.begin()
+// Restore builds the workspace and the home of the last checkpoint, or of the one of
+// another task that the run begins with, in folders that are empty, and gives what takes
+// the next ones, with the commit that was checked out. Without a checkpoint it builds
+// nothing, and without a record none will be taken. After an error nothing is to run in
+// the folders: one of them may have been built.
+func (j *Journal) Restore(ctx context.Context, in Folders, base func() string) (*Keeper, *harness.Restored, error) {
+	k, c := j.Keeper(in, base), j.begin()
 	if k == nil || c == nil {
 		return k, nil, nil
+	}
+	home, err := k.restoreHome(ctx, *c)
+	if err != nil {
+		return nil, nil, err
 	}
 	if err := k.snap.Restore(ctx, j.rec, *c); err != nil {
 		return nil, nil, err
 	}
 	if c == j.origin { // no tool has run since
-		return k, &harness.Restored{Events: 1}, nil
+		return k, &harness.Restored{Events: 1, Home: home}, nil
 	}
-	return k, &harness.Restored{Turn: c.Turn, Events: c.Events}, nil
+	return k, &harness.Restored{Turn: c.Turn, Events: c.Events, Home: home}, nil
 }
 
-// Keeper takes checkpoints of root as it is, with the commit that was checked out; nil
-// without a record. limit is that of Restore.
-func (j *Journal) Keeper(root string, limit int64, base func() string) *Keeper {
+// Keeper takes checkpoints of folders as they are, with the commit that was checked out;
+// nil without a record.
+func (j *Journal) Keeper(of Folders, base func() string) *Keeper {
 	if j.rec == nil {
 		return nil
 	}
-	return &Keeper{ctx: j.ctx, rec: j.rec, base: base, snap: &snapshot.Snapshotter{Root: root, MaxBytes: max(maxKeptBytes, limit)}, kept: j.kept, newest: j.latest}
+	return &Keeper{ctx: j.ctx, rec: j.rec, base: base, snap: of.workspace(), home: of.home(), kept: j.kept, newest: j.latest}
 }
 
 // Run runs the harness with the journal as its transcript and past, and with the

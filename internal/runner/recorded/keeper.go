@@ -20,14 +20,15 @@ const maxKeptBytes = 10 << 30
 // Grace bounds it as well: the pod has ten seconds in all, of which the report needs some.
 const lastCheckpoint = 5 * time.Second
 
-// Keeper takes checkpoints of the workspace into the record. It implements
+// Keeper takes checkpoints of the workspace and the home into the record. It implements
 // harness.Checkpointer.
 type Keeper struct {
 	// ctx ends with the runner's work on the task.
 	ctx context.Context
 	rec record.Recorder
-	// snap is used by one goroutine at a time: the one that Begin starts.
-	snap *snapshot.Snapshotter
+	// snap, and home, which is nil where no home is kept, are used by one goroutine at a
+	// time: the one that Begin starts.
+	snap, home *snapshot.Snapshotter
 	// base gives the commit that was checked out.
 	base func() string
 	// kept is told of each checkpoint.
@@ -70,6 +71,9 @@ func (k *Keeper) take(ctx context.Context, turn int, log harness.TranscriptSumma
 	err := k.commit(ctx, turn, log)
 	if errors.Is(err, record.ErrNotFound) { // of a chunk that was there before
 		k.snap.Reset()
+		if k.home != nil {
+			k.home.Reset()
+		}
 		err = k.commit(ctx, turn, log)
 	}
 	var large *snapshot.TooLargeError
@@ -89,9 +93,13 @@ func (k *Keeper) commit(ctx context.Context, turn int, log harness.TranscriptSum
 	if err != nil {
 		return err
 	}
+	home, left, err := k.takeHome(ctx)
+	if err != nil {
+		return err
+	}
 	c := record.Checkpoint{
 		Turn: turn, Events: log.Events, LogDigest: log.Digest, Time: time.Now().UTC().Round(0), Base: k.base(),
-		Tree: tree.Chunks, Files: tree.Files, Bytes: tree.Bytes, LeftOut: tree.LeftOut,
+		Tree: tree.Chunks, Files: tree.Files, Bytes: tree.Bytes, Home: home, LeftOut: joinLeftOut(left, tree.LeftOut),
 	}
 	if err := k.rec.Commit(ctx, c); err != nil {
 		return fmt.Errorf("keeping the checkpoint of turn %d: %w", turn, err)

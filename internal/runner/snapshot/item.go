@@ -80,6 +80,21 @@ func newItem(path string, kind record.EntryType, sig signature) *item {
 	return &item{path: path, kind: kind, sig: sig, hash: crc32.ChecksumIEEE([]byte(path))}
 }
 
+// as gives an item of another kind for what was seen.
+func (it *item) as(kind record.EntryType) *item {
+	return &item{path: it.path, kind: kind, sig: it.sig, racy: it.racy, hash: it.hash}
+}
+
+// linkTo gives a hard link, which is the item itself where that is the one.
+func (it *item) linkTo(first *item) *item {
+	if it.kind == record.EntryHardLink && it.target == first.path {
+		return it
+	}
+	link := it.as(record.EntryHardLink)
+	link.target = first.path
+	return link
+}
+
 // entry gives an item as the listing has it.
 func (it *item) entry() record.Entry {
 	e := record.Entry{

@@ -37,11 +37,11 @@ type part struct {
 }
 
 // planOf reads the listing of a checkpoint.
-func planOf(ctx context.Context, rec record.Recorder, c record.Checkpoint, maxBytes int64) (*plan, error) {
-	if c.Bytes > maxBytes {
-		return nil, &TooLargeError{Bytes: c.Bytes, MaxBytes: maxBytes}
+func (s *Snapshotter) planOf(ctx context.Context, rec record.Recorder, c record.Checkpoint) (*plan, error) {
+	if c.Bytes > s.MaxBytes {
+		return nil, &TooLargeError{Bytes: c.Bytes, MaxBytes: s.MaxBytes}
 	}
-	p := &planner{checkpoint: c, maxBytes: maxBytes, byDigest: map[record.Digest]*chunkPlan{}}
+	p := &planner{checkpoint: c, maxBytes: s.MaxBytes, maxEntries: s.maxEntries(), exclude: s.Exclude, byDigest: map[record.Digest]*chunkPlan{}}
 	for data, err := range fetch(ctx, rec, c.Tree) {
 		if err != nil {
 			return nil, fmt.Errorf("reading the list of the files: %w", err)
@@ -57,6 +57,8 @@ func planOf(ctx context.Context, rec record.Recorder, c record.Checkpoint, maxBy
 type planner struct {
 	checkpoint record.Checkpoint
 	maxBytes   int64
+	maxEntries int
+	exclude    []string
 
 	plan     plan
 	byDigest map[record.Digest]*chunkPlan
@@ -69,13 +71,19 @@ type planner struct {
 	firsts map[string]bool
 	// folders are those that the last entry is in, or is.
 	folders []string
+	// entries counts what was read, of which last is the path of the newest.
+	entries int
+	last    string
+	// excluded is the newest entry that is not restored; skipped are files of that kind.
+	excluded string
+	skipped  map[string]bool
 }
 
 // damaged is the error of a listing that is not as a snapshot writes it.
 func (p *planner) damaged(format string, args ...any) error {
 	return &record.CorruptError{
 		Object: fmt.Sprintf("the list of files of the checkpoint of turn %d", p.checkpoint.Turn),
-		Reason: fmt.Sprintf("entry %d ", len(p.plan.entries)+1) + fmt.Sprintf(format, args...),
+		Reason: fmt.Sprintf("entry %d ", p.entries+1) + fmt.Sprintf(format, args...),
 	}
 }
 
@@ -117,8 +125,8 @@ func (p *planner) line(line []byte) error {
 	if err := d.Decode(&e); err != nil || d.InputOffset() != int64(len(line)) {
 		return p.damaged("is no entry")
 	}
-	if len(p.plan.entries) >= maxEntries {
-		return &TooLargeError{Entries: maxEntries + 1, MaxEntries: maxEntries}
+	if p.entries >= p.maxEntries {
+		return &TooLargeError{Entries: int64(p.maxEntries) + 1, MaxEntries: int64(p.maxEntries)}
 	}
 	if err := p.place(&e); err != nil {
 		return err
@@ -126,11 +134,29 @@ func (p *planner) line(line []byte) error {
 	if e.Mode > modeBits {
 		return p.damaged("has the mode %o", e.Mode)
 	}
-	if err := p.kind(&e); err != nil {
+	skip := p.skips(&e)
+	if err := p.kind(&e, skip); err != nil {
 		return err
 	}
-	p.plan.entries = append(p.plan.entries, e)
+	p.entries++
+	p.last = string(e.Path)
+	if !skip {
+		p.plan.entries = append(p.plan.entries, e)
+	}
 	return nil
+}
+
+// skips tells whether an entry is excluded, or in a folder that is.
+func (p *planner) skips(e *record.Entry) bool {
+	path := string(e.Path)
+	if p.excluded != "" && nofollow.Within(path, p.excluded) {
+		return true
+	}
+	if !excludes(p.exclude, path) {
+		return false
+	}
+	p.excluded = path
+	return true
 }
 
 // place checks where an entry is: after the last one, and in a folder that is there.
@@ -150,7 +176,7 @@ func (p *planner) place(e *record.Entry) error {
 	if depth > maxDepth || nofollow.Within(path, marker) {
 		return p.damaged("has a path that may not be: %q", e.Path)
 	}
-	if n := len(p.plan.entries); n > 0 && comparePaths(p.plan.entries[n-1].Path, path) >= 0 {
+	if p.entries > 0 && comparePaths(p.last, path) >= 0 {
 		return p.damaged("does not come after the one before: %q", e.Path)
 	}
 	if depth-1 > len(p.folders) || depth > 1 && !nofollow.Within(path, p.folders[depth-2]) {
@@ -161,7 +187,7 @@ func (p *planner) place(e *record.Entry) error {
 }
 
 // kind checks what an entry is.
-func (p *planner) kind(e *record.Entry) error {
+func (p *planner) kind(e *record.Entry, skip bool) error {
 	if e.Type != record.EntryFile && (e.Size != 0 || len(e.Pieces) > 0) {
 		return p.damaged("has a content, and is a %q", e.Type)
 	}
@@ -171,7 +197,7 @@ func (p *planner) kind(e *record.Entry) error {
 	}
 	switch e.Type {
 	case record.EntryFile:
-		return p.file(e)
+		return p.file(e, skip)
 	case record.EntryFolder:
 		p.folders = append(p.folders, string(e.Path))
 	case record.EntrySymlink:
@@ -182,6 +208,9 @@ func (p *planner) kind(e *record.Entry) error {
 		if !p.firsts[string(e.Target)] {
 			return p.damaged("is another name of %q, which is no file before it", e.Target)
 		}
+		if !skip && p.skipped[string(e.Target)] {
+			return fmt.Errorf("%q is another name of %q, which is left out here", e.Path, e.Target)
+		}
 	default:
 		return p.damaged("is a %q", e.Type)
 	}
@@ -190,7 +219,7 @@ func (p *planner) kind(e *record.Entry) error {
 
 var digestForm = regexp.MustCompile(`^sha256:[0-9a-f]{64}$`)
 
-func (p *planner) file(e *record.Entry) error {
+func (p *planner) file(e *record.Entry, skip bool) error {
 	at := int64(0)
 	for _, piece := range e.Pieces {
 		if !digestForm.MatchString(string(piece.Chunk)) {
@@ -202,7 +231,9 @@ func (p *planner) file(e *record.Entry) error {
 		if at > math.MaxInt64-piece.Length {
 			return p.damaged("has too many pieces")
 		}
-		p.use(piece, at)
+		if !skip {
+			p.use(piece, at)
+		}
 		at += piece.Length
 	}
 	if at != e.Size {
@@ -213,7 +244,10 @@ func (p *planner) file(e *record.Entry) error {
 		return &TooLargeError{Bytes: p.bytes, MaxBytes: p.maxBytes}
 	}
 	if p.firsts == nil {
-		p.firsts = map[string]bool{}
+		p.firsts, p.skipped = map[string]bool{}, map[string]bool{}
+	}
+	if skip {
+		p.skipped[string(e.Path)] = true
 	}
 	p.firsts[string(e.Path)] = true
 	return nil

@@ -18,8 +18,8 @@ import (
 	"github.com/sampan-dev/sampan/internal/runner/nofollow"
 )
 
-// Restore builds the workspace of a checkpoint in Root, which has to be empty or to
-// have what an unfinished restore has left there, whose process died. It is all or
+// Restore builds the workspace of a checkpoint in Root, which has to be empty but for
+// what is excluded, or to have what an unfinished restore has left there, whose process died. It is all or
 // nothing: the tree is built in a folder in Root and moved to its place, and where
 // that fails all of it is removed. Until it is done that folder is there: a process
 // that finds it knows that the rest is not whole. All this holds when a process
@@ -28,26 +28,29 @@ import (
 // The next Take compares with what was restored. *record.CorruptError is a checkpoint
 // that cannot be restored, *TooLargeError one that is not.
 func (s *Snapshotter) Restore(ctx context.Context, rec record.Recorder, c record.Checkpoint) error {
+	if err := s.checkExclude(); err != nil {
+		return err
+	}
 	root, err := nofollow.OpenRoot(s.Root)
 	if err != nil {
 		return err
 	}
 	defer nofollow.Close(root)
-	r := &restore{rec: rec, root: root, path: s.Root, step: s.step}
+	r := &restore{rec: rec, root: root, path: s.Root, exclude: s.Exclude, step: s.step}
 	if r.step == nil {
 		r.step = func() error { return nil }
 	}
 	if err := r.clear(); err != nil {
 		return fmt.Errorf("restoring into %s: %w", s.Root, err)
 	}
-	if r.plan, err = planOf(ctx, rec, c, s.MaxBytes); err != nil {
+	if r.plan, err = s.planOf(ctx, rec, c); err != nil {
 		return fmt.Errorf("restoring the checkpoint of turn %d: %w", c.Turn, err)
 	}
 	if err := r.build(ctx); err != nil {
 		err = fmt.Errorf("restoring the checkpoint of turn %d into %s: %w", c.Turn, s.Root, err)
 		return errors.Join(err, r.clear())
 	}
-	s.last = r.state(c, s.mark(), s.settled(), s.Exclude)
+	s.last = r.state(c, s.mark(), s.settled())
 	return nil
 }
 
@@ -63,7 +66,9 @@ type restore struct {
 	rec  record.Recorder
 	root int
 	path string
-	plan *plan
+	// exclude are what is neither restored nor removed.
+	exclude []string
+	plan    *plan
 	// stage is where the tree is built.
 	stage int
 	// items has one of each entry, with what tells of a later change of a file.
@@ -98,6 +103,7 @@ func (r *restore) clear() error {
 	return r.removeAll(root, marker)
 }
 
+// names gives the names in the folder, without those that are excluded.
 func (r *restore) names() ([]string, error) {
 	fd, err := nofollow.OpenFolder(r.root, ".")
 	if err != nil {
@@ -105,7 +111,8 @@ func (r *restore) names() ([]string, error) {
 	}
 	f := os.NewFile(uintptr(fd), r.path)
 	defer f.Close() //nolint:errcheck // only read
-	return f.Readdirnames(-1)
+	names, err := f.Readdirnames(-1)
+	return slices.DeleteFunc(names, func(name string) bool { return excludes(r.exclude, name) }), err
 }
 
 // removeAll removes a name and all in it, also from folders that are not to be
@@ -406,7 +413,7 @@ func (r *restore) moveAll(ctx context.Context) error {
 
 // state is what a snapshot of the restored tree would have seen. Of what was linked
 // or moved the times are others by now: the next snapshot reads it again.
-func (r *restore) state(c record.Checkpoint, mark uint64, settled func(int64) bool, exclude []string) state {
+func (r *restore) state(c record.Checkpoint, mark uint64, settled func(int64) bool) state {
 	s := state{take: mark, contents: map[sum]*content{}, known: map[record.Digest]bool{}}
 	for _, d := range c.Tree {
 		s.known[d] = true
@@ -415,9 +422,6 @@ func (r *restore) state(c record.Checkpoint, mark uint64, settled func(int64) bo
 		s.known[p.digest] = true
 	}
 	for _, it := range r.items {
-		if excludes(exclude, it.path) {
-			continue
-		}
 		it.racy = !settled(it.sig.ctime)
 		s.items = append(s.items, it)
 		if it.content != nil {

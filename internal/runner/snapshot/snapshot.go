@@ -27,7 +27,7 @@ const (
 	// parallel bounds the chunks that are on their way, and with them the memory.
 	parallel = 4
 
-	// maxEntries bounds what is kept in memory of a workspace: some 300 bytes each.
+	// maxEntries bounds what is kept in memory of a folder: some 300 bytes each.
 	maxEntries = 500_000
 	// maxListing bounds the paths of a workspace, and what a restore reads of a
 	// listing, where they are base64 and have their files' digests beside them.
@@ -46,7 +46,7 @@ const (
 // of an unfinished restore.
 var ErrNotEmpty = errors.New("the folder to restore into is not empty")
 
-// TooLargeError says that a workspace has more than may be kept of it. It was not
+// TooLargeError says that a folder has more than may be kept of it. It was not
 // taken, and nothing of it was stored; nor restored, where it says so of a checkpoint.
 type TooLargeError struct {
 	// Bytes counts what the files say that they have: a sparse file counts in full.
@@ -55,11 +55,14 @@ type TooLargeError struct {
 	Entries, MaxEntries int64
 }
 
-func (e *TooLargeError) Error() string {
+func (e *TooLargeError) Error() string { return e.Of("workspace") }
+
+// Of says it of a folder by its name.
+func (e *TooLargeError) Of(folder string) string {
 	if e.Entries > e.MaxEntries {
-		return fmt.Sprintf("the workspace has more than %d files, folders and links, or too long paths", e.MaxEntries)
+		return fmt.Sprintf("the %s has more than %d files, folders and links, or too long paths", folder, e.MaxEntries)
 	}
-	return fmt.Sprintf("the files of the workspace have %d bytes, of which %d may be kept", e.Bytes, e.MaxBytes)
+	return fmt.Sprintf("the files of the %s have %d bytes, of which %d may be kept", folder, e.Bytes, e.MaxBytes)
 }
 
 // Tree is a snapshot, as a record.Checkpoint has it.
@@ -72,16 +75,19 @@ type Tree struct {
 	LeftOut []string
 }
 
-// Snapshotter takes snapshots of one folder. It keeps in memory what it saw last, so
+// Snapshotter takes snapshots of one folder, a workspace or a home. It keeps in memory what it saw last, so
 // that the next one costs what has changed. It is not safe for concurrent use.
 type Snapshotter struct {
 	// Root is the folder.
 	Root string
 	// Exclude are patterns of paths within Root, with / and **, that are neither looked
-	// at nor kept, with all that is in them. They do not change between two snapshots.
+	// at nor kept nor restored, with all that is in them. They do not change between two
+	// snapshots.
 	Exclude []string
-	// MaxBytes bounds the sum of the sizes of the files.
-	MaxBytes int64
+	// MaxBytes bounds the sum of the sizes of the files, MaxEntries the files, folders and
+	// links; 0 is the most that there may be, which is half a million.
+	MaxBytes   int64
+	MaxEntries int
 	// Now tells the time, as the file system does; nil is the system's clock.
 	Now func() time.Time
 
@@ -117,29 +123,41 @@ func (s *Snapshotter) Reset() { s.last = state{} }
 // error leaves things so that the next Take can be expected to do better;
 // *TooLargeError is one that it will not.
 func (s *Snapshotter) Take(ctx context.Context, rec record.Recorder) (Tree, error) {
-	for _, pattern := range s.Exclude {
-		if !doublestar.ValidatePattern(pattern) {
-			return Tree{}, fmt.Errorf("%q, which is to be left out of snapshots, is not a pattern", pattern)
-		}
+	if err := s.checkExclude(); err != nil {
+		return Tree{}, err
 	}
 	root, err := nofollow.OpenRoot(s.Root)
 	if err != nil {
 		return Tree{}, err
 	}
 	defer nofollow.Close(root)
-	t := &take{
-		walk:     walk{ctx: ctx, exclude: s.Exclude, old: s.last.items, settled: s.settled()},
-		maxBytes: s.MaxBytes, last: s.last, contents: s.last.contents,
-		at: nofollow.NewCursor(root),
-	}
+	settled := s.settled()
+	tour := &tour{ctx: ctx, exclude: s.Exclude, maxEntries: s.maxEntries(), old: s.last.items, settled: settled}
+	t := &take{maxBytes: s.MaxBytes, settled: settled, last: s.last, contents: s.last.contents, at: nofollow.NewCursor(root)}
 	defer t.at.Close()
-	tree, next, err := t.run(ctx, rec, root, s.mark)
+	tree, next, err := t.run(ctx, rec, tour, root, s.mark)
 	if err != nil {
 		t.forget()
 		return Tree{}, fmt.Errorf("taking a snapshot of %s: %w", s.Root, err)
 	}
 	s.last = next
 	return tree, nil
+}
+
+func (s *Snapshotter) checkExclude() error {
+	for _, pattern := range s.Exclude {
+		if !doublestar.ValidatePattern(pattern) {
+			return fmt.Errorf("%q, which is to be left out of snapshots, is not a pattern", pattern)
+		}
+	}
+	return nil
+}
+
+func (s *Snapshotter) maxEntries() int {
+	if s.MaxEntries > 0 {
+		return min(s.MaxEntries, maxEntries)
+	}
+	return maxEntries
 }
 
 // mark gives a number that nothing has been marked with.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"net"
 	"os"
@@ -246,6 +247,64 @@ func TestExcludeAfterRestore(t *testing.T) {
 	}
 	if entries := m.list(t, mustTake(t, s, m)); len(entries) != 1 {
 		t.Errorf("%d entries, want 1", len(entries))
+	}
+}
+
+// What is excluded is no hindrance to a restore, is not restored, and is left as it is.
+func TestRestoreLeavesAloneWhatIsExcluded(t *testing.T) {
+	dir, m := t.TempDir(), newMemory()
+	write(t, dir, map[string]string{"a": "1", "cache/b/c": "2", "cache-d/e": "3", "f/tmp/g": "4", "f/h": "5"})
+	tree := mustTake(t, snapshotter(dir), m)
+	to := t.TempDir()
+	write(t, to, map[string]string{"cache/there": "6"})
+	s := snapshotter(to)
+	s.Exclude = []string{"cache", "f/tmp"}
+	if err := s.Restore(t.Context(), m, checkpoint(tree)); err != nil {
+		t.Fatal(err)
+	}
+	want := []string{"a", "cache", "cache-d", "cache-d/e", "cache/there", "f", "f/h"}
+	if diff := cmp.Diff(want, slices.Sorted(maps.Keys(describe(t, to)))); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+	var got []string
+	for _, e := range m.list(t, mustTake(t, s, m)) {
+		got = append(got, string(e.Path))
+	}
+	if diff := cmp.Diff([]string{"a", "cache-d", "cache-d/e", "f", "f/h"}, got); diff != "" {
+		t.Errorf("the next snapshot (-want +got):\n%s", diff)
+	}
+}
+
+// A file whose first name is excluded has nothing that its other names could be of.
+func TestHardLinksToWhatIsExcluded(t *testing.T) {
+	dir, m := t.TempDir(), newMemory()
+	write(t, dir, map[string]string{"cache/a": "1"})
+	if err := os.Link(filepath.Join(dir, "cache/a"), filepath.Join(dir, "z")); err != nil {
+		t.Fatal(err)
+	}
+	s := snapshotter(t.TempDir())
+	tree := mustTake(t, snapshotter(dir), m)
+	s.Exclude = []string{"cache"}
+	if err := s.Restore(t.Context(), m, checkpoint(tree)); err == nil || !strings.Contains(err.Error(), `"z" is another name of "cache/a"`) {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestMaxEntries(t *testing.T) {
+	dir, m := t.TempDir(), newMemory()
+	write(t, dir, map[string]string{"a": "1", "b/c": "2"})
+	s := snapshotter(dir)
+	s.MaxEntries = 3
+	tree := mustTake(t, s, m)
+	write(t, dir, map[string]string{"b/d": "3"})
+	var large *TooLargeError
+	if _, err := s.Take(t.Context(), m); !errors.As(err, &large) || large.Of("home") != "the home has more than 3 files, folders and links, or too long paths" {
+		t.Errorf("got %v", err)
+	}
+	s = snapshotter(t.TempDir())
+	s.MaxEntries = 2
+	if err := s.Restore(t.Context(), m, checkpoint(tree)); !errors.As(err, &large) {
+		t.Errorf("a restore: %v", err)
 	}
 }
 

@@ -13,9 +13,11 @@ import (
 
 // take is one snapshot.
 type take struct {
-	walk
+	*found
 	maxBytes int64
-	last     state
+	// settled is that of the tour.
+	settled func(int64) bool
+	last    state
 	// contents has those of the last snapshot that can be found again, and those that
 	// this one has put in the place of others, or of none.
 	contents map[sum]*content
@@ -27,17 +29,24 @@ type take struct {
 	small [smallFile]byte
 }
 
-func (t *take) run(ctx context.Context, rec record.Recorder, root int, mark func() uint64) (Tree, state, error) {
-	if err := t.folder(root, 1); err != nil {
+func (t *take) run(ctx context.Context, rec record.Recorder, tour *tour, root int, mark func() uint64) (Tree, state, error) {
+	found, err := tour.run(root)
+	if err != nil {
 		return Tree{}, state{}, err
 	}
+	t.found = found
 	if err := t.tooLarge(); err != nil {
 		return Tree{}, state{}, err
 	}
-	if err := t.store(ctx, rec, mark); err != nil {
-		return Tree{}, state{}, err
+	t.up = newUploader(ctx, rec, t.last.known)
+	t.packer = packer{up: t.up}
+	var groups []*group
+	if err = t.store(mark); err == nil {
+		groups, err = t.list()
 	}
-	groups, err := t.list(ctx, rec)
+	if waitErr := t.up.wait(); waitErr != nil {
+		err = waitErr // it is why the rest was given up
+	}
 	if err != nil {
 		return Tree{}, state{}, err
 	}
@@ -54,11 +63,9 @@ func (t *take) tooLarge() error {
 	return nil
 }
 
-// store reads what has changed, and stores what of it is new. What is not there any
-// more by then is left out.
-func (t *take) store(ctx context.Context, rec record.Recorder, mark func() uint64) error {
-	t.up = newUploader(ctx, rec, t.last.known)
-	t.packer = packer{up: t.up}
+// store reads what has changed, and begins to store what of it is new. What is not there
+// any more by then is left out.
+func (t *take) store(mark func() uint64) error {
 	if t.contents == nil {
 		t.contents = map[sum]*content{}
 	}
@@ -67,9 +74,6 @@ func (t *take) store(ctx context.Context, rec record.Recorder, mark func() uint6
 		err = t.repack(mark())
 	}
 	t.packer.flush()
-	if waitErr := t.up.wait(); waitErr != nil {
-		err = waitErr // it is why the rest was given up
-	}
 	return err
 }
 
@@ -100,12 +104,7 @@ func (t *take) read(it *item) (*item, error) {
 	if first == nil { // the name that came before is not this file's any more
 		return t.readFile(it)
 	}
-	if it.target != first.path {
-		moved := *it
-		moved.target = first.path
-		it = &moved
-	}
-	return it, nil
+	return it.linkTo(first), nil
 }
 
 func (t *take) readFile(seen *item) (*item, error) {
@@ -117,7 +116,7 @@ func (t *take) readFile(seen *item) (*item, error) {
 		}
 	}
 	if nofollow.Denied(err) {
-		t.left.add(seen.path, "cannot be read")
+		t.left.add(leftWords(seen.path, "cannot be read"))
 		return nil, nil
 	}
 	return it, err
@@ -228,23 +227,19 @@ func (t *take) forget() {
 	}
 }
 
-// list stores the listing.
-func (t *take) list(ctx context.Context, rec record.Recorder) ([]*group, error) {
-	up := newUploader(ctx, rec, t.last.known)
+// list begins to store the listing, while the contents that it names are on their way.
+func (t *take) list() ([]*group, error) {
+	t.up.hashed.Wait()
 	groups, fresh := groupsOf(t.items, t.last.groups)
-	var err error
 	for _, g := range fresh {
-		if err = up.failed(); err == nil {
-			err = g.store(up)
+		if err := t.up.failed(); err != nil {
+			return nil, err
 		}
-		if err != nil {
-			break
+		if err := g.store(t.up); err != nil {
+			return nil, err
 		}
 	}
-	if waitErr := up.wait(); waitErr != nil {
-		err = waitErr
-	}
-	return groups, err
+	return groups, nil
 }
 
 func (t *take) tree(groups []*group) Tree {

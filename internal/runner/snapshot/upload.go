@@ -32,6 +32,8 @@ type uploader struct {
 	stored map[record.Digest]bool
 	mu     sync.Mutex
 	begun  map[record.Digest]bool
+	// hashed is done when the digests of all chunks are where they go.
+	hashed sync.WaitGroup
 }
 
 func newUploader(ctx context.Context, rec record.Recorder, stored map[record.Digest]bool) *uploader {
@@ -41,25 +43,37 @@ func newUploader(ctx context.Context, rec record.Recorder, stored map[record.Dig
 	return u
 }
 
+// askFrom is the size from which on it is asked whether a chunk that has changed since
+// the last snapshot is stored: of a smaller one the question costs as much as the chunk.
+const askFrom = 64 << 10
+
 // put stores a chunk, and then gives its buffer back. It waits while too many are on
-// their way, and writes the digest where that has to go by the end of wait.
+// their way, and writes the digest where that has to go by the end of hashed.
 func (u *uploader) put(data *[]byte, digest *record.Digest) {
+	u.hashed.Add(1)
 	u.group.Go(func() error {
 		defer buffers.Put(data)
 		d := digestOf(*data)
 		*digest = d
+		u.hashed.Done()
 		if !u.begin(d) {
 			return nil
 		}
-		missing, err := u.rec.Missing(u.ctx, []record.Digest{d})
-		if err == nil && len(missing) > 0 {
-			err = u.rec.PutChunk(u.ctx, d, *data)
-		}
-		if err != nil {
+		if err := u.store(d, *data); err != nil {
 			return fmt.Errorf("storing the chunk %s: %w", d, err)
 		}
 		return nil
 	})
+}
+
+func (u *uploader) store(d record.Digest, data []byte) error {
+	if len(u.stored) == 0 || len(data) >= askFrom {
+		missing, err := u.rec.Missing(u.ctx, []record.Digest{d})
+		if err != nil || len(missing) == 0 {
+			return err
+		}
+	}
+	return u.rec.PutChunk(u.ctx, d, data)
 }
 
 // begin tells whether a chunk has still to be stored, and not by somebody else.

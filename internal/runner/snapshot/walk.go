@@ -4,43 +4,94 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
-	"math"
-	"os"
+	"runtime"
 	"slices"
+	"sync"
+	"sync/atomic"
 
 	"github.com/bmatcuk/doublestar/v4"
+	"golang.org/x/sync/errgroup"
 	"golang.org/x/sys/unix"
 
 	"github.com/sampan-dev/sampan/internal/record"
 	"github.com/sampan-dev/sampan/internal/runner/nofollow"
-	"github.com/sampan-dev/sampan/internal/text"
 )
 
-// namesAtOnce is how many names of a folder are read before they are counted.
-const namesAtOnce = 1024
+// maxWalks bounds how many folders are looked at at the same time.
+const maxWalks = 4
 
-// walk looks at a folder and all in it, without opening a file. What it finds as the
+// tour looks at a folder and all in it, without opening a file. What it finds as the
 // last snapshot saw it is that one's item, itself.
-type walk struct {
+type tour struct {
 	ctx     context.Context
 	exclude []string
-	// old are the items of the last snapshot, of which those before next are passed.
-	old  []*item
-	next int
+	// maxEntries bounds the items.
+	maxEntries int
+	// old are the items of the last snapshot.
+	old []*item
 	// settled tells of a time of change whether a later one will be another.
 	settled func(int64) bool
 
+	group *errgroup.Group
+	// busy has an element for each walk that is under way.
+	busy chan struct{}
+	// entries counts what was found, paths is the sum of the lengths of all paths.
+	entries, paths atomic.Int64
+}
+
+// run walks an open folder, whose place for the names that it gives next it moves.
+func (t *tour) run(root int) (*found, error) {
+	t.group, t.ctx = errgroup.WithContext(t.ctx)
+	t.busy = make(chan struct{}, min(maxWalks, runtime.GOMAXPROCS(0)))
+	w := &walk{tour: t}
+	t.busy <- struct{}{}
+	t.start(w, func() error { return w.folder(root, 1) })
+	if err := t.group.Wait(); err != nil {
+		return nil, err
+	}
+	f := &found{items: make([]*item, 0, t.entries.Load())}
+	f.linkAll(w.join(f))
+	return f, nil
+}
+
+// start has a walk go on by itself, whose place in busy was taken.
+func (t *tour) start(w *walk, do func() error) {
+	t.group.Go(func() error {
+		defer func() { <-t.busy }()
+		defer w.end()
+		return do()
+	})
+}
+
+func (t *tour) tooMany() error {
+	return &TooLargeError{Entries: int64(t.maxEntries) + 1, MaxEntries: int64(t.maxEntries)}
+}
+
+// walk is a part of a tour: a folder and all in it that no other walk looks at.
+type walk struct {
+	*tour
+	// next is the first of the old items that was not passed.
+	next  int
 	items []*item
-	// pending are the indexes of those whose content has to be read, and of hard links.
-	pending []int
-	// first are the files with several names, by the first name.
-	first map[inode]*item
-	// bytes is the sum of the files' sizes, paths of the lengths of all paths.
-	bytes, paths int64
-	left         leftOut
-	// path is where it is.
-	path []byte
+	// notes are on items, or on what comes before them, in their order.
+	notes []note
+	// left counts those on what is left out, more what there is beyond these.
+	left, more int
+	// path is where it is, stat and names are for what is there.
+	path  []byte
+	stat  unix.Stat_t
+	names *[namesBuffer]byte
+}
+
+// note is what a walk has to say at a place in its items.
+type note struct {
+	at int
+	// other is a walk whose items belong before the one at this place.
+	other *walk
+	// left names what is left out.
+	left string
+	// linked: the item is a file with several names. changed: its content has to be read.
+	linked, changed bool
 }
 
 // folder walks an open folder, depth of which are open.
@@ -48,7 +99,7 @@ func (w *walk) folder(fd, depth int) error {
 	if err := w.ctx.Err(); err != nil {
 		return context.Cause(w.ctx)
 	}
-	names, err := w.names(fd)
+	names, err := w.list(fd)
 	if err != nil {
 		return err
 	}
@@ -69,31 +120,38 @@ func (w *walk) folder(fd, depth int) error {
 	return nil
 }
 
-// names gives the names in a folder, in their order.
-func (w *walk) names(fd int) ([]string, error) {
-	again, err := nofollow.OpenFolder(fd, ".") // what reads names moves in its descriptor, and closes it
-	if err != nil {
-		if nofollow.Gone(err) {
-			return nil, nil
-		}
-		return nil, w.wrap(err)
+// namesBuffer is how many bytes of a folder are read at once.
+const namesBuffer = 32 << 10
+
+var namesBuffers = sync.Pool{New: func() any { return new([namesBuffer]byte) }}
+
+// list gives the names in a folder, in their order.
+func (w *walk) list(fd int) ([]string, error) {
+	if w.names == nil {
+		w.names = namesBuffers.Get().(*[namesBuffer]byte)
 	}
-	f := os.NewFile(uintptr(again), string(w.path))
-	defer f.Close() //nolint:errcheck // only read
 	var names []string
 	for {
-		more, err := f.Readdirnames(namesAtOnce)
-		names = append(names, more...)
-		if errors.Is(err, io.EOF) || err != nil && nofollow.Gone(err) {
+		n, err := nofollow.Retry(func() (int, error) { return unix.ReadDirent(fd, w.names[:]) })
+		if err == nil && n == 0 || err != nil && nofollow.Gone(err) {
 			slices.Sort(names)
 			return names, nil
 		}
 		if err != nil {
-			return nil, err
+			return nil, w.wrap(err)
 		}
-		if len(w.items)+len(names) > maxEntries {
-			return nil, &TooLargeError{Entries: int64(len(w.items) + len(names)), MaxEntries: maxEntries}
+		_, _, names = unix.ParseDirent(w.names[:n], -1, names)
+		if w.entries.Load()+int64(len(names)) > int64(w.maxEntries) {
+			return nil, w.tooMany()
 		}
+	}
+}
+
+// end gives back what a walk needs no more.
+func (w *walk) end() {
+	if w.names != nil {
+		namesBuffers.Put(w.names)
+		w.names = nil
 	}
 }
 
@@ -106,7 +164,7 @@ func (w *walk) passOver(err error) error {
 	case nofollow.Gone(err):
 		return nil
 	case nofollow.Denied(err):
-		w.left.add(string(w.path), "cannot be read")
+		w.leave("cannot be read")
 		return nil
 	}
 	return w.wrap(err)
@@ -118,20 +176,18 @@ func (w *walk) name(folder int, name string, depth int) error {
 	if old == nil && excludes(w.exclude, string(w.path)) { // the last snapshot had nothing that is
 		return nil
 	}
-	var st unix.Stat_t
-	_, err := nofollow.Retry(func() (int, error) { return 0, unix.Fstatat(folder, name, &st, unix.AT_SYMLINK_NOFOLLOW) })
+	_, err := nofollow.Retry(func() (int, error) { return 0, unix.Fstatat(folder, name, &w.stat, unix.AT_SYMLINK_NOFOLLOW) })
 	switch {
 	case err != nil:
 		return w.passOver(err)
 	case len(w.path) > maxPath:
-		w.left.add(string(w.path), "has too long a path")
+		w.leave("has too long a path")
 		return nil
 	}
-	w.paths += int64(len(w.path))
-	if len(w.items) >= maxEntries || w.paths > maxPaths {
-		return &TooLargeError{Entries: maxEntries + 1, MaxEntries: maxEntries}
+	if w.paths.Add(int64(len(w.path))) > maxPaths || w.entries.Load() >= int64(w.maxEntries) {
+		return w.tooMany()
 	}
-	sig := signatureOf(&st)
+	sig := signatureOf(&w.stat)
 	switch sig.mode & unix.S_IFMT {
 	case unix.S_IFDIR:
 		return w.subfolder(folder, name, depth, old, sig)
@@ -140,7 +196,7 @@ func (w *walk) name(folder int, name string, depth int) error {
 	case unix.S_IFREG:
 		w.file(old, sig)
 	default:
-		w.left.add(string(w.path), "is no file, folder or link")
+		w.leave("is no file, folder or link")
 	}
 	return nil
 }
@@ -164,9 +220,7 @@ func excludes(patterns []string, path string) bool {
 }
 
 // unchanged tells whether the last snapshot saw the same.
-func unchanged(old *item, kind record.EntryType, sig signature) bool {
-	return old != nil && old.kind == kind && old.sig == sig && !old.racy
-}
+func unchanged(old *item, sig signature) bool { return old != nil && old.sig == sig && !old.racy }
 
 func (w *walk) item(kind record.EntryType, sig signature) *item {
 	it := newItem(string(w.path), kind, sig)
@@ -176,24 +230,40 @@ func (w *walk) item(kind record.EntryType, sig signature) *item {
 
 func (w *walk) subfolder(parent int, name string, depth int, old *item, sig signature) error {
 	if depth >= maxDepth {
-		w.left.add(string(w.path), "is in too many folders")
+		w.leave("is in too many folders")
 		return nil
 	}
 	fd, err := nofollow.OpenFolder(parent, name)
 	if err != nil {
 		return w.passOver(err)
 	}
-	defer nofollow.Close(fd)
 	if old == nil || old.kind != record.EntryFolder || old.sig != sig { // nothing of a folder is read later
 		old = w.item(record.EntryFolder, sig)
 	}
-	w.items = append(w.items, old)
+	w.add(old)
+	select {
+	case w.busy <- struct{}{}:
+		w.another(fd, depth+1)
+		return nil
+	default:
+	}
+	defer nofollow.Close(fd)
 	return w.folder(fd, depth+1)
 }
 
+// another has another walk look at the folder at w.path, which it closes.
+func (w *walk) another(fd, depth int) {
+	other := &walk{tour: w.tour, next: w.next, path: slices.Clone(w.path)}
+	w.notes = append(w.notes, note{at: len(w.items), other: other})
+	w.start(other, func() error {
+		defer nofollow.Close(fd)
+		return other.folder(fd, depth)
+	})
+}
+
 func (w *walk) symlink(folder int, name string, old *item, sig signature) error {
-	if unchanged(old, record.EntrySymlink, sig) {
-		w.items = append(w.items, old)
+	if unchanged(old, sig) && old.kind == record.EntrySymlink {
+		w.add(old)
 		return nil
 	}
 	buf := make([]byte, maxTarget+1)
@@ -205,80 +275,38 @@ func (w *walk) symlink(folder int, name string, old *item, sig signature) error 
 		return w.wrap(err)
 	}
 	if n > maxTarget {
-		w.left.add(string(w.path), "is a link with too long a text")
+		w.leave("is a link with too long a text")
 		return nil
 	}
 	it := w.item(record.EntrySymlink, sig)
 	it.target = string(buf[:n])
-	w.items = append(w.items, it)
+	w.add(it)
 	return nil
 }
 
+// file finds a file. Which of several names is the first shows when all walks have ended.
 func (w *walk) file(old *item, sig signature) {
-	if sig.nlink > 1 {
-		if first := w.first[sig.inode()]; first != nil {
-			w.hardLink(first, old, sig)
-			return
-		}
+	same := unchanged(old, sig) && (old.kind == record.EntryFile || old.kind == record.EntryHardLink && sig.nlink > 1)
+	if !same {
+		old = w.item(record.EntryFile, sig)
 	}
-	w.bytes = addSizes(w.bytes, sig.size)
-	it := old
-	if !unchanged(old, record.EntryFile, sig) {
-		it = w.item(record.EntryFile, sig)
-		w.pending = append(w.pending, len(w.items))
+	if linked := sig.nlink > 1; linked || !same {
+		w.notes = append(w.notes, note{at: len(w.items), linked: linked, changed: !same})
 	}
-	if sig.nlink > 1 {
-		w.remember(it)
-	}
+	w.add(old)
+}
+
+func (w *walk) add(it *item) {
 	w.items = append(w.items, it)
+	w.entries.Add(1)
 }
 
-func (w *walk) hardLink(first, old *item, sig signature) {
-	if !unchanged(old, record.EntryHardLink, sig) || old.target != first.path {
-		old = w.item(record.EntryHardLink, sig)
-		old.target = first.path
-	}
-	w.pending = append(w.pending, len(w.items))
-	w.items = append(w.items, old)
-}
-
-func (w *walk) remember(first *item) {
-	if w.first == nil {
-		w.first = map[inode]*item{}
-	}
-	w.first[first.sig.inode()] = first
-}
-
-// addSizes adds what somebody else has chosen.
-func addSizes(a, b int64) int64 {
-	if a > math.MaxInt64-b {
-		return math.MaxInt64
-	}
-	return a + b
-}
-
-const (
-	maxLeftOut      = 100
-	maxLeftOutBytes = 300
-)
-
-// leftOut names what is not in a snapshot.
-type leftOut struct {
-	names []string
-	more  int
-}
-
-func (l *leftOut) add(path, why string) {
-	if len(l.names) >= maxLeftOut-1 {
-		l.more++
+// leave leaves out what is at w.path.
+func (w *walk) leave(why string) {
+	if w.left >= maxLeftOut-1 {
+		w.more++
 		return
 	}
-	l.names = append(l.names, text.ClipStart(text.Inline(path), maxLeftOutBytes)+" "+why)
-}
-
-func (l *leftOut) list() []string {
-	if l.more == 0 {
-		return l.names
-	}
-	return append(l.names, fmt.Sprintf("and %d more", l.more))
+	w.left++
+	w.notes = append(w.notes, note{at: len(w.items), left: leftWords(string(w.path), why)})
 }

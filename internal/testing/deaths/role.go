@@ -124,7 +124,7 @@ func drive(ctx context.Context, s settings, cancel context.CancelCauseFunc) (har
 }
 
 func work(ctx context.Context, s settings, j *recorded.Journal) (harness.Result, error) {
-	keeper, restored, err := j.Restore(ctx, s.Workspace, 0, func() string { return "" })
+	keeper, restored, err := j.Restore(ctx, recorded.Folders{Workspace: s.Workspace}, func() string { return "" })
 	if err != nil {
 		return harness.Result{}, err
 	}
