@@ -133,9 +133,19 @@ func TestCommands(t *testing.T) {
 	if st, err := c.StatusWithUsage(ctx); err != nil || len(st.Processes) != 1 || st.Processes[0].ID != id || st.Streams != 1 || st.Usage == nil {
 		t.Errorf("the status is %+v, %v", st, err)
 	}
+	for s.Position() < int64(len("onetwo")) {
+		if _, err := s.Next(); err != nil {
+			t.Fatal(err)
+		}
+	}
 	if err := c.Signal(ctx, id, "SIGTERM"); err != nil {
 		t.Fatal(err)
 	}
+	s, err = c.Follow(ctx, id, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
 	got := collect(t, s)
 	if got.stdout.String() != "onetwo" || got.exit.Signal != "SIGTERM" {
 		t.Errorf("it printed %q and ended as %+v", got.stdout.String(), got.exit)
@@ -240,14 +250,16 @@ func TestStreamGoesOn(t *testing.T) {
 	var stdout, stderr strings.Builder
 	for i := range 4000 {
 		fmt.Fprintf(&stdout, "out %d\n", i+1)
-		fmt.Fprintf(&stderr, "err %d\n", i+1)
+		if i%4 == 3 { // each change of the stream takes up a little of what the Sandbox keeps
+			fmt.Fprintf(&stderr, "err %d\n", i+1)
+		}
 	}
 	// A start whose request never arrived is said to be unknown.
 	c := connect(t, config)
 	var s *sandboxclient.Stream
 	for s == nil {
 		var err error
-		s, err = c.Start(t.Context(), sandboxclient.StreamRequest{Shell: `for i in $(seq 4000); do echo "out $i"; echo "err $i" >&2; done; exit 3`})
+		s, err = c.Start(t.Context(), sandboxclient.StreamRequest{Shell: `for i in $(seq 4000); do echo "out $i"; test $((i % 4)) != 0 || echo "err $i" >&2; done; exit 3`})
 		if err != nil && !strings.Contains(err.Error(), "not known whether") {
 			t.Fatal(err)
 		}
