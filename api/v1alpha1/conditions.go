@@ -179,7 +179,7 @@ const (
 	// NetworkPolicy, or that of its namespace. Mend spec.template.network.allow in
 	// a new Sandbox, or what the message names.
 	ReasonNetworkPolicyRefused = "NetworkPolicyRefused"
-	// ReasonIdle: the Sandbox had no task for spec.idleSeconds and its pod was
+	// ReasonIdle: the Sandbox was not used for spec.idleSeconds and its pod was
 	// deleted. The next task brings a new one.
 	ReasonIdle = "Idle"
 	// ReasonPodRefused: the API server, or an admission webhook, does not accept the

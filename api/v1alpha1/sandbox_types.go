@@ -116,7 +116,7 @@ type SandboxSpec struct {
 	// +default="Running"
 	State SandboxState `json:"state,omitempty"`
 
-	// idleSeconds is how long the Sandbox may be without a task before its pod is
+	// idleSeconds is how long the Sandbox may be unused before its pod is
 	// deleted, and an ephemeral workspace with it; the next task gets a new pod.
 	// Unset keeps the pod.
 	// +optional
@@ -124,7 +124,7 @@ type SandboxSpec struct {
 	// +kubebuilder:validation:Maximum=31536000
 	IdleSeconds int32 `json:"idleSeconds,omitempty"`
 
-	// ttlSeconds is how long the Sandbox may be without a task before it is
+	// ttlSeconds is how long the Sandbox may be unused before it is
 	// deleted, with its workspace. Unset keeps it.
 	// +optional
 	// +kubebuilder:validation:Minimum=1
@@ -480,7 +480,8 @@ type SandboxStatus struct {
 	Restarts *int32 `json:"restarts,omitempty"`
 
 	// lastActivityTime is when the Sandbox was created, a task claimed or released
-	// it, or its spec was last changed. idleSeconds and ttlSeconds count from it.
+	// it, it was used by way of the API server, or its spec was last changed.
+	// idleSeconds and ttlSeconds count from it.
 	// +optional
 	LastActivityTime *metav1.Time `json:"lastActivityTime,omitempty"`
 }

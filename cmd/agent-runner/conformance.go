@@ -21,35 +21,62 @@ import (
 // endpointDeadline bounds the wait for a server.
 const endpointDeadline = time.Minute
 
+// conformanceFlags say what is tried.
+type conformanceFlags struct {
+	endpoint, run string
+	// kubeconfig, namespace and sandbox are of one that is reached by the API server.
+	kubeconfig, namespace, sandbox string
+}
+
 func conformanceCommand() *cobra.Command {
-	var endpoint, run string
+	f := &conformanceFlags{}
 	cmd := &cobra.Command{
 		Use:   "conformance",
 		Short: "Try whether a sandbox server does what tools rely on",
-		Long: `Try whether a sandbox server does what tools rely on, case by case. The server's
-workspace must be a folder of this machine that has nothing in it; what the cases
-make there is removed. The server must obey nobody yet.`,
-		Example: "  agent-runner conformance --endpoint unix:///tmp/s.sock",
-		Args:    noArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			socket, ok := strings.CutPrefix(endpoint, "unix://")
-			if !ok || !filepath.IsAbs(socket) {
-				return usageError{fmt.Errorf("--endpoint must be unix:// and the absolute path of a socket, and is %q", endpoint)}
-			}
-			chosen, err := regexp.Compile(run)
-			if err != nil {
-				return usageError{fmt.Errorf("--run: %w", err)}
-			}
-			cases := slices.DeleteFunc(append(conformance.Cases(), conformance.EndpointCases()...), func(c conformance.Case) bool { return !chosen.MatchString(c.Name) })
-			if len(cases) == 0 {
-				return usageError{fmt.Errorf("no case has a name that matches %q", run)}
-			}
-			return tryConformance(cmd, socket, cases)
-		},
+		Long: `Try whether a sandbox server does what tools rely on, case by case.
+
+With --endpoint the server's workspace must be a folder of this machine that has nothing
+in it, and the server must obey nobody yet. With --sandbox it is one of a cluster, reached
+by way of the API server; what cannot be tried from there is skipped. Its workspace must
+have nothing in it, either, and nobody else may use it meanwhile. What the cases make is
+removed.`,
+		Example: "  agent-runner conformance --endpoint unix:///tmp/s.sock\n" +
+			"  agent-runner conformance --kubeconfig ~/.kube/config --namespace team --sandbox workbench",
+		Args: noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error { return f.try(cmd) },
 	}
-	cmd.Flags().StringVar(&endpoint, "endpoint", "", "server to try, as unix:///path/of/its/socket")
-	cmd.Flags().StringVar(&run, "run", "", "run only the cases whose names match this regular expression")
+	cmd.Flags().StringVar(&f.endpoint, "endpoint", "", "server to try, as unix:///path/of/its/socket")
+	cmd.Flags().StringVar(&f.sandbox, "sandbox", "", "Sandbox to try, by way of the API server")
+	cmd.Flags().StringVar(&f.namespace, "namespace", "", "namespace of the Sandbox; that of the kubeconfig if empty")
+	cmd.Flags().StringVar(&f.kubeconfig, "kubeconfig", "", "kubeconfig of the API server; KUBECONFIG or the usual one if empty")
+	cmd.Flags().StringVar(&f.run, "run", "", "run only the cases whose names match this regular expression")
 	return cmd
+}
+
+func (f *conformanceFlags) try(cmd *cobra.Command) error {
+	chosen, err := regexp.Compile(f.run)
+	if err != nil {
+		return usageError{fmt.Errorf("--run: %w", err)}
+	}
+	cases := slices.Concat(conformance.Cases(), conformance.EndpointCases())
+	if f.sandbox != "" {
+		cases = conformance.FromAfar()
+	}
+	cases = slices.DeleteFunc(cases, func(c conformance.Case) bool { return !chosen.MatchString(c.Name) })
+	if len(cases) == 0 {
+		return usageError{fmt.Errorf("no case has a name that matches %q", f.run)}
+	}
+	if f.sandbox != "" {
+		if f.endpoint != "" {
+			return usageError{errors.New("--endpoint and --sandbox are of two servers; give one of them")}
+		}
+		return f.trySandbox(cmd, cases)
+	}
+	socket, ok := strings.CutPrefix(f.endpoint, "unix://")
+	if !ok || !filepath.IsAbs(socket) {
+		return usageError{fmt.Errorf("--endpoint must be unix:// and the absolute path of a socket, and is %q", f.endpoint)}
+	}
+	return tryConformance(cmd, socket, cases)
 }
 
 func tryConformance(cmd *cobra.Command, socket string, cases []conformance.Case) (err error) {
@@ -79,7 +106,7 @@ func tryConformance(cmd *cobra.Command, socket string, cases []conformance.Case)
 				t.Error(err)
 			}
 		})
-		return conformance.Subject{Executor: c, Workspace: st.Workspace}
+		return conformance.Subject{Executor: c, Workspace: st.Workspace, Endpoint: conformance.OverSocket(c)}
 	})
 }
 

@@ -49,6 +49,8 @@ const (
 const (
 	frontAccount  = "sampan-apiserver"
 	recordAccount = "sampan-record"
+	// recordReplicas is the headless Service of the record's server.
+	recordReplicas = "sampan-record-replicas"
 )
 
 // What a server serves.
@@ -65,6 +67,8 @@ type options struct {
 	retain             time.Duration
 	namespace, service string
 	account, reader    string
+	replicas           bool
+	replicasService    string
 	tokenFile          string
 	kubeconfig         string
 	version            bool
@@ -94,6 +98,7 @@ func (o *options) bind(fs *pflag.FlagSet) {
 	fs.StringVar(&o.store, "record", "file:///var/lib/sampan-record", "Where records are kept: file:///FOLDER, or s3://BUCKET?region=…&endpoint=…, with credentials as the AWS SDK finds them.")
 	fs.DurationVar(&o.retain, "record-retain", 0, "How long a record outlives its AgentTask.")
 	fs.StringVar(&o.reader, "reader-account", "", "ServiceAccount that reads the record for people. Default: the one that stands beside POD_SERVICE_ACCOUNT in the install.")
+	fs.BoolVar(&o.replicas, "replicas", false, "Whether the record's server has replicas. One to which a Sandbox is not connected then asks the others, which are the pods of the headless Service "+recordReplicas+".")
 	fs.StringVar(&o.tokenFile, "record-token-file", "/var/run/secrets/sampan-record/token", "File with the token that the server for people shows to that of the record.")
 	fs.StringVar(&o.namespace, "namespace", os.Getenv("POD_NAMESPACE"), "Namespace of the server, for its certificate.")
 	fs.StringVar(&o.service, "service-name", "", "Service that the server is behind. Default: for people the one that the APIService names, for the record that of the name POD_SERVICE_ACCOUNT.")
@@ -137,9 +142,11 @@ func (o *options) complete() error {
 // completeRecord takes from the name of the server's own account what no flag says.
 func (o *options) completeRecord() error {
 	o.service = cmp.Or(o.service, o.account)
-	if before, after, found := strings.Cut(o.account, recordAccount); o.reader == "" && found {
+	before, after, _ := strings.Cut(o.account, recordAccount)
+	if o.reader == "" && o.account == before+recordAccount+after {
 		o.reader = before + frontAccount + after
 	}
+	o.replicasService = before + recordReplicas + after
 	if o.service == "" || o.reader == "" {
 		return fmt.Errorf("POD_SERVICE_ACCOUNT is %q, which says neither where the server is nor who reads for people: set --service-name and --reader-account", o.account)
 	}
@@ -174,12 +181,16 @@ func (o *options) server(ctx context.Context) (server, error) {
 		return nil, fmt.Errorf("listening: %w", err)
 	}
 	if o.serve == serveRecord {
+		replicas, err := o.replicasOf(listener)
+		if err != nil {
+			return nil, err
+		}
 		return apiserver.New(apiserver.Options{
 			Config: config, Client: kube, Certificate: keeper, Clock: clock.RealClock{}, Retain: o.retain,
 			Open: func(ctx context.Context, room *semaphore.Weighted) (apiserver.Store, error) {
 				return record.OpenWith(ctx, o.store, record.Options{Room: room})
 			},
-			Reader: serviceaccount.MakeUsername(o.namespace, o.reader), Listener: listener,
+			Reader: serviceaccount.MakeUsername(o.namespace, o.reader), Listener: listener, Replicas: replicas,
 			Sandboxes: o.features.Enabled(features.SandboxAPI),
 		})
 	}
@@ -191,6 +202,25 @@ func (o *options) server(ctx context.Context) (server, error) {
 		Authentication: o.authentication, Authorization: o.authorization, Audit: o.audit,
 		Sandboxes: o.features.Enabled(features.SandboxAPI),
 	})
+}
+
+// replicasOf gives what finds the replicas of a server, if there may be some. They all
+// listen at its port.
+func (o *options) replicasOf(l net.Listener) (func(context.Context) ([]string, error), error) {
+	if !o.replicas {
+		return nil, nil
+	}
+	_, port, err := net.SplitHostPort(l.Addr().String())
+	if err != nil {
+		return nil, fmt.Errorf("the port of the replicas: %w", err)
+	}
+	return func(ctx context.Context) ([]string, error) {
+		hosts, err := net.DefaultResolver.LookupHost(ctx, o.replicasService+"."+o.namespace+".svc")
+		for i, host := range hosts {
+			hosts[i] = net.JoinHostPort(host, port)
+		}
+		return hosts, err
+	}, nil
 }
 
 func newClient(config *rest.Config) (client.Client, error) {

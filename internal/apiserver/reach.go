@@ -43,22 +43,38 @@ type reach struct {
 	clock     clock.PassiveClock
 	// places bounds the requests that are under way.
 	places *semaphore.Weighted
+	// peers are the other replicas; nil where there are none.
+	peers *peers
 	// identify refuses everybody but the Front.
 	identify func(*http.Request) error
 }
 
 func (r *reach) handler() http.Handler {
 	mux := http.NewServeMux()
-	mux.HandleFunc(wire.ReachPattern, func(w http.ResponseWriter, req *http.Request) {
-		if err := r.identify(req); err != nil {
-			answerProblem(w, problemOf(err))
-			return
-		}
-		if err := r.serve(w, req); err != nil {
-			answerStatus(w, err)
-		}
-	})
+	handle := func(pattern string, serve func(http.ResponseWriter, *http.Request) error) {
+		mux.HandleFunc(pattern, func(w http.ResponseWriter, req *http.Request) {
+			if err := r.identify(req); err != nil {
+				answerProblem(w, problemOf(err))
+				return
+			}
+			if err := serve(w, req); err != nil {
+				answerStatus(w, err)
+			}
+		})
+	}
+	handle(wire.ReachPattern, r.serve)
+	handle("GET "+wire.ConnectedPattern, r.connected)
 	return mux
+}
+
+// connected tells another replica whether a runner is connected to this one.
+func (r *reach) connected(w http.ResponseWriter, req *http.Request) error {
+	key := tunnel.Key{Namespace: req.PathValue("namespace"), Name: req.PathValue("name"), UID: req.PathValue("uid")}
+	if !r.hub.Has(key) {
+		return notFound("Sandbox %s is not connected to this replica", key.Name)
+	}
+	w.WriteHeader(http.StatusNoContent)
+	return nil
 }
 
 // serve has the sandbox answer a request, or gives the error that is to be answered with.
@@ -82,19 +98,35 @@ func (r *reach) serve(w http.ResponseWriter, req *http.Request) error {
 	}
 	ctx, cancel := context.WithTimeout(req.Context(), maxReach)
 	defer cancel()
+	proxy, err := r.proxyTo(ctx, sb, req)
+	if err != nil {
+		return fmt.Errorf("%w: Sandbox %s may be connected to another replica: %w", record.ErrUnavailable, sb.Name, err)
+	}
 	var failed error
-	proxy := &httputil.ReverseProxy{
-		Transport:     r.hub.To(keyOf(sb)),
-		FlushInterval: -1,
+	proxy.FlushInterval = -1
+	proxy.ErrorHandler = func(_ http.ResponseWriter, _ *http.Request, err error) { failed = notReached(sb, err) }
+	proxy.ServeHTTP(w, req.WithContext(ctx))
+	return failed
+}
+
+// proxyTo passes requests on over the connection of a Sandbox: by way of another replica
+// where that has it and this one does not. What came by way of another replica ends here.
+func (r *reach) proxyTo(ctx context.Context, sb *v1alpha1.Sandbox, req *http.Request) (*httputil.ReverseProxy, error) {
+	key := keyOf(sb)
+	if r.peers != nil && req.Header.Get(wire.Relayed) == "" && !r.hub.Has(key) {
+		if proxy, err := r.peers.proxyTo(ctx, key, req.Header.Get("Authorization")); proxy != nil || err != nil {
+			return proxy, err
+		}
+	}
+	return &httputil.ReverseProxy{
+		Transport: r.hub.To(key),
 		Rewrite: func(p *httputil.ProxyRequest) {
 			p.Out.URL, p.Out.Host = inSandbox(req), "sandbox"
 			p.Out.Header.Del("Authorization") // the Front's
+			p.Out.Header.Del(wire.Relayed)
 		},
 		ModifyResponse: saidBySandbox,
-		ErrorHandler:   func(_ http.ResponseWriter, _ *http.Request, err error) { failed = notReached(sb, err) },
-	}
-	proxy.ServeHTTP(w, req.WithContext(ctx))
-	return failed
+	}, nil
 }
 
 // inSandbox is what a request asks the sandbox's server for. A file's name stays as it was

@@ -13,14 +13,17 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/wait"
+	"k8s.io/client-go/rest"
 
 	"github.com/sampan-dev/sampan/api/v1alpha1"
 	"github.com/sampan-dev/sampan/internal/record/wire"
 	"github.com/sampan-dev/sampan/internal/sandbox/server"
 	"github.com/sampan-dev/sampan/internal/testing/objects"
 	"github.com/sampan-dev/sampan/internal/tunnel"
+	"github.com/sampan-dev/sampan/sandboxclient"
 )
 
 // box makes a Sandbox in a tenant's namespace, whose pod is the one of the task.
@@ -154,6 +157,60 @@ func TestSandboxesAreReached(t *testing.T) {
 
 	s.conditions(person)
 	s.stream(person)
+	s.byClient(person)
+}
+
+// byClient does the same with the client that others build on.
+func (s *served) byClient(token string) {
+	s.t.Helper()
+	c, err := sandboxclient.New(&rest.Config{Host: s.people, BearerToken: token, Transport: s.http.Transport}, "a", "box")
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	ctx := s.t.Context()
+	res, err := c.Exec(ctx, sandboxclient.ExecRequest{Shell: "echo hello; exit 3"})
+	if err != nil || string(res.Stdout) != "hello\n" || *res.ExitCode != 3 {
+		s.t.Errorf("it ended as %+v, %v", res, err)
+	}
+	w, err := c.WriteFile(ctx, "x y/ü#?", []byte("one"), sandboxclient.WriteOptions{IfAbsent: true})
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	if f, err := c.ReadFile(ctx, "x y/ü#?", 10); err != nil || string(f.Data) != "one" || f.Digest != w.Digest {
+		s.t.Errorf("the file is %+v, %v", f, err)
+	}
+	_, err = c.WriteFile(ctx, "x y/ü#?", nil, sandboxclient.WriteOptions{IfMatch: "sha256:00"})
+	if sandboxclient.CodeOf(err) != sandboxclient.PreconditionFailed || !apierrors.IsConflict(err) {
+		s.t.Errorf("of a write over another's it says %v", err)
+	}
+	if _, err := c.Backup(ctx, io.Discard); !apierrors.IsForbidden(err) {
+		s.t.Errorf("of a backup by who may have none it says %v", err)
+	}
+	s.may("a", "sandboxes/backup", "get")
+	s.eventually("the right", func() bool { _, err = c.Backup(ctx, io.Discard); return !apierrors.IsForbidden(err) })
+	if err != nil {
+		s.t.Errorf("a short backup: %v", err)
+	}
+	stream, err := c.Start(ctx, sandboxclient.StreamRequest{Shell: "echo first; exit 4"})
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	defer stream.Close()
+	out, err := stream.Next()
+	if err != nil || string(out.Stdout.Data) != "first\n" {
+		s.t.Errorf("the stream gave %+v, %v", out, err)
+	}
+	if end, err := stream.Next(); err != nil || *end.Exit.ExitCode != 4 {
+		s.t.Errorf("the stream ended with %+v, %v", end, err)
+	}
+	again, err := c.Follow(ctx, stream.Process().ID, 3)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	defer again.Close()
+	if rest, err := again.Next(); err != nil || string(rest.Stdout.Data) != "st\n" {
+		s.t.Errorf("after 3 bytes came %+v, %v", rest, err)
+	}
 }
 
 // conditions asks as HTTP's own clients do, whose answers have no body of ours.

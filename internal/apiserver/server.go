@@ -41,6 +41,9 @@ type Options struct {
 	Sandboxes bool
 	// Listener is where it listens.
 	Listener net.Listener
+	// Replicas gives where all replicas of the server listen, this one or not among them.
+	// It is nil where there are none.
+	Replicas func(context.Context) ([]string, error)
 }
 
 // Server is the server of the record: for runners, and for the Front.
@@ -79,6 +82,9 @@ func New(o Options) (*Server, error) {
 	if o.Sandboxes {
 		mux.Handle(wire.TunnelPattern, newTunnels(s.hub, who, o.Client).handler())
 		out := &reach{hub: s.hub, sandboxes: o.Client, clock: o.Clock, places: semaphore.NewWeighted(maxReached), identify: front.identify}
+		if o.Replicas != nil {
+			out.peers = &peers{find: o.Replicas, certificate: o.Certificate}
+		}
 		mux.Handle("/v1/reach/", out.handler())
 	}
 	s.http = newHTTPServer(mux, o.Certificate)

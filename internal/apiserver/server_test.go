@@ -182,6 +182,12 @@ func (s *served) run(server interface{ Run(context.Context) error }, err error) 
 
 func (s *served) startRecord(open apiserver.Opener) {
 	s.t.Helper()
+	s.runners, s.stopRecord = s.startReplica(open, nil)
+}
+
+// startReplica starts a Server, which the Front asks from then on.
+func (s *served) startReplica(open apiserver.Opener, replicas func(context.Context) ([]string, error)) (url string, stop func()) {
+	s.t.Helper()
 	l := s.listen()
 	_, config, own := s.account("sampan-record")
 	keeper := s.certificate(&certs.Keeper{Client: own, Secret: "sampan-record-tls", ConfigMap: "sampan-record"})
@@ -194,9 +200,8 @@ func (s *served) startRecord(open apiserver.Opener) {
 	if err := s.c.Client.Update(s.t.Context(), &cm); err != nil {
 		s.t.Fatal(err)
 	}
-	s.runners = "https://" + l.Addr().String()
-	s.stopRecord = s.run(apiserver.New(apiserver.Options{
-		Config: config, Client: own, Certificate: keeper, Open: open, Clock: clock.RealClock{},
+	return "https://" + l.Addr().String(), s.run(apiserver.New(apiserver.Options{
+		Config: config, Client: own, Certificate: keeper, Open: open, Clock: clock.RealClock{}, Replicas: replicas,
 		Reader: "system:serviceaccount:sampan-system:sampan-apiserver", Listener: l, Sandboxes: !s.withoutSandboxes,
 	}))
 }

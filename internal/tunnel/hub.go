@@ -120,6 +120,14 @@ func (h *Hub) drop(key Key, cc *http.ClientConn) {
 	}
 }
 
+// Has reports whether there is a connection of a key.
+func (h *Hub) Has(key Key) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	cc := h.conns[key]
+	return cc != nil && cc.Err() == nil
+}
+
 // Count is how many connections there are.
 func (h *Hub) Count() int {
 	h.mu.Lock()

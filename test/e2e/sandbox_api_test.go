@@ -1,6 +1,9 @@
 package e2e
 
 import (
+	"context"
+	"os"
+	"os/exec"
 	"strings"
 
 	. "github.com/onsi/ginkgo/v2"
@@ -62,6 +65,18 @@ var _ = Describe("A Sandbox by way of the API server", func() {
 		kubectl("-n", s.name, "patch", "sandbox", "box", "--type=merge", "-p", `{"spec":{"state":"Suspended"}}`)
 		Eventually(func() string { _, err := tryKubectl("", "get", "--raw", at+"/status"); return errText(err) }).Should(
 			ContainSubstring("Suspended"))
+	})
+
+	It("conforms to what tools rely on, as far as that can be asked for from outside", func() {
+		s := scripted("turns: [{text: Done.}]")
+		s.apply(box)
+		Eventually(func() error { _, err := tryKubectl("", "get", "--raw", s.at("box")+"/status"); return err }).Should(Succeed())
+		ctx, cancel := context.WithTimeout(suiteContext(), 2*commandTimeout)
+		defer cancel()
+		out, err := exec.CommandContext(ctx, agentRunner, "conformance", "--kubeconfig", os.Getenv("KUBECONFIG"), //nolint:gosec // built from this checkout
+			"--namespace", s.name, "--sandbox", "box").CombinedOutput()
+		Expect(err).NotTo(HaveOccurred(), "%s", out)
+		Expect(string(out)).To(And(MatchRegexp(`(?m)^ok +process/resume `), MatchRegexp(`(?m)^ok +backup `)), "%s", out)
 	})
 
 	It("lets nobody change what a verify command has proven", func() {

@@ -109,6 +109,45 @@ func TestRecordsInS3(t *testing.T) {
 	t.Error("there is no server")
 }
 
+// The replicas of the server find each other, and may ask, whatever an overlay calls them.
+func TestReplicasInS3(t *testing.T) {
+	for name, c := range map[string]struct{ overlay, namespace, prefix string }{
+		"plain": {"", "sampan-system", ""},
+		"other": {"namespace: agents\nnamePrefix: my-\n", "agents", "my-"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			objects, err := cluster.Render(t.Context(), c.overlay+"components: [config/components/s3-record]")
+			if err != nil {
+				t.Fatal(err)
+			}
+			found := map[string]*unstructured.Unstructured{}
+			for _, obj := range objects {
+				if obj.GetNamespace() == c.namespace {
+					found[obj.GetKind()+" "+strings.TrimPrefix(obj.GetName(), c.prefix)] = obj
+				}
+			}
+			service, deployment, policy := found["Service sampan-record-replicas"], found["Deployment sampan-record"], found["NetworkPolicy sampan-record"]
+			if service == nil || deployment == nil || policy == nil {
+				t.Fatal("something is missing")
+			}
+			if ip, _, err := unstructured.NestedString(service.Object, "spec", "clusterIP"); err != nil || ip != "None" {
+				t.Errorf("the Service has the address %q, %v", ip, err)
+			}
+			selector, _, errSelector := unstructured.NestedStringMap(service.Object, "spec", "selector")
+			pods, _, errPods := unstructured.NestedStringMap(deployment.Object, "spec", "template", "metadata", "labels")
+			if errSelector != nil || errPods != nil || len(selector) == 0 || !labels.SelectorFromSet(selector).Matches(labels.Set(pods)) {
+				t.Errorf("the Service selects %v of %v", selector, pods)
+			}
+			if data, err := json.Marshal(deployment); err != nil || !strings.Contains(string(data), `"--replicas"`) {
+				t.Errorf("the server is not told of replicas, %v", err)
+			}
+			if data, err := json.Marshal(policy); err != nil || !strings.Contains(string(data), `{"ports":[{"port":8444}],"to":[{"podSelector"`) {
+				t.Errorf("the server may not ask others: %s, %v", data, err)
+			}
+		})
+	}
+}
+
 // install is what was rendered, and what it should have.
 type install struct {
 	t                         *testing.T

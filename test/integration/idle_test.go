@@ -7,6 +7,7 @@ import (
 	. "github.com/onsi/gomega"
 
 	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/sampan-dev/sampan/api/v1alpha1"
 	"github.com/sampan-dev/sampan/internal/testing/objects"
@@ -72,6 +73,21 @@ var _ = Describe("An idle Sandbox", func() {
 		Expect(w.sandbox("dev").Status.LastActivityTime.Time).To(BeTemporally("~", ended, 2*time.Second))
 		w.pass(50 * time.Second)
 		Expect(w.ready("dev")).To(Equal("True Ready"))
+		w.pass(12 * time.Second)
+		Expect(w.ready("dev")).To(Equal("False Idle"))
+	})
+
+	It("is not idle while it is used from outside, as its runner reports", func(ctx SpecContext) {
+		w := newWorld(ctx)
+		w.create(objects.MakeSandbox("dev").With(idleAfter(60)).Obj())
+		w.settle()
+		w.run("dev-1")
+		w.pass(50 * time.Second)
+		sb := w.sandbox("dev")
+		w.changeStatus(sb, func() { sb.Status.LastActivityTime = new(metav1.NewTime(w.clock.Now()).Rfc3339Copy()) })
+		w.pass(50 * time.Second)
+		Expect(w.ready("dev")).To(Equal("True Ready"))
+		Expect(w.nextLook("dev")).To(And(BeNumerically(">", 0), BeNumerically("<=", 11*time.Second)))
 		w.pass(12 * time.Second)
 		Expect(w.ready("dev")).To(Equal("False Idle"))
 	})

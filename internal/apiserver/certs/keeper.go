@@ -65,6 +65,8 @@ type Keeper struct {
 
 	mu        sync.Mutex
 	cert, key []byte
+	// authority has the certificates of who signs.
+	authority []byte
 	parsed    *tls.Certificate
 	listeners []dynamiccertificates.Listener
 }
@@ -80,6 +82,17 @@ func (k *Keeper) CurrentCertKeyContent() (cert, key []byte) {
 	defer k.mu.Unlock()
 	return k.cert, k.key
 }
+
+// Authority gives the certificates, in PEM, of who signs that of this server and of its
+// other replicas.
+func (k *Keeper) Authority() []byte {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.authority
+}
+
+// Host is a name that the certificate is for.
+func (k *Keeper) Host() string { return k.Service + "." + k.Namespace + ".svc" }
 
 // AddListener implements dynamiccertificates.Notifier.
 func (k *Keeper) AddListener(l dynamiccertificates.Listener) {
@@ -257,6 +270,7 @@ func (k *Keeper) use(secret *corev1.Secret) error {
 	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
+	k.authority = secret.Data[authorityCert]
 	if bytes.Equal(k.cert, cert) && bytes.Equal(k.key, key) {
 		return nil
 	}

@@ -24,7 +24,7 @@ func countsIdle(sb *v1alpha1.Sandbox) bool {
 
 // noteActivity keeps when the spec last changed, which costs no write of its own:
 // each change of the spec has one. A task that claims or releases the Sandbox
-// notes it itself.
+// notes it itself, and the runner that it is used from outside.
 func (s *scope) noteActivity() {
 	st := &s.sandbox.Status
 	if st.ObservedGeneration != s.sandbox.Generation || st.LastActivityTime == nil {
@@ -32,7 +32,8 @@ func (s *scope) noteActivity() {
 	}
 }
 
-// idleFor reports whether the Sandbox has had no task for so many seconds; 0 is never.
+// idleFor reports whether the Sandbox has had no task, and was not used from outside, for
+// so many seconds; 0 is never.
 func (s *scope) idleFor(seconds int32) bool {
 	st := s.before.Status
 	if seconds == 0 || !countsIdle(s.sandbox) || st.ObservedGeneration != s.sandbox.Generation || st.LastActivityTime == nil {
@@ -61,7 +62,7 @@ func (r *Reconciler) stopIdle(ctx context.Context, s *scope) error {
 	s.facts.idle = true
 	said := meta.FindStatusCondition(s.before.Status.Conditions, v1alpha1.ConditionReady)
 	if said == nil || said.Reason != v1alpha1.ReasonIdle {
-		s.event(corev1.EventTypeNormal, v1alpha1.ReasonIdle, "Stop", "There was no task for %d seconds; the next one gets a new pod", s.sandbox.Spec.IdleSeconds)
+		s.event(corev1.EventTypeNormal, v1alpha1.ReasonIdle, "Stop", "It was not used for %d seconds; the next task gets a new pod", s.sandbox.Spec.IdleSeconds)
 		return nil // the write brings the next reconcile
 	}
 	if err := r.confirm(ctx, s); err != nil {

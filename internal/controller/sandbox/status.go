@@ -42,7 +42,7 @@ type facts struct {
 
 	problem   *problem
 	suspended bool
-	// idle: there was no task for spec.idleSeconds.
+	// idle: it was not used for spec.idleSeconds.
 	idle bool
 	// lost: the pod is gone and must not be replaced now.
 	lost bool
@@ -167,7 +167,7 @@ func (f facts) apply(sb *v1alpha1.Sandbox) {
 		state = podState{phase: podNone, reason: v1alpha1.ReasonSuspended, message: "spec.state is Suspended"}
 	case f.idle:
 		state = podState{phase: podNone, reason: v1alpha1.ReasonIdle,
-			message: fmt.Sprintf("There was no task for spec.idleSeconds (%d); the next one gets a new pod", sb.Spec.IdleSeconds)}
+			message: fmt.Sprintf("It was not used for spec.idleSeconds (%d); the next task gets a new pod", sb.Spec.IdleSeconds)}
 	case f.noAttempt:
 		state = podState{phase: podNone, reason: v1alpha1.ReasonIdle, message: "The task has no attempt under way"}
 	case f.over:

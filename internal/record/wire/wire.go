@@ -71,6 +71,12 @@ const TunnelPattern = "/v1/namespaces/{namespace}/sandboxes/{name}/{uid}/tunnel"
 // ReachPattern is ReachPath, and what is below it, as a pattern of http.ServeMux.
 const ReachPattern = "/v1/reach/namespaces/{namespace}/sandboxes/{name}/{path...}"
 
+// ConnectedPattern is ConnectedPath as a pattern of http.ServeMux.
+const ConnectedPattern = "/v1/reach/connected/{namespace}/{name}/{uid}"
+
+// Relayed is the header of a request that another replica of the server passes on.
+const Relayed = "Sampan-Relayed"
+
 // What comes after a TaskPath.
 const (
 	Log              = "/log"
@@ -126,6 +132,12 @@ func TunnelPath(namespace, name, uid string) string {
 // ReachPath is where the server in front reaches a Sandbox.
 func ReachPath(namespace, name string) string {
 	return "/v1/reach/namespaces/" + url.PathEscape(namespace) + "/sandboxes/" + url.PathEscape(name)
+}
+
+// ConnectedPath is where replicas of the server ask each other whether the runner of a
+// Sandbox is connected to them.
+func ConnectedPath(namespace, name, uid string) string {
+	return "/v1/reach/connected/" + url.PathEscape(namespace) + "/" + url.PathEscape(name) + "/" + url.PathEscape(uid)
 }
 
 // ChunkPath is where a chunk is, after a TaskPath.

@@ -127,6 +127,24 @@ func watchFrom[T any, P object[T]](ctx context.Context, a *api, resource, name, 
 	}
 }
 
+// noteActivity says that a Sandbox was used at a time. The UID keeps it from a later
+// Sandbox of the same name.
+func (a *api) noteActivity(ctx context.Context, sb *v1alpha1.Sandbox, at time.Time) error {
+	body, err := json.Marshal(map[string]any{
+		"metadata": map[string]any{"uid": sb.UID},
+		"status":   map[string]any{"lastActivityTime": metav1.NewTime(at)},
+	})
+	if err != nil {
+		return fmt.Errorf("encoding the status: %w", err)
+	}
+	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	defer cancel()
+	return a.rest.Patch(types.MergePatchType).
+		Namespace(a.namespace).Resource("sandboxes").Name(sb.Name).SubResource("status").
+		Param("fieldManager", podapi.FieldManager).
+		Body(body).Do(ctx).Error()
+}
+
 // applyStatus applies the runner's part of a task's status. The UID keeps it
 // from a later task of the same name.
 func (a *api) applyStatus(ctx context.Context, task *v1alpha1.AgentTask, status v1alpha1.AgentTaskStatus) error {

@@ -9,7 +9,10 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"time"
+
+	"k8s.io/utils/clock"
 
 	"github.com/sampan-dev/sampan/internal/podapi"
 	"github.com/sampan-dev/sampan/internal/record/wire"
@@ -44,6 +47,15 @@ func (p *Runner) beCalled(ctx context.Context, w *watcher) error {
 		},
 		Handler: p.guests.reception(p.exec.Guests(), func(ctx context.Context) error { return p.welcome(ctx, w) }),
 		OnState: sayOnce(text.NewLogWriter(os.Stderr)),
+	}
+	var running sync.WaitGroup
+	defer running.Wait()
+	if podapi.OwnerTask(sb) == nil {
+		used := &activity{
+			clock: clock.RealClock{}, sandbox: w.sandbox, came: p.guests.came, busy: p.inUse, taken: p.guests.occupied, log: text.NewLogWriter(os.Stderr),
+			report: func(ctx context.Context, at time.Time) error { return p.api.noteActivity(ctx, sb, at) },
+		}
+		running.Go(func() { used.run(ctx) })
 	}
 	caller.Run(ctx)
 	return nil

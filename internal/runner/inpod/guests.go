@@ -30,6 +30,8 @@ type guests struct {
 	inside map[*guest]struct{}
 	// left is sent to when the last one has left.
 	left sync.Cond
+	// came is sent to when somebody comes or leaves.
+	came chan struct{}
 }
 
 // guest is somebody who was let in; one who is alone replaces the workspace.
@@ -42,7 +44,7 @@ type guest struct {
 var errOccupied = fmt.Errorf("%w: a task runs in the Sandbox, and works in the workspace that would be replaced", tool.ErrInvalid)
 
 func newGuests() *guests {
-	g := &guests{shut: convert.ErrNotReady, inside: map[*guest]struct{}{}}
+	g := &guests{shut: convert.ErrNotReady, inside: map[*guest]struct{}{}, came: make(chan struct{}, 1)}
 	g.left.L = &g.mu
 	return g
 }
@@ -60,13 +62,30 @@ func (g *guests) enter(ctx context.Context, alone bool) (_ context.Context, leav
 	ctx, cancel := context.WithCancel(ctx)
 	one := &guest{cancel: cancel, alone: alone}
 	g.inside[one] = struct{}{}
+	g.seen()
 	return ctx, func() {
 		cancel()
 		g.mu.Lock()
 		defer g.mu.Unlock()
 		delete(g.inside, one)
 		g.left.Broadcast()
+		g.seen()
 	}, nil
+}
+
+// seen tells that somebody came or left.
+func (g *guests) seen() {
+	select {
+	case g.came <- struct{}{}:
+	default: // it is told already
+	}
+}
+
+// present reports whether somebody is there.
+func (g *guests) present() bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return len(g.inside) > 0
 }
 
 // close sends everybody away, and returns when they have gone.
@@ -119,6 +138,13 @@ func (g *guests) closed() error {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	return g.shut
+}
+
+// occupied reports whether a run is under way.
+func (g *guests) occupied() bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.busy
 }
 
 // occupy says whether a run is under way. Who would replace its workspace has to go.

@@ -47,7 +47,7 @@ func serve(t testing.TB) (*client.Client, string) {
 func TestConformance(t *testing.T) {
 	conformancetest.Run(t, append(conformance.Cases(), conformance.EndpointCases()...), func(t *testing.T) conformance.Subject {
 		c, ws := serve(t)
-		return conformance.Subject{Executor: c, Workspace: ws}
+		return conformance.Subject{Executor: c, Workspace: ws, Endpoint: conformance.OverSocket(c)}
 	})
 }
 

@@ -1,17 +1,13 @@
 package client
 
 import (
-	"bufio"
-	"bytes"
 	"context"
-	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"net/http"
 	"net/url"
-	"slices"
 	"strconv"
 	"time"
 
@@ -20,37 +16,23 @@ import (
 	"github.com/sampan-dev/sampan/internal/sandbox/convert"
 )
 
-const (
-	// streamPatience is how long a stream may be silent: some of the server's heartbeats.
-	streamPatience = time.Minute
-	// maxEventBytes bounds one line of an event; the server's are much shorter.
-	maxEventBytes = 1 << 20
-)
+// streamPatience is how long a stream may be silent: some of the server's heartbeats.
+const streamPatience = time.Minute
 
-// Event is what a Stream gives; one of its fields beside Position is set.
-type Event struct {
-	// Position is behind the event: Follow goes on from there.
-	Position       int64
-	Stdout, Stderr *api.Output
-	Lost           *api.Lost
-	Exit           *api.Exit
-}
+// Event is what a Stream gives.
+type Event = api.StreamEvent
 
 // Stream is the output of a process. It must be closed; the process goes on.
 type Stream struct {
 	// Process is as it was when the stream began.
 	Process api.Process
 
-	c        *Client
-	ctx      context.Context
-	cancel   context.CancelFunc
-	silence  *time.Timer
-	resp     *http.Response
-	lines    *bufio.Scanner
-	position int64
-	over     bool
-	// data and decoded are the memory of an event.
-	data, decoded []byte
+	c       *Client
+	ctx     context.Context
+	cancel  context.CancelFunc
+	silence *time.Timer
+	resp    *http.Response
+	events  *api.EventReader
 }
 
 // Start runs a command that goes on until it ends or is ended; the Stream has its
@@ -70,7 +52,7 @@ func (c *Client) Follow(ctx context.Context, id string, after int64) (*Stream, e
 
 func (c *Client) stream(ctx context.Context, method, route string, after int64, body []byte) (*Stream, error) {
 	ctx, end := context.WithCancelCause(ctx)
-	s := &Stream{c: c, ctx: ctx, position: after, cancel: func() { end(nil) }}
+	s := &Stream{c: c, ctx: ctx, cancel: func() { end(nil) }}
 	s.silence = time.AfterFunc(streamPatience, func() {
 		end(fmt.Errorf("%w: nothing was heard of it for %v", tool.ErrExecutorGone, streamPatience))
 	})
@@ -80,16 +62,10 @@ func (c *Client) stream(ctx context.Context, method, route string, after int64, 
 		s.Close()
 		return nil, err
 	}
-	s.lines = bufio.NewScanner(s.resp.Body)
-	s.lines.Buffer(make([]byte, 64<<10), maxEventBytes)
-	name, _, data, err := s.event()
-	if err == nil && name != api.EventStart {
-		err = fmt.Errorf("%w: a stream began with %q", tool.ErrExecutorGone, name)
-	}
-	if err == nil {
-		err = s.decode(data, &s.Process)
-	}
+	s.events = api.NewEventReader(s.resp.Body, after, func() { s.silence.Reset(streamPatience) })
+	s.Process, err = s.events.Start()
 	if err != nil {
+		err = s.brokenOff(err)
 		s.Close()
 		return nil, err
 	}
@@ -98,7 +74,7 @@ func (c *Client) stream(ctx context.Context, method, route string, after int64, 
 
 // Close ends the stream.
 func (s *Stream) Close() {
-	if s.over {
+	if s.events != nil && s.events.Over() {
 		drain(s.resp) // nothing but its end is left
 	}
 	s.silence.Stop()
@@ -109,107 +85,25 @@ func (s *Stream) Close() {
 }
 
 // Position is behind what Next has given.
-func (s *Stream) Position() int64 { return s.position }
+func (s *Stream) Position() int64 { return s.events.Position() }
 
 // Next waits for the next event. The exit is the last, and io.EOF follows it. Any other
 // error is about the stream: Follow may go on where it was. Data is valid until the
 // next call.
 func (s *Stream) Next() (Event, error) {
-	if s.over {
-		return Event{}, io.EOF
-	}
-	name, id, data, err := s.event()
-	if err != nil {
-		return Event{}, err
-	}
-	if id != "" {
-		if s.position, err = strconv.ParseInt(id, 10, 64); err != nil {
-			return Event{}, fmt.Errorf("%w: a position %q", tool.ErrExecutorGone, id)
-		}
-	}
-	ev := Event{Position: s.position}
-	var into any
-	switch name {
-	case api.EventStdout:
-		ev.Stdout, err = s.output(data)
-		return ev, err
-	case api.EventStderr:
-		ev.Stderr, err = s.output(data)
-		return ev, err
-	case api.EventLost:
-		ev.Lost = new(api.Lost)
-		into = ev.Lost
-	case api.EventExit:
-		ev.Exit, s.over = new(api.Exit), true
-		into = ev.Exit
-	case api.EventError:
-		var e api.Error
-		if err := s.decode(data, &e); err != nil {
-			return Event{}, err
-		}
-		return Event{}, convert.ToError(e)
-	default:
-		return Event{}, fmt.Errorf("%w: an event %q", tool.ErrExecutorGone, name)
-	}
-	return ev, s.decode(data, into)
-}
-
-// output decodes what makes up nearly all of a stream, several times as fast as
-// encoding/json where it is written as the server does.
-func (s *Stream) output(data []byte) (*api.Output, error) {
-	out := new(api.Output)
-	rest, ok := bytes.CutPrefix(data, []byte(`{"offset":`))
-	number, text, ok2 := bytes.Cut(rest, []byte(`,"data":"`))
-	text, ok3 := bytes.CutSuffix(text, []byte(`"}`))
-	offset, err := strconv.ParseInt(string(number), 10, 64)
-	if !ok || !ok2 || !ok3 || err != nil {
-		return out, s.decode(data, out)
-	}
-	s.decoded = slices.Grow(s.decoded[:0], base64.StdEncoding.DecodedLen(len(text)))
-	n, err := base64.StdEncoding.Decode(s.decoded[:cap(s.decoded)], text)
-	if err != nil {
-		return out, s.decode(data, out)
-	}
-	out.Offset, out.Data = offset, s.decoded[:n]
-	return out, nil
-}
-
-func (s *Stream) decode(data []byte, into any) error {
-	if err := json.Unmarshal(data, into); err != nil {
-		return s.c.broken(s.ctx, err)
-	}
-	return nil
-}
-
-// event reads the next one; comments are signs of life and no more.
-func (s *Stream) event() (name api.Event, id string, data []byte, err error) {
-	for s.lines.Scan() {
-		line := s.lines.Bytes()
-		field, value, _ := bytes.Cut(line, []byte(": "))
-		switch {
-		case len(line) == 0:
-			s.silence.Reset(streamPatience)
-			if name != "" {
-				return name, id, data, nil
-			}
-		case string(field) == "event":
-			name = api.Event(value)
-		case string(field) == "id":
-			id = string(value)
-		case string(field) == "data":
-			s.data = append(s.data[:0], value...)
-			data = s.data
-		}
-	}
-	err = s.lines.Err()
-	if err == nil {
-		err = io.ErrUnexpectedEOF
-	}
-	return "", "", nil, s.brokenOff(err)
+	ev, err := s.events.Next()
+	return ev, s.brokenOff(err)
 }
 
 // brokenOff names why a stream ended before its process did.
 func (s *Stream) brokenOff(err error) error {
+	var said *api.Error
+	switch {
+	case err == nil, errors.Is(err, io.EOF):
+		return err
+	case errors.As(err, &said):
+		return convert.ToError(*said)
+	}
 	if cause := context.Cause(s.ctx); errors.Is(cause, tool.ErrExecutorGone) {
 		return cause
 	}

@@ -22,6 +22,8 @@ type Subject struct {
 	tool.Executor
 	// Workspace is its folder, as this machine sees it.
 	Workspace string
+	// Endpoint is what EndpointCases ask.
+	Endpoint Endpoint
 }
 
 // T is what a case needs of who runs it; a testing.T has it all.

@@ -2,6 +2,7 @@ package conformance
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -12,25 +13,65 @@ import (
 	"github.com/sampan-dev/sampan/internal/sandbox/client"
 )
 
-// EndpointCases are for what a server does beside what an executor does. Their Subject
-// has a client as executor.
-func EndpointCases() []Case {
-	return []Case{
-		{"backup", endpointCase(testBackup)},
-		{"process/ends", endpointCase(testProcessEnds)},
-		{"process/input", endpointCase(testProcessInput)},
-		{"process/resume", endpointCase(testProcessResume)},
-		{"status", endpointCase(testStatus)},
-	}
+// Endpoint is a client of a server, for what that does beside what an executor does.
+type Endpoint interface {
+	Start(ctx context.Context, req api.StreamRequest) (Stream, error)
+	Follow(ctx context.Context, id string, after int64) (Stream, error)
+	Feed(ctx context.Context, id string, data []byte, end bool) (*api.StdinResult, error)
+	Signal(ctx context.Context, id, signal string) error
+	Kill(ctx context.Context, id string) error
+	Backup(ctx context.Context, to io.Writer) (digest string, err error)
+	Restore(ctx context.Context, archive io.Reader, digest string) (*api.Restored, error)
+	Usage(ctx context.Context) (*api.Status, error)
 }
 
-func endpointCase(test func(T, *client.Client, Subject)) func(T, Subject) {
-	return func(t T, s Subject) {
-		c, ok := s.Executor.(*client.Client)
-		if !ok {
-			t.Fatalf("the executor is a %T", s.Executor)
-		}
-		test(t, c, s)
+// Stream is the output of a process.
+type Stream interface {
+	ID() string
+	Next() (api.StreamEvent, error)
+	Close()
+}
+
+// OverSocket is the client of a sandbox's own socket as an Endpoint.
+func OverSocket(c *client.Client) Endpoint { return overSocket{c} }
+
+type overSocket struct{ *client.Client }
+
+type socketStream struct{ *client.Stream }
+
+// ID implements Stream.
+func (s socketStream) ID() string { return s.Process.ID }
+
+// Start implements Endpoint.
+func (o overSocket) Start(ctx context.Context, req api.StreamRequest) (Stream, error) {
+	s, err := o.Client.Start(ctx, req)
+	return socketStream{s}, err
+}
+
+// Follow implements Endpoint.
+func (o overSocket) Follow(ctx context.Context, id string, after int64) (Stream, error) {
+	s, err := o.Client.Follow(ctx, id, after)
+	return socketStream{s}, err
+}
+
+// Backup implements Endpoint.
+func (o overSocket) Backup(ctx context.Context, to io.Writer) (string, error) {
+	b, err := o.Client.Backup(ctx, to)
+	if err != nil {
+		return "", err
+	}
+	return b.Digest, nil
+}
+
+// EndpointCases are for what a server does beside what an executor does. Their Subject
+// has an Endpoint.
+func EndpointCases() []Case {
+	return []Case{
+		{"backup", testBackup},
+		{"process/ends", testProcessEnds},
+		{"process/input", testProcessInput},
+		{"process/resume", testProcessResume},
+		{"status", testStatus},
 	}
 }
 
@@ -42,7 +83,7 @@ type printed struct {
 }
 
 // read takes up to n events, or all to the exit where n is 0.
-func (p *printed) read(t T, s *client.Stream, n int) {
+func (p *printed) read(t T, s Stream, n int) {
 	t.Helper()
 	defer s.Close()
 	for i := 0; n == 0 || i < n; i++ {
@@ -70,7 +111,7 @@ func (p *printed) read(t T, s *client.Stream, n int) {
 	}
 }
 
-func start(t T, c *client.Client, req api.StreamRequest) *client.Stream {
+func start(t T, c Endpoint, req api.StreamRequest) Stream {
 	t.Helper()
 	req.TimeoutSeconds = 60
 	s, err := c.Start(t.Context(), req)
@@ -81,9 +122,10 @@ func start(t T, c *client.Client, req api.StreamRequest) *client.Stream {
 	return s
 }
 
-func testProcessResume(t T, c *client.Client, _ Subject) {
+func testProcessResume(t T, subject Subject) {
+	c := subject.Endpoint
 	s := start(t, c, api.StreamRequest{Shell: `for i in $(seq 2000); do echo "out $i"; echo "err $i" >&2; done; exit 3`})
-	id := s.Process.ID
+	id := s.ID()
 	var p printed
 	for p.read(t, s, 3); p.exit == nil; p.read(t, s, 3) {
 		var err error
@@ -104,13 +146,14 @@ func testProcessResume(t T, c *client.Client, _ Subject) {
 	}
 }
 
-func testProcessInput(t T, c *client.Client, _ Subject) {
+func testProcessInput(t T, subject Subject) {
+	c := subject.Endpoint
 	s := start(t, c, api.StreamRequest{Shell: "cat", StdinOpen: true})
 	var want bytes.Buffer
 	for i := range 20 {
 		part := bytes.Repeat([]byte{byte('a' + i)}, 5000)
 		want.Write(part)
-		if _, err := c.Feed(t.Context(), s.Process.ID, part, i == 19); err != nil {
+		if _, err := c.Feed(t.Context(), s.ID(), part, i == 19); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -119,11 +162,12 @@ func testProcessInput(t T, c *client.Client, _ Subject) {
 	if !bytes.Equal(p.stdout.Bytes(), want.Bytes()) || p.exit == nil || p.exit.ExitCode == nil || *p.exit.ExitCode != 0 {
 		t.Errorf("%d bytes came back of %d, exit %+v", p.stdout.Len(), want.Len(), p.exit)
 	}
-	_, err := c.Feed(t.Context(), s.Process.ID, []byte("x"), false)
+	_, err := c.Feed(t.Context(), s.ID(), []byte("x"), false)
 	wantErr(t, "input after the end", err, tool.ErrEnded)
 }
 
-func testProcessEnds(t T, c *client.Client, _ Subject) {
+func testProcessEnds(t T, subject Subject) {
+	c := subject.Endpoint
 	for name, tc := range map[string]struct {
 		end    func(id string) error
 		signal string
@@ -131,9 +175,9 @@ func testProcessEnds(t T, c *client.Client, _ Subject) {
 	}{
 		"signal":   {func(id string) error { return c.Signal(t.Context(), id, "SIGTERM") }, "SIGTERM", false},
 		"kill":     {func(id string) error { return c.Kill(t.Context(), id) }, "SIGKILL", true},
-		"stop all": {func(string) error { return c.StopAll(t.Context()) }, "SIGKILL", true},
+		"stop all": {func(string) error { return subject.StopAll(t.Context()) }, "SIGKILL", true},
 		"verification": {func(string) error {
-			_, err := c.Exec(t.Context(), tool.ExecRequest{Shell: "true", Isolated: true})
+			_, err := subject.Exec(t.Context(), tool.ExecRequest{Shell: "true", Isolated: true})
 			return err
 		}, "SIGKILL", true},
 	} {
@@ -141,7 +185,7 @@ func testProcessEnds(t T, c *client.Client, _ Subject) {
 			m := mark(t)
 			s := start(t, c, api.StreamRequest{Shell: "(setsid sleep " + m + " &); sleep " + m})
 			eventually(t, "two sleeps", func() bool { return len(alive(t, "sleep\x00"+m)) == 2 })
-			if err := tc.end(s.Process.ID); err != nil {
+			if err := tc.end(s.ID()); err != nil {
 				t.Fatal(err)
 			}
 			var p printed
@@ -154,12 +198,13 @@ func testProcessEnds(t T, c *client.Client, _ Subject) {
 	}
 }
 
-func testBackup(t T, c *client.Client, s Subject) {
+func testBackup(t T, s Subject) {
+	c := s.Endpoint
 	s.shell(t, "mkdir -p d/e; echo one > d/e/f; chmod 750 d/e; ln -s f d/e/link; ln d/e/f same")
 	const tree = "find . -mindepth 1 -path ./.sampan -prune -o -printf '%P %m %l %n\\n' | sort; cat d/e/f same"
 	before := s.shell(t, tree)
 	var archive bytes.Buffer
-	b, err := c.Backup(t.Context(), &archive)
+	digest, err := c.Backup(t.Context(), &archive)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -172,7 +217,7 @@ func testBackup(t T, c *client.Client, s Subject) {
 	if now := s.shell(t, "ls -A | grep -v .sampan"); strings.ReplaceAll(string(changed.Stdout), ".sampan\n", "") != string(now.Stdout) {
 		t.Errorf("after an archive that was refused: %s, want %s", now.Stdout, changed.Stdout)
 	}
-	if _, err := c.Restore(t.Context(), bytes.NewReader(archive.Bytes()), b.Digest); err != nil {
+	if _, err := c.Restore(t.Context(), bytes.NewReader(archive.Bytes()), digest); err != nil {
 		t.Fatal(err)
 	}
 	if after := s.shell(t, tree); !bytes.Equal(after.Stdout, before.Stdout) {
@@ -180,13 +225,14 @@ func testBackup(t T, c *client.Client, s Subject) {
 	}
 }
 
-func testStatus(t T, c *client.Client, _ Subject) {
+func testStatus(t T, subject Subject) {
+	c := subject.Endpoint
 	s := start(t, c, api.StreamRequest{Shell: "sleep 1000"})
 	st, err := c.Usage(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
-	if st.Protocol != api.Protocol || len(st.Processes) != 1 || st.Processes[0].ID != s.Process.ID || st.Streams != 1 || st.Usage == nil || st.CapacityBytes <= 0 {
+	if st.Protocol != api.Protocol || len(st.Processes) != 1 || st.Processes[0].ID != s.ID() || st.Streams != 1 || st.Usage == nil || st.CapacityBytes <= 0 {
 		t.Errorf("status %+v", st)
 	}
 }

@@ -31,6 +31,11 @@ func (h *Handler) backup(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Trailer", api.HeaderDigest+", "+api.HeaderEntries+", "+api.HeaderSkipped)
 	to := &download{w: w, rc: http.NewResponseController(w), hash: sha256.New()}
 	sum, err := h.engine.Backup(r.Context(), to)
+	if err == nil {
+		// A short answer would get its length by HTTP/2, and lose its trailers where a proxy
+		// passes that on by HTTP/1.1.
+		err = to.rc.Flush()
+	}
 	switch {
 	case err == nil:
 		w.Header().Set(api.HeaderDigest, digestOf(to.hash))
