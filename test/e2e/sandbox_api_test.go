@@ -73,7 +73,7 @@ var _ = Describe("A Sandbox by way of the API server", func() {
 		Eventually(func() error { _, err := tryKubectl("", "get", "--raw", s.at("box")+"/status"); return err }).Should(Succeed())
 		ctx, cancel := context.WithTimeout(suiteContext(), 2*commandTimeout)
 		defer cancel()
-		out, err := exec.CommandContext(ctx, agentRunner, "conformance", "--kubeconfig", os.Getenv("KUBECONFIG"), //nolint:gosec // built from this checkout
+		out, err := exec.CommandContext(ctx, agentRunner, "conformance", "--kubeconfig", os.Getenv("KUBECONFIG"),
 			"--namespace", s.name, "--sandbox", "box").CombinedOutput()
 		Expect(err).NotTo(HaveOccurred(), "%s", out)
 		Expect(string(out)).To(And(MatchRegexp(`(?m)^ok +process/resume `), MatchRegexp(`(?m)^ok +backup `)), "%s", out)
