@@ -8,8 +8,8 @@ import (
 // limits, and what proves that it is done. Apart from state and
 // ttlSecondsAfterFinished it cannot be changed after creation.
 //
-// +kubebuilder:validation:XValidation:rule="has(self.prompt) ? !has(self.promptFrom) : has(self.promptFrom) ? has(self.promptFrom.configMapKeyRef) || has(self.promptFrom.secretKeyRef) : has(self.from)",message="set exactly one of prompt and promptFrom; with from, at most one"
-// +kubebuilder:validation:XValidation:rule="!has(self.promptFrom) || !has(self.sandbox) || !has(self.sandbox.sandboxRef)",message="promptFrom needs a Sandbox of the task's own: the pod of a named one exists before the task; use prompt"
+// +kubebuilder:validation:XValidation:rule="has(self.prompt) ? !(has(self.promptFrom) && (has(self.promptFrom.configMapKeyRef) || has(self.promptFrom.secretKeyRef))) : (has(self.promptFrom) && (has(self.promptFrom.configMapKeyRef) || has(self.promptFrom.secretKeyRef))) || has(self.from)",message="set exactly one of prompt and promptFrom; with from, at most one"
+// +kubebuilder:validation:XValidation:rule="has(self.prompt) || !has(self.promptFrom) || !has(self.sandbox) || !has(self.sandbox.sandboxRef)",message="promptFrom needs a Sandbox of the task's own: the pod of a named one exists before the task; use prompt"
 // +kubebuilder:validation:XValidation:rule="has(self.prompt) == has(oldSelf.prompt) && (!has(self.prompt) || self.prompt == oldSelf.prompt)",message="prompt is immutable; create a new AgentTask instead",fieldPath=".prompt"
 // +kubebuilder:validation:XValidation:rule="has(self.promptFrom) == has(oldSelf.promptFrom) && (!has(self.promptFrom) || self.promptFrom == oldSelf.promptFrom)",message="promptFrom is immutable; create a new AgentTask instead",fieldPath=".promptFrom"
 // +kubebuilder:validation:XValidation:rule="has(self.from) == has(oldSelf.from) && (!has(self.from) || self.from == oldSelf.from)",message="from is immutable; create a new AgentTask instead",fieldPath=".from"
