@@ -1,6 +1,7 @@
 package sandboxclient_test
 
 import (
+	"archive/tar"
 	"bytes"
 	"context"
 	"errors"
@@ -15,6 +16,7 @@ import (
 	"sync/atomic"
 	"testing"
 
+	"github.com/klauspost/compress/zstd"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/client-go/rest"
 
@@ -397,6 +399,36 @@ func TestBackupIsWhole(t *testing.T) {
 			})
 			t.Cleanup(stop)
 			if b, err := connect(t, config).Backup(t.Context(), io.Discard); !errors.Is(err, sandboxclient.ErrBackupIncomplete) {
+				t.Errorf("it is %+v, %v", b, err)
+			}
+		})
+	}
+}
+
+// TestBackupWithoutTrailers: kube-apiserver passes none on, and the archive itself tells
+// whether it is whole.
+func TestBackupWithoutTrailers(t *testing.T) {
+	var archive bytes.Buffer
+	compressed, err := zstd.NewWriter(&archive)
+	if err != nil {
+		t.Fatal(err)
+	}
+	content := tar.NewWriter(compressed)
+	err = content.WriteHeader(&tar.Header{Name: "f", Size: 3, Mode: 0o600})
+	_, wrong := content.Write([]byte("one"))
+	if err := errors.Join(err, wrong, content.Close(), compressed.Close()); err != nil {
+		t.Fatal(err)
+	}
+	for name, cut := range map[string]int{"whole": 0, "without its checksum": 2, "half": archive.Len() / 2} {
+		t.Run(name, func(t *testing.T) {
+			config, stop := serve(func(l net.Listener) net.Listener { return l }, func(http.Handler) http.Handler {
+				return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+					_, _ = w.Write(archive.Bytes()[:archive.Len()-cut]) // the client's to find out
+				})
+			})
+			t.Cleanup(stop)
+			b, err := connect(t, config).Backup(t.Context(), io.Discard)
+			if whole := cut == 0; whole != (err == nil) || !whole && !errors.Is(err, sandboxclient.ErrBackupIncomplete) || whole && b.Entries != 1 {
 				t.Errorf("it is %+v, %v", b, err)
 			}
 		})

@@ -10,13 +10,21 @@ import (
 	"io/fs"
 	"net/http"
 	"net/url"
+	"path"
 	"strconv"
 	"time"
 
 	"github.com/sampan-dev/sampan/internal/sandbox/api"
 )
 
-func fileRoute(path string) string { return "/files/" + url.PathEscape(path) }
+// fileRoute is where a file is, in one segment. The workspace itself has no name there: the
+// API server would take "." for a part of the route.
+func fileRoute(name string) string {
+	if name = path.Clean(name); name == "." {
+		name = ""
+	}
+	return "/files/" + url.PathEscape(name)
+}
 
 // ReadFile reads a file of at most maxBytes; a larger one is refused (TooLarge). Paths are
 // relative to the workspace.
