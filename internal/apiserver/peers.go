@@ -2,11 +2,9 @@ package apiserver
 
 import (
 	"context"
-	"crypto/tls"
 	"crypto/x509"
 	"errors"
 	"fmt"
-	"net"
 	"net/http"
 	"net/http/httputil"
 	"sync"
@@ -120,14 +118,6 @@ func (p *peers) reached() *http.Transport {
 	}
 	pool := x509.NewCertPool()
 	pool.AppendCertsFromPEM([]byte(authority))
-	p.authority, p.transport = authority, &http.Transport{
-		DialContext:         (&net.Dialer{Timeout: dialDeadline}).DialContext,
-		TLSClientConfig:     &tls.Config{RootCAs: pool, MinVersion: tls.VersionTLS13, ServerName: p.certificate.Host()},
-		TLSHandshakeTimeout: dialDeadline,
-		IdleConnTimeout:     time.Minute,
-		ForceAttemptHTTP2:   true,
-		DisableCompression:  true,
-		HTTP2:               &http.HTTP2Config{SendPingTimeout: pingAfter, PingTimeout: pingDeadline},
-	}
+	p.authority, p.transport = authority, newTransport(pool, p.certificate.Host())
 	return p.transport
 }

@@ -1,6 +1,12 @@
 package apiserver
 
-import "sync"
+import (
+	"fmt"
+	"net/http"
+	"sync"
+
+	"github.com/sampan-dev/sampan/internal/record"
+)
 
 // quota bounds how much of something each of many has at once.
 type quota struct {
@@ -30,4 +36,14 @@ func (q *quota) giveBack(whose string) {
 	if q.taken[whose]--; q.taken[whose] <= 0 {
 		delete(q.taken, whose)
 	}
+}
+
+// takeUnknown takes one for the address of a request of which it is not known yet who
+// makes it, until known is called.
+func (q *quota) takeUnknown(req *http.Request) (known func(), err error) {
+	from := addressOf(req.RemoteAddr)
+	if !q.take(from) {
+		return nil, fmt.Errorf("%w: of %d requests from %s it is not known yet who makes them, which is the most at once", record.ErrUnavailable, q.most, from)
+	}
+	return func() { q.giveBack(from) }, nil
 }

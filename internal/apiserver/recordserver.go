@@ -2,10 +2,8 @@ package apiserver
 
 import (
 	"context"
-	"crypto/tls"
 	"crypto/x509"
 	"fmt"
-	"net"
 	"net/http"
 	"sync"
 	"time"
@@ -24,14 +22,8 @@ import (
 const (
 	// foundFor is how long it is not asked again where the server is.
 	foundFor = 10 * time.Second
-	// dialDeadline bounds a connection and its handshake, and answerDeadline what comes
-	// until an answer begins.
-	dialDeadline   = 5 * time.Second
+	// answerDeadline bounds what comes until an answer begins.
 	answerDeadline = 2 * time.Minute
-	// pingAfter is how long a connection is silent until it is looked whether somebody
-	// is still there, and pingDeadline how long that may take.
-	pingAfter    = 30 * time.Second
-	pingDeadline = 15 * time.Second
 )
 
 // RecordServer is the server of the record as the Front reaches it: where the ConfigMap
@@ -104,21 +96,8 @@ func (r *RecordServer) look(ctx context.Context) error {
 	if r.found.leave != nil {
 		r.found.leave()
 	}
-	to := &http.Transport{
-		DialContext:           (&net.Dialer{Timeout: dialDeadline}).DialContext,
-		TLSClientConfig:       &tls.Config{RootCAs: pool, MinVersion: tls.VersionTLS13},
-		TLSHandshakeTimeout:   dialDeadline,
-		ResponseHeaderTimeout: answerDeadline,
-		IdleConnTimeout:       time.Minute,
-		ForceAttemptHTTP2:     true,
-		DisableCompression:    true,
-		HTTP2: &http.HTTP2Config{
-			SendPingTimeout: pingAfter, PingTimeout: pingDeadline,
-			MaxReceiveBufferPerStream: window, MaxReceiveBufferPerConnection: maxStreamsPerConnection * window,
-		},
-	}
-	patient := to.Clone()
-	patient.ResponseHeaderTimeout = 0
+	to, patient := newTransport(pool, ""), newTransport(pool, "")
+	to.ResponseHeaderTimeout = answerDeadline
 	show := transport.ResettableTokenSourceWrapTransport(transport.NewCachedFileTokenSource(r.TokenFile))
 	r.found = reached{url: url, ca: ca, transport: show(to), patient: show(patient), leave: func() {
 		to.CloseIdleConnections()

@@ -147,11 +147,11 @@ func (d *runners) admit(ctx context.Context, w http.ResponseWriter, req *http.Re
 // known finds out who makes a request. Until it knows, the request counts for its
 // address alone, so that nobody who may not write keeps those waiting who may.
 func (d *runners) known(ctx context.Context, req *http.Request, p place) (*runner, error) {
-	from := addressOf(req.RemoteAddr)
-	if !d.unknown.take(from) {
-		return nil, fmt.Errorf("%w: of %d requests from %s it is not known yet who makes them, which is the most at once", record.ErrUnavailable, maxUnknown, from)
+	known, err := d.unknown.takeUnknown(req)
+	if err != nil {
+		return nil, err
 	}
-	defer d.unknown.giveBack(from)
+	defer known()
 	return d.identify(ctx, req, p)
 }
 

@@ -101,13 +101,6 @@ func routes(runners, front http.Handler) *http.ServeMux {
 	return mux
 }
 
-const (
-	// window is how many bytes of a body are held that nobody has read yet. A connection
-	// has as much for each of its requests, so that none keeps another waiting.
-	window                  = 128 << 10
-	maxStreamsPerConnection = 250
-)
-
 func newHTTPServer(h http.Handler, certificate *certs.Keeper) *http.Server {
 	return &http.Server{
 		Handler:           h,

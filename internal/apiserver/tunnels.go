@@ -53,11 +53,11 @@ func (t *tunnels) handler() http.Handler {
 
 // known gives the Sandbox whose runner makes a request.
 func (t *tunnels) known(req *http.Request) (tunnel.Key, error) {
-	from := addressOf(req.RemoteAddr)
-	if !t.unknown.take(from) {
-		return tunnel.Key{}, fmt.Errorf("%w: of %d requests from %s it is not known yet who makes them, which is the most at once", record.ErrUnavailable, maxUnknown, from)
+	known, err := t.unknown.takeUnknown(req)
+	if err != nil {
+		return tunnel.Key{}, err
 	}
-	defer t.unknown.giveBack(from)
+	defer known()
 	p := place{Task: record.Task{Namespace: req.PathValue("namespace"), UID: req.PathValue("uid")}, name: req.PathValue("name")}
 	if err := p.check(); err != nil {
 		return tunnel.Key{}, err
