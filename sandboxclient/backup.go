@@ -4,12 +4,10 @@ import (
 	"archive/tar"
 	"context"
 	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
 	"net/http"
-	"strconv"
 
 	"github.com/klauspost/compress/zstd"
 
@@ -36,7 +34,7 @@ func (c *Client) Backup(ctx context.Context, to io.Writer) (*Backup, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%w: it ended after %d bytes: %w", ErrBackupIncomplete, n, err)
 	}
-	b := &Backup{Digest: "sha256:" + hex.EncodeToString(sum.Sum(nil)), Bytes: n, Entries: entries}
+	b := &Backup{Digest: api.FormatDigest(sum.Sum(nil)), Bytes: n, Entries: entries}
 	said := resp.Trailer.Get(api.HeaderDigest)
 	switch {
 	case said == "" && whole != nil:
@@ -46,10 +44,7 @@ func (c *Client) Backup(ctx context.Context, to io.Writer) (*Backup, error) {
 	case said != b.Digest:
 		return nil, fmt.Errorf("%w: its digest is %s, the Sandbox's %q", ErrBackupIncomplete, b.Digest, said)
 	}
-	var errs [2]error
-	b.Entries, errs[0] = strconv.ParseInt(resp.Trailer.Get(api.HeaderEntries), 10, 64)
-	b.Skipped, errs[1] = strconv.ParseInt(resp.Trailer.Get(api.HeaderSkipped), 10, 64)
-	if err := errors.Join(errs[:]...); err != nil {
+	if b.Entries, b.Skipped, err = api.Counted(resp.Trailer); err != nil {
 		return nil, fmt.Errorf("what the backup has: %w", err)
 	}
 	return b, nil

@@ -2,17 +2,12 @@ package sandboxclient
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
-	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"net/http"
 	"net/url"
 	"path"
 	"strconv"
-	"time"
 
 	"github.com/sampan-dev/sampan/internal/sandbox/api"
 )
@@ -36,7 +31,7 @@ func (c *Client) ReadFile(ctx context.Context, path string, maxBytes int64) (*Fi
 		return nil, err
 	}
 	defer drain(resp)
-	info, err := fileInfo(resp.Header)
+	info, err := api.Described(resp.Header)
 	if err != nil {
 		return nil, err
 	}
@@ -48,40 +43,15 @@ func (c *Client) ReadFile(ctx context.Context, path string, maxBytes int64) (*Fi
 		return nil, statusOf(&api.Error{Code: TooLarge, Message: path + " is larger than asked for"})
 	}
 	// Named after what has come: the file may have changed since the header was written.
-	info.Size, info.Digest = int64(len(data)), digest(data)
+	info.Size, info.Digest = int64(len(data)), api.DigestOf(data)
 	return &File{FileInfo: info, Data: data}, nil
-}
-
-func digest(data []byte) string {
-	sum := sha256.Sum256(data)
-	return "sha256:" + hex.EncodeToString(sum[:])
-}
-
-func fileInfo(h http.Header) (FileInfo, error) {
-	path, errPath := url.QueryUnescape(h.Get(api.HeaderPath))
-	mode, errMode := strconv.ParseUint(h.Get(api.HeaderMode), 10, 32)
-	modTime, errTime := time.Parse(time.RFC3339Nano, h.Get(api.HeaderModTime))
-	if err := errors.Join(errPath, errMode, errTime); err != nil {
-		return FileInfo{}, fmt.Errorf("the answer does not describe the file: %w", err)
-	}
-	return FileInfo{Path: path, Mode: fs.FileMode(mode), ModTime: modTime}, nil
 }
 
 // WriteFile writes a file, as a whole or not at all, and makes the folders above it that
 // are missing. Where a condition does not hold nothing is written (PreconditionFailed).
 func (c *Client) WriteFile(ctx context.Context, path string, data []byte, opts WriteOptions) (*FileInfo, error) {
-	h := http.Header{}
-	if opts.IfMatch != "" {
-		h.Set("If-Match", api.ETag(opts.IfMatch))
-	}
-	if opts.IfAbsent {
-		h.Set("If-None-Match", "*")
-	}
-	if opts.Mode != 0 {
-		h.Set(api.HeaderMode, strconv.FormatUint(uint64(opts.Mode.Perm()), 8))
-	}
 	info := new(FileInfo)
-	if err := c.call(ctx, http.MethodPut, fileRoute(path), h, data, info); err != nil {
+	if err := c.call(ctx, http.MethodPut, fileRoute(path), api.WriteHeader(opts.IfMatch, opts.IfAbsent, opts.Mode), data, info); err != nil {
 		return nil, err
 	}
 	return info, nil

@@ -3,13 +3,11 @@ package client
 import (
 	"context"
 	"crypto/sha256"
-	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"net/http"
-	"strconv"
 	"time"
 
 	"github.com/sampan-dev/sampan/internal/sandbox/api"
@@ -48,14 +46,12 @@ func (c *Client) Backup(ctx context.Context, to io.Writer) (*Backup, error) {
 	if err != nil {
 		return nil, c.broken(ctx, err)
 	}
-	b := &Backup{Digest: "sha256:" + hex.EncodeToString(sum.Sum(nil)), Bytes: n}
+	b := &Backup{Digest: api.FormatDigest(sum.Sum(nil)), Bytes: n}
 	if said := resp.Trailer.Get(api.HeaderDigest); said != b.Digest {
 		return nil, fmt.Errorf("%w: its digest is %s, the server's %q", ErrBackupIncomplete, b.Digest, said)
 	}
-	var errs [2]error
-	b.Entries, errs[0] = strconv.ParseInt(resp.Trailer.Get(api.HeaderEntries), 10, 64)
-	b.Skipped, errs[1] = strconv.ParseInt(resp.Trailer.Get(api.HeaderSkipped), 10, 64)
-	return b, errors.Join(errs[:]...)
+	b.Entries, b.Skipped, err = api.Counted(resp.Trailer)
+	return b, err
 }
 
 // Restore ends all that runs and replaces the content of the workspace by an archive's,

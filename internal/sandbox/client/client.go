@@ -10,12 +10,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"net"
 	"net/http"
 	"net/url"
 	"os"
-	"strconv"
 	"sync"
 	"time"
 
@@ -397,21 +395,3 @@ func drain(resp *http.Response) {
 // fileRoute puts a whole path into one segment, so that nothing on the way
 // takes "..", "//" or a leading slash for its own.
 func fileRoute(path string) string { return "/v1/files/" + url.PathEscape(path) }
-
-func fileInfo(h http.Header) (tool.FileInfo, error) {
-	var info tool.FileInfo
-	var err error
-	if info.Path, err = url.QueryUnescape(h.Get(api.HeaderPath)); err != nil {
-		return info, fmt.Errorf("reading the answer's %s: %w", api.HeaderPath, err)
-	}
-	mode, err := strconv.ParseUint(h.Get(api.HeaderMode), 10, 32)
-	if err != nil {
-		return info, fmt.Errorf("reading the answer's %s: %w", api.HeaderMode, err)
-	}
-	info.Mode = fs.FileMode(mode)
-	if info.ModTime, err = time.Parse(time.RFC3339Nano, h.Get(api.HeaderModTime)); err != nil {
-		return info, fmt.Errorf("reading the answer's %s: %w", api.HeaderModTime, err)
-	}
-	info.Digest = api.Digest(h.Get("ETag"))
-	return info, nil
-}

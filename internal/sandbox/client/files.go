@@ -2,8 +2,6 @@ package client
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -25,7 +23,7 @@ func (c *Client) ReadFile(ctx context.Context, path string, maxBytes int64) (*to
 		return nil, err
 	}
 	defer drain(resp)
-	info, err := fileInfo(resp.Header)
+	info, err := api.Described(resp.Header)
 	if err != nil {
 		return nil, err
 	}
@@ -44,9 +42,8 @@ func (c *Client) ReadFile(ctx context.Context, path string, maxBytes int64) (*to
 		return nil, fmt.Errorf("%s: %w", path, tool.ErrTooLarge)
 	}
 	// Named after what has come: the file may have changed since the header was written.
-	sum := sha256.Sum256(data)
-	info.Size, info.Digest = int64(len(data)), "sha256:"+hex.EncodeToString(sum[:])
-	return &tool.File{FileInfo: info, Data: data}, nil
+	info.Size, info.Digest = int64(len(data)), api.DigestOf(data)
+	return &tool.File{FileInfo: tool.FileInfo(info), Data: data}, nil
 }
 
 // readBody reads a body of at most maxBytes, and one byte more of a longer one.
@@ -63,17 +60,7 @@ func readBody(resp *http.Response, maxBytes int64) ([]byte, error) {
 func (c *Client) WriteFile(ctx context.Context, path string, data []byte, opts tool.WriteOptions) (*tool.FileInfo, error) {
 	ctx, cancel := patience(ctx, fileDeadline)
 	defer cancel()
-	h := http.Header{}
-	if opts.IfMatch != "" {
-		h.Set("If-Match", api.ETag(opts.IfMatch))
-	}
-	if opts.IfAbsent {
-		h.Set("If-None-Match", "*")
-	}
-	if opts.Mode != 0 {
-		h.Set(api.HeaderMode, strconv.FormatUint(uint64(opts.Mode.Perm()), 8))
-	}
-	resp, err := c.send(ctx, http.MethodPut, fileRoute(path), h, data)
+	resp, err := c.send(ctx, http.MethodPut, fileRoute(path), api.WriteHeader(opts.IfMatch, opts.IfAbsent, opts.Mode), data)
 	if err != nil {
 		return nil, err
 	}
@@ -94,14 +81,14 @@ func (c *Client) Stat(ctx context.Context, path string) (*tool.FileInfo, error) 
 		return nil, err
 	}
 	defer drain(resp)
-	info, err := fileInfo(resp.Header)
+	info, err := api.Described(resp.Header)
 	if err != nil {
 		return nil, err
 	}
 	if info.Size, err = strconv.ParseInt(resp.Header.Get("Content-Length"), 10, 64); err != nil {
 		return nil, fmt.Errorf("reading the answer's length: %w", err)
 	}
-	return &info, nil
+	return (*tool.FileInfo)(&info), nil
 }
 
 // Remove implements tool.Executor.

@@ -2,7 +2,6 @@ package server
 
 import (
 	"crypto/sha256"
-	"encoding/hex"
 	"fmt"
 	"hash"
 	"io"
@@ -50,7 +49,7 @@ func (h *Handler) backup(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-func digestOf(h hash.Hash) string { return "sha256:" + hex.EncodeToString(h.Sum(nil)) }
+func digestOf(h hash.Hash) string { return api.FormatDigest(h.Sum(nil)) }
 
 // download counts on a client that takes what is sent.
 type download struct {

@@ -62,7 +62,7 @@ func (h *Handler) getFile(w http.ResponseWriter, r *http.Request, p string) erro
 		return err
 	}
 	defer func() { _ = f.Close() }()
-	describe(w, info)
+	api.Describe(w.Header(), (*api.FileInfo)(info))
 	w.Header().Set("Content-Type", "application/octet-stream")
 	_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(answerDeadline))
 	http.ServeContent(coded{w}, r, "", info.ModTime, io.NewSectionReader(f, 0, info.Size))
@@ -97,7 +97,7 @@ func (h *Handler) headFile(w http.ResponseWriter, r *http.Request, p string) err
 		_ = f.Close()
 		info = read
 	}
-	describe(w, info)
+	api.Describe(w.Header(), (*api.FileInfo)(info))
 	w.Header().Set("Content-Length", strconv.FormatInt(info.Size, 10))
 	return nil
 }
@@ -150,21 +150,9 @@ func (h *Handler) putFile(w http.ResponseWriter, r *http.Request, p string) erro
 	if err != nil {
 		return err
 	}
-	describe(w, info)
+	api.Describe(w.Header(), (*api.FileInfo)(info))
 	writeJSON(w, http.StatusOK, (*api.FileInfo)(info))
 	return nil
-}
-
-// describe puts what is known of a file into the header.
-func describe(w http.ResponseWriter, info *tool.FileInfo) {
-	h := w.Header()
-	h.Set(api.HeaderPath, url.QueryEscape(info.Path))
-	h.Set(api.HeaderMode, strconv.FormatUint(uint64(info.Mode), 10))
-	h.Set(api.HeaderModTime, info.ModTime.Format(time.RFC3339Nano))
-	h.Set("Last-Modified", info.ModTime.Format(http.TimeFormat))
-	if info.Digest != "" {
-		h.Set("ETag", api.ETag(info.Digest))
-	}
 }
 
 // bodyReader gives a body's errors the Executor's words.
