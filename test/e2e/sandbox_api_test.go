@@ -84,8 +84,13 @@ var _ = Describe("A Sandbox by way of the API server", func() {
 		s := scripted("turns: [{text: Done.}]")
 		s.apply(task("proof", "prompt: Be done.\nverify: [{name: slow, command: '"+sleep+" & until test -e /tmp/never -o -e go; do sleep 0.1; done'}]\nlimits: {activeSeconds: 120}"))
 		awaitRunning(argument)
-		_, err := tryKubectl("forged", "replace", "--raw", s.at("proof")+"/files/go", "-f", "-")
-		Expect(err).To(MatchError(ContainSubstring("verification is running")))
+		Eventually(func() error { // the runner may not be connected yet
+			_, err := tryKubectl("forged", "replace", "--raw", s.at("proof")+"/files/go", "-f", "-")
+			if err == nil {
+				StopTrying("a file was written beside a verify command").Now()
+			}
+			return err
+		}).Should(MatchError(ContainSubstring("verification is running")))
 		s.exec("proof-1", "sandbox", "touch /workspace/go")
 		s.awaitEnd("proof", "True Completed")
 	})

@@ -26,8 +26,9 @@ const (
 	operatorDeployment = "sampan-controller-manager"
 	// runLabel marks the namespaces of one run of the suite.
 	runLabel = "e2e.sampan/run"
-	// patience is how long one step may take on a small, busy machine.
-	patience = 2 * time.Minute
+	// patience is how long one step may take on a small, busy machine; kubelet may look
+	// at a volume only every two minutes.
+	patience = 4 * time.Minute
 )
 
 var (

@@ -41,8 +41,9 @@ const (
 	// execMargin is added to a command's own deadline, which the server enforces: it
 	// may first have to end what runs.
 	execMargin = time.Minute
-	// killDeadline bounds the wait for a command that was cancelled to be dead.
-	killDeadline = 800 * time.Millisecond
+	// killDeadline bounds the wait for a command that was cancelled to be dead: a server
+	// gives up after five seconds.
+	killDeadline = 6 * time.Second
 	// firstPoll and lastPoll bound the pause between attempts of WaitReady and kill.
 	firstPoll = time.Millisecond
 	lastPoll  = 20 * time.Millisecond

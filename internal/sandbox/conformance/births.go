@@ -23,7 +23,9 @@ func testExecBirths(t T, s Subject) {
 		if err != nil && ctx.Err() == nil {
 			t.Fatal(err)
 		}
-		if left := alive(t, m); len(left) > 0 {
+		if err != nil {
+			wantNoneLeft(t, m)
+		} else if left := alive(t, m); len(left) > 0 {
 			t.Fatalf("round %d: still running: %v", i, left)
 		}
 	}

@@ -176,6 +176,12 @@ func alive(t T, mark string) []string {
 	return out
 }
 
+// wantNoneLeft is for what was cancelled: that is waited for only so long, and dies after it.
+func wantNoneLeft(t T, mark string) {
+	t.Helper()
+	eventually(t, "no process of a cancelled command", func() bool { return len(alive(t, mark)) == 0 })
+}
+
 func wantNoneAlive(t T, mark string) {
 	t.Helper()
 	if left := alive(t, mark); len(left) > 0 {

@@ -166,7 +166,7 @@ func testExecCancel(t T, s Subject) {
 	if took := time.Since(began); took > hang {
 		t.Errorf("cancelling took %v", took)
 	}
-	wantNoneAlive(t, m)
+	wantNoneLeft(t, m)
 
 	_, err := s.Exec(ctx, tool.ExecRequest{Shell: "true"})
 	wantErr(t, "Exec with a context that has ended", err, context.Canceled)
@@ -177,7 +177,7 @@ func testExecCancel(t T, s Subject) {
 	defer cancel()
 	_, err = s.Exec(late, tool.ExecRequest{Shell: "sleep " + m})
 	wantErr(t, "Exec beyond ctx's deadline", err, context.DeadlineExceeded)
-	wantNoneAlive(t, m)
+	wantNoneLeft(t, m)
 }
 
 // testExecCancelIsConfirmed: what was cancelled is dead when Exec returns, not
@@ -368,7 +368,7 @@ func testExecConcurrent(t T, s Subject) {
 	}
 	cancel()
 	wantErr(t, "Exec", <-long, context.Canceled)
-	wantNoneAlive(t, m)
+	wantNoneLeft(t, m)
 }
 
 func testExecLongOutput(t T, s Subject) {

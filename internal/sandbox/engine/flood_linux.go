@@ -2,8 +2,10 @@ package engine
 
 import (
 	"os"
+	"runtime"
 	"strconv"
 	"strings"
+	"sync"
 
 	"golang.org/x/sys/unix"
 )
@@ -20,6 +22,26 @@ type processBound struct {
 	max int
 	// perUser is the RLIMIT_NPROC of commands; 0 leaves it as it is.
 	perUser uint64
+}
+
+// spareThreads is how many threads the server has made before commands may use up what
+// there is: Go ends a program that is refused one, and lets those that it has idle.
+const spareThreads = 32
+
+func makeThreads(n int) {
+	var held sync.WaitGroup
+	release := make(chan struct{})
+	for range n {
+		held.Add(1)
+		go func() {
+			runtime.LockOSThread() // so that each has its own
+			defer runtime.UnlockOSThread()
+			held.Done()
+			<-release
+		}()
+	}
+	held.Wait()
+	close(release)
 }
 
 const maxThreads = 1 << 22 // PID_MAX_LIMIT of the kernel

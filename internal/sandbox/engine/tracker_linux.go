@@ -67,6 +67,7 @@ func (t *tracker) acquire(maxProcesses int) {
 	// Go opens its own files so that children do not get them; what we
 	// inherited from who started us is none of a command's business either.
 	_ = unix.CloseRange(3, math.MaxInt32, unix.CLOSE_RANGE_CLOEXEC)
+	go makeThreads(spareThreads)
 	t.bound = newProcessBound(maxProcesses)
 	t.stop, t.stopped = make(chan struct{}), make(chan struct{})
 	go t.reapOrphans(t.stop, t.stopped)
