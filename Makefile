@@ -81,6 +81,7 @@ test: ## Run unit and envtest suites; needs Go, gcc and git.
 	cd hack/tools/sbom && go test ./...
 
 .PHONY: test-e2e
+test-e2e: export DEVCLUSTER_NODES = 2
 test-e2e: cluster deploy ## Run the end-to-end suite on a cluster that is made for it.
 	$(CLUSTER_SH) kubeconfig >/dev/null
 	NAMESPACE=$(NAMESPACE) KUBECONFIG="$$($(CLUSTER_SH) kubeconfig)" go tool ginkgo --procs=3 --timeout=25m -v ./test/e2e

@@ -44,13 +44,17 @@ func newLoadCommand() *cobra.Command {
 	return cmd
 }
 
+// load puts an image into every node.
 func load(cmd *cobra.Command, a *app, tool image.Tool, source string) error {
-	started := time.Now()
-	loaded, err := image.Load(cmd.Context(), a.cluster.Images(), tool, source)
-	if err != nil {
-		return fmt.Errorf("loading %s: %w", source, err)
+	started, some := time.Now(), false
+	for _, store := range a.cluster.Images() {
+		loaded, err := image.Load(cmd.Context(), store, tool, source)
+		if err != nil {
+			return fmt.Errorf("loading %s: %w", source, err)
+		}
+		some = some || loaded
 	}
-	if !loaded {
+	if !some {
 		_, _ = fmt.Fprintf(os.Stderr, "The cluster has %s already\n", source)
 		return nil
 	}

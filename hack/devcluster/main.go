@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"strconv"
 	"syscall"
 	"text/tabwriter"
 
@@ -86,7 +87,7 @@ func newCommand() *cobra.Command {
 		SilenceUsage:  true,
 	}
 	root.AddCommand(
-		action("up", "Build what is missing, start the cluster and wait until it is ready", up),
+		newUpCommand(),
 		action("down", "End the cluster and remove everything but the built programs", func(ctx context.Context, a *app) error {
 			if err := host.RequireRoot(); err != nil {
 				return err
@@ -122,7 +123,22 @@ func action(name, short string, do func(context.Context, *app) error) *cobra.Com
 	}
 }
 
-func up(ctx context.Context, a *app) error {
+func newUpCommand() *cobra.Command {
+	nodes := 1
+	cmd := action("up", "Build what is missing, start the cluster and wait until it is ready", func(ctx context.Context, a *app) error {
+		return up(ctx, a, nodes)
+	})
+	if n, err := strconv.Atoi(os.Getenv("DEVCLUSTER_NODES")); err == nil {
+		nodes = n
+	}
+	cmd.Flags().IntVar(&nodes, "nodes", nodes, "1, or 2 for a second node without pods (default $DEVCLUSTER_NODES, or else 1)")
+	return cmd
+}
+
+func up(ctx context.Context, a *app, nodes int) error {
+	if nodes != 1 && nodes != 2 {
+		return fmt.Errorf("a cluster has 1 or 2 nodes, not %d", nodes)
+	}
 	if err := host.RequireRoot(); err != nil {
 		return err
 	}
@@ -137,6 +153,11 @@ func up(ctx context.Context, a *app) error {
 	}
 	if err := a.cluster.Up(ctx); err != nil {
 		return err
+	}
+	if nodes == 2 {
+		if err := a.cluster.AddNode(ctx); err != nil {
+			return err
+		}
 	}
 	fmt.Fprintf(os.Stderr, "Ready: export KUBECONFIG=%s\n", a.cluster.Kubeconfig())
 	return nil

@@ -81,7 +81,7 @@ turns:
 
 	It("runs again when its node is lost, once the old pod is gone", Serial, func() {
 		s, argument := start("")
-		silenceNode(20 * time.Second)
+		silenceNode(s.pod("lost-1").Spec.NodeName, 20*time.Second)
 		evictAsLost(s, "lost-1")
 		Eventually(func(g Gomega) {
 			at := s.get("lost")

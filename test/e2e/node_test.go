@@ -4,6 +4,7 @@ import (
 	_ "embed"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -23,8 +24,8 @@ var (
 	pauseScript string
 )
 
-// nodePod looks at the node's processes, from outside of every sandbox. The
-// clusters of this suite have one node.
+// nodePod looks at the machine's processes, from outside of every sandbox. The
+// clusters of this suite have one machine, of which Kubernetes may make two nodes.
 const nodePod = `
 apiVersion: v1
 kind: Namespace
@@ -110,18 +111,41 @@ func killSandboxServer(pod *corev1.Pod) {
 	signalOnNode("SIGKILL", pod, podapi.SandboxContainer, "agent-runner", "sandbox", "--socket", podapi.SocketPath, "--workspace", podapi.WorkspaceDir)
 }
 
-// silenceNode makes the node's kubelet stop for so long, and returns when it does
-// not answer any more.
-func silenceNode(d time.Duration) {
+// spareTaint is on nodes that are there for leaveNode alone.
+const spareTaint = "devcluster/spare"
+
+// leaveNode makes new pods go to another node until the spec ends, if there is one.
+func leaveNode(node string) (left bool) {
 	GinkgoHelper()
-	node := kubectl("-n", nodeNamespace(), "get", "pod", "node", "-o", "jsonpath={.spec.nodeName}")
+	var nodes corev1.NodeList
+	Expect(cluster.List(suiteContext(), &nodes)).To(Succeed())
+	for i := range nodes.Items {
+		other := nodes.Items[i].Name
+		if other == node || !slices.ContainsFunc(nodes.Items[i].Spec.Taints, func(t corev1.Taint) bool { return t.Key == spareTaint }) {
+			continue
+		}
+		DeferCleanup(func() {
+			kubectl("uncordon", node)
+			kubectl("taint", "--overwrite", "node", other, spareTaint+":NoSchedule")
+		})
+		kubectl("cordon", node)
+		kubectl("taint", "node", other, spareTaint+"-")
+		return true
+	}
+	return false
+}
+
+// silenceNode makes a node's kubelet stop for so long, and returns when it does
+// not answer any more.
+func silenceNode(node string, d time.Duration) {
+	GinkgoHelper()
 	answers := func() error {
 		_, err := tryKubectl("", "get", "--raw", "/api/v1/nodes/"+node+"/proxy/healthz", "--request-timeout=3s")
 		return err
 	}
 	Expect(answers()).To(Succeed())
 	seconds := strconv.Itoa(int(d.Seconds()))
-	kubectl("-n", nodeNamespace(), "exec", "node", "--", "python3", "-c", pauseScript, seconds)
+	kubectl("-n", nodeNamespace(), "exec", "node", "--", "python3", "-c", pauseScript, node, seconds)
 	Eventually(answers).ShouldNot(Succeed())
 }
 

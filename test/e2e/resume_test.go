@@ -55,7 +55,7 @@ turns:
 		Expect(text).To(ContainSubstring(`"type":"run_resumed"`))
 	})
 
-	It("outlives the node, and what was done is pushed in the end", Serial, func() {
+	It("outlives the node on another, and what was done is pushed in the end", Serial, func() {
 		sleep, argument := sleeper()
 		s := scripted(fmt.Sprintf(`
 turns:
@@ -75,7 +75,9 @@ outputs:
 - {name: fix, branch: {ref: "sampan/{{task}}", message: Mend it}}`, "git-login")))
 		awaitRunning(argument)
 		Eventually(func() *int32 { return s.get("fix").Status.Checkpoint.Turn }).Should(HaveValue(BeEquivalentTo(1)))
-		silenceNode(20 * time.Second)
+		node := s.pod("fix-1").Spec.NodeName
+		left := leaveNode(node)
+		silenceNode(node, 20*time.Second)
 		evictAsLost(s, "fix-1")
 		at := s.awaitEnd("fix", "True Completed")
 		awaitGone(argument)
@@ -83,6 +85,9 @@ outputs:
 		Expect(at.Status.Attempts[0].Reason).To(Equal(v1alpha1.ReasonNodeLost))
 		Expect(at.Status.FailedAttempts).To(BeZero(), "the loss of a node costs no attempt")
 		Expect(at.Status.Progress.Turns).To(HaveValue(BeEquivalentTo(4)))
+		if left {
+			Expect(s.pod("fix-2").Spec.NodeName).NotTo(Equal(node), "the second pod is on another node")
+		}
 
 		outputs := map[string]v1alpha1.OutputStatus{}
 		for _, o := range at.Status.Outputs {

@@ -92,7 +92,7 @@ func (c Cluster) Up(ctx context.Context) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, readyTimeout, fmt.Errorf("the cluster was not ready within %s", readyTimeout))
 	defer cancel()
 
-	v := config.Values{State: c.State, Bin: c.Bin, PodMTU: podMTU(ctx), Upstream: upstream("/etc/resolv.conf")}
+	v := config.Values{Node: config.First, State: c.State, Bin: c.Bin, PodMTU: podMTU(ctx), Upstream: upstream("/etc/resolv.conf")}
 	files, err := config.Render(v)
 	if err != nil {
 		return err
@@ -148,17 +148,12 @@ func (c Cluster) fresh(ctx context.Context, v config.Values, files map[string][]
 	if err := errors.Join(err, r.write(c.State)); err != nil {
 		return err
 	}
-	for _, dir := range []string{"config/cni", "kubelet", "cni/networks", "logs/pods", "logs/containers", "etcd"} {
-		if err := os.MkdirAll(filepath.Join(c.State, dir), 0o700); err != nil {
-			return fmt.Errorf("creating the cluster's folders: %w", err)
-		}
-	}
-	// A container in a user namespace is not root and passes through these.
-	for _, dir := range []string{"", "containerd", "run", "run/containerd", "kubelet", "volumes"} {
-		path := filepath.Join(c.State, dir)
-		if err := errors.Join(os.MkdirAll(path, 0o711), os.Chmod(path, 0o711)); err != nil {
-			return fmt.Errorf("creating the cluster's folders: %w", err)
-		}
+	if err := errors.Join(
+		makeFolders(0o700, c.State, "config/cni", "config/"+config.Second.Folder, "cni/networks", "etcd"),
+		makeFolders(passable, c.State, "", "volumes"),
+		makeNodeFolders(v),
+	); err != nil {
+		return err
 	}
 	for path, content := range files {
 		if err := os.WriteFile(filepath.Join(v.Config(), path), content, 0o644); err != nil {
@@ -194,15 +189,8 @@ func (c Cluster) start(ctx context.Context, v config.Values, r *record) error {
 		return err
 	}
 	for _, component := range components(v) {
-		if !r.Processes[component.name].Alive() {
-			id, err := c.startComponent(v, component, r.Anchor, procs)
-			if err != nil {
-				return err
-			}
-			r.Processes[component.name] = id
-			if err := r.write(c.State); err != nil {
-				return err
-			}
+		if err := c.ensure(v, component, r, r.Anchor, procs); err != nil {
+			return err
 		}
 		if err := c.afterStart(ctx, v, component, r, probe); err != nil {
 			return err
@@ -214,7 +202,26 @@ func (c Cluster) start(ctx context.Context, v config.Values, r *record) error {
 			return err
 		}
 	}
-	return wait(ctx, v, "kubelet", r.Processes["kubelet"], probe.nodeReady)
+	return c.awaitNode(ctx, v, r, probe)
+}
+
+// awaitNode waits until pods can be scheduled on the node of v.
+func (c Cluster) awaitNode(ctx context.Context, v config.Values, r *record, probe *probe) error {
+	name := kubelet(v).name
+	return wait(ctx, v, name, r.Processes[name], func(ctx context.Context) error { return probe.nodeReady(ctx, v.Node) })
+}
+
+// ensure starts a component unless it runs.
+func (c Cluster) ensure(v config.Values, component component, r *record, anchor proc.Identity, procs string) error {
+	if r.Processes[component.name].Alive() {
+		return nil
+	}
+	id, err := c.startComponent(v, component, anchor, procs)
+	if err != nil {
+		return err
+	}
+	r.Processes[component.name] = id
+	return r.write(c.State)
 }
 
 // afterStart does what has to come between this component and the next ones.
@@ -241,24 +248,34 @@ func (c Cluster) afterStart(ctx context.Context, v config.Values, started compon
 // which every pod needs a container.
 func (c Cluster) loadPauseImage(ctx context.Context, v config.Values, r *record, probe *probe) error {
 	check := func(ctx context.Context) error { return probe.healthy(ctx, "unix://"+v.ContainerdSocket()) }
-	if err := wait(ctx, v, "containerd", r.Processes["containerd"], check); err != nil {
+	name := containerd(v).name
+	if err := wait(ctx, v, name, r.Processes[name], check); err != nil {
 		return err
 	}
-	return image.EnsurePause(ctx, c.Images(), filepath.Join(v.Bin, "pause"), config.PauseImage)
+	return image.EnsurePause(ctx, c.store(v), filepath.Join(v.Bin, "pause"), config.PauseImage)
 }
 
 func (c Cluster) startComponent(v config.Values, component component, anchor proc.Identity, procs string) (proc.Identity, error) {
 	c.say("Starting %s", component.name)
-	enter := []string{fmt.Sprintf("--mount=/proc/%d/ns/mnt", anchor.PID), "--", filepath.Join(v.Bin, component.name)}
+	enter := []string{fmt.Sprintf("--mount=/proc/%d/ns/mnt", anchor.PID), "--", filepath.Join(v.Bin, component.program)}
 	return proc.Start(proc.Command{
-		Path: "nsenter", Args: append(enter, component.args...), Env: environment(v, component.name), Dir: v.State,
+		Path: "nsenter", Args: append(enter, component.args...), Env: environment(v, component.program), Dir: v.State,
 		Log: filepath.Join(v.Logs(), component.name+".log"), CgroupProcs: procs,
 	})
 }
 
-// Images is the cluster's store of images.
-func (c Cluster) Images() image.Store {
+// Images are the stores of images of the cluster's nodes.
+func (c Cluster) Images() []image.Store {
 	v := config.Values{State: c.State, Bin: c.Bin}
+	stores := []image.Store{c.store(v)}
+	if second := c.store(v.On(config.Second)); second.Exists() {
+		stores = append(stores, second)
+	}
+	return stores
+}
+
+// store is that of a node.
+func (c Cluster) store(v config.Values) image.Store {
 	return image.Store{Ctr: filepath.Join(c.Bin, "ctr"), Socket: v.ContainerdSocket()}
 }
 

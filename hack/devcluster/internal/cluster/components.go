@@ -17,7 +17,9 @@ import (
 // component is one of the cluster's long-running programs.
 type component struct {
 	name string
-	args []string
+	// program is its file's name.
+	program string
+	args    []string
 	// health is where the component says that it serves: an http or https address
 	// or, for containerd, its socket.
 	health string
@@ -59,15 +61,32 @@ func portsFree(ctx context.Context, ports []int) error {
 // started.
 func components(v config.Values) []component {
 	return []component{
-		{name: "containerd", args: []string{"--config", file(v.Config(), "containerd.toml")}, health: "unix://" + v.ContainerdSocket()},
-		{name: "etcd", args: etcdArgs(v), health: etcdAddress + "/readyz"},
-		{name: "kube-apiserver", args: apiServerArgs(v), health: apiAddress + "/readyz"},
-		{name: "kube-controller-manager", args: controllerManagerArgs(v), health: "https://127.0.0.1:10257/healthz"},
-		{name: "kube-scheduler", args: schedulerArgs(v), health: "https://127.0.0.1:10259/readyz"},
-		{name: "provisioner", args: provisionerArgs(v), health: fmt.Sprintf("http://127.0.0.1:%d/metrics", config.ProvisionerPort)},
-		{name: "kube-proxy", args: []string{"--config=" + file(v.Config(), "kube-proxy.yaml")}, health: "http://127.0.0.1:10256/healthz"},
-		{name: "coredns", args: []string{"-conf", file(v.Config(), "Corefile")}, health: fmt.Sprintf("http://127.0.0.1:%d/ready", config.CoreDNSReadyPort)},
-		{name: "kubelet", args: kubeletArgs(v), health: "http://127.0.0.1:10248/healthz"},
+		containerd(v),
+		{name: "etcd", program: "etcd", args: etcdArgs(v), health: etcdAddress + "/readyz"},
+		{name: "kube-apiserver", program: "kube-apiserver", args: apiServerArgs(v), health: apiAddress + "/readyz"},
+		{name: "kube-controller-manager", program: "kube-controller-manager", args: controllerManagerArgs(v), health: "https://127.0.0.1:10257/healthz"},
+		{name: "kube-scheduler", program: "kube-scheduler", args: schedulerArgs(v), health: "https://127.0.0.1:10259/readyz"},
+		{name: "provisioner", program: "provisioner", args: provisionerArgs(v), health: fmt.Sprintf("http://127.0.0.1:%d/metrics", config.ProvisionerPort)},
+		{name: "kube-proxy", program: "kube-proxy", args: []string{"--config=" + file(v.Config(), "kube-proxy.yaml")}, health: "http://127.0.0.1:10256/healthz"},
+		{name: "coredns", program: "coredns", args: []string{"-conf", file(v.Config(), "Corefile")}, health: fmt.Sprintf("http://127.0.0.1:%d/ready", config.CoreDNSReadyPort)},
+		kubelet(v),
+	}
+}
+
+// nodeComponents are those of one more node.
+func nodeComponents(v config.Values) []component { return []component{containerd(v), kubelet(v)} }
+
+func containerd(v config.Values) component {
+	return component{
+		name: "containerd" + v.Node.Suffix, program: "containerd",
+		args: []string{"--config", file(v.NodeConfig(), "containerd.toml")}, health: "unix://" + v.ContainerdSocket(),
+	}
+}
+
+func kubelet(v config.Values) component {
+	return component{
+		name: "kubelet" + v.Node.Suffix, program: "kubelet",
+		args: kubeletArgs(v), health: fmt.Sprintf("http://127.0.0.1:%d/healthz", v.Node.HealthPort),
 	}
 }
 
@@ -170,22 +189,22 @@ func controlLoopArgs(v config.Values, name string) []string {
 
 func kubeletArgs(v config.Values) []string {
 	return []string{
-		"--config=" + file(v.Config(), "kubelet.yaml"),
-		"--kubeconfig=" + file(v.Config(), "kubelet.kubeconfig"),
-		"--hostname-override=" + config.NodeName,
+		"--config=" + file(v.NodeConfig(), "kubelet.yaml"),
+		"--kubeconfig=" + file(v.Config(), "kubelet"+v.Node.Suffix+".kubeconfig"),
+		"--hostname-override=" + v.Node.Name,
 		"--node-ip=" + config.NodeAddress,
 	}
 }
 
 // environment is what components see of the machine's environment. Only
 // containerd talks to the outside, so only it learns of proxies.
-func environment(v config.Values, name string) []string {
+func environment(v config.Values, program string) []string {
 	env := []string{
 		"PATH=" + v.Bin + ":/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
 		"HOME=" + v.State,
 		"LANG=C.UTF-8",
 	}
-	if name != "containerd" {
+	if program != "containerd" {
 		return env
 	}
 	for _, variable := range os.Environ() {

@@ -23,7 +23,12 @@ var clients = map[string]pki.Leaf{
 	"kube-proxy":              {User: "system:kube-proxy"},
 	"coredns":                 {User: "system:coredns"},
 	"provisioner":             {User: "system:provisioner"},
-	"kubelet":                 {User: "system:node:" + config.NodeName, Groups: []string{"system:nodes"}},
+	"kubelet":                 node(config.First),
+	"kubelet-2":               node(config.Second),
+}
+
+func node(n config.Node) pki.Leaf {
+	return pki.Leaf{User: "system:node:" + n.Name, Groups: []string{"system:nodes"}}
 }
 
 // issued are the other certificates that the cluster's authority signs.

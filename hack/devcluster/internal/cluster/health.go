@@ -105,8 +105,8 @@ func (p *probe) get(ctx context.Context, address string) ([]byte, error) {
 
 // nodeReady returns nil when pods can be scheduled: the node is ready, and the
 // ServiceAccount that pods have by default was made.
-func (p *probe) nodeReady(ctx context.Context) error {
-	body, err := p.get(ctx, apiAddress+"/api/v1/nodes/"+config.NodeName)
+func (p *probe) nodeReady(ctx context.Context, n config.Node) error {
+	body, err := p.get(ctx, apiAddress+"/api/v1/nodes/"+n.Name)
 	if err != nil {
 		return err
 	}
@@ -133,6 +133,9 @@ func (p *probe) nodeReady(ctx context.Context) error {
 		return err
 	}
 	for _, taint := range node.Spec.Taints {
+		if n.Spare && taint.Key == config.SpareTaint {
+			continue
+		}
 		return fmt.Errorf("the node is tainted %s:%s", taint.Key, taint.Effect)
 	}
 	_, err = p.get(ctx, apiAddress+"/api/v1/namespaces/default/serviceaccounts/default")

@@ -79,12 +79,12 @@ exec "$@"`
 func startAnchor(v config.Values, cgroupProcs string) (proc.Identity, error) {
 	args := []string{"--mount", "--propagation", "unchanged", "/bin/sh", "-euc", anchorScript, "sh"}
 	for _, bind := range binds {
-		args = append(args, bind.point, filepath.Join(v.State, bind.folder))
+		args = append(args, bind.point, filepath.Join(v.NodeFolder(), bind.folder))
 	}
 	args = append(args, "--", filepath.Join(v.Bin, "pause"))
 	return proc.Start(proc.Command{
 		Path: "unshare", Args: args, Env: environment(v, "anchor"), Dir: v.State,
-		Log: filepath.Join(v.Logs(), "anchor.log"), CgroupProcs: cgroupProcs,
+		Log: filepath.Join(v.Logs(), "anchor"+v.Node.Suffix+".log"), CgroupProcs: cgroupProcs,
 	})
 }
 
@@ -93,7 +93,7 @@ func startAnchor(v config.Values, cgroupProcs string) (proc.Identity, error) {
 func waitAnchor(ctx context.Context, v config.Values, anchor proc.Identity) error {
 	err := proc.Poll(ctx, 5*time.Millisecond, func() (bool, error) {
 		if !anchor.Alive() {
-			return false, fmt.Errorf("it ended; see %s", filepath.Join(v.Logs(), "anchor.log"))
+			return false, fmt.Errorf("it ended; see %s", filepath.Join(v.Logs(), "anchor"+v.Node.Suffix+".log"))
 		}
 		program, err := os.Readlink(fmt.Sprintf("/proc/%d/exe", anchor.PID))
 		return err == nil && filepath.Base(program) == "pause", nil

@@ -23,7 +23,9 @@ type record struct {
 	// recorded runs, and etcd's files may be half written.
 	Boot string `json:"boot"`
 	// Anchor holds the mount namespace; Processes are the components by name.
-	Anchor    proc.Identity            `json:"anchor"`
+	Anchor proc.Identity `json:"anchor"`
+	// Second is the same of the second node.
+	Second    proc.Identity            `json:"second"`
 	Processes map[string]proc.Identity `json:"processes"`
 	// Sysctls are kernel settings as they were before the kubelet changed them.
 	Sysctls map[string]string `json:"sysctls"`

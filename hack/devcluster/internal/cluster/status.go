@@ -33,14 +33,18 @@ func (c Cluster) Status(ctx context.Context) ([]ComponentStatus, error) {
 	if last == nil {
 		return nil, fmt.Errorf("%w: there is none in %s", ErrNotReady, c.State)
 	}
-	v := config.Values{State: c.State, Bin: c.Bin}
+	v := config.Values{State: c.State, Bin: c.Bin, Node: config.First}
 	probe, err := newProbe(v)
 	if err != nil {
 		return nil, err
 	}
 	var all []ComponentStatus
 	result := error(nil)
-	for _, component := range components(v) {
+	expected := components(v)
+	if last.Second.PID != 0 {
+		expected = append(expected, nodeComponents(v.On(config.Second))...)
+	}
+	for _, component := range expected {
 		status := ComponentStatus{Name: component.name, Log: filepath.Join(v.Logs(), component.name+".log")}
 		if id := last.Processes[component.name]; !id.Alive() {
 			status.Problem = "does not run"
@@ -56,7 +60,7 @@ func (c Cluster) Status(ctx context.Context) ([]ComponentStatus, error) {
 		all = append(all, status)
 	}
 	if result == nil {
-		if err := probe.nodeReady(ctx); err != nil {
+		if err := probe.nodeReady(ctx, config.First); err != nil {
 			result = fmt.Errorf("%w: %w", ErrNotReady, err)
 		}
 	}

@@ -39,8 +39,36 @@ const (
 	PauseImage = "devcluster.invalid/pause:1"
 )
 
-// Values is what differs between machines.
+// Node is a node as Kubernetes sees it: a containerd and a kubelet, with folders and
+// ports of their own. All nodes are on this machine, and have one address.
+type Node struct {
+	Name string
+	// Suffix tells its programs from those of the first node.
+	Suffix string
+	// Folder is that of what it writes, below the cluster's.
+	Folder string
+	// Cgroup is the control group of its pods.
+	Cgroup string
+	// Port is where the API server finds its kubelet, HealthPort where that says how it is.
+	Port, HealthPort int
+	// Spare nodes are tainted: they get no pods but those that tolerate it.
+	Spare bool
+}
+
+// SpareTaint is the key of the taint of spare nodes.
+const SpareTaint = "devcluster/spare"
+
+// The nodes. The second is started on request: it is for tests of what the loss of a
+// node does.
+var (
+	First  = Node{Name: NodeName, Cgroup: Cgroup, Port: 10250, HealthPort: 10248}
+	Second = Node{Name: NodeName + "-2", Suffix: "-2", Folder: "second", Cgroup: Cgroup + "/second", Port: 10350, HealthPort: 10348, Spare: true}
+)
+
+// Values is what differs between machines, and between nodes.
 type Values struct {
+	// Node is the one that files and folders are of.
+	Node Node
 	// State is the folder of everything that the cluster writes, and Bin that of
 	// the programs it is made of.
 	State, Bin string
@@ -60,15 +88,27 @@ func (v Values) PKI() string { return filepath.Join(v.State, "pki") }
 // Logs is the folder of the components' logs.
 func (v Values) Logs() string { return filepath.Join(v.State, "logs") }
 
+// On is the same for another node.
+func (v Values) On(n Node) Values {
+	v.Node = n
+	return v
+}
+
+// NodeFolder is the folder of what the node writes.
+func (v Values) NodeFolder() string { return filepath.Join(v.State, v.Node.Folder) }
+
+// NodeConfig is the folder of the node's rendered files.
+func (v Values) NodeConfig() string { return filepath.Join(v.Config(), v.Node.Folder) }
+
 // PodLogs is the folder of pods' logs.
-func (v Values) PodLogs() string { return filepath.Join(v.State, "logs", "pods") }
+func (v Values) PodLogs() string { return filepath.Join(v.NodeFolder(), "logs", "pods") }
 
 // Volumes is the folder of the volumes that claims are served with.
 func (v Values) Volumes() string { return filepath.Join(v.State, "volumes") }
 
 // ContainerdRoot is containerd's; containers in user namespaces must pass through
 // it and its parents.
-func (v Values) ContainerdRoot() string { return filepath.Join(v.State, "containerd") }
+func (v Values) ContainerdRoot() string { return filepath.Join(v.NodeFolder(), "containerd") }
 
 // Kubeconfig is the administrator's.
 func (v Values) Kubeconfig() string { return filepath.Join(v.State, "kubeconfig") }
@@ -79,7 +119,7 @@ func (v Values) CNIData() string { return filepath.Join(v.State, "cni", "network
 // ContainerdSocket is where containerd is reached from outside of the mount
 // namespace in which it runs; inside, the same folder is /run/containerd.
 func (v Values) ContainerdSocket() string {
-	return filepath.Join(v.State, "run", "containerd", "containerd.sock")
+	return filepath.Join(v.NodeFolder(), "run", "containerd", "containerd.sock")
 }
 
 //go:embed templates
@@ -87,8 +127,6 @@ var templates embed.FS
 
 // files maps every file below the folder config to its template.
 var files = map[string]string{
-	"containerd.toml":            "containerd.toml",
-	"kubelet.yaml":               "kubelet.yaml",
 	"kube-proxy.yaml":            "kube-proxy.yaml",
 	"cni/10-devcluster.conflist": "cni.conflist",
 	"Corefile":                   "Corefile",
@@ -96,11 +134,14 @@ var files = map[string]string{
 	"bootstrap.yaml":             "bootstrap.yaml",
 }
 
+// nodeFiles are those of each node, below its folder.
+var nodeFiles = []string{"containerd.toml", "kubelet.yaml"}
+
 // input is what a template sees: the values of the machine, and every constant.
 type input struct {
 	Values
-	NodeName, NodeAddress, ClusterDomain, PodCIDR, Cgroup, PauseImage string
-	APIPort, CoreDNSReadyPort                                         int
+	NodeName, NodeAddress, ClusterDomain, PodCIDR, PauseImage, SpareTaint string
+	APIPort, CoreDNSReadyPort                                             int
 	// User names the certificate of a kubeconfig.
 	User string
 }
@@ -109,7 +150,7 @@ func (v Values) input() input {
 	return input{
 		Values:   v,
 		NodeName: NodeName, NodeAddress: NodeAddress, ClusterDomain: ClusterDomain, PodCIDR: PodCIDR,
-		Cgroup: Cgroup, PauseImage: PauseImage, APIPort: APIPort, CoreDNSReadyPort: CoreDNSReadyPort,
+		SpareTaint: SpareTaint, PauseImage: PauseImage, APIPort: APIPort, CoreDNSReadyPort: CoreDNSReadyPort,
 	}
 }
 
@@ -123,6 +164,15 @@ func Render(v Values) (map[string][]byte, error) {
 			return nil, err
 		}
 		rendered[path] = content
+	}
+	for _, node := range []Node{First, Second} {
+		for _, name := range nodeFiles {
+			content, err := render(name, v.On(node).input())
+			if err != nil {
+				return nil, err
+			}
+			rendered[filepath.Join(node.Folder, name)] = content
+		}
 	}
 	return rendered, nil
 }

@@ -17,12 +17,14 @@ func TestRender(t *testing.T) {
 		t.Fatal(err)
 	}
 	for path, want := range map[string][]string{
-		"containerd.toml": {`root = "/state/containerd"`, `BinaryName = "/bin-dir/runc"`, `sandbox = "` + PauseImage + `"`},
-		"kubelet.yaml":    {"cgroupRoot: /" + Cgroup, "clientCAFile: /state/pki/ca.crt", "- " + NodeAddress, "podLogsDir: /state/logs/pods"},
-		"kube-proxy.yaml": {"hostnameOverride: " + NodeName, "clusterCIDR: " + PodCIDR, "kubeconfig: /state/config/kube-proxy.kubeconfig"},
-		"Corefile":        {"bind " + NodeAddress, "forward . 192.0.2.53"},
-		"resolv.conf":     {"nameserver " + NodeAddress},
-		"bootstrap.yaml":  {"system:kubelet-api-admin", "storageclass.kubernetes.io/is-default-class"},
+		"containerd.toml":        {`root = "/state/containerd"`, `BinaryName = "/bin-dir/runc"`, `sandbox = "` + PauseImage + `"`},
+		"kubelet.yaml":           {"cgroupRoot: /" + Cgroup, "clientCAFile: /state/pki/ca.crt", "- " + NodeAddress, "podLogsDir: /state/logs/pods"},
+		"second/containerd.toml": {`root = "/state/second/containerd"`},
+		"second/kubelet.yaml":    {"cgroupRoot: /" + Cgroup + "/second", "port: 10350", "key: " + SpareTaint, "podLogsDir: /state/second/logs/pods"},
+		"kube-proxy.yaml":        {"hostnameOverride: " + NodeName, "clusterCIDR: " + PodCIDR, "kubeconfig: /state/config/kube-proxy.kubeconfig"},
+		"Corefile":               {"bind " + NodeAddress, "forward . 192.0.2.53"},
+		"resolv.conf":            {"nameserver " + NodeAddress},
+		"bootstrap.yaml":         {"system:kubelet-api-admin", "storageclass.kubernetes.io/is-default-class"},
 	} {
 		content := string(rendered[path])
 		for _, line := range want {

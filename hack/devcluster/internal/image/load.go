@@ -15,7 +15,7 @@ import (
 // is the path of an OCI layout or of an archive made by docker save, or else the
 // name of an image in the storage of Docker or buildah.
 func Load(ctx context.Context, store Store, tool Tool, source string) (loaded bool, err error) {
-	if _, err := os.Stat(store.Socket); err != nil {
+	if !store.Exists() {
 		return false, errors.New("the cluster is not up: run devcluster up")
 	}
 	info, err := os.Stat(source)

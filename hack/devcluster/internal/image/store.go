@@ -6,6 +6,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"os"
 	"os/exec"
 	"strings"
 )
@@ -18,6 +19,12 @@ const idLabel = "dev.sampan.devcluster/id"
 type Store struct {
 	// Ctr is containerd's own client program, and Socket where containerd listens.
 	Ctr, Socket string
+}
+
+// Exists reports whether its containerd has been started.
+func (s Store) Exists() bool {
+	_, err := os.Stat(s.Socket)
+	return err == nil
 }
 
 func (s Store) command(ctx context.Context, args ...string) *exec.Cmd {
