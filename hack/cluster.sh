@@ -12,6 +12,8 @@ CLUSTER=${CLUSTER:-devcluster}
 MANAGER_IMG=${MANAGER_IMG:-ghcr.io/sampan-dev/manager:dev}
 SANDBOX_IMG=${SANDBOX_IMG:-ghcr.io/sampan-dev/sandbox:dev}
 NAMESPACE=${NAMESPACE:-sampan-system}
+# PLAIN_IMG is an image without the project's programs; the end-to-end suite runs a task in it.
+PLAIN_IMG=${PLAIN_IMG:-docker.io/library/debian:bookworm-slim}
 # UNDEPLOY_TIMEOUT is how long the operator may take to remove every AgentTask.
 UNDEPLOY_TIMEOUT=${UNDEPLOY_TIMEOUT:-120s}
 KIND_NAME=sampan
@@ -26,6 +28,12 @@ kubeconfig() {
   esac
 }
 
+# loadPlain puts PLAIN_IMG into the devcluster, whose nodes pull nothing. It is there
+# where buildah has built the images; Docker's builds may have kept no name for it.
+loadPlain() {
+  hack/devcluster/run load "$PLAIN_IMG" 2>/dev/null || { docker pull --quiet "$PLAIN_IMG" && hack/devcluster/run load "$PLAIN_IMG"; }
+}
+
 images() { hack/devcluster/run images --manager "$MANAGER_IMG" --sandbox "$SANDBOX_IMG" "$@"; }
 
 up() {
@@ -33,6 +41,7 @@ up() {
     devcluster)
       hack/devcluster/run up
       images --load >/dev/null
+      loadPlain
       ;;
     kind)
       mkdir -p bin

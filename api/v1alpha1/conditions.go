@@ -188,9 +188,9 @@ const (
 	// ReasonQuotaExceeded: a ResourceQuota of the namespace leaves no room. It is
 	// tried again, after pauses that grow.
 	ReasonQuotaExceeded = "QuotaExceeded"
-	// ReasonSandboxServerMissing: the sandbox image has no agent-runner. Use an
-	// image that has it on its PATH.
-	ReasonSandboxServerMissing = "SandboxServerMissing"
+	// ReasonSandboxImageUnusable: no command can run in the sandbox image, which is for
+	// another kind of processor or has no shell. Use another image.
+	ReasonSandboxImageUnusable = "SandboxImageUnusable"
 	// ReasonProtocolMismatch: the image's agent-runner speaks another version
 	// of the sandbox API. Use an image of the operator's version.
 	ReasonProtocolMismatch = "ProtocolMismatch"

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -11,10 +12,11 @@ import (
 	"github.com/sampan-dev/sampan/internal/llm/scripted"
 	"github.com/sampan-dev/sampan/internal/podapi"
 	"github.com/sampan-dev/sampan/internal/runner"
+	"github.com/sampan-dev/sampan/internal/sandbox/engine"
 	"github.com/sampan-dev/sampan/internal/sandbox/server"
 )
 
-func sandboxCommand() *cobra.Command {
+func sandboxCommand(code *int) *cobra.Command {
 	var opts server.Options
 	cmd := &cobra.Command{
 		Use:   "sandbox",
@@ -26,7 +28,11 @@ func sandboxCommand() *cobra.Command {
 			if err := server.Protect(); err != nil {
 				return err
 			}
-			return server.Run(cmd.Context(), opts)
+			err := server.Run(cmd.Context(), opts)
+			if errors.Is(err, engine.ErrNoShell) {
+				*code = podapi.ExitNoShell
+			}
+			return err
 		},
 	}
 	cmd.Flags().StringVar(&opts.SocketPath, "socket", podapi.SocketPath, "where to put the socket")

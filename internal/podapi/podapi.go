@@ -10,11 +10,17 @@ import (
 	"github.com/sampan-dev/sampan/api/v1alpha1"
 )
 
-// Names of the two containers.
+// Names of the two containers, and of the one that comes before them where the image of
+// the sandbox is not the runner's: it puts agent-runner in place.
 const (
 	RunnerContainer  = "runner"
 	SandboxContainer = "sandbox"
+	InstallContainer = "install"
 )
+
+// ExitNoShell is the exit code of a sandbox server whose image has no shell (EX_OSFILE
+// of sysexits.h).
+const ExitNoShell = 72
 
 // Paths in the two containers. The runner and the sandbox see the same
 // workspace and socket; everything under InputDir, StateDir and RecordDir is the
@@ -32,6 +38,9 @@ const (
 	// read: the authorities of the runner's system, and those that the template adds.
 	TrustDir    = "/run/sampan-ca"
 	TrustBundle = TrustDir + "/bundle.crt"
+	// ProgramDir holds agent-runner in a sandbox whose image may have none. Only the
+	// install container can write to it.
+	ProgramDir = "/run/sampan-bin"
 	// RecordDir is where the runner, and nobody else, keeps what it knows of a
 	// persistent workspace. It is on the same volume.
 	RecordDir = "/var/lib/sampan-workspace"

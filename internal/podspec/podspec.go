@@ -131,6 +131,7 @@ func Pod(in Input) *corev1.Pod {
 	if t.RuntimeClassName != "" {
 		pod.Spec.RuntimeClassName = &t.RuntimeClassName
 	}
+	installProgram(in, &pod.Spec)
 	keepWorkspace(in, &pod.Spec)
 	showHome(in, &pod.Spec)
 	shareTrust(in.Sandbox, &pod.Spec)
@@ -190,10 +191,7 @@ func runner(in Input) corev1.Container {
 
 func sandbox(in Input) corev1.Container {
 	t := in.Sandbox.Spec.Template
-	image := t.Image
-	if image == "" {
-		image = in.SandboxImage
-	}
+	image := sandboxImage(in)
 	env := []corev1.EnvVar{
 		{Name: "HOME", Value: podapi.HomeDir},
 		// The volume's own folder belongs to root, which git would otherwise refuse.

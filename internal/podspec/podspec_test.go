@@ -68,7 +68,7 @@ func TestSandboxContainerHoldsNoCredential(t *testing.T) {
 		}
 		mounts = append(mounts, m.Name+" "+m.MountPath)
 	}
-	want := []string{"workspace /workspace", "socket /run/sampan", "home /home/agent", "tmp /tmp", "trust /run/sampan-ca"}
+	want := []string{"workspace /workspace", "socket /run/sampan", "home /home/agent", "tmp /tmp", "program /run/sampan-bin", "trust /run/sampan-ca"}
 	if diff := cmp.Diff(want, mounts); diff != "" {
 		t.Errorf("mounts, -want +got:\n%s", diff)
 	}
@@ -78,7 +78,7 @@ func TestSandboxContainerHoldsNoCredential(t *testing.T) {
 	if s := pod.Spec.ShareProcessNamespace; s != nil && *s {
 		t.Error("the sandbox would see the runner's environment in /proc")
 	}
-	if pod.Spec.HostNetwork || pod.Spec.HostPID || pod.Spec.HostIPC || len(pod.Spec.InitContainers) > 0 {
+	if pod.Spec.HostNetwork || pod.Spec.HostPID || pod.Spec.HostIPC || len(pod.Spec.InitContainers) > 1 {
 		t.Error("the pod reaches into its host, or has containers that were not looked at here")
 	}
 }
@@ -226,5 +226,30 @@ func TestRegistryIsASnapshotThatNobodyForges(t *testing.T) {
 	pod := podspec.Pod(podspec.Input{Sandbox: sb, PodName: "box", Registry: "version: 1"})
 	if diff := cmp.Diff(map[string]string{"sampan.dev/models": "version: 1", "kubectl.kubernetes.io/default-container": "sandbox"}, pod.Annotations); diff != "" {
 		t.Errorf("-want +got:\n%s", diff)
+	}
+}
+
+// TestInstall: an image that is not the runner's is given agent-runner, which tools
+// cannot change.
+func TestInstall(t *testing.T) {
+	pod := fullPod()
+	if len(pod.Spec.InitContainers) != 1 {
+		t.Fatalf("%d init containers, want 1", len(pod.Spec.InitContainers))
+	}
+	install, c := pod.Spec.InitContainers[0], container(t, pod, podapi.SandboxContainer)
+	if install.Name != podapi.InstallContainer || install.Image != "runner:1" || len(install.Env) > 0 {
+		t.Errorf("install container %s of image %s with env %v", install.Name, install.Image, install.Env)
+	}
+	if got := c.Command[0]; got != podapi.ProgramDir+"/agent-runner" {
+		t.Errorf("the sandbox starts %s", got)
+	}
+	for _, m := range c.VolumeMounts {
+		if m.MountPath == podapi.ProgramDir && !m.ReadOnly {
+			t.Error("tools can write to the server's program")
+		}
+	}
+	own := podspec.Pod(podspec.Input{Sandbox: objects.MakeSandbox("box").Obj(), PodName: "box", RunnerImage: "ours:1", SandboxImage: "ours:1"})
+	if c := container(t, own, podapi.SandboxContainer); len(own.Spec.InitContainers) > 0 || c.Command[0] != "agent-runner" {
+		t.Errorf("our own image is given a program: %v, %v", own.Spec.InitContainers, c.Command)
 	}
 }

@@ -34,8 +34,12 @@ func Unlike(want, got *corev1.Pod) string {
 	}
 	w, g := want.Spec.DeepCopy(), got.Spec.DeepCopy()
 	filledIn(w, g)
-	if name := unlikeContainer(w.Containers, g.Containers); name != "" {
-		return name
+	for _, name := range []string{
+		unlikeContainer("spec.initContainers", w.InitContainers, g.InitContainers), unlikeContainer("spec.containers", w.Containers, g.Containers),
+	} {
+		if name != "" {
+			return name
+		}
 	}
 	return unlikeField("spec", *w, *g)
 }
@@ -47,8 +51,8 @@ func platformUser(want, got *corev1.PodSpec) {
 	w, g := want.SecurityContext, got.SecurityContext
 	w.RunAsUser, w.RunAsGroup, w.SELinuxOptions = g.RunAsUser, g.RunAsGroup, g.SELinuxOptions
 	w.FSGroup = g.FSGroup
-	for i := range min(len(want.Containers), len(got.Containers)) {
-		w, g := want.Containers[i].SecurityContext, got.Containers[i].SecurityContext
+	for _, pair := range containerPairs(want, got) {
+		w, g := pair[0].SecurityContext, pair[1].SecurityContext
 		if g != nil {
 			w.RunAsUser, w.RunAsGroup, w.SELinuxOptions = g.RunAsUser, g.RunAsGroup, g.SELinuxOptions
 			if g.RunAsNonRoot != nil && *g.RunAsNonRoot {
@@ -56,6 +60,16 @@ func platformUser(want, got *corev1.PodSpec) {
 			}
 		}
 	}
+}
+
+// containerPairs are the containers of each kind, wanted and got, in their order.
+func containerPairs(want, got *corev1.PodSpec) (pairs [][2]*corev1.Container) {
+	for _, lists := range [][2][]corev1.Container{{want.InitContainers, got.InitContainers}, {want.Containers, got.Containers}} {
+		for i := range min(len(lists[0]), len(lists[1])) {
+			pairs = append(pairs, [2]*corev1.Container{&lists[0][i], &lists[1][i]})
+		}
+	}
+	return pairs
 }
 
 // filledIn makes equal what others may fill in where we have left it out: what
@@ -83,11 +97,11 @@ func filledIn(want, got *corev1.PodSpec) {
 	if contains(got.NodeSelector, want.NodeSelector) {
 		want.NodeSelector = got.NodeSelector
 	}
-	for i := range min(len(want.Containers), len(got.Containers)) {
-		if got.Containers[i].ImagePullPolicy == corev1.PullAlways { // of admission, for every pod of the cluster
-			want.Containers[i].ImagePullPolicy = corev1.PullAlways
+	for _, pair := range containerPairs(want, got) {
+		if pair[1].ImagePullPolicy == corev1.PullAlways { // of admission, for every pod of the cluster
+			pair[0].ImagePullPolicy = corev1.PullAlways
 		}
-		w, g := &want.Containers[i].Resources, &got.Containers[i].Resources
+		w, g := &pair[0].Resources, &pair[1].Resources
 		if covers(g.Limits, w.Limits) && covers(g.Requests, w.Requests) {
 			w.Limits, w.Requests = g.Limits, g.Requests
 		}
@@ -122,12 +136,12 @@ func covers(all, some corev1.ResourceList) bool {
 }
 
 // unlikeContainer names the field of a container that differs.
-func unlikeContainer(want, got []corev1.Container) string {
+func unlikeContainer(path string, want, got []corev1.Container) string {
 	for i := range min(len(want), len(got)) {
 		if want[i].Name != got[i].Name {
 			break
 		}
-		if name := unlikeField(fmt.Sprintf("spec.containers[%s]", want[i].Name), want[i], got[i]); name != "" {
+		if name := unlikeField(fmt.Sprintf("%s[%s]", path, want[i].Name), want[i], got[i]); name != "" {
 			return name
 		}
 	}

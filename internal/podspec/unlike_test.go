@@ -86,11 +86,16 @@ func TestUnlike(t *testing.T) {
 		"another variable": {runner(func(c *corev1.Container) {
 			c.Env = append(c.Env, corev1.EnvVar{Name: "LD_PRELOAD", Value: "/workspace/x.so"})
 		}), "spec.containers[runner].env"},
-		"a hook":                       {runner(func(c *corev1.Container) { c.Lifecycle = &corev1.Lifecycle{} }), "spec.containers[runner].lifecycle"},
-		"less of a wall":               {runner(func(c *corev1.Container) { c.SecurityContext.ReadOnlyRootFilesystem = nil }), "spec.containers[runner].securityContext"},
-		"another account":              {func(p *corev1.Pod) { p.Spec.ServiceAccountName, p.Spec.DeprecatedServiceAccount = "default", "default" }, "spec.serviceAccountName"},
-		"a token for every container":  {func(p *corev1.Pod) { p.Spec.AutomountServiceAccountToken = new(true) }, "spec.automountServiceAccountToken"},
-		"a container more":             {func(p *corev1.Pod) { p.Spec.Containers = append(p.Spec.Containers, corev1.Container{Name: "x"}) }, "spec.containers"},
+		"a hook":                         {runner(func(c *corev1.Container) { c.Lifecycle = &corev1.Lifecycle{} }), "spec.containers[runner].lifecycle"},
+		"less of a wall":                 {runner(func(c *corev1.Container) { c.SecurityContext.ReadOnlyRootFilesystem = nil }), "spec.containers[runner].securityContext"},
+		"another account":                {func(p *corev1.Pod) { p.Spec.ServiceAccountName, p.Spec.DeprecatedServiceAccount = "default", "default" }, "spec.serviceAccountName"},
+		"a token for every container":    {func(p *corev1.Pod) { p.Spec.AutomountServiceAccountToken = new(true) }, "spec.automountServiceAccountToken"},
+		"a container more":               {func(p *corev1.Pod) { p.Spec.Containers = append(p.Spec.Containers, corev1.Container{Name: "x"}) }, "spec.containers"},
+		"another program in the sandbox": {func(p *corev1.Pod) { p.Spec.InitContainers[0].Image = "theirs:1" }, "spec.initContainers[install].image"},
+		"what admission gives each container": {func(p *corev1.Pod) {
+			p.Spec.InitContainers[0].ImagePullPolicy = corev1.PullAlways
+			p.Spec.InitContainers[0].Resources.Limits["example.com/device"] = resource.MustParse("1")
+		}, ""},
 		"a container before":           {func(p *corev1.Pod) { p.Spec.InitContainers = []corev1.Container{{Name: "x"}} }, "spec.initContainers"},
 		"a container of a debugger":    {func(p *corev1.Pod) { p.Spec.EphemeralContainers = []corev1.EphemeralContainer{{}} }, "spec.ephemeralContainers"},
 		"the containers the other way": {func(p *corev1.Pod) { c := p.Spec.Containers; c[0], c[1] = c[1], c[0] }, "spec.containers"},

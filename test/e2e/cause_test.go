@@ -22,12 +22,26 @@ func resolved(at *v1alpha1.AgentTask) metav1.Condition {
 	return metav1.Condition{}
 }
 
+var _ = Describe("Any image", func() {
+	It("runs a task, also one without the sandbox server", func() {
+		s := scripted(`
+turns:
+- toolCalls: [{name: bash, arguments: {command: "command -v agent-runner || echo there is none; echo x > /run/sampan-bin/agent-runner"}}]
+- expectMatch: "there is none\n(.|\n)*Read-only file system"
+  toolCalls: [{name: write_file, arguments: {path: made, content: "in any image\n"}}]
+- text: Done.
+`)
+		s.apply(task("plain", "prompt: Look around.\nverify: [{name: made, command: grep -q any made}]\nsandbox: {template: {image: '"+plainImage+"'}}"))
+		s.awaitEnd("plain", "True Completed")
+	})
+})
+
 var _ = Describe("A cause is named", func() {
-	It("of a sandbox image without the server", func() {
+	It("of a sandbox image without a shell", func() {
 		s := scripted(justDone)
 		s.apply(task("bare", "prompt: Run.\nsandbox: {template: {image: "+managerImage+"}}"))
-		at := s.awaitEnd("bare", "False SandboxServerMissing")
-		Expect(succeeded(at).Message).To(ContainSubstring("agent-runner"))
+		at := s.awaitEnd("bare", "False SandboxImageUnusable")
+		Expect(succeeded(at).Message).To(ContainSubstring("neither bash nor sh"))
 		Expect(at.Status.Attempt).To(BeEquivalentTo(1), "another attempt would not help")
 	})
 

@@ -35,6 +35,7 @@ var (
 	operatorNamespace = fromEnv("NAMESPACE", "sampan-system")
 	sandboxImage      = fromEnv("SANDBOX_IMG", "ghcr.io/sampan-dev/sandbox:dev")
 	managerImage      = fromEnv("MANAGER_IMG", "ghcr.io/sampan-dev/manager:dev")
+	plainImage        = fromEnv("PLAIN_IMG", "docker.io/library/debian:bookworm-slim")
 
 	// run tells the namespaces of this run from those of another.
 	run string

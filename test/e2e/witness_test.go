@@ -177,14 +177,17 @@ func unrestricted(pod *corev1.Pod) (problems []string) {
 	check(spec.SecurityContext != nil && spec.SecurityContext.SeccompProfile != nil &&
 		spec.SecurityContext.SeccompProfile.Type == corev1.SeccompProfileTypeRuntimeDefault, "no seccomp profile")
 	check(!spec.HostNetwork && !spec.HostPID && !spec.HostIPC, "shares a namespace of the node")
-	check(len(spec.InitContainers) == 0 && len(spec.Containers) == 2, "does not have exactly two containers")
+	check(len(spec.Containers) == 2, "does not have exactly two containers")
+	for _, c := range spec.InitContainers {
+		check(c.Name == podapi.InstallContainer && len(c.Env)+len(c.EnvFrom) == 0 && len(c.VolumeMounts) == 1, "has the container "+c.Name+" before them")
+	}
 	secret := map[string]bool{}
 	for _, v := range spec.Volumes {
 		claim := v.Name == "workspace" && v.PersistentVolumeClaim != nil
 		check(v.EmptyDir != nil || v.Projected != nil || claim, "volume "+v.Name+" is neither emptyDir nor projected, nor the workspace's claim")
 		secret[v.Name] = v.EmptyDir == nil && !claim || v.Name == "state"
 	}
-	for _, c := range spec.Containers {
+	for _, c := range slices.Concat(spec.InitContainers, spec.Containers) {
 		sc := c.SecurityContext
 		check(sc != nil && no(sc.AllowPrivilegeEscalation) && yes(sc.ReadOnlyRootFilesystem) && sc.Capabilities != nil &&
 			slices.Equal(sc.Capabilities.Drop, []corev1.Capability{"ALL"}) && len(sc.Capabilities.Add) == 0,

@@ -299,7 +299,7 @@ var stages = []stage{
 			asked(v1alpha1.TaskCancelled)(w)
 			w.report("x", v1alpha1.ReasonCancelled)
 		}},
-		{v1alpha1.ReasonSandboxServerMissing, "nothing: use another image in another task", waitingFor("sandbox", "RunContainerError", `exec: "agent-runner": executable file not found in $PATH`)},
+		{v1alpha1.ReasonSandboxImageUnusable, "nothing: use another image in another task", waitingFor("sandbox", "RunContainerError", "exec /run/sampan-bin/agent-runner: exec format error")},
 		{v1alpha1.ReasonPodLost, theEnd, func(w *world) {
 			lastAttempt(w)
 			w.lose("x-1")

@@ -11,6 +11,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/sampan-dev/sampan/api/v1alpha1"
+	"github.com/sampan-dev/sampan/internal/podapi"
 	"github.com/sampan-dev/sampan/internal/testing/objects"
 )
 
@@ -155,16 +156,16 @@ var _ = Describe("What a task waits for", func() {
 		Expect(w.podList()).To(BeEmpty())
 	})
 
-	It("ends at once where the image has no sandbox server", func(ctx SpecContext) {
+	It("ends at once where no command can run in the image", func(ctx SpecContext) {
 		w := newWorld(ctx)
 		w.create(objects.MakeTask("x").Image("busybox").Obj())
 		w.settle()
 		w.podStatus("x-1", func(st *corev1.PodStatus) {
 			setContainer(st, "runner", corev1.ContainerState{Running: &corev1.ContainerStateRunning{}})
-			w.terminate(st, "sandbox", 128, "StartError", `failed to create containerd task: failed to create shim task: OCI runtime create failed: runc create failed: unable to start container process: exec: "agent-runner": executable file not found in $PATH`)
+			w.terminate(st, "sandbox", podapi.ExitNoShell, "Error", "")
 		})
 		w.settle()
-		Expect(w.stands("x")).To(Equal("False SandboxServerMissing"))
+		Expect(w.stands("x")).To(Equal("False SandboxImageUnusable"))
 		Expect(w.made["v1.Pod"]).To(Equal([]string{"x-1"}))
 		Expect(w.podList()).To(BeEmpty(), "its runner would wait for ever")
 	})

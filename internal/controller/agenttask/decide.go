@@ -144,7 +144,7 @@ func (f attemptState) namedLoss(res *v1alpha1.TaskResult) decision {
 	if !f.sandboxFound {
 		return f.sandboxDeleted()
 	}
-	if v := f.decideServerMissing(); v != nil {
+	if v := f.decideImageUnusable(); v != nil {
 		return *v
 	}
 	if f.ready != nil && lossReasons[f.ready.Reason] && !runnerReasons[f.ready.Reason] {
@@ -200,7 +200,7 @@ func interruptionPause(n int32) time.Duration {
 
 // decideLoss says whether the attempt has lost what it runs in; nil if not.
 func (f attemptState) decideLoss() *decision {
-	if v := f.decideServerMissing(); v != nil {
+	if v := f.decideImageUnusable(); v != nil {
 		return v
 	}
 	switch {
@@ -254,9 +254,9 @@ func (f attemptState) loss() (reason, message string) {
 	return v1alpha1.ReasonPodLost, "Pod " + f.task.Status.PodName + " is gone"
 }
 
-// decideServerMissing names what will never start.
-func (f attemptState) decideServerMissing() *decision {
-	if f.ready != nil && f.ready.Status == metav1.ConditionFalse && f.ready.Reason == v1alpha1.ReasonSandboxServerMissing {
+// decideImageUnusable names what will never start.
+func (f attemptState) decideImageUnusable() *decision {
+	if f.ready != nil && f.ready.Status == metav1.ConditionFalse && f.ready.Reason == v1alpha1.ReasonSandboxImageUnusable {
 		return &decision{kind: fail, reason: f.ready.Reason, message: f.ready.Message}
 	}
 	return nil

@@ -81,8 +81,8 @@ func TestDecide(t *testing.T) {
 			f.task.Status.Progress.LastProgressTime = &metav1.Time{Time: epoch.Add(-4 * time.Second)}
 		}, want{reason: "Retrying", after: 6 * time.Second}},
 		"sandbox lost, and killed for memory":    {func(f *attemptState) { result("SandboxLost")(f); dead(f, "OOMKilled", 0) }, want{kind: lose, reason: "OOMKilled"}},
-		"sandbox lost, as it never had a server": {func(f *attemptState) { result("SandboxLost")(f); dead(f, "SandboxServerMissing", 0) }, want{kind: fail, reason: "SandboxServerMissing"}},
-		"no server, and the runner gave up":      {func(f *attemptState) { f.runnerEnded = true; dead(f, "SandboxServerMissing", 0) }, want{kind: fail, reason: "SandboxServerMissing"}},
+		"sandbox lost, as it never had a server": {func(f *attemptState) { result("SandboxLost")(f); dead(f, "SandboxImageUnusable", 0) }, want{kind: fail, reason: "SandboxImageUnusable"}},
+		"no server, and the runner gave up":      {func(f *attemptState) { f.runnerEnded = true; dead(f, "SandboxImageUnusable", 0) }, want{kind: fail, reason: "SandboxImageUnusable"}},
 		"Sandbox deleted":                        {func(f *attemptState) { f.sandboxFound, f.podFound, f.ready = false, false, nil }, want{kind: lose, reason: "PodLost"}},
 		"Sandbox not made yet": {func(f *attemptState) {
 			silent(f)

@@ -92,6 +92,9 @@ func failed(pod *corev1.Pod) *podState {
 	for _, c := range pod.Status.InitContainerStatuses {
 		if t := c.State.Terminated; t != nil && t.ExitCode != 0 {
 			message = fmt.Sprintf("Init container %s, which is not Sampan's, ended with exit code %d", c.Name, t.ExitCode)
+			if c.Name == podapi.InstallContainer {
+				message = fmt.Sprintf("Container %s, which gives the sandbox image its server, ended with exit code %d", c.Name, t.ExitCode)
+			}
 		}
 	}
 	return &podState{phase: podDead, reason: v1alpha1.ReasonPodFailed, message: message, diedAt: transition(pod)}
@@ -125,8 +128,10 @@ func causeOfEnd(container string, t *corev1.ContainerStateTerminated) (reason, m
 	switch {
 	case t.Reason == "OOMKilled" && t.ExitCode != 0: // with 0 it was a command that was killed, and the container went on
 		return v1alpha1.ReasonOOMKilled, fmt.Sprintf("Container %s went over its memory limit and was killed", container)
-	case neverStarted(t) && container == podapi.SandboxContainer && serverMissing(t.Message):
-		return v1alpha1.ReasonSandboxServerMissing, missingMessage
+	case container == podapi.SandboxContainer && t.ExitCode == podapi.ExitNoShell && !neverStarted(t):
+		return v1alpha1.ReasonSandboxImageUnusable, "The sandbox image has neither bash nor sh on its PATH, so no command can run in it: use another image"
+	case container == podapi.SandboxContainer && neverStarted(t) && foreign(t.Message):
+		return v1alpha1.ReasonSandboxImageUnusable, foreignMessage
 	case neverStarted(t): // kubelet does not try again, so it is an end like any other
 		return lost, fmt.Sprintf("Container %s could not start: %s", container, t.Message)
 	case t.ExitCode == 0:
@@ -142,14 +147,10 @@ func neverStarted(t *corev1.ContainerStateTerminated) bool {
 	return t.Reason == "StartError" || t.Reason == "ContainerCannotRun"
 }
 
-const missingMessage = "The sandbox image has no agent-runner on its PATH; use an image that has it, or leave out the image"
+const foreignMessage = "The sandbox image is for another kind of processor than the node's: use another image, or choose nodes by scheduling.nodeSelector"
 
-// serverMissing reads the runtime's message; the words are runc's and the
-// kernel's, and the same in containerd and CRI-O.
-func serverMissing(message string) bool {
-	return strings.Contains(message, "agent-runner") &&
-		(strings.Contains(message, "executable file not found") || strings.Contains(message, "no such file or directory"))
-}
+// foreign reads the runtime's message; the words are the kernel's.
+func foreign(message string) bool { return strings.Contains(message, "exec format error") }
 
 // blocked: a container waits for something that somebody has to fix. Containers
 // that others have added count only where ours wait for them.
@@ -161,8 +162,8 @@ func blocked(pod *corev1.Pod) *podState {
 		if reason := causeOfWait(c.Name, c.State.Waiting); reason != "" {
 			message := fmt.Sprintf("Container %s: %s", c.Name, c.State.Waiting.Message)
 			phase := podBlocked
-			if reason == v1alpha1.ReasonSandboxServerMissing {
-				message, phase = missingMessage, podDead
+			if reason == v1alpha1.ReasonSandboxImageUnusable {
+				message, phase = foreignMessage, podDead
 			}
 			return &podState{phase: phase, reason: reason, message: message, diedAt: transition(pod)}
 		}
@@ -192,8 +193,8 @@ func causeOfWait(container string, w *corev1.ContainerStateWaiting) string {
 	case "CrashLoopBackOff": // only an init container that is restarted can
 		return v1alpha1.ReasonPodFailed
 	case "CreateContainerError", "RunContainerError":
-		if container == podapi.SandboxContainer && serverMissing(w.Message) {
-			return v1alpha1.ReasonSandboxServerMissing
+		if container == podapi.SandboxContainer && foreign(w.Message) {
+			return v1alpha1.ReasonSandboxImageUnusable
 		}
 		return v1alpha1.ReasonContainerConfigError
 	}

@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -92,13 +93,16 @@ func commandEnv(base []string, req tool.ExecRequest, id, dir string) ([]string, 
 	return setEnv(env, execIDEnv+"="+id), nil
 }
 
+// ErrNoShell says that no command line can run.
+var ErrNoShell = errors.New("there is neither bash nor sh")
+
 func findShell(env []string) (string, error) {
 	for _, name := range []string{"bash", "sh"} {
 		if p, err := lookPath(name, "/", env); err == nil {
 			return p, nil
 		}
 	}
-	return "", fmt.Errorf("there is neither bash nor sh in PATH %q", getEnv(env, "PATH"))
+	return "", fmt.Errorf("%w in PATH %q", ErrNoShell, getEnv(env, "PATH"))
 }
 
 // lookPath finds a program with the command's own PATH, as a shell would.
