@@ -2,6 +2,7 @@ package integration
 
 import (
 	"fmt"
+	"slices"
 
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
@@ -37,14 +38,12 @@ func (w *world) full(name string, replicas int32) *v1alpha1.SandboxPool {
 // another.
 func (w *world) warmUp() {
 	GinkgoHelper()
-	for started := true; started; {
-		started = false
-		for _, p := range w.podList() {
-			if p.Spec.NodeName == "" && p.DeletionTimestamp == nil {
-				w.run(p.Name)
-				started = true
-			}
+	for {
+		pods := slices.DeleteFunc(w.podList(), func(p corev1.Pod) bool { return p.Spec.NodeName != "" || p.DeletionTimestamp != nil })
+		if len(pods) == 0 {
+			return
 		}
+		w.run(pods[0].Name)
 	}
 }
 
