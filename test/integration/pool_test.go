@@ -3,14 +3,17 @@ package integration
 import (
 	"fmt"
 	"slices"
+	"strings"
 
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
 
+	autoscalingv1 "k8s.io/api/autoscaling/v1"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/sampan-dev/sampan/api/v1alpha1"
 	"github.com/sampan-dev/sampan/internal/podapi"
@@ -138,6 +141,44 @@ var _ = Describe("A pool", func() {
 		Expect(claimed.Labels).To(And(HaveKeyWithValue("sampan.dev/task", "x"), Not(HaveKey("sampan.dev/pool"))))
 		Expect(w.waiting()).To(HaveLen(1))
 		Expect(w.waiting()).NotTo(ContainElement(sb.Name))
+	})
+
+	It("costs a claim at most six writes, to the first report of the runner", func(ctx SpecContext) {
+		w := newWorld(ctx)
+		w.full("spare", 1)
+		had := w.waiting()[0]
+		var wrote []string
+		w.writes.After = func(verb string, obj client.Object) {
+			if obj.GetName() == "x" || obj.GetName() == had {
+				wrote = append(wrote, fmt.Sprintf("%s %T", verb, obj))
+			}
+		}
+		w.create(fromPool("x").Obj())
+		w.settle()
+		Expect(w.stands("x")).To(Equal("Unknown Running"))
+		Expect(w.claimOf("x")).To(Equal("Hit Warm"))
+		Expect(len(wrote)).To(BeNumerically("<=", 5), "%v, and the report itself", wrote)
+		AddReportEntry("writes", strings.Join(wrote, ", "))
+	})
+
+	It("is bounded, scaled, and refused with a persistent workspace", func(ctx SpecContext) {
+		w := newWorld(ctx)
+		kept := objects.MakePool("spare", 1)
+		kept.Namespace, kept.Spec.Template.Workspace.Persistence = w.ns, v1alpha1.WorkspacePersistent
+		Expect(w.live.Create(ctx, kept)).To(MatchError(ContainSubstring("ephemeral workspaces")))
+		many := objects.MakePool("spare", 1001)
+		many.Namespace = w.ns
+		Expect(w.live.Create(ctx, many)).To(MatchError(ContainSubstring("1000")))
+		both := fromPool("x").Image("tools:1").Obj()
+		both.Namespace = w.ns
+		Expect(w.live.Create(ctx, both)).To(MatchError(ContainSubstring("spec.sandbox")))
+		pool := w.full("spare", 1)
+		scale := &autoscalingv1.Scale{Spec: autoscalingv1.ScaleSpec{Replicas: 2}}
+		Expect(w.live.SubResource("scale").Update(ctx, pool, client.WithSubResourceBody(scale))).To(Succeed())
+		Expect(w.cache.Refresh(ctx, "SandboxPool", client.ObjectKeyFromObject(pool))).To(Succeed())
+		w.settle()
+		w.warmUp()
+		Expect(w.fill("spare")).To(Equal("2/2 True Ready"))
 	})
 
 	It("has a task that finds it empty start in a Sandbox of its own", func(ctx SpecContext) {
