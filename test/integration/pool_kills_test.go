@@ -48,7 +48,7 @@ type killing struct {
 }
 
 func newKilling(ctx SpecContext, seed uint64) *killing {
-	k := &killing{world: unwatchedWorld(ctx), random: rand.New(rand.NewPCG(seed, seed)), bound: bindings{}, claims: map[string]int{}} //nolint:gosec // not for secrets
+	k := &killing{world: unwatchedWorld(ctx), random: rand.New(rand.NewPCG(seed, seed)), bound: bindings{}, claims: map[string]int{}}
 	after := k.writes.After
 	k.writes.After = func(verb string, obj client.Object) {
 		after(verb, obj)

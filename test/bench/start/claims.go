@@ -19,7 +19,7 @@ const poolName = "spare"
 // gives the time of each to the first request that the model server got for it. While the
 // other arms are measured there is no pool.
 func (b *bench) claims(ctx context.Context, name string, n int) ([]time.Duration, error) {
-	replicas := int32(n) //nolint:gosec // a handful
+	replicas := int32(n)
 	pool := &v1alpha1.SandboxPool{
 		ObjectMeta: metav1.ObjectMeta{Name: poolName, Namespace: namespace},
 		Spec:       v1alpha1.SandboxPoolSpec{Replicas: &replicas, MaxStarting: 10},
