@@ -185,8 +185,8 @@ bench-scale: ## Measure what a task costs with 100, 1,000 and 10,000 of them, be
 	assets="$$(hack/devcluster/run envtest)"; KUBEBUILDER_ASSETS="$$assets" go run ./test/bench/scale $(SCALE_FLAGS)
 
 .PHONY: bench-start
-bench-start: cluster deploy ## Measure AgentTask create to first model request, beside the floor of a bare pod.
-	KUBECONFIG="$$($(CLUSTER_SH) kubeconfig)" go run ./test/bench/start
+bench-start: cluster deploy ## Measure AgentTask create to first model request, cold and from a warm pool, beside the floor of a bare pod; START_FLAGS=-claims leaves the floors out.
+	KUBECONFIG="$$($(CLUSTER_SH) kubeconfig)" go run ./test/bench/start $(START_FLAGS)
 
 ##@ Tools
 

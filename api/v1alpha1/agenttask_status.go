@@ -38,6 +38,10 @@ type AgentTaskStatus struct {
 	// +kubebuilder:validation:MaxLength=63
 	SandboxName string `json:"sandboxName,omitempty"`
 
+	// claim says how the task came by that Sandbox, where spec.sandbox.poolRef names a pool.
+	// +optional
+	Claim ClaimStatus `json:"claim,omitzero"`
+
 	// podName is the pod of the current or last attempt: the only one whose runner
 	// may write progress and result.
 	// +optional

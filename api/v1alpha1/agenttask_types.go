@@ -23,7 +23,7 @@ import (
 // +kubebuilder:validation:XValidation:rule="has(self.limits) == has(oldSelf.limits) && (!has(self.limits) || self.limits == oldSelf.limits)",message="limits is immutable; create a new AgentTask instead",fieldPath=".limits"
 // +kubebuilder:validation:XValidation:rule="has(self.verify) == has(oldSelf.verify) && (!has(self.verify) || self.verify == oldSelf.verify)",message="verify is immutable; create a new AgentTask instead",fieldPath=".verify"
 // +kubebuilder:validation:XValidation:rule="has(self.outputs) == has(oldSelf.outputs) && (!has(self.outputs) || self.outputs == oldSelf.outputs)",message="outputs is immutable; create a new AgentTask instead",fieldPath=".outputs"
-// +kubebuilder:validation:XValidation:rule="!has(self.outputs) || self.outputs.all(o, has(o.path)) || has(self.sandbox) && (has(self.sandbox.sandboxRef) || has(self.sandbox.template) && has(self.sandbox.template.workspace) && has(self.sandbox.template.workspace.git))",message="a patch and a branch need a repository: set sandbox.template.workspace.git",fieldPath=".outputs"
+// +kubebuilder:validation:XValidation:rule="!has(self.outputs) || self.outputs.all(o, has(o.path)) || has(self.sandbox) && (has(self.sandbox.sandboxRef) || has(self.sandbox.poolRef) || has(self.sandbox.template) && has(self.sandbox.template.workspace) && has(self.sandbox.template.workspace.git))",message="a patch and a branch need a repository: set sandbox.template.workspace.git",fieldPath=".outputs"
 // +kubebuilder:validation:XValidation:rule="!has(self.outputs) || !has(self.sandbox) || !has(self.sandbox.sandboxRef) || !self.outputs.exists(o, has(o.branch) && has(o.branch.credentialsSecretRef))",message="branch.credentialsSecretRef needs a Sandbox of the task's own: the pod of a named one exists before the task; its workspace.git.credentialsSecretRef is used there",fieldPath=".outputs"
 // +kubebuilder:validation:XValidation:rule="has(self.retry) == has(oldSelf.retry) && (!has(self.retry) || self.retry == oldSelf.retry)",message="retry is immutable; create a new AgentTask instead",fieldPath=".retry"
 // +kubebuilder:validation:XValidation:rule="self.state == oldSelf.state || oldSelf.state != 'Cancelled'",message="a cancelled AgentTask stays cancelled; create a new AgentTask instead",fieldPath=".state"
@@ -232,6 +232,12 @@ type TaskSandbox struct {
 	// cannot be one that another task has made for itself.
 	// +optional
 	SandboxRef SandboxReference `json:"sandboxRef,omitzero"`
+
+	// poolRef claims a warm Sandbox of a SandboxPool of the same namespace, which is
+	// the task's own from then on and is deleted with it. Where the pool has none, one
+	// is made from its template: the task never waits for the pool.
+	// +optional
+	PoolRef PoolReference `json:"poolRef,omitzero"`
 }
 
 // SandboxReference names a Sandbox of the same namespace.

@@ -14,10 +14,10 @@ const (
 	ConditionModelResolved = "ModelResolved"
 )
 
-// Condition types of AgentTask and Sandbox, as kstatus reads them.
+// Condition types of AgentTask, Sandbox and SandboxPool, as kstatus reads them.
 const (
 	// ConditionReady is True when the object is what its spec asks for: a task
-	// that succeeded, a Sandbox whose containers run. Always present.
+	// that succeeded, a Sandbox whose containers run, a pool that is full. Always present.
 	ConditionReady = "Ready"
 
 	// ConditionReconciling is present, and True, while the operator is still
@@ -69,11 +69,13 @@ const (
 	// ReasonSandboxNotFound: the named Sandbox does not exist. Create it.
 	ReasonSandboxNotFound = "SandboxNotFound"
 	// ReasonSandboxNotShared: the named Sandbox is one that another task has made
-	// for itself. Name a Sandbox that you have created.
+	// for itself, or one of a pool. Name a Sandbox that you have created.
 	ReasonSandboxNotShared = "SandboxNotShared"
 	// ReasonSandboxRefused: the API server refused to create the task's Sandbox. The
 	// message is the API server's. It is tried again.
 	ReasonSandboxRefused = "SandboxRefused"
+	// ReasonPoolNotFound: the SandboxPool that the task names does not exist. Create it.
+	ReasonPoolNotFound = "PoolNotFound"
 	// ReasonSandboxSuspended: the named Sandbox is suspended. Set its spec.state to Running.
 	ReasonSandboxSuspended = "SandboxSuspended"
 	// ReasonRegistryNotFound: there is no ConfigMap sampan-models in the task's
@@ -147,6 +149,14 @@ const (
 // ReasonInterrupted is a result's reason that is no end of a task: the runner
 // was told to stop (SIGTERM) though its task was not. The attempt was lost.
 const ReasonInterrupted = "Interrupted"
+
+// Reasons of a SandboxPool's Ready, besides those of its Sandboxes.
+const (
+	// ReasonFilling: the pool makes Sandboxes, or waits until they have started.
+	ReasonFilling = "Filling"
+	// ReasonUpdating: Sandboxes of an earlier template are being replaced.
+	ReasonUpdating = "Updating"
+)
 
 // Reasons of a Sandbox's Ready, and of a task that waits for its Sandbox or
 // lost it.

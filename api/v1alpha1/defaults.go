@@ -29,3 +29,6 @@ const (
 	DefaultCPULimit      = "2"
 	DefaultMemoryLimit   = "2Gi"
 )
+
+// DefaultMaxStarting is maxStarting of a SandboxPool.
+const DefaultMaxStarting int32 = 4

@@ -1,4 +1,4 @@
-// Package v1alpha1 holds the sampan.dev/v1alpha1 API: AgentTask and Sandbox.
+// Package v1alpha1 holds the sampan.dev/v1alpha1 API: AgentTask, Sandbox and SandboxPool.
 // +kubebuilder:object:generate=true
 // +groupName=sampan.dev
 package v1alpha1
@@ -17,6 +17,7 @@ func AddToScheme(scheme *runtime.Scheme) error {
 	scheme.AddKnownTypes(GroupVersion,
 		&AgentTask{}, &AgentTaskList{},
 		&Sandbox{}, &SandboxList{},
+		&SandboxPool{}, &SandboxPoolList{},
 	)
 	metav1.AddToGroupVersion(scheme, GroupVersion)
 	return nil

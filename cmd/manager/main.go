@@ -23,6 +23,7 @@ import (
 	"k8s.io/apimachinery/pkg/selection"
 	utilruntime "k8s.io/apimachinery/pkg/util/runtime"
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
+	"k8s.io/component-base/featuregate"
 	"k8s.io/utils/clock"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
@@ -38,7 +39,10 @@ import (
 	"github.com/sampan-dev/sampan/internal/controller/modelregistry"
 	"github.com/sampan-dev/sampan/internal/controller/recording"
 	"github.com/sampan-dev/sampan/internal/controller/sandbox"
+	"github.com/sampan-dev/sampan/internal/controller/sandboxpool"
 	"github.com/sampan-dev/sampan/internal/controller/slim"
+	"github.com/sampan-dev/sampan/internal/controller/warm"
+	"github.com/sampan-dev/sampan/internal/features"
 	"github.com/sampan-dev/sampan/internal/podspec"
 	"github.com/sampan-dev/sampan/internal/policy"
 	"github.com/sampan-dev/sampan/internal/text"
@@ -61,6 +65,7 @@ type options struct {
 	qps            float64
 	record         recording.Mode
 	sandbox        sandbox.Options
+	features       featuregate.MutableFeatureGate
 	userNamespaces string
 	zap            zap.Options
 }
@@ -84,6 +89,8 @@ func (o *options) bind(fs *flag.FlagSet) {
 	o.record = recording.Auto
 	fs.Func("record", "Record what tasks do where it outlives their pods: auto (default), where sampan-record runs; required, and start nothing before it has run; or off.", o.setRecord)
 	fs.Func("dns-cidrs", "CIDRs, divided by commas, of resolvers that a Restricted Sandbox may ask besides those in kube-system and in 169.254.0.0/16. May be repeated.", o.addDNS)
+	o.features = features.New()
+	fs.Func("feature-gates", "What is turned on or off, as SandboxPool=false; divided by commas.", o.features.Set)
 	o.zap.BindFlags(fs)
 }
 
@@ -198,9 +205,16 @@ func run(ctx context.Context, o *options) error {
 	if err != nil {
 		return err
 	}
+	surroundings, err := o.setUpPools(ctx, mgr, &sandboxpool.Reconciler{
+		Client: cached, APIReader: mgr.GetAPIReader(), Recorder: recorder, Clock: clock.RealClock{}, Policy: bounds, Workers: o.workers,
+		Surroundings: &warm.Surroundings{Registry: store, Images: []string{o.sandbox.RunnerImage, o.sandbox.SandboxImage}},
+	})
+	if err != nil {
+		return fmt.Errorf("setting up the sandboxpool controller: %w", err)
+	}
 	if err := (&agenttask.Reconciler{
 		Client: cached, APIReader: mgr.GetAPIReader(), Recorder: recorder,
-		Clock: clock.RealClock{}, Registry: store, Policy: bounds, Workers: o.workers,
+		Clock: clock.RealClock{}, Registry: store, Policy: bounds, Surroundings: surroundings, Workers: o.workers,
 	}).SetupWithManager(ctx, mgr); err != nil {
 		return fmt.Errorf("setting up the agenttask controller: %w", err)
 	}
@@ -221,6 +235,18 @@ func run(ctx context.Context, o *options) error {
 		return err
 	}
 	return mgr.Start(ctx)
+}
+
+// setUpPools sets the controller of pools up, and gives what warm Sandboxes are made in, or
+// nil where pools are turned off.
+func (o *options) setUpPools(ctx context.Context, mgr ctrl.Manager, r *sandboxpool.Reconciler) (*warm.Surroundings, error) {
+	if !o.features.Enabled(features.SandboxPool) {
+		return nil, nil
+	}
+	if err := sandboxpool.IndexPools(ctx, mgr); err != nil {
+		return nil, err
+	}
+	return r.Surroundings, r.SetupWithManager(mgr) //nolint:contextcheck // a queue looks into the cache, which takes no time
 }
 
 // An API server that is busy with what tenants write answers late, and a manager that

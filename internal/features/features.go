@@ -10,10 +10,14 @@ import (
 // SandboxAPI is the use of Sandboxes by people and other agents, by way of the API server.
 const SandboxAPI featuregate.Feature = "SandboxAPI"
 
+// SandboxPool keeps the Sandboxes of pools warm, and has tasks claim them.
+const SandboxPool featuregate.Feature = "SandboxPool"
+
 // specs are the stages and defaults: Alpha is off, Beta is on and may still change, GA
 // cannot be turned off. docs/operations.md lists them.
 var specs = map[featuregate.Feature]featuregate.FeatureSpec{
-	SandboxAPI: {Default: true, PreRelease: featuregate.Beta},
+	SandboxAPI:  {Default: true, PreRelease: featuregate.Beta},
+	SandboxPool: {Default: true, PreRelease: featuregate.Beta},
 }
 
 // New gives the gates as they are by default.

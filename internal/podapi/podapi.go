@@ -103,9 +103,18 @@ func PushPassword(n int) string { return fmt.Sprintf("SAMPAN_PUSH_PASSWORD_%d", 
 
 // OwnerTask is the task whose own Sandbox it is: each of its pods serves one attempt,
 // and its runner ends with that. It is nil for a Sandbox that somebody has created,
-// which tasks claim by name.
+// which tasks claim by name, and for one that waits in a pool.
 func OwnerTask(sb *v1alpha1.Sandbox) *metav1.OwnerReference {
 	if owner := metav1.GetControllerOf(sb); owner != nil && owner.Kind == "AgentTask" {
+		return owner
+	}
+	return nil
+}
+
+// OwnerPool is the SandboxPool in which a Sandbox waits until a task claims it; nil for
+// any other Sandbox, also for one that was claimed.
+func OwnerPool(sb *v1alpha1.Sandbox) *metav1.OwnerReference {
+	if owner := metav1.GetControllerOf(sb); owner != nil && owner.Kind == "SandboxPool" {
 		return owner
 	}
 	return nil
@@ -114,7 +123,9 @@ func OwnerTask(sb *v1alpha1.Sandbox) *metav1.OwnerReference {
 // Checkpointed reports whether checkpoints are taken of a Sandbox's workspace and home,
 // where the cluster has a record. Else the workspace outlives the pod by itself, or
 // belongs to more than one task.
-func Checkpointed(sb *v1alpha1.Sandbox) bool { return OwnerTask(sb) != nil && !Persistent(sb) }
+func Checkpointed(sb *v1alpha1.Sandbox) bool {
+	return (OwnerTask(sb) != nil || OwnerPool(sb) != nil) && !Persistent(sb)
+}
 
 // PodName is the name of the n-th pod of a Sandbox, from 1.
 func PodName(sandbox string, n int32) string { return fmt.Sprintf("%s-%d", sandbox, n) }
@@ -122,4 +133,18 @@ func PodName(sandbox string, n int32) string { return fmt.Sprintf("%s-%d", sandb
 // Persistent reports whether a Sandbox's workspace outlives its pods.
 func Persistent(sb *v1alpha1.Sandbox) bool {
 	return sb.Spec.Template.Workspace.Persistence == v1alpha1.WorkspacePersistent
+}
+
+// Repository is what is checked out for a task in a Sandbox of a template: the template's,
+// or the one that the task brings into the Sandbox of a pool. The template's credentials
+// are for its own URL: who may create a task need not be allowed to use them elsewhere.
+func Repository(template v1alpha1.GitSource, task *v1alpha1.AgentTask) v1alpha1.GitSource {
+	git := task.Spec.Sandbox.PoolRef.Git
+	if git.URL == "" {
+		return template
+	}
+	if git.URL == template.URL && git.CredentialsSecretRef.Name == "" {
+		git.CredentialsSecretRef, git.PlainHTTP = template.CredentialsSecretRef, template.PlainHTTP
+	}
+	return git
 }

@@ -31,13 +31,22 @@ const annotationDefaultContainer = "kubectl.kubernetes.io/default-container"
 
 // Labels of what the operator makes.
 const (
-	LabelSandbox   = "sampan.dev/sandbox"
-	LabelTask      = "sampan.dev/task"
-	LabelAttempt   = "sampan.dev/attempt"
-	LabelManagedBy = "app.kubernetes.io/managed-by"
+	LabelSandbox = "sampan.dev/sandbox"
+	LabelTask    = "sampan.dev/task"
+	LabelAttempt = "sampan.dev/attempt"
+	// LabelPool is the pool that a Sandbox waits in, or that a pod was made for.
+	LabelPool = "sampan.dev/pool"
+	// LabelTemplate and LabelSurroundings say of a Sandbox that waits in a pool what it
+	// is made from: the hash of its template, and of what else its pod has.
+	LabelTemplate     = "sampan.dev/template-hash"
+	LabelSurroundings = "sampan.dev/surroundings-hash"
+	LabelManagedBy    = "app.kubernetes.io/managed-by"
 	// ManagedBy is the value of LabelManagedBy.
 	ManagedBy = "sampan"
 )
+
+// PoolLabels are those of a Sandbox that waits in a pool.
+var PoolLabels = []string{LabelPool, LabelTemplate, LabelSurroundings}
 
 // userID is the user and group of both containers; it has no entry in /etc/passwd
 // of most images and owns nothing there.
@@ -330,6 +339,9 @@ func podLabels(in Input) map[string]string {
 	maps.Copy(labels, Labels(in.Sandbox))
 	if podapi.OwnerTask(in.Sandbox) != nil {
 		labels[LabelTask], labels[LabelAttempt] = in.Task.Name, attemptText(in.Task)
+	}
+	if pool := podapi.OwnerPool(in.Sandbox); pool != nil {
+		labels[LabelPool] = pool.Name
 	}
 	return labels
 }

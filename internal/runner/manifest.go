@@ -85,6 +85,9 @@ func validate(at *v1alpha1.AgentTask, data []byte) field.ErrorList {
 	if at.Spec.Sandbox.SandboxRef.Name != "" {
 		errs = append(errs, field.Forbidden(spec.Child("sandbox", "sandboxRef"), "there are no Sandboxes without a cluster; take it out, and give the folder or the sandbox server by a flag"))
 	}
+	if at.Spec.Sandbox.PoolRef.Name != "" {
+		errs = append(errs, field.Forbidden(spec.Child("sandbox", "poolRef"), "there are no pools without a cluster; take it out, and give the repository by sandbox.template.workspace.git"))
+	}
 	if _, err := costLimit(at.Spec.Limits.CostUSD); err != nil {
 		errs = append(errs, field.Invalid(spec.Child("limits", "costUSD"), field.OmitValueType{}, err.Error()))
 	}

@@ -43,6 +43,7 @@ func TestLoadTaskRefuses(t *testing.T) {
 		"an empty output":        {"  prompt: x\n  outputs: [{name: a}]", "spec.outputs[0]: Invalid value: \"a\": set exactly one of"},
 		"a double output":        {"  prompt: x\n  outputs: [{name: a, path: b, patch: {}}]", "set exactly one of"},
 		"an output of elsewhere": {"  prompt: x\n  outputs: [{name: a, path: ../b}]", "spec.outputs[0].path: Invalid value"},
+		"a pool":                 {"  prompt: x\n  sandbox: {poolRef: {name: spare}}", "task.yaml:6: spec.sandbox.poolRef: Forbidden: there are no pools without a cluster"},
 		"a named Sandbox":        {"  prompt: x\n  sandbox: {sandboxRef: {name: dev}}", "task.yaml:6: spec.sandbox.sandboxRef: Forbidden: there are no Sandboxes without a cluster"},
 		"two models":             {"  prompt: x\n  model: {name: a, group: b}", "task.yaml:6: spec.model: Forbidden: set only one of name, group and role"},
 		"two prompts":            {"  prompt: x\n  promptFrom: {secretKeyRef: {name: a, key: b}}", "task.yaml:6: spec.promptFrom: Forbidden: set only one of prompt and promptFrom"},

@@ -171,18 +171,21 @@ func (w *world) collect(sandbox string) {
 	}
 }
 
-// collectGarbage plays the garbage collector for the Sandboxes of tasks that are gone,
+// collectGarbage plays the garbage collector for the Sandboxes of tasks and pools that are gone,
 // and the pods of Sandboxes that are.
 func (w *world) collectGarbage() bool {
 	GinkgoHelper()
 	removed := false
-	tasks := map[types.UID]bool{}
+	owners := map[types.UID]bool{}
 	for _, t := range w.taskList() {
-		tasks[t.UID] = true
+		owners[t.UID] = true
+	}
+	for _, pool := range w.poolList() {
+		owners[pool.UID] = true
 	}
 	for _, sb := range w.sandboxList() {
 		owner := metav1.GetControllerOf(&sb)
-		if w.garbage && owner != nil && owner.Kind == "AgentTask" && !tasks[owner.UID] && sb.DeletionTimestamp == nil {
+		if w.garbage && owner != nil && (owner.Kind == "AgentTask" || owner.Kind == "SandboxPool") && !owners[owner.UID] && sb.DeletionTimestamp == nil {
 			w.delete(&sb)
 			removed = true
 		}

@@ -204,6 +204,9 @@ var _ = Describe("Who writes a task's status", Ordered, func() {
 		Entry(nil, "podName", func(st *v1alpha1.AgentTaskStatus) { st.PodName = "x-9" }),
 		Entry(nil, "podUID", func(st *v1alpha1.AgentTaskStatus) { st.PodUID = "x-9" }),
 		Entry(nil, "fromUID", func(st *v1alpha1.AgentTaskStatus) { st.FromUID = "another" }),
+		Entry(nil, "claim", func(st *v1alpha1.AgentTaskStatus) {
+			st.Claim = v1alpha1.ClaimStatus{Outcome: v1alpha1.ClaimHit, Reason: v1alpha1.ClaimWarm, TemplateHash: "another"}
+		}),
 		Entry(nil, "sandboxName", func(st *v1alpha1.AgentTaskStatus) { st.SandboxName = "x-9" }),
 		Entry(nil, "observedGeneration", func(st *v1alpha1.AgentTaskStatus) { st.ObservedGeneration = 9 }),
 		Entry(nil, "startTime", func(st *v1alpha1.AgentTaskStatus) { st.StartTime = nil }),

@@ -132,6 +132,16 @@ var _ = Describe("Who names a Secret", Ordered, func() {
 		Entry("as git credentials of a task", "sampan-secret-references", "workspace.git.credentialsSecretRef", taskGit),
 		Entry("as credentials to push an output with", "sampan-secret-references", "spec.outputs.branch.credentialsSecretRef", taskPush),
 		Entry("as git credentials of a Sandbox", "sampan-secret-references", "workspace.git.credentialsSecretRef", sandboxGit),
+		Entry("as git credentials that a task brings into a pool", "sampan-secret-references", "poolRef.git.credentialsSecretRef", func(name string) client.Object {
+			return objects.MakeTask("x").From("spare").With(func(t *v1alpha1.AgentTask) {
+				t.Spec.Sandbox.PoolRef.Git = v1alpha1.GitSource{URL: "https://git.example/r.git", CredentialsSecretRef: v1alpha1.SecretReference{Name: name}}
+			}).Obj()
+		}),
+		Entry("as git credentials of a pool", "sampan-secret-references", "workspace.git.credentialsSecretRef", func(name string) client.Object {
+			pool := objects.MakePool("x", 1)
+			pool.Spec.Template.Workspace.Git = v1alpha1.GitSource{URL: "https://git.example/r.git", CredentialsSecretRef: v1alpha1.SecretReference{Name: name}}
+			return pool
+		}),
 		Entry("as a pull secret of a task", "sampan-secret-references", "imagePullSecrets", taskPull),
 		Entry("as a pull secret of a Sandbox", "sampan-secret-references", "imagePullSecrets", func(name string) client.Object { return sandboxPull(name) }),
 		Entry("as a volume of a task", "sampan-secret-references", "volumes.secret", func(name string) client.Object {

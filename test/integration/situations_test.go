@@ -176,6 +176,10 @@ var stages = []stage{
 			w.settle()
 			inSandbox(w)
 		}},
+		{v1alpha1.ReasonPoolNotFound, "a SandboxPool of the name", func(w *world) {
+			w.create(objects.MakeTask("x").From("spare").Obj())
+			w.settle()
+		}},
 		{v1alpha1.ReasonSandboxSuspended, "`spec.state: Running` of the Sandbox", func(w *world) {
 			w.create(objects.MakeSandbox("dev").With(func(sb *v1alpha1.Sandbox) { sb.Spec.State = v1alpha1.SandboxSuspended }).Obj())
 			w.settle()
@@ -354,7 +358,7 @@ var stages = []stage{
 }
 
 // notOfTasks are the reasons that no Succeeded of a task ever has.
-var notOfTasks = []string{"Pending", "Resolved", "LastValidRegistry", "Ready", "PodPending", "PodFinished", "Interrupted", "Recorded", "NoRecord"}
+var notOfTasks = []string{"Pending", "Resolved", "LastValidRegistry", "Ready", "PodPending", "PodFinished", "Interrupted", "Recorded", "NoRecord", "Filling", "Updating"}
 
 const situationsPage = "docs/situations.md"
 

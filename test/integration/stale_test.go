@@ -66,7 +66,9 @@ func (w *world) wake(frozen []*faults.Cache) {
 		c := w.writes.Client(cache.Client(w.cache.Writer(w.operator)))
 		w.restartWith(c)
 		tasks, sandboxes := w.tasks, w.sandboxes
-		for _, name := range []string{"x", "x-1", "x-2", "dev"} {
+		_, err := w.pools.Reconcile(w.ctx, request(objects.MakeTask("spare").Namespace(w.ns).Obj()))
+		Expect(err).NotTo(HaveOccurred())
+		for _, name := range append(w.names(w.sandboxList()), "x", "x-1", "x-2", "dev") {
 			req := request(objects.MakeTask(name).Namespace(w.ns).Obj())
 			_, err := tasks.Reconcile(w.ctx, req)
 			Expect(err).NotTo(HaveOccurred())
@@ -79,7 +81,7 @@ func (w *world) wake(frozen []*faults.Cache) {
 }
 
 var _ = Describe("A controller that wakes up with an old cache", func() {
-	for _, kinds := range []string{"AgentTask", "Sandbox", "Pod", "Sandbox Pod", "AgentTask Sandbox Pod NetworkPolicy PersistentVolumeClaim"} {
+	for _, kinds := range []string{"AgentTask", "Sandbox", "Pod", "Sandbox Pod", "AgentTask Sandbox SandboxPool Pod NetworkPolicy PersistentVolumeClaim"} {
 		It("changes nothing of a task that runs its second attempt: "+kinds, func(ctx SpecContext) {
 			w := newWorld(ctx)
 			frozen := w.freeze(strings.Fields(kinds)...)
@@ -88,6 +90,17 @@ var _ = Describe("A controller that wakes up with an old cache", func() {
 			w.run("x-1")
 			w.lose("x-1")
 			w.run("x-2")
+			Expect(w.stands("x")).To(Equal("Unknown Running"))
+			w.wake(*frozen)
+		})
+
+		It("changes nothing of a task that has claimed a Sandbox, nor of the pool: "+kinds, func(ctx SpecContext) {
+			w := newWorld(ctx)
+			frozen := w.freeze(strings.Fields(kinds)...)
+			w.full("spare", 2)
+			w.create(objects.MakeTask("x").From("spare").Obj())
+			w.settle()
+			w.warmUp()
 			Expect(w.stands("x")).To(Equal("Unknown Running"))
 			w.wake(*frozen)
 		})

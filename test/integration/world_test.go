@@ -24,6 +24,8 @@ import (
 	"github.com/sampan-dev/sampan/internal/controller/agenttask"
 	"github.com/sampan-dev/sampan/internal/controller/modelregistry"
 	"github.com/sampan-dev/sampan/internal/controller/sandbox"
+	"github.com/sampan-dev/sampan/internal/controller/sandboxpool"
+	"github.com/sampan-dev/sampan/internal/controller/warm"
 	"github.com/sampan-dev/sampan/internal/podspec"
 	"github.com/sampan-dev/sampan/internal/testing/expect"
 	"github.com/sampan-dev/sampan/internal/testing/faults"
@@ -51,6 +53,7 @@ type world struct {
 
 	tasks     *agenttask.Reconciler
 	sandboxes *sandbox.Reconciler
+	pools     *sandboxpool.Reconciler
 }
 
 // newWorld makes a namespace with a registry, and the controllers.
@@ -79,8 +82,8 @@ func worldIn(ctx SpecContext, namespace string, operator client.WithWatch) *worl
 		ctx: ctx, ns: namespace, operator: operator, kubelet: true, garbage: true,
 		clock: clocktesting.NewFakeClock(time.Now().Truncate(time.Second)), writes: &faults.Writes{}, made: map[string][]string{},
 	}
-	w.cache = &faults.Cache{Live: api.Client, Namespace: w.ns, Index: map[string]client.IndexerFunc{"spec.sandbox.sandboxRef.name": agenttask.IndexSandboxRef}}
-	Expect(w.cache.Follow(&v1alpha1.AgentTaskList{}, &v1alpha1.SandboxList{}, &corev1.PodList{}, &networkingv1.NetworkPolicyList{},
+	w.cache = &faults.Cache{Live: api.Client, Namespace: w.ns, Index: map[string]client.IndexerFunc{"spec.sandbox.sandboxRef.name": agenttask.IndexSandboxRef, warm.IndexPool: warm.IndexOfPool}}
+	Expect(w.cache.Follow(&v1alpha1.AgentTaskList{}, &v1alpha1.SandboxList{}, &v1alpha1.SandboxPoolList{}, &corev1.PodList{}, &networkingv1.NetworkPolicyList{},
 		&corev1.PersistentVolumeClaimList{}, &corev1.ServiceAccountList{}, &rbacv1.RoleBindingList{}, &corev1.ConfigMapList{})).To(Succeed())
 	w.live = w.cache.Writer(api.Client)
 	w.writes.After = func(verb string, obj client.Object) {
@@ -103,7 +106,9 @@ func (w *world) restart() {
 func (w *world) restartWith(c client.Client) {
 	store := &modelregistry.Store{Reader: c, OperatorNamespace: w.ns + "-operator", Recorder: w.events}
 	policy := &adminpolicy.Store{Reader: c, Namespace: w.ns + "-operator", Recorder: w.events}
-	w.tasks = &agenttask.Reconciler{Client: c, APIReader: w.operator, Recorder: w.events, Clock: w.clock, Registry: store, Policy: policy}
+	surroundings := &warm.Surroundings{Registry: store, Images: []string{"runner:test"}}
+	w.tasks = &agenttask.Reconciler{Client: c, APIReader: w.operator, Recorder: w.events, Clock: w.clock, Registry: store, Policy: policy, Surroundings: surroundings}
+	w.pools = &sandboxpool.Reconciler{Client: c, APIReader: w.operator, Recorder: w.events, Clock: w.clock, Policy: policy, Surroundings: surroundings}
 	w.sandboxes = &sandbox.Reconciler{Client: c, APIReader: w.operator, Recorder: w.events, Clock: w.clock, Registry: store, Policy: policy,
 		Options: sandbox.Options{RunnerImage: "runner:test", SandboxImage: "sandbox:test", RunnerRole: podspec.RunnerName}}
 }
@@ -117,6 +122,9 @@ func (w *world) settle() {
 		written, failed := w.writes.Done(), false
 		for _, t := range w.taskList() {
 			failed = w.reconcile(w.tasks.Reconcile, &t) || failed
+		}
+		for _, pool := range w.poolList() {
+			failed = w.reconcile(w.pools.Reconcile, &pool) || failed
 		}
 		for _, sb := range w.sandboxList() {
 			failed = w.reconcile(w.sandboxes.Reconcile, &sb) || failed
@@ -166,6 +174,12 @@ func (w *world) check() {
 		Expect(finalizersOfOurs(&sb)).To(BeEmpty(), "nobody takes it off where the operator is deleted, too")
 		if len(sb.Status.Conditions) > 0 {
 			Expect(expect.Consistent(&sb)).To(BeEmpty())
+		}
+	}
+	for _, pool := range w.poolList() {
+		Expect(finalizersOfOurs(&pool)).To(BeEmpty(), "nobody takes it off where the operator is deleted, too")
+		if len(pool.Status.Conditions) > 0 {
+			Expect(expect.Consistent(&pool)).To(BeEmpty())
 		}
 	}
 	for _, p := range w.podList() {
@@ -226,6 +240,13 @@ func (w *world) delete(obj client.Object, opts ...client.DeleteOption) {
 func (w *world) taskList() []v1alpha1.AgentTask {
 	GinkgoHelper()
 	var l v1alpha1.AgentTaskList
+	Expect(w.cache.Newest(&l)).To(Succeed())
+	return l.Items
+}
+
+func (w *world) poolList() []v1alpha1.SandboxPool {
+	GinkgoHelper()
+	var l v1alpha1.SandboxPoolList
 	Expect(w.cache.Newest(&l)).To(Succeed())
 	return l.Items
 }

@@ -16,6 +16,7 @@ import (
 
 	"github.com/sampan-dev/sampan/api/v1alpha1"
 	"github.com/sampan-dev/sampan/internal/controller/kit"
+	"github.com/sampan-dev/sampan/internal/controller/warm"
 	"github.com/sampan-dev/sampan/internal/podapi"
 	"github.com/sampan-dev/sampan/internal/podspec"
 	"github.com/sampan-dev/sampan/internal/text"
@@ -153,7 +154,15 @@ func (r *Reconciler) makeSandbox(ctx context.Context, s *scope, d *decision) err
 	if err := r.confirmTask(ctx, s); err != nil {
 		return err
 	}
-	sb := ownSandbox(s.task)
+	if warm.Pooled(s.task) {
+		return r.makePooled(ctx, s, d)
+	}
+	return r.createSandbox(ctx, s, d, &s.task.Spec.Sandbox.Template)
+}
+
+// createSandbox creates a Sandbox of the task's name.
+func (r *Reconciler) createSandbox(ctx context.Context, s *scope, d *decision, template *v1alpha1.SandboxTemplate) error {
+	sb := ownSandbox(s.task, template)
 	if err := controllerutil.SetControllerReference(s.task, sb, r.Scheme()); err != nil {
 		return err
 	}
@@ -211,14 +220,14 @@ func (r *Reconciler) nameTaken(ctx context.Context, s *scope, sb *v1alpha1.Sandb
 	return nil
 }
 
-// ownSandbox is the Sandbox of a task.
-func ownSandbox(task *v1alpha1.AgentTask) *v1alpha1.Sandbox {
+// ownSandbox is the Sandbox that is made for a task.
+func ownSandbox(task *v1alpha1.AgentTask, template *v1alpha1.SandboxTemplate) *v1alpha1.Sandbox {
 	return &v1alpha1.Sandbox{
 		ObjectMeta: metav1.ObjectMeta{
 			Name: task.Name, Namespace: task.Namespace,
 			Labels: map[string]string{podspec.LabelManagedBy: podspec.ManagedBy, podspec.LabelTask: task.Name},
 		},
-		Spec: v1alpha1.SandboxSpec{Template: task.Spec.Sandbox.Template, State: v1alpha1.SandboxRunning},
+		Spec: v1alpha1.SandboxSpec{Template: *template, State: v1alpha1.SandboxRunning},
 	}
 }
 

@@ -2,7 +2,6 @@ package agenttask
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"time"
 
@@ -16,7 +15,7 @@ import (
 	"github.com/sampan-dev/sampan/api/v1alpha1"
 	"github.com/sampan-dev/sampan/internal/controller/kit"
 	"github.com/sampan-dev/sampan/internal/controller/modelregistry"
-	"github.com/sampan-dev/sampan/internal/models"
+	"github.com/sampan-dev/sampan/internal/controller/warm"
 	"github.com/sampan-dev/sampan/internal/podapi"
 )
 
@@ -115,7 +114,7 @@ func (r *Reconciler) prepare(ctx context.Context, s *scope) (bool, error) {
 // checkModel routes the task. A registry that changes wakes the task by a watch.
 func (r *Reconciler) checkModel(ctx context.Context, s *scope) (bool, error) {
 	entry, err := r.Registry.Load(ctx, s.task.Namespace)
-	if reason := registryReason(err); reason != "" {
+	if reason := modelregistry.Reason(err); reason != "" {
 		s.noModel(reason, err)
 		return false, nil
 	}
@@ -184,17 +183,6 @@ func (s *scope) waitTurn(reason, message string) {
 	s.requeueWithin(min(left, busyInterval))
 }
 
-func registryReason(err error) string {
-	var invalid *models.InvalidError
-	switch {
-	case errors.As(err, &invalid):
-		return v1alpha1.ReasonRegistryInvalid
-	case errors.Is(err, modelregistry.ErrNotFound):
-		return v1alpha1.ReasonRegistryNotFound
-	}
-	return ""
-}
-
 // checkPrompt looks for the prompt's ConfigMap. A Secret is not the operator's
 // to read: kubelet says it when that is missing.
 func (r *Reconciler) checkPrompt(ctx context.Context, s *scope) (bool, error) {
@@ -230,6 +218,17 @@ func (r *Reconciler) open(ctx context.Context, s *scope) error {
 	if named(s.task) {
 		if ok, err := r.claim(ctx, s, next); err != nil || !ok {
 			return err
+		}
+	}
+	if warm.Pooled(s.task) {
+		found, err := r.place(ctx, s, next)
+		if err != nil {
+			return err
+		}
+		if !found {
+			s.wait(v1alpha1.ReasonPoolNotFound, noPool(s.task))
+			s.requeueWithin(inputInterval)
+			return nil
 		}
 	}
 	now := metav1.NewTime(s.now)

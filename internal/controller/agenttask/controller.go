@@ -20,6 +20,7 @@ import (
 	"github.com/sampan-dev/sampan/internal/controller/kit"
 	"github.com/sampan-dev/sampan/internal/controller/modelregistry"
 	"github.com/sampan-dev/sampan/internal/controller/slim"
+	"github.com/sampan-dev/sampan/internal/controller/warm"
 	"github.com/sampan-dev/sampan/internal/text"
 )
 
@@ -37,8 +38,12 @@ type Reconciler struct {
 	Registry  *modelregistry.Store
 	// Policy is what the administrator lets tasks ask for; nil is the default one.
 	Policy *adminpolicy.Store
+	// Surroundings are what warm Sandboxes must have been made in; nil claims none.
+	Surroundings *warm.Surroundings
 	// Workers is how many tasks are reconciled at once.
 	Workers int
+
+	reserved reservations
 }
 
 // scope is what one reconcile knows.
@@ -77,6 +82,7 @@ func (s *scope) requeueWithin(d time.Duration) {
 // +kubebuilder:rbac:groups=sampan.dev,resources=agenttasks/status,verbs=get;patch
 // +kubebuilder:rbac:groups=sampan.dev,resources=agenttasks/finalizers,verbs=update
 // +kubebuilder:rbac:groups=sampan.dev,resources=sandboxes,verbs=get;list;watch;create;patch;delete
+// +kubebuilder:rbac:groups=sampan.dev,resources=sandboxpools,verbs=get;list;watch
 // +kubebuilder:rbac:groups="",resources=pods,verbs=get;list;watch;delete
 // +kubebuilder:rbac:groups="",resources=configmaps,verbs=get;list;watch
 // +kubebuilder:rbac:groups="",resources=namespaces,verbs=get;list;watch

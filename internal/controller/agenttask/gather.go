@@ -8,7 +8,6 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
-	"k8s.io/apimachinery/pkg/api/equality"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
@@ -16,6 +15,7 @@ import (
 
 	"github.com/sampan-dev/sampan/api/v1alpha1"
 	"github.com/sampan-dev/sampan/internal/controller/kit"
+	"github.com/sampan-dev/sampan/internal/controller/warm"
 	"github.com/sampan-dev/sampan/internal/podapi"
 )
 
@@ -75,11 +75,9 @@ func (s *scope) readSandbox(ctx context.Context, from client.Reader) error {
 	return nil
 }
 
-// ours reports whether a Sandbox is what the operator would have made for the task:
-// anybody who may create Sandboxes can write an owner into one, and have the task's
-// proof run in an image of theirs.
+// ours reports whether a Sandbox is the task's own.
 func ours(sb *v1alpha1.Sandbox, task *v1alpha1.AgentTask) bool {
-	return metav1.IsControlledBy(sb, task) && equality.Semantic.DeepEqual(sb.Spec.Template, task.Spec.Sandbox.Template)
+	return metav1.IsControlledBy(sb, task) && warm.MadeFor(sb, task)
 }
 
 // ownerTask names the task whose own Sandbox it is; empty for any other.
@@ -129,13 +127,17 @@ func (r *Reconciler) confirmTask(ctx context.Context, s *scope) error {
 	return nil
 }
 
-// named reports whether the task runs in a Sandbox that is not its own.
+// named reports whether the task runs in a Sandbox that exists and stays, and is not its own.
 func named(task *v1alpha1.AgentTask) bool { return task.Spec.Sandbox.SandboxRef.Name != "" }
 
-// sandboxName is where the task runs.
+// sandboxName is where the task runs: in the Sandbox that it names, in the one that was
+// chosen when it asked a pool, or in one of its own name.
 func sandboxName(task *v1alpha1.AgentTask) string {
-	if named(task) {
+	switch {
+	case named(task):
 		return task.Spec.Sandbox.SandboxRef.Name
+	case warm.Pooled(task) && task.Status.SandboxName != "":
+		return task.Status.SandboxName
 	}
 	return task.Name
 }

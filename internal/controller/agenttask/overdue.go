@@ -58,7 +58,7 @@ func (r *Reconciler) overdue(ctx context.Context) ([]types.NamespacedName, error
 			continue
 		}
 		var task v1alpha1.AgentTask
-		key := types.NamespacedName{Namespace: pod.Namespace, Name: owner.Name} // a task's own Sandbox has its name
+		key := types.NamespacedName{Namespace: pod.Namespace, Name: r.taskOf(ctx, pod.Namespace, owner.Name)}
 		if err := r.Get(ctx, key, &task, client.UnsafeDisableDeepCopy); err != nil {
 			if client.IgnoreNotFound(err) != nil {
 				return out, fmt.Errorf("reading AgentTask %s: %w", key, err)
@@ -71,4 +71,15 @@ func (r *Reconciler) overdue(ctx context.Context) ([]types.NamespacedName, error
 		}
 	}
 	return out, nil
+}
+
+// taskOf names the task whose own Sandbox has a name: it is the task's, unless the Sandbox
+// was claimed in a pool.
+func (r *Reconciler) taskOf(ctx context.Context, namespace, sandbox string) string {
+	var sb v1alpha1.Sandbox
+	err := r.Get(ctx, types.NamespacedName{Namespace: namespace, Name: sandbox}, &sb, client.UnsafeDisableDeepCopy)
+	if task := ownerTask(&sb); err == nil && task != "" {
+		return task
+	}
+	return sandbox
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/sampan-dev/sampan/api/v1alpha1"
 	"github.com/sampan-dev/sampan/internal/controller/adminpolicy"
 	"github.com/sampan-dev/sampan/internal/controller/kit"
+	"github.com/sampan-dev/sampan/internal/controller/warm"
 )
 
 // checkPolicy holds the task against the administrator's policy. A policy that
@@ -18,7 +19,7 @@ import (
 func (r *Reconciler) checkPolicy(ctx context.Context, s *scope) (bool, error) {
 	refusal, err := r.Policy.Registry(ctx, r, s.task.Namespace)
 	if err == nil && refusal == nil && !named(s.task) {
-		refusal, err = r.Policy.Template(ctx, &s.task.Spec.Sandbox.Template, s.task.Namespace, "spec.sandbox.template")
+		refusal, err = r.checkTemplate(ctx, s.task)
 	}
 	if err != nil || refusal == nil {
 		return err == nil, err
@@ -26,6 +27,19 @@ func (r *Reconciler) checkPolicy(ctx context.Context, s *scope) (bool, error) {
 	s.wait(refusal.Reason, refusal.Message)
 	s.requeueWithin(inputInterval) // the watch may have told before this was written
 	return false, nil
+}
+
+// checkTemplate holds what the task's Sandbox would be made from against the policy. A pool
+// that is not there is told of later.
+func (r *Reconciler) checkTemplate(ctx context.Context, task *v1alpha1.AgentTask) (*adminpolicy.Refusal, error) {
+	if !warm.Pooled(task) {
+		return r.Policy.Template(ctx, &task.Spec.Sandbox.Template, task.Namespace, "spec.sandbox.template")
+	}
+	pool, err := r.pool(ctx, task)
+	if err != nil || pool == nil {
+		return nil, err
+	}
+	return r.Policy.Template(ctx, warm.Cold(pool, task), task.Namespace, "SandboxPool "+pool.Name+", with spec.sandbox.poolRef: template")
 }
 
 // tasksRefused are the tasks that another policy may let start.

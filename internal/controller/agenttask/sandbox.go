@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"time"
 
-	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -48,6 +47,11 @@ func (r *Reconciler) claim(ctx context.Context, s *scope, attempt int32) (bool, 
 	if task := ownerTask(&sb); task != "" {
 		s.wait(v1alpha1.ReasonSandboxNotShared, fmt.Sprintf(
 			"spec.sandbox.sandboxRef: Sandbox %s belongs to AgentTask %s alone, which has made it for itself; name a Sandbox that you have created", name, task))
+		return false, nil
+	}
+	if pool := podapi.OwnerPool(&sb); pool != nil {
+		s.wait(v1alpha1.ReasonSandboxNotShared, fmt.Sprintf(
+			"spec.sandbox.sandboxRef: Sandbox %s waits in SandboxPool %s for a task of its own; name the pool by poolRef", name, pool.Name))
 		return false, nil
 	}
 	if claimed(&sb, s.task, attempt) {
@@ -127,16 +131,11 @@ func (r *Reconciler) unusable(ctx context.Context, sb *v1alpha1.Sandbox) (reason
 	case ready != nil && ready.Reason == v1alpha1.ReasonIdle:
 		return ready.Reason, "Sandbox " + sb.Name + " gets another pod: Pod " + sb.Status.PodName + " is being deleted since there was no task", nil
 	}
-	var pod corev1.Pod
-	err = r.APIReader.Get(ctx, types.NamespacedName{Namespace: sb.Namespace, Name: sb.Status.PodName}, &pod)
-	if client.IgnoreNotFound(err) != nil {
-		return "", "", fmt.Errorf("reading Pod %s: %w", sb.Status.PodName, err)
+	serves, err := r.podServes(ctx, sb)
+	if err != nil || serves {
+		return "", "", err
 	}
-	if err != nil || string(pod.UID) != sb.Status.PodUID || pod.DeletionTimestamp != nil || podEnded(&pod) ||
-		containerEnded(&pod, podapi.RunnerContainer) || containerEnded(&pod, podapi.SandboxContainer) {
-		return v1alpha1.ReasonPodLost, "Sandbox " + sb.Name + " gets another pod: Pod " + sb.Status.PodName + " is gone", nil
-	}
-	return "", "", nil
+	return v1alpha1.ReasonPodLost, "Sandbox " + sb.Name + " gets another pod: Pod " + sb.Status.PodName + " is gone", nil
 }
 
 // setTaskRef writes who holds a named Sandbox, unless somebody else has written to it.

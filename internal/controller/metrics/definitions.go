@@ -20,6 +20,7 @@ const (
 	labelModel   = "model"
 	labelKind    = "kind"
 	labelOutcome = "outcome"
+	labelClaim   = "claim"
 )
 
 // The metrics.
@@ -34,6 +35,8 @@ var (
 		"Attempts that ended, by reason: how the run ended, or how it was lost."}
 	firstReport = Definition{"sampan_task_first_report_seconds", "histogram", nil,
 		"Time from a task's creation to its runner's first report, which it makes before the first model request."}
+	claims = Definition{"sampan_pool_claims_total", "counter", []string{labelClaim, labelReason},
+		"Tasks of a pool whose runner has reported, by claim: Hit (a warm Sandbox) or Miss, and by its reason."}
 	turns = Definition{"sampan_turns_total", "counter", []string{labelModel},
 		"Model calls that were answered."}
 	toolCalls = Definition{"sampan_tool_calls_total", "counter", []string{labelModel, labelOutcome},
@@ -45,7 +48,7 @@ var (
 )
 
 // Definitions are all metrics of this package.
-var Definitions = []Definition{tasks, finished, started, ended, firstReport, turns, toolCalls, tokens, cost}
+var Definitions = []Definition{tasks, finished, started, ended, firstReport, claims, turns, toolCalls, tokens, cost}
 
 // firstReportBuckets reach from a pod that starts at once to an image that is pulled,
 // a node that is made, and a queue.

@@ -20,18 +20,18 @@ const (
 
 // Tasks counts what changes in tasks. Its methods are called one after the other.
 type Tasks struct {
-	clock                                                   clock.PassiveClock
-	tasks                                                   *prometheus.GaugeVec
-	finished, started, ended, turns, toolCalls, tokens, usd *prometheus.CounterVec
-	firstReport                                             prometheus.Histogram
-	models, reasons                                         bounded
+	clock                                                           clock.PassiveClock
+	tasks                                                           *prometheus.GaugeVec
+	finished, started, ended, claims, turns, toolCalls, tokens, usd *prometheus.CounterVec
+	firstReport                                                     prometheus.Histogram
+	models, reasons                                                 bounded
 }
 
 // NewTasks gives metrics that have counted nothing.
 func NewTasks(c clock.PassiveClock) *Tasks {
 	t := &Tasks{
 		clock: c, tasks: tasks.gauge(), finished: finished.counter(), started: started.counter(), ended: ended.counter(),
-		turns: turns.counter(), toolCalls: toolCalls.counter(), tokens: tokens.counter(), usd: cost.counter(),
+		claims: claims.counter(), turns: turns.counter(), toolCalls: toolCalls.counter(), tokens: tokens.counter(), usd: cost.counter(),
 		firstReport: firstReport.histogram(firstReportBuckets),
 		models:      bounded{most: maxModels}, reasons: bounded{most: maxReasons},
 	}
@@ -40,7 +40,7 @@ func NewTasks(c clock.PassiveClock) *Tasks {
 }
 
 func (t *Tasks) collectors() []prometheus.Collector {
-	return []prometheus.Collector{t.tasks, t.finished, t.started, t.ended, t.turns, t.toolCalls, t.tokens, t.usd, t.firstReport}
+	return []prometheus.Collector{t.tasks, t.finished, t.started, t.ended, t.claims, t.turns, t.toolCalls, t.tokens, t.usd, t.firstReport}
 }
 
 // Describe implements prometheus.Collector.
@@ -91,6 +91,9 @@ func (t *Tasks) Changed(before, after *v1alpha1.AgentTask) {
 	}
 	if !reported(before) && reported(after) {
 		t.firstReport.Observe(t.clock.Since(after.CreationTimestamp.Time).Seconds())
+		if c := after.Status.Claim; c.Outcome != "" {
+			t.claims.WithLabelValues(string(c.Outcome), t.reasons.value(string(c.Reason))).Inc()
+		}
 	}
 	t.progressed(&before.Status.Progress, &after.Status.Progress)
 }

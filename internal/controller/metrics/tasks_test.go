@@ -180,3 +180,24 @@ func TestCardinalityIsBounded(t *testing.T) {
 	}
 	w.want(`sampan_turns_total{model="model-7"} 1`, `sampan_turns_total{model="other"} 900`, `sampan_cost_usd_total{model="other"} 0`)
 }
+
+// A task that asks a pool counts once, when its runner is heard of.
+func TestClaim(t *testing.T) {
+	w := newWorld(t)
+	created := taskOf("x", "Pending")
+	w.cache.OnAdd(created, false)
+	placed := stand(created, metav1.ConditionUnknown, "Starting")
+	placed.Status.Claim = v1alpha1.ClaimStatus{Outcome: v1alpha1.ClaimHit, Reason: v1alpha1.ClaimWarm}
+	w.cache.OnUpdate(created, placed)
+	again := placed.DeepCopy() // another task came first
+	again.Status.Claim = v1alpha1.ClaimStatus{Outcome: v1alpha1.ClaimMiss, Reason: v1alpha1.ClaimPoolEmpty}
+	w.cache.OnUpdate(placed, again)
+	w.want("no sampan_pool_claims_total")
+	running := again.DeepCopy()
+	running.Status.Progress = v1alpha1.TaskProgress{Turns: new(int32(0))}
+	w.cache.OnUpdate(again, running)
+	later := running.DeepCopy()
+	later.Status.Progress.Turns = new(int32(1))
+	w.cache.OnUpdate(running, later)
+	w.want(`sampan_pool_claims_total{claim="Miss",reason="PoolEmpty"} 1`, `no claim="Hit"`)
+}

@@ -1,6 +1,8 @@
 package modelregistry
 
 import (
+	"errors"
+
 	"github.com/sampan-dev/sampan/api/v1alpha1"
 	"github.com/sampan-dev/sampan/internal/models"
 	"github.com/sampan-dev/sampan/internal/podspec"
@@ -40,4 +42,16 @@ func Inputs(candidates []models.Candidate) (keys []podspec.ModelKey, scripts []p
 // made for one task.
 func (e *Entry) All(scopes []string) []models.Candidate {
 	return e.Registry.Usable(models.Need{Scopes: scopes, ToolCalls: models.None})
+}
+
+// Reason is that of a condition for an error of Load which a user can mend; empty for any other.
+func Reason(err error) string {
+	var invalid *models.InvalidError
+	switch {
+	case errors.As(err, &invalid):
+		return v1alpha1.ReasonRegistryInvalid
+	case errors.Is(err, ErrNotFound):
+		return v1alpha1.ReasonRegistryNotFound
+	}
+	return ""
 }

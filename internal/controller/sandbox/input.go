@@ -5,12 +5,11 @@ import (
 	"errors"
 	"fmt"
 
-	"k8s.io/apimachinery/pkg/api/equality"
-
 	"github.com/sampan-dev/sampan/api/v1alpha1"
 	"github.com/sampan-dev/sampan/internal/controller/kit"
 	"github.com/sampan-dev/sampan/internal/controller/modelregistry"
 	"github.com/sampan-dev/sampan/internal/controller/recording"
+	"github.com/sampan-dev/sampan/internal/controller/warm"
 	"github.com/sampan-dev/sampan/internal/models"
 	"github.com/sampan-dev/sampan/internal/podapi"
 	"github.com/sampan-dev/sampan/internal/podspec"
@@ -52,7 +51,7 @@ func (r *Reconciler) podInput(ctx context.Context, s *scope) (*podspec.Input, *p
 	var candidates []models.Candidate
 	var selector models.Selector
 	if task := s.holder.task; task != nil {
-		if !equality.Semantic.DeepEqual(sb.Spec.Template, task.Spec.Sandbox.Template) { // the operator makes none such
+		if !warm.MadeFor(sb, task) { // the operator makes none such
 			return nil, templateConflict(task), nil
 		}
 		selector = modelregistry.Selector(task)

@@ -1,6 +1,7 @@
 package sandbox
 
 import (
+	"cmp"
 	"context"
 
 	corev1 "k8s.io/api/core/v1"
@@ -138,12 +139,15 @@ func attemptChanged() predicate.Predicate {
 	return p
 }
 
-// ownSandbox is the Sandbox that a task has made for itself.
+// ownSandbox is the Sandbox that is a task's own: it has the task's name, unless the task
+// has claimed it in a pool.
 func ownSandbox(_ context.Context, obj client.Object) []reconcile.Request {
-	if obj.(*v1alpha1.AgentTask).Spec.Sandbox.SandboxRef.Name != "" {
+	task := obj.(*v1alpha1.AgentTask)
+	if task.Spec.Sandbox.SandboxRef.Name != "" {
 		return nil
 	}
-	return []reconcile.Request{{NamespacedName: client.ObjectKeyFromObject(obj)}}
+	name := cmp.Or(task.Status.SandboxName, task.Name)
+	return []reconcile.Request{{NamespacedName: types.NamespacedName{Namespace: task.Namespace, Name: name}}}
 }
 
 // sandboxOverQuota is the oldest Sandbox of the namespace that waits for room in a

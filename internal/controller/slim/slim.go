@@ -77,6 +77,7 @@ func stub(obj client.Object) client.Object {
 	out.SetDeletionTimestamp(meta.DeletionTimestamp)
 	out.SetOwnerReferences(meta.OwnerReferences)
 	out.SetAnnotations(meta.Annotations)
+	out.SetLabels(meta.Labels)
 	return out
 }
 
@@ -85,6 +86,14 @@ func metaOf(obj client.Object) metav1.ObjectMeta {
 		Name: obj.GetName(), Namespace: obj.GetNamespace(), UID: obj.GetUID(), ResourceVersion: obj.GetResourceVersion(),
 		Generation: obj.GetGeneration(), CreationTimestamp: obj.GetCreationTimestamp(), DeletionTimestamp: obj.GetDeletionTimestamp(),
 		Annotations: map[string]string{annotationPartial: partial},
+	}
+	for _, key := range podspec.PoolLabels { // a pool finds by them what it has made
+		if value, ok := obj.GetLabels()[key]; ok {
+			if meta.Labels == nil {
+				meta.Labels = map[string]string{}
+			}
+			meta.Labels[key] = value
+		}
 	}
 	if owner := metav1.GetControllerOf(obj); owner != nil {
 		meta.OwnerReferences = []metav1.OwnerReference{*owner}
@@ -148,7 +157,7 @@ func (c slimClient) whole(ctx context.Context, key client.ObjectKey, obj client.
 // of it that there is nothing to do for which more is needed: of a thousand large
 // objects that are suspended or have ended, none is read again when a manager starts.
 // What is changed in a stub may be patched, and never updated. A stub has no template,
-// finalizers or labels, so idle is not to be said of what is compared with these, such
+// finalizers or labels but those of a pool, so idle is not to be said of what is compared with these, such
 // as an ended task whose pod may have to be stopped.
 func GetUnlessIdle(ctx context.Context, c client.Client, key client.ObjectKey, obj client.Object, idle func() bool) error {
 	wrapped, ok := c.(slimClient)

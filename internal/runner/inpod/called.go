@@ -50,7 +50,7 @@ func (p *Runner) beCalled(ctx context.Context, w *watcher) error {
 	}
 	var running sync.WaitGroup
 	defer running.Wait()
-	if podapi.OwnerTask(sb) == nil {
+	if podapi.OwnerTask(sb) == nil && podapi.OwnerPool(sb) == nil {
 		used := &activity{
 			clock: clock.RealClock{}, sandbox: w.sandbox, came: p.guests.came, busy: p.inUse, taken: p.guests.occupied, log: text.NewLogWriter(os.Stderr),
 			report: func(ctx context.Context, at time.Time) error { return p.api.noteActivity(ctx, sb, at) },
@@ -78,7 +78,11 @@ func sayOnce(out io.Writer) func(error) {
 // welcome prepares the sandbox for a guest: in a named Sandbox there may have been no task
 // yet, for which its workspace was prepared.
 func (p *Runner) welcome(ctx context.Context, w *watcher) error {
-	if sb := w.sandbox(); podapi.OwnerTask(sb) == nil && !p.ready.Load() {
+	sb := w.sandbox()
+	if pool := podapi.OwnerPool(sb); pool != nil {
+		return fmt.Errorf("%w: the Sandbox waits in SandboxPool %s for a task, which gets it unused", convert.ErrNotReady, pool.Name)
+	}
+	if podapi.OwnerTask(sb) == nil && !p.ready.Load() {
 		if _, err := p.prepare(ctx, sb, nil); err != nil {
 			return fmt.Errorf("%w: %w", convert.ErrNotReady, err)
 		}

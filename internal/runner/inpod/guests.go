@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
 	"net/http/httputil"
 	"net/url"
@@ -12,6 +13,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/sampan-dev/sampan/api/v1alpha1"
 	"github.com/sampan-dev/sampan/internal/harness/tool"
 	sandboxapi "github.com/sampan-dev/sampan/internal/sandbox/api"
 	"github.com/sampan-dev/sampan/internal/sandbox/client"
@@ -164,6 +166,19 @@ var errProving = fmt.Errorf("%w: nothing else runs from then on until the output
 type proving struct {
 	*client.Client
 	guests *guests
+	// env is what a task brings into the Sandbox of a pool.
+	env map[string]string
+}
+
+func (p *Runner) proving(at *v1alpha1.AgentTask) proving {
+	env := map[string]string{}
+	for _, e := range at.Spec.Sandbox.PoolRef.Env {
+		env[e.Name] = ""
+		if e.Value != nil {
+			env[e.Name] = *e.Value
+		}
+	}
+	return proving{Client: p.exec, guests: p.guests, env: env}
 }
 
 // Exec implements tool.Executor.
@@ -172,6 +187,11 @@ func (p proving) Exec(ctx context.Context, req tool.ExecRequest) (*tool.ExecResu
 		p.guests.close(errProving)
 	} else {
 		p.guests.open()
+	}
+	if len(p.env) > 0 {
+		env := maps.Clone(p.env)
+		maps.Copy(env, req.Env)
+		req.Env = env
 	}
 	return p.Client.Exec(ctx, req)
 }

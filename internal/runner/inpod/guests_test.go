@@ -104,7 +104,7 @@ func TestGuestsDoWhatToolsDo(t *testing.T) {
 func TestNobodyBesideAProof(t *testing.T) {
 	l := lodge(t)
 	l.open()
-	p := proving{l.exec, l.guests}
+	p := proving{Client: l.exec, guests: l.guests}
 	mark := fmt.Sprintf("1000.%d", os.Getpid())                                                                                              // other tests' processes sleep, too
 	streaming, err := http.Post(l.url+"/v1/exec/stream", "application/json", strings.NewReader(`{"shell":"touch started; sleep `+mark+`"}`)) // closed below
 	if err != nil {

@@ -54,8 +54,8 @@ func TestOutputsStay(t *testing.T) {
 	}
 }
 
-// TestPusher: an output's own credentials go before those of the checkout, and none of
-// them stays in the environment.
+// TestPusher: an output's own credentials go before those of the checkout, which are for a
+// repository that has some, and none of them stays in the environment.
 func TestPusher(t *testing.T) {
 	for name, value := range map[string]string{
 		podapi.EnvGitUsername: "reader", podapi.EnvGitPassword: "read", podapi.PushUsername(1): "writer", podapi.PushPassword(1): "write",
@@ -64,11 +64,15 @@ func TestPusher(t *testing.T) {
 	}
 	p := &Runner{env: runner.TakeSecrets(&models.Registry{})}
 	own := v1alpha1.Output{Branch: v1alpha1.BranchOutput{Ref: "b", CredentialsSecretRef: v1alpha1.SecretReference{Name: "s"}}}
+	with := v1alpha1.GitSource{URL: "https://git.example/a.git", CredentialsSecretRef: v1alpha1.SecretReference{Name: "g"}}
 	for want, o := range map[string]v1alpha1.Output{"writer:write": own, "reader:read": {Branch: v1alpha1.BranchOutput{Ref: "b"}}} {
-		user, password := p.pusher(o, 1)
+		user, password := p.pusher(o, 1, with)
 		if got := user + ":" + password; got != want {
 			t.Errorf("%s, want %s", got, want)
 		}
+	}
+	if user, password := p.pusher(v1alpha1.Output{}, 0, v1alpha1.GitSource{URL: with.URL}); user != "" || password != "" {
+		t.Errorf("a repository without credentials gets %s:%s", user, password)
 	}
 	if got := strings.Join(p.env.Values(), " "); !strings.Contains(got, "write") || !strings.Contains(got, "read") {
 		t.Errorf("what the transcript blanks out is %q", got)

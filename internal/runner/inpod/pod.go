@@ -255,8 +255,8 @@ func (p *Runner) run(ctx context.Context, sb *v1alpha1.Sandbox, at *v1alpha1.Age
 		p.guests.open()
 	}
 	p.ran = at.UID
-	sandbox, exec := p.executor(ctx, preTool)
-	tools, err := runner.ToolSet(proving{p.exec, p.guests}, task)
+	sandbox, exec := p.executor(ctx, at, preTool)
+	tools, err := runner.ToolSet(p.proving(at), task)
 	if err != nil {
 		return failed(harness.Internal, err), v1alpha1.ReasonInternal
 	}
@@ -384,12 +384,25 @@ func (p *Runner) prepare(ctx context.Context, sb *v1alpha1.Sandbox, rep *reporte
 	return preTool, err
 }
 
-// repository is what to check out.
+// repository is what to check out, for a task if there is one.
 func (p *Runner) repository(sb *v1alpha1.Sandbox, rep *reporter) workspace.Repository {
+	git := sb.Spec.Template.Workspace.Git
+	if rep != nil {
+		git = podapi.Repository(git, rep.task)
+	}
+	user, password := p.gitCredentials(git)
 	return workspace.Repository{
-		GitSource: sb.Spec.Template.Workspace.Git, User: os.Getenv(podapi.EnvGitUsername), Password: p.env.Get(podapi.EnvGitPassword),
+		GitSource: git, User: user, Password: password,
 		Keep: filepath.Join(podapi.StateDir, "repository.git"), Progress: checkoutReport(rep),
 	}
+}
+
+// gitCredentials are those that the pod has, for a repository that has credentials.
+func (p *Runner) gitCredentials(git v1alpha1.GitSource) (user, password string) {
+	if git.CredentialsSecretRef.Name == "" {
+		return "", ""
+	}
+	return os.Getenv(podapi.EnvGitUsername), p.env.Get(podapi.EnvGitPassword)
 }
 
 // checkoutReport tells a task how far its checkout is; there may be no task.
@@ -403,9 +416,9 @@ func checkoutReport(rep *reporter) func(workspace.Step) {
 // executor is the sandbox for the loop itself, and the wait for it. How long
 // that may take, with an image to be pulled, is for the task's own time limit and
 // for the operator, which names the cause.
-func (p *Runner) executor(ctx context.Context, preTool bool) (*starting, harness.Executor) {
+func (p *Runner) executor(ctx context.Context, at *v1alpha1.AgentTask, preTool bool) (*starting, harness.Executor) {
 	s := start(ctx, p.exec.WaitReady)
-	exec := proving{p.exec, p.guests}
+	exec := p.proving(at)
 	if preTool {
 		return s, &preToolFS{Executor: exec, dir: podapi.WorkspaceDir}
 	}

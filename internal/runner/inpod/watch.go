@@ -130,10 +130,11 @@ func cancelIfAsked(at *v1alpha1.AgentTask, cancel context.CancelCauseFunc) {
 }
 
 // holder is the attempt that the pod works for: the one that it was made for or, in a
-// named Sandbox, the one that has claimed the Sandbox.
+// named Sandbox, the one that has claimed the Sandbox. A pod that was made in a pool serves
+// the first attempt of the task that has made the Sandbox its own.
 func (p *Runner) holder(sb *v1alpha1.Sandbox) v1alpha1.TaskReference {
 	if owner := podapi.OwnerTask(sb); owner != nil {
-		return v1alpha1.TaskReference{Name: owner.Name, UID: string(owner.UID), Attempt: p.attempt}
+		return v1alpha1.TaskReference{Name: owner.Name, UID: string(owner.UID), Attempt: max(p.attempt, 1)}
 	}
 	return sb.Status.TaskRef
 }

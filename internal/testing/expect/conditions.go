@@ -77,6 +77,8 @@ func statusOf(obj client.Object) (conditions []metav1.Condition, observed int64,
 		return o.Status.Conditions, o.Status.ObservedGeneration, true
 	case *v1alpha1.Sandbox:
 		return o.Status.Conditions, o.Status.ObservedGeneration, true
+	case *v1alpha1.SandboxPool:
+		return o.Status.Conditions, o.Status.ObservedGeneration, true
 	}
 	return nil, 0, false
 }

@@ -34,6 +34,8 @@ type Writes struct {
 	FailAt int
 	// FailOften fails each create of an object once, and every other write to it.
 	FailOften bool
+	// FailIf says before each write whether, and how, that one fails; nil fails none.
+	FailIf func() (Mode, bool)
 	// After is called after each write that was done.
 	After func(verb string, obj client.Object)
 	// Log has what was written, for a test's message.
@@ -64,8 +66,11 @@ func (w *Writes) do(verb string, obj client.Object, write func() error) error {
 	}
 	w.count++
 	w.Log = append(w.Log, fmt.Sprintf("%d %s %T %s", w.count, verb, obj, obj.GetName()))
-	failing := w.count == w.FailAt || w.FailOften && w.turn(verb, obj)
-	if failing && w.Mode == Refused {
+	mode, failing := w.Mode, w.count == w.FailAt || w.FailOften && w.turn(verb, obj)
+	if w.FailIf != nil {
+		mode, failing = w.FailIf()
+	}
+	if failing && mode == Refused {
 		return ErrInjected
 	}
 	err := write()
@@ -78,7 +83,7 @@ func (w *Writes) do(verb string, obj client.Object, write func() error) error {
 	if !failing {
 		return err
 	}
-	w.crashed = w.Mode == Crash
+	w.crashed = mode == Crash
 	return errors.Join(ErrInjected, err)
 }
 

@@ -48,6 +48,9 @@ func (b *Task) In(sandbox string) *Task {
 	return b
 }
 
+// From asks a pool for its Sandbox.
+func (b *Task) From(pool string) *Task { b.task.Spec.Sandbox.PoolRef.Name = pool; return b }
+
 // Image sets the image of its own Sandbox.
 func (b *Task) Image(image string) *Task { b.task.Spec.Sandbox.Template.Image = image; return b }
 
@@ -94,6 +97,14 @@ func (b *Sandbox) Image(image string) *Sandbox { b.sandbox.Spec.Template.Image =
 
 // Git checks out a repository.
 func (b *Sandbox) Git(url string) *Sandbox { b.sandbox.Spec.Template.Workspace.Git.URL = url; return b }
+
+// MakePool gives a pool that keeps so many Sandboxes warm.
+func MakePool(name string, replicas int32) *v1alpha1.SandboxPool {
+	return &v1alpha1.SandboxPool{
+		ObjectMeta: metav1.ObjectMeta{Name: name, Namespace: "default"},
+		Spec:       v1alpha1.SandboxPoolSpec{Replicas: &replicas},
+	}
+}
 
 // RegistryDocument is a registry with one model, called demo, of a provider whose key
 // is in Secret model-keys.

@@ -33,6 +33,8 @@ type bench struct {
 	raw     kubernetes.Interface
 	image   string
 	version string
+	// hits and misses are the outcomes of the claims.
+	hits, misses int
 }
 
 func newBench(ctx context.Context, image string) (*bench, error) {
@@ -208,12 +210,17 @@ func ready(p *corev1.Pod) bool {
 // tasks creates AgentTasks at once and gives the time of each to the first
 // request that the model server got for it. Both clocks are this machine's.
 func (b *bench) tasks(ctx context.Context, name string, n int) ([]time.Duration, error) {
+	return b.start(ctx, name, n, v1alpha1.TaskSandbox{})
+}
+
+// start creates AgentTasks that run in such Sandboxes.
+func (b *bench) start(ctx context.Context, name string, n int, sandbox v1alpha1.TaskSandbox) ([]time.Duration, error) {
 	created := map[string]time.Time{}
 	var tasks []client.Object
 	for i := range n {
 		t := &v1alpha1.AgentTask{
 			ObjectMeta: metav1.ObjectMeta{Name: fmt.Sprintf("%s-%d", name, i), Namespace: namespace},
-			Spec:       v1alpha1.AgentTaskSpec{Prompt: "Say one word."},
+			Spec:       v1alpha1.AgentTaskSpec{Prompt: "Say one word.", Sandbox: sandbox},
 		}
 		tasks = append(tasks, t)
 		created[t.Name] = time.Now()
@@ -239,6 +246,11 @@ func (b *bench) tasks(ctx context.Context, name string, n int) ([]time.Duration,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("%d of %d tasks reached their model: %w", len(out), n, err)
+	}
+	for _, t := range tasks {
+		if err := b.countClaim(ctx, t.(*v1alpha1.AgentTask)); err != nil {
+			return nil, err
+		}
 	}
 	return out, b.remove(ctx, tasks)
 }
