@@ -3,7 +3,6 @@ package e2e
 import (
 	"context"
 	"fmt"
-	"regexp"
 	"slices"
 	"sync"
 
@@ -136,9 +135,6 @@ func summary(at *v1alpha1.AgentTask) string {
 	return text
 }
 
-// attemptSuffix is what tells the Sandboxes of a task's attempts apart.
-var attemptSuffix = regexp.MustCompile(`-[0-9]+$`)
-
 func (w *witness) sawPod(pod *corev1.Pod, deleted bool) {
 	if pod.Labels[podspec.LabelManagedBy] != podspec.ManagedBy {
 		return
@@ -146,7 +142,7 @@ func (w *witness) sawPod(pod *corev1.Pod, deleted bool) {
 	for _, problem := range unrestricted(pod) {
 		w.note("Pod %s: %s", pod.Name, problem)
 	}
-	owner := attemptSuffix.ReplaceAllString(pod.Labels[podspec.LabelSandbox], "")
+	owner := pod.Labels[podspec.LabelSandbox]
 	if w.live[owner] == nil {
 		w.live[owner] = map[string]bool{}
 	}
