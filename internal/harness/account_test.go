@@ -11,6 +11,7 @@ import (
 	"github.com/shopspring/decimal"
 
 	"github.com/sampan-dev/sampan/internal/llm"
+	"github.com/sampan-dev/sampan/internal/llm/broker"
 	"github.com/sampan-dev/sampan/internal/models"
 	"github.com/sampan-dev/sampan/internal/transcript"
 )
@@ -52,7 +53,7 @@ func TestFailedCallsAreCharged(t *testing.T) {
 		))
 		m := model("m", f.provider)
 		m.Pricing = oneDollarEach()
-		f.Models = FixedRouter{m}
+		f.Models = broker.FixedRouter{m}
 		res := f.run(t, t.Context())
 		if res.Reason != Completed {
 			t.Fatalf("ended %s: %s", res.Reason, res.Message)
@@ -105,7 +106,7 @@ func TestCutCallsAreCharged(t *testing.T) {
 				f := newFixture(script(tc.reply))
 				m := model("m", f.provider)
 				m.Pricing, m.MaxOutputTokens = oneDollarEach(), 200
-				f.Models, f.CallTimeout = FixedRouter{m}, tc.timeout
+				f.Models, f.CallTimeout = broker.FixedRouter{m}, tc.timeout
 				ctx, cancel := context.WithCancelCause(t.Context())
 				time.AfterFunc(10*time.Second, func() { cancel(ErrCancelled) })
 				res := f.run(t, ctx)
@@ -142,7 +143,7 @@ func TestFailedCallsKeepToTheBudget(t *testing.T) {
 		})))
 		m := model("m", f.provider)
 		m.Pricing = oneDollarEach()
-		f.Models = FixedRouter{m}
+		f.Models = broker.FixedRouter{m}
 		f.Task.Limits.CostUSD = decimal.NewFromInt(1)
 		res := f.run(t, t.Context())
 		if res.Reason != BudgetExceeded || len(f.provider.sent()) != 3 {
@@ -228,14 +229,14 @@ func TestResumeCountsFailedCalls(t *testing.T) {
 		))
 		m := model("m", first.provider)
 		m.Pricing = oneDollarEach()
-		first.Models = FixedRouter{m}
+		first.Models = broker.FixedRouter{m}
 		first.run(t, t.Context())
 		events, _, err := transcript.ReadAll(&first.out)
 		if err != nil {
 			t.Fatal(err)
 		}
 		next := newFixture(script(says("done")))
-		next.Models, next.Transcript = FixedRouter{m}, nil
+		next.Models, next.Transcript = broker.FixedRouter{m}, nil
 		next.Resume = PastOf(events[:3]) // run_started, request, retry
 		res := Run(t.Context(), next.Config)
 		if res.Reason != Completed || res.Progress.Usage.InputTokens != 1100 || res.Progress.CostUSD.String() != "0.00112" {

@@ -9,6 +9,7 @@ import (
 	"github.com/shopspring/decimal"
 
 	"github.com/sampan-dev/sampan/internal/llm"
+	"github.com/sampan-dev/sampan/internal/llm/broker"
 	"github.com/sampan-dev/sampan/internal/models"
 )
 
@@ -31,7 +32,7 @@ func TestReserve(t *testing.T) {
 			m := model("m", p)
 			m.MaxOutputTokens = 1000
 			m.Pricing = &models.Pricing{OutputPerMTok: decimal.NewFromInt(10)}
-			f.Models = FixedRouter{m}
+			f.Models = broker.FixedRouter{m}
 			res := f.run(t, t.Context())
 			got := p.sent()[0].MaxOutputTokens
 			if name == "cost" {
@@ -83,7 +84,7 @@ func TestNoBudgetIsPassed(t *testing.T) {
 			f := newFixture(script(greedy(rng, 0.6+0.65*rng.Float64())))
 			m := model("m", f.provider)
 			m.Pricing, m.MaxOutputTokens, m.ContextWindow = oneDollarEach(), 100+rng.IntN(8000), 20_000+rng.IntN(100_000)
-			f.Models = FixedRouter{m}
+			f.Models = broker.FixedRouter{m}
 			l := &f.Task.Limits
 			switch rng.IntN(3) {
 			case 0:

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/sampan-dev/sampan/internal/llm"
+	"github.com/sampan-dev/sampan/internal/llm/broker"
 	"github.com/sampan-dev/sampan/internal/transcript"
 )
 
@@ -26,7 +27,7 @@ type caller struct {
 	log    *journal
 	budget *budget
 	clock  Clock
-	pool   *pool
+	broker *broker.Broker
 	// specs are the tools that are offered.
 	specs   []llm.ToolSpec
 	retry   Retry
@@ -35,7 +36,7 @@ type caller struct {
 
 // route asks for the candidates and gives their ids.
 func (c *caller) route(ctx context.Context, tokens int64) ([]string, error) {
-	candidates, err := c.pool.candidates(ctx, tokens)
+	candidates, err := c.broker.Candidates(ctx, tokens)
 	if err != nil {
 		s := stopf(ModelUnavailable, "No model can be used: %v", err)
 		s.category = llm.ProviderUnsupported
@@ -51,7 +52,7 @@ func (c *caller) route(ctx context.Context, tokens int64) ([]string, error) {
 // call gets one reply from the first candidate that gives one, and books
 // and records it. It is not synced: what follows from it is recorded with it.
 func (c *caller) call(ctx context.Context) (*llm.Response, error) {
-	candidates, err := c.pool.candidates(ctx, c.log.state.conv.tokens())
+	candidates, err := c.broker.Candidates(ctx, c.log.state.conv.tokens())
 	if err != nil {
 		s := stopf(ModelUnavailable, "No model can be used: %v", err)
 		s.category = llm.ProviderUnsupported
@@ -80,13 +81,13 @@ func (c *caller) tryEach(ctx context.Context, t *trial) (*llm.Response, []failur
 	for i, m := range t.candidates {
 		t.lastCandidate = len(t.candidates) == 1 || t.rounds == 0 && i == len(t.candidates)-1 && !passing(failures)
 		t.follows = i < len(t.candidates)-1
-		m = c.pool.learned(m)
+		m = c.broker.Learned(m)
 		if err := c.switchTo(m, failures); err != nil {
 			return nil, nil, err
 		}
 		resp, err := c.callCandidate(ctx, m, t)
 		if err == nil {
-			c.pool.answered(m.ID)
+			c.broker.Answered(m.ID)
 			return resp, nil, nil
 		}
 		var le *llm.Error
@@ -102,10 +103,10 @@ func (c *caller) tryEach(ctx context.Context, t *trial) (*llm.Response, []failur
 		if le.Category == llm.EmptyResponse {
 			return nil, nil, stopf(EmptyResponse, "%s answered with nothing: %s", m.ID, le.Message)
 		}
-		if !fallsBack(le.Category) {
+		if !broker.FallsBack(le.Category) {
 			return nil, nil, unavailable(t.failed)
 		}
-		c.pool.failed(m.ID, t.spent[m.ID])
+		c.broker.Failed(m.ID, t.spent[m.ID])
 	}
 	return nil, failures, nil
 }
@@ -115,7 +116,7 @@ func (c *caller) pause(ctx context.Context, wait time.Duration, why string) erro
 	if err := c.log.sync(PhaseWaiting, fmt.Sprintf("waiting %.1fs: %s", wait.Seconds(), why)); err != nil {
 		return err
 	}
-	if err := sleep(ctx, c.clock, wait); err != nil {
+	if err := broker.Sleep(ctx, c.clock, wait); err != nil {
 		return stopFromContext(ctx)
 	}
 	return nil
@@ -134,7 +135,7 @@ func unavailable(failures []failure) *stop {
 }
 
 // switchTo notes that another model than before is used.
-func (c *caller) switchTo(m Model, failures []failure) error {
+func (c *caller) switchTo(m broker.Model, failures []failure) error {
 	from := c.log.state.model
 	if from == "" || from == m.ID {
 		return nil
@@ -151,7 +152,7 @@ const maxCuts = 4
 
 // callCandidate calls one model, cutting the conversation down where it does
 // not fit: by our estimate, or because the server says so.
-func (c *caller) callCandidate(ctx context.Context, m Model, t *trial) (*llm.Response, error) {
+func (c *caller) callCandidate(ctx context.Context, m broker.Model, t *trial) (*llm.Response, error) {
 	if err := c.makeRoom(m); err != nil {
 		return nil, err
 	}
@@ -166,8 +167,8 @@ func (c *caller) callCandidate(ctx context.Context, m Model, t *trial) (*llm.Res
 		}
 		// The window is smaller than we were told, or the text longer than we think.
 		target := c.log.state.conv.tokens() / 2
-		if c.pool.learn(m, le.ContextWindow) {
-			m = c.pool.learned(m)
+		if c.broker.Learn(m, le.ContextWindow) {
+			m = c.broker.Learned(m)
 			target = min(target, int64(compactTo*float64(m.ContextWindow)))
 		}
 		if err := c.compact(m, target, fmt.Sprintf("%s refused the conversation as too long (%s)", m.ID, le.Message)); err != nil {
@@ -177,7 +178,7 @@ func (c *caller) callCandidate(ctx context.Context, m Model, t *trial) (*llm.Res
 }
 
 // attempts sends the request, again after failures that may pass.
-func (c *caller) attempts(ctx context.Context, m Model, t *trial) (*llm.Response, error) {
+func (c *caller) attempts(ctx context.Context, m broker.Model, t *trial) (*llm.Response, error) {
 	req := llm.Request{Model: m.Upstream, Messages: c.log.state.conv.view(), Tools: c.specs}
 	for {
 		var err error
@@ -185,7 +186,7 @@ func (c *caller) attempts(ctx context.Context, m Model, t *trial) (*llm.Response
 		if req.MaxOutputTokens, err = c.budget.reserve(m); err != nil {
 			return nil, err
 		}
-		if err := c.pool.pace(ctx, m); err != nil {
+		if err := c.broker.Pace(ctx, m); err != nil {
 			return nil, stopFromContext(ctx)
 		}
 		err = c.log.record(&transcript.Request{
@@ -237,7 +238,7 @@ func (c *caller) attempts(ctx context.Context, m Model, t *trial) (*llm.Response
 }
 
 // bookFailure records a failed call with what it cost all the same.
-func (c *caller) bookFailure(m Model, u llm.Usage, e *transcript.Retry) error {
+func (c *caller) bookFailure(m broker.Model, u llm.Usage, e *transcript.Retry) error {
 	if u.InputTokens > 0 || u.OutputTokens > 0 {
 		cost := priceOf(m, u)
 		e.Usage, e.CostUSD = &u, &cost
@@ -261,7 +262,7 @@ func (c *caller) charged(u llm.Usage, maxOutput int) llm.Usage {
 
 // complete makes one attempt within a limit. It returns soon after ctx ends even
 // when the provider does not; a panic of the provider is an error.
-func (c *caller) complete(ctx context.Context, m Model, req llm.Request, limit time.Duration) (*llm.Response, error) {
+func (c *caller) complete(ctx context.Context, m broker.Model, req llm.Request, limit time.Duration) (*llm.Response, error) {
 	callCtx, cancel := withTimeout(ctx, c.clock, limit, errCallTimeout)
 	defer cancel()
 	resp, err := await(callCtx, c.clock, func() (*llm.Response, error) { return m.Provider.Complete(callCtx, req) })
@@ -308,7 +309,7 @@ func (c *caller) guess() llm.Usage {
 }
 
 // accept books and records a reply.
-func (c *caller) accept(m Model, resp *llm.Response, latency time.Duration) error {
+func (c *caller) accept(m broker.Model, resp *llm.Response, latency time.Duration) error {
 	c.fixCallIDs(resp)
 	if resp.Message.Role == "" {
 		resp.Message.Role = llm.RoleAssistant

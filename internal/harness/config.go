@@ -7,7 +7,7 @@ import (
 
 	"github.com/sampan-dev/sampan/internal/harness/tool"
 	"github.com/sampan-dev/sampan/internal/llm"
-	"github.com/sampan-dev/sampan/internal/models"
+	"github.com/sampan-dev/sampan/internal/llm/broker"
 	"github.com/sampan-dev/sampan/internal/transcript"
 )
 
@@ -50,36 +50,6 @@ type Executor interface {
 	ReadFile(ctx context.Context, path string, maxBytes int64) (*tool.File, error)
 }
 
-// Model is a model that the run may call.
-type Model struct {
-	// ID is the registry's, Upstream the one that the server knows.
-	ID, Upstream string
-	Provider     llm.Provider
-	// Pricing is nil when the cost is not known.
-	Pricing *models.Pricing
-	// ContextWindow in tokens; 0 is unknown and never compacted for.
-	ContextWindow int
-	// MaxOutputTokens of one reply; 0 leaves it to the server.
-	MaxOutputTokens int
-	// RequestsPerMinute is kept to by waiting; 0 is no limit.
-	RequestsPerMinute int
-	// CallTimeout bounds one attempt; 0 is Config.CallTimeout.
-	CallTimeout time.Duration
-}
-
-// Need is what the run asks of every candidate. Its window is not in it: the
-// run prefers candidates that hold the conversation, and compacts it for others.
-type Need struct {
-	// Priced says that a cost limit has to be kept.
-	Priced bool
-}
-
-// Router gives the models for a run, best first. It is asked before every turn
-// and has to be quick; an answer is an error or has a candidate.
-type Router interface {
-	Candidates(ctx context.Context, need Need) ([]Model, error)
-}
-
 // Retry bounds how often a failed model call is sent again.
 type Retry struct {
 	// Attempts in all for one candidate; 0 leaves that to Patience where the server is
@@ -104,7 +74,7 @@ type Retry struct {
 // Config is all that a run needs.
 type Config struct {
 	Task   Task
-	Models Router
+	Models broker.Router
 	// Tools may be nil: the model then gets none. The run closes them.
 	Tools Tools
 	// Executor may be nil when the task has no verifications.

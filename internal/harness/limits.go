@@ -9,6 +9,7 @@ import (
 	"github.com/shopspring/decimal"
 
 	"github.com/sampan-dev/sampan/internal/llm"
+	"github.com/sampan-dev/sampan/internal/llm/broker"
 	"github.com/sampan-dev/sampan/internal/models"
 	"github.com/sampan-dev/sampan/internal/text"
 	"github.com/sampan-dev/sampan/internal/transcript"
@@ -70,7 +71,7 @@ func (b *budget) outOf(reason End, what string) *stop {
 // reserve gives the output tokens that a call to m may take, so that even the
 // longest reply stays within every limit, or ends the run when there is no
 // room for a reply at all. 0 leaves it to the server.
-func (b *budget) reserve(m Model) (int, error) {
+func (b *budget) reserve(m broker.Model) (int, error) {
 	l, used := b.limits, b.log.state.progress.Usage
 	input := b.log.state.conv.atMost()
 	output := int64(m.MaxOutputTokens)
@@ -106,7 +107,7 @@ func (b *budget) reserve(m Model) (int, error) {
 }
 
 // priceOf is what usage of a model costs.
-func priceOf(m Model, u llm.Usage) decimal.Decimal {
+func priceOf(m broker.Model, u llm.Usage) decimal.Decimal {
 	return m.Pricing.Cost(models.Tokens{Input: u.InputTokens, CachedInput: u.CachedInputTokens, Output: u.OutputTokens})
 }
 

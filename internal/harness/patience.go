@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/sampan-dev/sampan/internal/llm"
+	"github.com/sampan-dev/sampan/internal/llm/broker"
 )
 
 const (
@@ -40,7 +41,7 @@ type trial struct {
 	// failedAt is when that was.
 	failedAt time.Time
 	// candidates are those that may still answer, rounds how often all were asked.
-	candidates []Model
+	candidates []broker.Model
 	rounds     int
 	// attempts counts the failures by model, spent is how long they took.
 	attempts map[string]int
@@ -55,7 +56,7 @@ type trial struct {
 	follows bool
 }
 
-func (c *caller) newTrial(candidates []Model) *trial {
+func (c *caller) newTrial(candidates []broker.Model) *trial {
 	t := &trial{
 		policy: c.retry, clock: c.clock, candidates: candidates, patience: c.retry.Patience,
 		attempts: map[string]int{}, spent: map[string]time.Duration{},
@@ -76,7 +77,7 @@ func (b *budget) halfOfTime() (time.Duration, bool) {
 
 // attemptLimit is how long one attempt may take. Where another model can be asked
 // it leaves time for that one; the end of the run bounds all attempts anyhow.
-func (c *caller) attemptLimit(m Model, t *trial) time.Duration {
+func (c *caller) attemptLimit(m broker.Model, t *trial) time.Duration {
 	limit := c.timeout
 	if m.CallTimeout > 0 {
 		limit = m.CallTimeout
@@ -185,7 +186,7 @@ func (t *trial) nextRound(failures []failure) (time.Duration, bool) {
 		return 0, false
 	}
 	t.rounds++
-	var kept []Model
+	var kept []broker.Model
 	var soonest *llm.Error
 	for i, f := range failures {
 		if !f.err.Retryable || t.attempts[f.model] >= t.mostAttempts(f.err) {

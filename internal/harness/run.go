@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/sampan-dev/sampan/internal/llm"
+	"github.com/sampan-dev/sampan/internal/llm/broker"
 	"github.com/sampan-dev/sampan/internal/transcript"
 )
 
@@ -66,7 +67,7 @@ func newRun(cfg Config) *run {
 		cfg: cfg, clock: clock, log: log, budget: spent,
 		models: &caller{
 			log: log, budget: spent, clock: clock, retry: cfg.Retry, timeout: cfg.CallTimeout,
-			pool: newPool(cfg.Models, clock, cfg.Retry.CoolDown, task.Limits.CostUSD.IsPositive()),
+			broker: broker.New(cfg.Models, clock, cfg.Retry.CoolDown, task.Limits.CostUSD.IsPositive()),
 		},
 		tools:  &toolbox{tools: cfg.Tools, limit: task.Limits.Tool, clock: clock},
 		checks: &verifier{log: log, executor: cfg.Executor, clock: clock},

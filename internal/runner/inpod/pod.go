@@ -18,6 +18,7 @@ import (
 
 	"github.com/sampan-dev/sampan/api/v1alpha1"
 	"github.com/sampan-dev/sampan/internal/harness"
+	"github.com/sampan-dev/sampan/internal/llm/broker"
 	"github.com/sampan-dev/sampan/internal/models"
 	"github.com/sampan-dev/sampan/internal/podapi"
 	"github.com/sampan-dev/sampan/internal/record"
@@ -265,7 +266,7 @@ func (p *Runner) run(ctx context.Context, sb *v1alpha1.Sandbox, at *v1alpha1.Age
 	}}
 	config := harness.Config{
 		Task: task, Tools: tools, Executor: exec, Ready: sandbox.wait, Reporter: rep.progress, Restored: restored,
-		Models: &harness.RegistryRouter{
+		Models: &broker.RegistryRouter{
 			Registry: p.registry, Selector: runner.SelectorOf(at), Connect: conn.Connect,
 			Need: models.Need{Scopes: p.scopes, Priced: !task.Limits.CostUSD.IsZero()},
 		},

@@ -12,6 +12,7 @@ import (
 	"github.com/sampan-dev/sampan/api/v1alpha1"
 	"github.com/sampan-dev/sampan/internal/harness"
 	"github.com/sampan-dev/sampan/internal/harness/tool"
+	"github.com/sampan-dev/sampan/internal/llm/broker"
 	"github.com/sampan-dev/sampan/internal/models"
 	"github.com/sampan-dev/sampan/internal/podapi"
 	"github.com/sampan-dev/sampan/internal/runner"
@@ -143,7 +144,7 @@ func (l Runner) config(ctx context.Context, at *v1alpha1.AgentTask, p *place) (*
 	conn := runner.Connector{TaskName: at.Name, Env: env.Get, ScriptFile: runner.ScriptBeside(l.RegistryFile)}
 	cfg := &harness.Config{
 		Task: task, Tools: tools, Executor: exec, Reporter: reporter, WrapUp: l.WrapUp, Restored: p.restored,
-		Models: &harness.RegistryRouter{Registry: reg, Selector: runner.SelectorOf(at), Need: need, Connect: conn.Connect},
+		Models: &broker.RegistryRouter{Registry: reg, Selector: runner.SelectorOf(at), Need: need, Connect: conn.Connect},
 	}
 	return cfg, func() error { return errors.Join(p.journal.Writer.Close(), closeRecord(), exec.Close()) }, nil
 }

@@ -15,6 +15,7 @@ import (
 
 	"github.com/sampan-dev/sampan/internal/harness"
 	"github.com/sampan-dev/sampan/internal/llm"
+	"github.com/sampan-dev/sampan/internal/llm/broker"
 	"github.com/sampan-dev/sampan/internal/llm/openai"
 	"github.com/sampan-dev/sampan/internal/models"
 )
@@ -199,7 +200,7 @@ type conversation struct {
 // converse has a conversation about n boxes, by the loop of a run.
 func (s *subject) converse(ctx context.Context, n, turns int) conversation {
 	b := newBoxes(n, secret)
-	m := harness.ModelOf(s.candidate, s.observer)
+	m := broker.ModelOf(s.candidate, s.observer)
 	m.MaxOutputTokens = min(m.MaxOutputTokens, replyTokens)
 	limits := harness.Limits{Turns: turns}
 	if m.Pricing != nil && s.MaxCostUSD.IsPositive() {
@@ -209,7 +210,7 @@ func (s *subject) converse(ctx context.Context, n, turns int) conversation {
 	}
 	res := harness.Run(ctx, harness.Config{
 		Task:   harness.Task{Name: "probe", Prompt: b.prompt(), Limits: limits},
-		Models: harness.FixedRouter{m}, Tools: b, Retry: s.Retry,
+		Models: broker.FixedRouter{m}, Tools: b, Retry: s.Retry,
 	})
 	c := b.result()
 	switch {

@@ -13,6 +13,7 @@ import (
 
 	"github.com/sampan-dev/sampan/internal/harness"
 	"github.com/sampan-dev/sampan/internal/llm"
+	"github.com/sampan-dev/sampan/internal/llm/broker"
 	"github.com/sampan-dev/sampan/internal/record"
 	"github.com/sampan-dev/sampan/internal/transcript"
 )
@@ -38,8 +39,8 @@ func (m *model) Complete(_ context.Context, req llm.Request) (*llm.Response, err
 	return &llm.Response{Message: msg, FinishReason: finish, Usage: llm.Usage{InputTokens: 10, OutputTokens: 1}}, nil
 }
 
-func (m *model) Candidates(context.Context, harness.Need) ([]harness.Model, error) {
-	return []harness.Model{{ID: "m", Upstream: "m", Provider: m}}, nil
+func (m *model) Candidates(context.Context, broker.Need) ([]broker.Model, error) {
+	return []broker.Model{{ID: "m", Upstream: "m", Provider: m}}, nil
 }
 
 // writes is a reply that writes a file of a name.

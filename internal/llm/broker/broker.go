@@ -1,4 +1,4 @@
-package harness
+package broker
 
 import (
 	"context"
@@ -9,8 +9,8 @@ import (
 	"github.com/sampan-dev/sampan/internal/llm"
 )
 
-// pool chooses among the candidates and remembers which of them failed.
-type pool struct {
+// Broker chooses among the candidates and remembers which of them failed.
+type Broker struct {
 	router   Router
 	clock    Clock
 	coolDown time.Duration
@@ -29,40 +29,42 @@ type health struct {
 	until time.Time
 }
 
-func newPool(router Router, clock Clock, coolDown time.Duration, priced bool) *pool {
-	return &pool{
+// New makes a broker for one run. Priced says that a cost limit has to be kept.
+func New(router Router, clock Clock, coolDown time.Duration, priced bool) *Broker {
+	return &Broker{
 		router: router, clock: clock, coolDown: coolDown, priced: priced,
 		health: map[string]*health{}, starts: map[string][]time.Time{}, windows: map[string]int{},
 	}
 }
 
-func (p *pool) candidates(ctx context.Context, tokens int64) ([]Model, error) {
-	if p.router == nil {
+// Candidates gives the models for a conversation of so many tokens, best first.
+func (b *Broker) Candidates(ctx context.Context, tokens int64) ([]Model, error) {
+	if b.router == nil {
 		return nil, errors.New("the run was given none")
 	}
 	// A conversation that outgrew a window can be compacted, so its length
 	// orders the candidates here and rules out none.
-	all, err := p.router.Candidates(ctx, Need{Priced: p.priced})
+	all, err := b.router.Candidates(ctx, Need{Priced: b.priced})
 	if err != nil {
 		return nil, err
 	}
-	if p.priced {
+	if b.priced {
 		all = slices.DeleteFunc(slices.Clone(all), func(m Model) bool { return m.Pricing == nil })
 	}
 	if len(all) == 0 {
 		return nil, errors.New("there is no candidate, or none whose cost is known, which a cost limit needs")
 	}
-	return p.order(all, tokens), nil
+	return b.order(all, tokens), nil
 }
 
 // order puts models that are cooling down last: with nothing else left they
 // are still worth a try. Behind the preferred one, models whose window holds
 // the conversation go before those for which it would have to be cut.
-func (p *pool) order(all []Model, tokens int64) []Model {
+func (b *Broker) order(all []Model, tokens int64) []Model {
 	var ready, small, cooling []Model
-	now := p.clock.Now()
+	now := b.clock.Now()
 	for i, m := range all {
-		h := p.health[m.ID]
+		h := b.health[m.ID]
 		switch {
 		case h != nil && now.Before(h.until):
 			cooling = append(cooling, m)
@@ -78,64 +80,64 @@ func (p *pool) order(all []Model, tokens int64) []Model {
 // minWindow is the least that is believed to be a model's window, in tokens.
 const minWindow = 1024
 
-// learn notes the window that a server named, if it is smaller than what was known.
-func (p *pool) learn(m Model, window int) bool {
+// Learn notes the window that a server named, if it is smaller than what was known.
+func (b *Broker) Learn(m Model, window int) bool {
 	if window < minWindow || m.ContextWindow > 0 && window >= m.ContextWindow {
 		return false
 	}
-	p.windows[m.ID] = window
+	b.windows[m.ID] = window
 	return true
 }
 
-// learned is the model with what its server has said of it.
-func (p *pool) learned(m Model) Model {
-	if w := p.windows[m.ID]; w > 0 && (m.ContextWindow == 0 || w < m.ContextWindow) {
+// Learned is the model with what its server has said of it.
+func (b *Broker) Learned(m Model) Model {
+	if w := b.windows[m.ID]; w > 0 && (m.ContextWindow == 0 || w < m.ContextWindow) {
 		m.ContextWindow = w
 		m.MaxOutputTokens = min(m.MaxOutputTokens, w/2)
 	}
 	return m
 }
 
-// failed makes a model cool down, longer each time, and for as long as it took
+// Failed makes a model cool down, longer each time, and for as long as it took
 // to fail: one that hangs must not take most of the run.
-func (p *pool) failed(id string, took time.Duration) {
-	h := p.health[id]
+func (b *Broker) Failed(id string, took time.Duration) {
+	h := b.health[id]
 	if h == nil {
 		h = &health{}
-		p.health[id] = h
+		b.health[id] = h
 	}
 	h.failures++
-	d := p.coolDown << min(h.failures-1, 4)
-	h.until = p.clock.Now().Add(max(min(d, 10*p.coolDown), took))
+	d := b.coolDown << min(h.failures-1, 4)
+	h.until = b.clock.Now().Add(max(min(d, 10*b.coolDown), took))
 }
 
-// answered forgets a model's failures.
-func (p *pool) answered(id string) { delete(p.health, id) }
+// Answered forgets a model's failures.
+func (b *Broker) Answered(id string) { delete(b.health, id) }
 
-// pace waits until one more request keeps to the model's rate.
-func (p *pool) pace(ctx context.Context, m Model) error {
+// Pace waits until one more request keeps to the model's rate.
+func (b *Broker) Pace(ctx context.Context, m Model) error {
 	if m.RequestsPerMinute <= 0 {
 		return nil
 	}
-	starts := p.starts[m.ID]
-	for len(starts) > 0 && p.clock.Now().Sub(starts[0]) >= time.Minute {
+	starts := b.starts[m.ID]
+	for len(starts) > 0 && b.clock.Now().Sub(starts[0]) >= time.Minute {
 		starts = starts[1:]
 	}
 	if len(starts) >= m.RequestsPerMinute {
-		wait := time.Minute - p.clock.Now().Sub(starts[0])
-		if err := sleep(ctx, p.clock, wait); err != nil {
+		wait := time.Minute - b.clock.Now().Sub(starts[0])
+		if err := Sleep(ctx, b.clock, wait); err != nil {
 			return err
 		}
 		starts = starts[1:]
 	}
-	p.starts[m.ID] = append(starts, p.clock.Now())
+	b.starts[m.ID] = append(starts, b.clock.Now())
 	return nil
 }
 
-// fallsBack says that another model may manage what this one could not: the
+// FallsBack says that another model may manage what this one could not: the
 // server is at fault, or its plan, not the request. A wrong key is not in it;
 // hiding it behind a model that costs something else would help nobody.
-func fallsBack(c llm.Category) bool {
+func FallsBack(c llm.Category) bool {
 	switch c {
 	case llm.RateLimited, llm.Overloaded, llm.Timeout, llm.Network, llm.ProviderUnsupported, llm.QuotaExceeded, llm.TruncatedStream:
 		return true
