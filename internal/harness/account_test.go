@@ -224,7 +224,7 @@ func TestWrapUp(t *testing.T) {
 func TestResumeCountsFailedCalls(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		first := newFixture(script(
-			fails(&llm.Error{Category: llm.EmptyResponse, Retryable: true, Message: "nothing", Usage: llm.Usage{InputTokens: 1000}}),
+			fails(&llm.Error{Category: llm.EmptyResponse, Retryable: true, Message: "nothing", Usage: llm.Usage{InputTokens: 1000, OutputTokens: 300}}),
 			says("done"),
 		))
 		m := model("m", first.provider)
@@ -236,11 +236,16 @@ func TestResumeCountsFailedCalls(t *testing.T) {
 			t.Fatal(err)
 		}
 		next := newFixture(script(says("done")))
+		m.Provider = next.provider
 		next.Models, next.Transcript = broker.FixedRouter{m}, nil
+		next.Task.Limits.OutputTokens = 1000
 		next.Resume = PastOf(events[:3]) // run_started, request, retry
 		res := Run(t.Context(), next.Config)
-		if res.Reason != Completed || res.Progress.Usage.InputTokens != 1100 || res.Progress.CostUSD.String() != "0.00112" {
+		if res.Reason != Completed || res.Progress.Usage.InputTokens != 1100 || res.Progress.CostUSD.String() != "0.00172" {
 			t.Errorf("%s: %+v", res.Reason, res.Progress)
+		}
+		if got := next.provider.sent()[0].MaxOutputTokens; got != 700 {
+			t.Errorf("the next process allows %d output tokens of the 700 that are left", got)
 		}
 	})
 }

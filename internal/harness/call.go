@@ -7,6 +7,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/shopspring/decimal"
+
 	"github.com/sampan-dev/sampan/internal/llm"
 	"github.com/sampan-dev/sampan/internal/llm/broker"
 	"github.com/sampan-dev/sampan/internal/transcript"
@@ -32,6 +34,8 @@ type caller struct {
 	specs   []llm.ToolSpec
 	retry   Retry
 	timeout time.Duration
+	// hold is what is reserved for the call under way.
+	hold *broker.Hold
 }
 
 // route asks for the candidates and gives their ids.
@@ -180,12 +184,14 @@ func (c *caller) callCandidate(ctx context.Context, m broker.Model, t *trial) (*
 // attempts sends the request, again after failures that may pass.
 func (c *caller) attempts(ctx context.Context, m broker.Model, t *trial) (*llm.Response, error) {
 	req := llm.Request{Model: m.Upstream, Messages: c.log.state.conv.view(), Tools: c.specs}
+	defer func() { c.hold.Release() }() // where no call was made, or its end cannot be recorded
 	for {
 		var err error
 		// Again each time: a failed attempt may have cost something.
-		if req.MaxOutputTokens, err = c.budget.reserve(m); err != nil {
+		if c.hold, err = c.budget.reserve(ctx, m); err != nil {
 			return nil, err
 		}
+		req.MaxOutputTokens = c.hold.MaxOutput
 		if err := c.broker.Pace(ctx, m); err != nil {
 			return nil, stopFromContext(ctx)
 		}
@@ -243,7 +249,20 @@ func (c *caller) bookFailure(m broker.Model, u llm.Usage, e *transcript.Retry) e
 		cost := priceOf(m, u)
 		e.Usage, e.CostUSD = &u, &cost
 	}
+	c.settle(u, priceOf(m, u))
 	return c.log.record(e)
+}
+
+// settle books what a call took in place of what was held for it. Nothing is held for
+// one of an earlier process.
+func (c *caller) settle(u llm.Usage, cost decimal.Decimal) {
+	spent := broker.Spent{Usage: u, CostUSD: cost}
+	if c.hold == nil {
+		c.budget.ledger.Book(spent)
+		return
+	}
+	c.hold.Settle(spent)
+	c.hold = nil
 }
 
 // charged is what a failed call is taken to have cost. Where its provider had to
@@ -319,6 +338,7 @@ func (c *caller) accept(m broker.Model, resp *llm.Response, latency time.Duratio
 			InputTokens: c.log.state.conv.tokens(), OutputTokens: estimate(resp.Message), Estimated: true,
 		}
 	}
+	c.settle(resp.Usage, priceOf(m, resp.Usage))
 	kept := classify(resp) != replyEmpty || strings.TrimSpace(resp.Message.Content) != ""
 	return c.log.record(&transcript.Response{
 		Model: m.ID, ServedBy: resp.Model, Message: resp.Message, FinishReason: resp.FinishReason, Usage: resp.Usage,

@@ -75,6 +75,8 @@ type Retry struct {
 type Config struct {
 	Task   Task
 	Models broker.Router
+	// Budget is shared with other runs of this process, beside Task.Limits; it may be nil.
+	Budget *broker.Ledger
 	// Tools may be nil: the model then gets none. The run closes them.
 	Tools Tools
 	// Executor may be nil when the task has no verifications.

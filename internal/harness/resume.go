@@ -28,6 +28,8 @@ func (r *run) replay() error {
 	if err := r.cfg.Resume.err; err != nil {
 		return stopf(Internal, "The transcript cannot be resumed: %v", err)
 	}
+	p := r.log.state.progress
+	r.budget.ledger.Book(broker.Spent{Usage: p.Usage, CostUSD: p.CostUSD})
 	r.tellPrompt()
 	return nil
 }
