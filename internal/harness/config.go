@@ -77,6 +77,9 @@ type Config struct {
 	Models broker.Router
 	// Budget is shared with other runs of this process, beside Task.Limits; it may be nil.
 	Budget *broker.Ledger
+	// Memory of the models is shared with other runs of this process, which keep to their
+	// rates together; it may be nil.
+	Memory *broker.Memory
 	// Tools may be nil: the model then gets none. The run closes them.
 	Tools Tools
 	// Executor may be nil when the task has no verifications.

@@ -69,7 +69,9 @@ func newRun(cfg Config) *run {
 		cfg: cfg, clock: clock, log: log, budget: spent,
 		models: &caller{
 			log: log, budget: spent, clock: clock, retry: cfg.Retry, timeout: cfg.CallTimeout,
-			broker: broker.New(cfg.Models, clock, cfg.Retry.CoolDown, ledger.Priced()),
+			broker: broker.New(broker.Options{
+				Router: cfg.Models, Clock: clock, CoolDown: cfg.Retry.CoolDown, Priced: ledger.Priced(), Memory: cfg.Memory,
+			}),
 		},
 		tools:  &toolbox{tools: cfg.Tools, limit: task.Limits.Tool, clock: clock},
 		checks: &verifier{log: log, executor: cfg.Executor, clock: clock},

@@ -9,46 +9,42 @@ import (
 	"github.com/sampan-dev/sampan/internal/llm"
 )
 
-// Broker chooses among the candidates and remembers which of them failed.
-type Broker struct {
-	router   Router
-	clock    Clock
-	coolDown time.Duration
-	priced   bool
-	health   map[string]*health
-	// starts are the times of the last minute's requests, by model.
-	starts map[string][]time.Time
-	// windows are those that servers named when they refused a conversation.
-	windows map[string]int
+// Options say how a run chooses.
+type Options struct {
+	// Router gives the candidates.
+	Router Router
+	Clock  Clock
+	// CoolDown is how long a failed model is passed over, doubled each time up to ten times.
+	CoolDown time.Duration
+	// Priced says that a cost limit has to be kept.
+	Priced bool
+	// Memory is shared with other runs; nil is one of its own.
+	Memory *Memory
 }
 
-// health of a model in this run.
-type health struct {
-	failures int
-	// until is when it may be used again.
-	until time.Time
-}
+// Broker chooses among the candidates of a run.
+type Broker struct{ Options }
 
-// New makes a broker for one run. Priced says that a cost limit has to be kept.
-func New(router Router, clock Clock, coolDown time.Duration, priced bool) *Broker {
-	return &Broker{
-		router: router, clock: clock, coolDown: coolDown, priced: priced,
-		health: map[string]*health{}, starts: map[string][]time.Time{}, windows: map[string]int{},
+// New makes a broker for one run.
+func New(opts Options) *Broker {
+	if opts.Memory == nil {
+		opts.Memory = NewMemory()
 	}
+	return &Broker{opts}
 }
 
 // Candidates gives the models for a conversation of so many tokens, best first.
 func (b *Broker) Candidates(ctx context.Context, tokens int64) ([]Model, error) {
-	if b.router == nil {
+	if b.Router == nil {
 		return nil, errors.New("the run was given none")
 	}
 	// A conversation that outgrew a window can be compacted, so its length
 	// orders the candidates here and rules out none.
-	all, err := b.router.Candidates(ctx, Need{Priced: b.priced})
+	all, err := b.Router.Candidates(ctx, Need{Priced: b.Priced})
 	if err != nil {
 		return nil, err
 	}
-	if b.priced {
+	if b.Priced {
 		all = slices.DeleteFunc(slices.Clone(all), func(m Model) bool { return m.Pricing == nil })
 	}
 	if len(all) == 0 {
@@ -62,11 +58,10 @@ func (b *Broker) Candidates(ctx context.Context, tokens int64) ([]Model, error) 
 // the conversation go before those for which it would have to be cut.
 func (b *Broker) order(all []Model, tokens int64) []Model {
 	var ready, small, cooling []Model
-	now := b.clock.Now()
+	now := b.Clock.Now()
 	for i, m := range all {
-		h := b.health[m.ID]
 		switch {
-		case h != nil && now.Before(h.until):
+		case b.Memory.cooling(m.ID, now):
 			cooling = append(cooling, m)
 		case i > 0 && m.ContextWindow > 0 && tokens > int64(m.ContextWindow):
 			small = append(small, m)
@@ -85,13 +80,13 @@ func (b *Broker) Learn(m Model, window int) bool {
 	if window < minWindow || m.ContextWindow > 0 && window >= m.ContextWindow {
 		return false
 	}
-	b.windows[m.ID] = window
+	b.Memory.learn(m.ID, window)
 	return true
 }
 
 // Learned is the model with what its server has said of it.
 func (b *Broker) Learned(m Model) Model {
-	if w := b.windows[m.ID]; w > 0 && (m.ContextWindow == 0 || w < m.ContextWindow) {
+	if w := b.Memory.window(m.ID); w > 0 && (m.ContextWindow == 0 || w < m.ContextWindow) {
 		m.ContextWindow = w
 		m.MaxOutputTokens = min(m.MaxOutputTokens, w/2)
 	}
@@ -101,36 +96,27 @@ func (b *Broker) Learned(m Model) Model {
 // Failed makes a model cool down, longer each time, and for as long as it took
 // to fail: one that hangs must not take most of the run.
 func (b *Broker) Failed(id string, took time.Duration) {
-	h := b.health[id]
-	if h == nil {
-		h = &health{}
-		b.health[id] = h
-	}
-	h.failures++
-	d := b.coolDown << min(h.failures-1, 4)
-	h.until = b.clock.Now().Add(max(min(d, 10*b.coolDown), took))
+	b.Memory.failed(id, b.Clock.Now(), b.CoolDown, took)
 }
 
 // Answered forgets a model's failures.
-func (b *Broker) Answered(id string) { delete(b.health, id) }
+func (b *Broker) Answered(id string) { b.Memory.answered(id) }
 
-// Pace waits until one more request keeps to the model's rate.
+// Pace waits until one more request keeps to the model's rate, that of all runs with
+// the same memory together.
 func (b *Broker) Pace(ctx context.Context, m Model) error {
 	if m.RequestsPerMinute <= 0 {
 		return nil
 	}
-	starts := b.starts[m.ID]
-	for len(starts) > 0 && b.clock.Now().Sub(starts[0]) >= time.Minute {
-		starts = starts[1:]
+	now := b.Clock.Now()
+	at := b.Memory.turn(m.ID, m.RequestsPerMinute, now)
+	if !at.After(now) {
+		return nil
 	}
-	if len(starts) >= m.RequestsPerMinute {
-		wait := time.Minute - b.clock.Now().Sub(starts[0])
-		if err := Sleep(ctx, b.clock, wait); err != nil {
-			return err
-		}
-		starts = starts[1:]
+	if err := Sleep(ctx, b.Clock, at.Sub(now)); err != nil {
+		b.Memory.giveUp(m.ID, at)
+		return err
 	}
-	b.starts[m.ID] = append(starts, b.clock.Now())
 	return nil
 }
 
