@@ -34,7 +34,6 @@ type observer struct {
 type seen struct {
 	calls     int
 	latencies []time.Duration
-	usage     llm.Usage
 	// window is the context window that a refusal named.
 	window int
 	// last is the last failure.
@@ -103,7 +102,6 @@ func (o *observer) find(format string, args ...any) {
 
 func (s *seen) answered(resp *llm.Response, upstream string, took time.Duration) {
 	s.latencies = append(s.latencies, took)
-	s.usage.Add(resp.Usage)
 	if resp.Usage.Estimated || resp.Usage == (llm.Usage{}) {
 		s.find("the server counts no tokens, so usage and cost are estimates")
 	}
@@ -118,7 +116,6 @@ func (s *seen) answered(resp *llm.Response, upstream string, took time.Duration)
 
 func (s *seen) failed(le *llm.Error) {
 	s.last = le
-	s.usage.Add(le.Usage)
 	if le.ContextWindow > 0 {
 		s.window = le.ContextWindow
 	}

@@ -99,6 +99,9 @@ type subject struct {
 	candidate models.Candidate
 	observer  *observer
 	report    *Report
+	// budget and memory are those of all conversations with the model.
+	budget *broker.Ledger
+	memory *broker.Memory
 }
 
 // probe finds out about one model. It always gives a report.
@@ -113,12 +116,17 @@ func (p Prober) probe(ctx context.Context, c models.Candidate) Report {
 		r.Outcome, r.Category, r.Message = FixSetup, llm.CredentialConfig, fmt.Sprintf("connecting to provider %s: %v", c.Provider.Name, err)
 		return r
 	}
-	s := &subject{Prober: p, candidate: c, report: &r, observer: &observer{upstream: c.Model.Upstream, now: p.Now, stop: stop, inner: provider}}
+	s := &subject{Prober: p, candidate: c, report: &r, memory: broker.NewMemory(), observer: &observer{upstream: c.Model.Upstream, now: p.Now, stop: stop, inner: provider}}
+	limits := broker.Limits{}
+	if c.Model.Pricing != nil {
+		limits.CostUSD = p.MaxCostUSD
+	}
+	s.budget = broker.NewLedger(limits, nil)
 	quirks := s.judge(ctx, provider)
 	seen := s.observer.so()
-	r.Calls, r.LatencyMillis, r.Usage, r.Findings = seen.calls, seen.latency(), seen.usage, seen.findings
+	r.Calls, r.LatencyMillis, r.Usage, r.Findings = seen.calls, seen.latency(), s.budget.Spent().Usage, seen.findings
 	if c.Model.Pricing != nil {
-		cost := s.spent()
+		cost := s.budget.Spent().CostUSD
 		r.CostUSD = &cost
 	}
 	r.Changes = s.changes(quirks, seen.window)
@@ -202,15 +210,9 @@ func (s *subject) converse(ctx context.Context, n, turns int) conversation {
 	b := newBoxes(n, secret)
 	m := broker.ModelOf(s.candidate, s.observer)
 	m.MaxOutputTokens = min(m.MaxOutputTokens, replyTokens)
-	limits := harness.Limits{Turns: turns}
-	if m.Pricing != nil && s.MaxCostUSD.IsPositive() {
-		if limits.CostUSD = s.MaxCostUSD.Sub(s.spent()); !limits.CostUSD.IsPositive() {
-			return conversation{failure: &failure{message: fmt.Sprintf("%s USD were spent, which is all that the probe of a model may cost.", s.spent())}}
-		}
-	}
 	res := harness.Run(ctx, harness.Config{
-		Task:   harness.Task{Name: "probe", Prompt: b.prompt(), Limits: limits},
-		Models: broker.FixedRouter{m}, Tools: b, Retry: s.Retry,
+		Task:   harness.Task{Name: "probe", Prompt: b.prompt(), Limits: harness.Limits{Turns: turns}},
+		Models: broker.FixedRouter{m}, Tools: b, Retry: s.Retry, Budget: s.budget, Memory: s.memory,
 	})
 	c := b.result()
 	switch {
@@ -236,19 +238,33 @@ func (s *subject) talks(ctx context.Context, f *failure) bool {
 	return err == nil
 }
 
-// errCost is why a question is not asked.
-var errCost = errors.New("the answer may cost more than what is left")
-
 // ask asks one question, without tools.
 func (s *subject) ask(ctx context.Context, maxTokens int, words string) (*llm.Response, error) {
-	most := models.Tokens{Input: int64(len(words)) + 100, Output: int64(maxTokens)}
-	if s.MaxCostUSD.IsPositive() && s.spent().Add(s.candidate.Model.Pricing.Cost(most)).GreaterThan(s.MaxCostUSD) {
-		return nil, errCost
+	m := s.candidate.Model
+	// A text has fewer tokens than letters; servers add some of their own.
+	hold, err := s.budget.Reserve(ctx, broker.Ask{Pricing: m.Pricing, Input: int64(len(words)) + 100, Output: int64(maxTokens)})
+	if err != nil {
+		return nil, err
 	}
-	return s.observer.Complete(ctx, llm.Request{
-		Model: s.candidate.Model.Upstream, MaxOutputTokens: maxTokens,
+	defer hold.Release()
+	resp, err := s.observer.Complete(ctx, llm.Request{
+		Model: m.Upstream, MaxOutputTokens: hold.MaxOutput,
 		Messages: []llm.Message{{Role: llm.RoleUser, Content: words}},
 	})
+	var le *llm.Error
+	switch {
+	case err == nil:
+		hold.Settle(s.priced(resp.Usage))
+	case errors.As(err, &le):
+		hold.Settle(s.priced(le.Usage))
+	}
+	return resp, err
+}
+
+// priced is usage with what it costs.
+func (s *subject) priced(u llm.Usage) broker.Spent {
+	tokens := models.Tokens{Input: u.InputTokens, CachedInput: u.CachedInputTokens, Output: u.OutputTokens}
+	return broker.Spent{Usage: u, CostUSD: s.candidate.Model.Pricing.Cost(tokens)}
 }
 
 // checkOutputLimit asks for more than the limit allows.
@@ -279,12 +295,6 @@ func (s *subject) salvage(ctx context.Context, f *failure, known learned) learne
 	known = learnedOf(provider, s.candidate)
 	known.level = models.Good
 	return known
-}
-
-// spent is what the calls of the model cost so far.
-func (s *subject) spent() decimal.Decimal {
-	u := s.observer.so().usage
-	return s.candidate.Model.Pricing.Cost(models.Tokens{Input: u.InputTokens, CachedInput: u.CachedInputTokens, Output: u.OutputTokens})
 }
 
 // secret is a word that no model guesses.
