@@ -66,7 +66,7 @@ func (r *Registry) Explain(sel Selector, need Need, conversation int) (*Explanat
 	if len(routed) > 0 {
 		first = routed[0].Model.ID
 	}
-	routed = ByWindow(routed, conversation)
+	routed = ByWindow(routed, int64(conversation), func(c Candidate) int { return c.Model.ContextWindow })
 	for i, c := range routed {
 		e := Explained{ID: c.Model.ID, Decision: Fallback, Why: out.Selector.position(c.Model)}
 		if i == 0 {
@@ -135,19 +135,20 @@ func (r *Registry) mismatch(sel Selector, m Model) string {
 	return fmt.Sprintf("does not have the %s", sel)
 }
 
-// ByWindow orders candidates for a conversation of so many tokens: behind the first
-// one, those whose window holds it go before those for which it is compacted.
-func ByWindow(candidates []Candidate, tokens int) []Candidate {
+// ByWindow orders candidates, or what was made of them, for a conversation of so many
+// tokens: behind the first one, those whose window holds it go before those for which it
+// is compacted. A window of 0 is not known, and taken to hold it.
+func ByWindow[T any](candidates []T, tokens int64, window func(T) int) []T {
 	if len(candidates) < 2 {
 		return candidates
 	}
 	out := slices.Clone(candidates)
-	rank := func(c Candidate) int {
-		if tokens > c.Model.ContextWindow {
+	small := func(c T) int {
+		if w := window(c); w > 0 && tokens > int64(w) {
 			return 1
 		}
 		return 0
 	}
-	slices.SortStableFunc(out[1:], func(a, b Candidate) int { return cmp.Compare(rank(a), rank(b)) })
+	slices.SortStableFunc(out[1:], func(a, b T) int { return cmp.Compare(small(a), small(b)) })
 	return out
 }

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/sampan-dev/sampan/internal/llm"
+	"github.com/sampan-dev/sampan/internal/models"
 )
 
 // Options say how a run chooses.
@@ -54,22 +55,18 @@ func (b *Broker) Candidates(ctx context.Context, tokens int64) ([]Model, error) 
 }
 
 // order puts models that are cooling down last: with nothing else left they
-// are still worth a try. Behind the preferred one, models whose window holds
-// the conversation go before those for which it would have to be cut.
+// are still worth a try.
 func (b *Broker) order(all []Model, tokens int64) []Model {
-	var ready, small, cooling []Model
+	var ready, cooling []Model
 	now := b.Clock.Now()
-	for i, m := range all {
-		switch {
-		case b.Memory.cooling(m.ID, now):
+	for _, m := range models.ByWindow(all, tokens, func(m Model) int { return m.ContextWindow }) {
+		if b.Memory.cooling(m.ID, now) {
 			cooling = append(cooling, m)
-		case i > 0 && m.ContextWindow > 0 && tokens > int64(m.ContextWindow):
-			small = append(small, m)
-		default:
+		} else {
 			ready = append(ready, m)
 		}
 	}
-	return append(append(ready, small...), cooling...)
+	return append(ready, cooling...)
 }
 
 // minWindow is the least that is believed to be a model's window, in tokens.
