@@ -101,7 +101,7 @@ func (r *Registry) unused(sel Selector, need Need, routed []Candidate) []Explain
 	}
 	for _, m := range r.Models {
 		if !slices.ContainsFunc(matching, func(other Model) bool { return other.ID == m.ID }) {
-			others = append(others, Explained{ID: m.ID, Decision: NotMatched, Why: r.mismatch(sel, m)})
+			others = append(others, Explained{ID: m.ID, Decision: NotMatched, Why: r.mismatch(sel)})
 		}
 	}
 	return append(matched, others...)
@@ -120,8 +120,8 @@ func (s Selector) position(m Model) string {
 	return fmt.Sprintf("has the %s, priority %d", s, m.Priority)
 }
 
-// mismatch says why a model does not match.
-func (r *Registry) mismatch(sel Selector, m Model) string {
+// mismatch says why the models that do not match do not.
+func (r *Registry) mismatch(sel Selector) string {
 	switch {
 	case sel.Name != "":
 		named, ok := r.Model(sel.Name)
