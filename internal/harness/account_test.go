@@ -162,7 +162,7 @@ func TestTextToolCallEndsWithItsCategory(t *testing.T) {
 			t.Errorf("ended %s, %s", res.Reason, res.Category)
 		}
 		retries := find[transcript.Retry](t, f)
-		if len(retries) != maxTextCalls || !retries[maxTextCalls-1].GaveUp || retries[0].GaveUp {
+		if len(retries) != broker.MaxTextCalls || !retries[broker.MaxTextCalls-1].GaveUp || retries[0].GaveUp {
 			t.Errorf("retries = %+v", retries)
 		}
 		if got := res.Progress.Usage.InputTokens; got != 300 {

@@ -130,7 +130,7 @@ func TestSharedBudgetIsNotPassed(t *testing.T) {
 			m.Pricing, m.MaxOutputTokens = oneDollarEach(), 2000
 			results[i] = Run(t.Context(), Config{
 				Task: Task{Prompt: "go on"}, Models: broker.FixedRouter{m}, Budget: budget, Tools: &fakeTools{},
-				Retry: Retry{Base: time.Nanosecond, Cap: time.Nanosecond},
+				Retry: broker.Retry{Base: time.Nanosecond, Cap: time.Nanosecond},
 			})
 		})
 	}

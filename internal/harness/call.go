@@ -17,12 +17,6 @@ import (
 // errCallTimeout is the cause when one attempt takes too long.
 var errCallTimeout = errors.New("the model call timed out")
 
-// failure is why a candidate did not answer.
-type failure struct {
-	model string
-	err   *llm.Error
-}
-
 // caller gets replies from the models of a run: from the one that the router
 // prefers, and from others while that one does not answer.
 type caller struct {
@@ -32,7 +26,7 @@ type caller struct {
 	broker *broker.Broker
 	// specs are the tools that are offered.
 	specs   []llm.ToolSpec
-	retry   Retry
+	retry   broker.Retry
 	timeout time.Duration
 	// hold is what is reserved for the call under way.
 	hold *broker.Hold
@@ -68,9 +62,9 @@ func (c *caller) call(ctx context.Context) (*llm.Response, error) {
 		if resp != nil || err != nil {
 			return resp, err
 		}
-		wait, retry := t.nextRound(failures)
+		wait, retry := t.NextRound(failures)
 		if !retry {
-			return nil, unavailable(t.failed)
+			return nil, unavailable(t.Failed)
 		}
 		if err := c.pause(ctx, wait, "no model answered"); err != nil {
 			return nil, err
@@ -80,16 +74,15 @@ func (c *caller) call(ctx context.Context) (*llm.Response, error) {
 
 // tryEach asks the candidates of a trial one after the other, and says how each
 // failed if none answered.
-func (c *caller) tryEach(ctx context.Context, t *trial) (*llm.Response, []failure, error) {
-	var failures []failure
-	for i, m := range t.candidates {
-		t.lastCandidate = len(t.candidates) == 1 || t.rounds == 0 && i == len(t.candidates)-1 && !passing(failures)
-		t.follows = i < len(t.candidates)-1
+func (c *caller) tryEach(ctx context.Context, t *broker.Trial) (*llm.Response, []broker.Failure, error) {
+	var failures []broker.Failure
+	for i, m := range t.Candidates {
+		follows := t.Ask(i, failures)
 		m = c.broker.Learned(m)
 		if err := c.switchTo(m, failures); err != nil {
 			return nil, nil, err
 		}
-		resp, err := c.callCandidate(ctx, m, t)
+		resp, err := c.callCandidate(ctx, m, t, follows)
 		if err == nil {
 			c.broker.Answered(m.ID)
 			return resp, nil, nil
@@ -97,20 +90,20 @@ func (c *caller) tryEach(ctx context.Context, t *trial) (*llm.Response, []failur
 		var le *llm.Error
 		if s := asStop(err); s.reason == ContextExhausted && len(failures) > 0 {
 			// Too long for a stand-in says nothing of the model it stands in for.
-			failures = append(failures, t.record(m.ID, &llm.Error{Category: llm.ContextLength, Message: s.message}))
+			failures = append(failures, t.Record(m.ID, &llm.Error{Category: llm.ContextLength, Message: s.message}))
 			continue
 		}
 		if !errors.As(err, &le) {
 			return nil, nil, err
 		}
-		failures = append(failures, t.record(m.ID, le))
+		failures = append(failures, t.Record(m.ID, le))
 		if le.Category == llm.EmptyResponse {
 			return nil, nil, stopf(EmptyResponse, "%s answered with nothing: %s", m.ID, le.Message)
 		}
 		if !broker.FallsBack(le.Category) {
-			return nil, nil, unavailable(t.failed)
+			return nil, nil, unavailable(t.Failed)
 		}
-		c.broker.Failed(m.ID, t.spent[m.ID])
+		c.broker.Failed(m.ID, t.Spent[m.ID])
 	}
 	return nil, failures, nil
 }
@@ -128,25 +121,25 @@ func (c *caller) pause(ctx context.Context, wait time.Duration, why string) erro
 
 // unavailable is the end when no candidate answered. The category is that of
 // the preferred one, since it is the one to fix.
-func unavailable(failures []failure) *stop {
+func unavailable(failures []broker.Failure) *stop {
 	parts := make([]string, len(failures))
 	for i, f := range failures {
-		parts[i] = fmt.Sprintf("%s: %s", f.model, f.err.Error())
+		parts[i] = fmt.Sprintf("%s: %s", f.Model, f.Err.Error())
 	}
 	s := stopf(ModelUnavailable, "No model answered. %s", strings.Join(parts, "; "))
-	s.category = failures[0].err.Category
+	s.category = failures[0].Err.Category
 	return s
 }
 
 // switchTo notes that another model than before is used.
-func (c *caller) switchTo(m broker.Model, failures []failure) error {
+func (c *caller) switchTo(m broker.Model, failures []broker.Failure) error {
 	from := c.log.state.model
 	if from == "" || from == m.ID {
 		return nil
 	}
 	e := &transcript.Fallback{From: from, To: m.ID}
 	if n := len(failures); n > 0 {
-		e.Category, e.Message = failures[n-1].err.Category, failures[n-1].err.Message
+		e.Category, e.Message = failures[n-1].Err.Category, failures[n-1].Err.Message
 	}
 	return c.log.record(e)
 }
@@ -156,12 +149,12 @@ const maxCuts = 4
 
 // callCandidate calls one model, cutting the conversation down where it does
 // not fit: by our estimate, or because the server says so.
-func (c *caller) callCandidate(ctx context.Context, m broker.Model, t *trial) (*llm.Response, error) {
+func (c *caller) callCandidate(ctx context.Context, m broker.Model, t *broker.Trial, follows bool) (*llm.Response, error) {
 	if err := c.makeRoom(m); err != nil {
 		return nil, err
 	}
 	for cuts := 0; ; cuts++ {
-		resp, err := c.attempts(ctx, m, t)
+		resp, err := c.attempts(ctx, m, t, follows)
 		var le *llm.Error
 		if !errors.As(err, &le) || le.Category != llm.ContextLength {
 			return resp, err
@@ -182,7 +175,7 @@ func (c *caller) callCandidate(ctx context.Context, m broker.Model, t *trial) (*
 }
 
 // attempts sends the request, again after failures that may pass.
-func (c *caller) attempts(ctx context.Context, m broker.Model, t *trial) (*llm.Response, error) {
+func (c *caller) attempts(ctx context.Context, m broker.Model, t *broker.Trial, follows bool) (*llm.Response, error) {
 	req := llm.Request{Model: m.Upstream, Messages: c.log.state.conv.view(), Tools: c.specs}
 	defer func() { c.hold.Release() }() // where no call was made, or its end cannot be recorded
 	for {
@@ -208,7 +201,7 @@ func (c *caller) attempts(ctx context.Context, m broker.Model, t *trial) (*llm.R
 			return nil, unwritten(err)
 		}
 		began := c.clock.Now()
-		resp, err := c.complete(ctx, m, req, c.attemptLimit(m, t))
+		resp, err := c.complete(ctx, m, req, c.attemptLimit(m, follows))
 		took := c.clock.Now().Sub(began)
 		if err == nil {
 			return resp, c.accept(m, resp, took)
@@ -217,8 +210,8 @@ func (c *caller) attempts(ctx context.Context, m broker.Model, t *trial) (*llm.R
 		if !errors.As(err, &le) {
 			return nil, err
 		}
-		wait, retry := t.backoff(m.ID, le, took)
-		attempt := t.attempts[m.ID]
+		wait, retry := t.Backoff(m.ID, le, took)
+		attempt := t.Attempts[m.ID]
 		err = c.bookFailure(m, c.charged(le.Usage, req.MaxOutputTokens), &transcript.Retry{
 			Model: m.ID, Attempt: attempt, Category: le.Category, Message: le.Message, Adapted: le.Adapted,
 			WaitMillis: wait.Milliseconds(), GaveUp: !retry, LatencyMillis: took.Milliseconds(),
@@ -236,7 +229,7 @@ func (c *caller) attempts(ctx context.Context, m broker.Model, t *trial) (*llm.R
 			return nil, err
 		}
 		req.Messages = c.log.state.conv.view()
-		why := fmt.Sprintf("%s failed (%s, attempt %d), trying for another %s", m.ID, le.Category, attempt, t.left().Round(time.Second))
+		why := fmt.Sprintf("%s failed (%s, attempt %d), trying for another %s", m.ID, le.Category, attempt, t.Left().Round(time.Second))
 		if err := c.pause(ctx, wait, why); err != nil {
 			return nil, err
 		}

@@ -50,27 +50,6 @@ type Executor interface {
 	ReadFile(ctx context.Context, path string, maxBytes int64) (*tool.File, error)
 }
 
-// Retry bounds how often a failed model call is sent again.
-type Retry struct {
-	// Attempts in all for one candidate; 0 leaves that to Patience where the server is
-	// in trouble, and is 5 or fewer for what it may be paid for each time.
-	Attempts int
-	// Patience is for how long one call is tried again after it first failed, but
-	// never longer than half of what is left of the run's active time; 0 is 15 min.
-	Patience time.Duration
-	// Base is the first wait, doubled each time; 0 is 500 ms.
-	Base time.Duration
-	// Cap bounds a wait of ours; 0 is 15 s.
-	Cap time.Duration
-	// AfterCap bounds a wait that the server asked for while another candidate can
-	// be asked; one that is longer counts as a failure. Without another one Patience
-	// bounds it. 0 is 60 s.
-	AfterCap time.Duration
-	// CoolDown is how long a failed candidate is passed over, doubled each
-	// time up to ten times; 0 is 1 min.
-	CoolDown time.Duration
-}
-
 // Config is all that a run needs.
 type Config struct {
 	Task   Task
@@ -95,7 +74,7 @@ type Config struct {
 	Reporter *Reporter
 	// Clock is the wall clock when nil.
 	Clock Clock
-	Retry Retry
+	Retry broker.Retry
 	// CallTimeout bounds one attempt at a model call where its Model does not; 0 is
 	// 31 min. It is the last resort: providers have deadlines of their own.
 	CallTimeout time.Duration

@@ -182,7 +182,7 @@ func (d *defect) fixture(t *testing.T) (*fixture, *badServer) {
 		m.Upstream = d.id
 	}
 	f.Models = broker.FixedRouter{m}
-	f.Retry = Retry{Attempts: 3, Base: time.Millisecond, Cap: time.Millisecond}
+	f.Retry = broker.Retry{Attempts: 3, Base: time.Millisecond, Cap: time.Millisecond}
 	return f, server
 }
 

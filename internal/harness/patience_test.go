@@ -50,7 +50,7 @@ func TestPatience(t *testing.T) {
 			10 * time.Second, 30 * time.Second, 4, 10},
 		"a wrong key": {llm.Error{Category: llm.CredentialConfig, Status: 401}, time.Hour, time.Hour, ModelUnavailable, 0, time.Second, 1, 1},
 		"another form, for ever": {llm.Error{Category: llm.ProviderUnsupported, Status: 400, Adapted: "something"}, time.Hour, time.Hour, ModelUnavailable,
-			0, time.Second, maxAdaptions + 1, maxAdaptions + 1},
+			0, time.Second, broker.MaxAdaptions + 1, broker.MaxAdaptions + 1},
 		"a quota that is gone": {llm.Error{Category: llm.QuotaExceeded, Status: 429}, time.Hour, time.Hour, ModelUnavailable, 0, time.Second, 1, 1},
 		"500 for ever, a bug":  {llm.Error{Category: llm.Overloaded, Status: 500, Retryable: true}, time.Hour, time.Hour, ModelUnavailable, 45 * time.Second, 2 * time.Minute, 5, 16},
 		"paid and cut for ever": {llm.Error{Category: llm.TruncatedStream, Retryable: true, Usage: paid}, time.Hour, time.Hour, ModelUnavailable,
@@ -108,7 +108,7 @@ func TestFallbackGoesBeforePatience(t *testing.T) {
 			f.Models = broker.FixedRouter{model("one", one), model("two", two)}
 			began := time.Now()
 			res := f.run(t, t.Context())
-			if res.Reason != Completed || res.Progress.Model != "two" || len(one.sent()) != maxAttempts || time.Since(began) > 10*time.Second {
+			if res.Reason != Completed || res.Progress.Model != "two" || len(one.sent()) != broker.MaxAttempts || time.Since(began) > 10*time.Second {
 				t.Errorf("%s by %s after %s and %d calls", res.Reason, res.Progress.Model, time.Since(began), len(one.sent()))
 			}
 		})

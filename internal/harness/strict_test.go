@@ -103,7 +103,7 @@ func (s strictServer) run(t *testing.T, profile string, whole bool) {
 	m := model("m", p)
 	m.Upstream, m.MaxOutputTokens = "m", 8192
 	f.Models = broker.FixedRouter{m}
-	f.Retry = Retry{Attempts: 3, Base: time.Millisecond, Cap: time.Millisecond}
+	f.Retry = broker.Retry{Attempts: 3, Base: time.Millisecond, Cap: time.Millisecond}
 	f.Task.Limits.Turns = lastTurn + 1
 
 	res := f.run(t, t.Context())

@@ -49,7 +49,7 @@ type Prober struct {
 	// Parallel models are probed at once; 0 is DefaultParallel.
 	Parallel int
 	// Retry is for failures that may pass; without Attempts there are 2.
-	Retry harness.Retry
+	Retry broker.Retry
 	// Now is the clock of latencies; nil is the wall clock.
 	Now func() time.Time
 }

@@ -15,6 +15,7 @@ import (
 
 	"github.com/sampan-dev/sampan/internal/harness"
 	"github.com/sampan-dev/sampan/internal/llm"
+	"github.com/sampan-dev/sampan/internal/llm/broker"
 	"github.com/sampan-dev/sampan/internal/models"
 	"github.com/sampan-dev/sampan/internal/runner"
 )
@@ -24,7 +25,7 @@ func prober() Prober {
 	c := runner.Connector{Env: func(name string) string {
 		return map[string]string{"KEY": "secret-key", "SAMPAN_CA_FILE": os.Getenv("SAMPAN_CA_FILE")}[name]
 	}}
-	return Prober{Connect: c.Connect, Timeout: 2 * time.Minute, Retry: harness.Retry{Base: time.Millisecond, Cap: time.Millisecond}}
+	return Prober{Connect: c.Connect, Timeout: 2 * time.Minute, Retry: broker.Retry{Base: time.Millisecond, Cap: time.Millisecond}}
 }
 
 // candidate is one whose server is at a URL; entry adds to its fields.

@@ -90,7 +90,7 @@ func (p pod) run(j *Journal, prompt string, m *model) harness.Result {
 	}
 	return j.Run(p.t.Context(), k, harness.Config{
 		Task: harness.Task{Name: "x", Prompt: prompt, Limits: harness.Limits{Turns: 10}}, Tools: folder(p.dir), Models: m, Restored: restored,
-		Retry: harness.Retry{Attempts: 1},
+		Retry: broker.Retry{Attempts: 1},
 	}, func(harness.Result) bool { return true })
 }
 
