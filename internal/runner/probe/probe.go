@@ -165,15 +165,14 @@ func (s *subject) measure(ctx context.Context, short conversation) {
 		s.observer.find("the model %s", slip)
 	}
 	s.report.Outcome = Fits
-	if f := long.failure; f != nil {
+	switch f, fits := long.failure, s.report.Measured.AtLeast(s.report.Declared); {
+	case f != nil && fits:
 		s.observer.find("of %d boxes in a row the model opened %d: %s", len(colours), long.opened, f.message)
-	}
-	if !s.report.Measured.AtLeast(s.report.Declared) {
+	case f != nil:
+		s.report.Outcome, s.report.Category, s.report.Message = f.fault.outcome(), f.category, f.message
+	case !fits:
 		s.report.Outcome, s.report.Category = BelowLevel, llm.ModelQuality
-		s.report.Message = "It manages two calls, and is not sure-footed in more."
-		if f := long.failure; f != nil {
-			s.report.Outcome, s.report.Category, s.report.Message = f.fault.outcome(), f.category, f.message
-		}
+		s.report.Message = "It did all that it was asked to, but not everything at once."
 	}
 	s.checkOutputLimit(ctx)
 }
