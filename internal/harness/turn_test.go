@@ -313,6 +313,21 @@ func TestRetry(t *testing.T) {
 			}
 		})
 	})
+	t.Run("requests per minute of several runs", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			memory, began := broker.NewMemory(), time.Now()
+			for range 3 {
+				f := newFixture(script(calls(call("", "read", "1")), says("done")))
+				m := model("m", f.provider)
+				m.RequestsPerMinute = 2
+				f.Models, f.Memory = broker.FixedRouter{m}, memory
+				f.run(t, t.Context())
+			}
+			if took := time.Since(began); took != 2*time.Minute {
+				t.Errorf("three runs with two calls each took %s", took)
+			}
+		})
+	})
 }
 
 func TestFallback(t *testing.T) {

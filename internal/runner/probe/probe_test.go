@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"strings"
 	"sync/atomic"
@@ -144,8 +145,9 @@ func TestFarm(t *testing.T) {
 
 // TestUnreachable: an address at which nobody listens is a matter of the setup.
 func TestUnreachable(t *testing.T) {
-	url, _ := start(t, serve(good))
-	c := candidate(t, strings.Replace(url, "127.0.0.1", "no-such-host.invalid", 1), ", insecureHTTP: true", "")
+	srv := httptest.NewServer(http.NotFoundHandler())
+	srv.Close()
+	c := candidate(t, srv.URL, "", "")
 	got := prober().Run(t.Context(), []models.Candidate{c}, nil)[0]
 	if got.Outcome != FixSetup || got.Category != llm.Network {
 		t.Errorf("%+v", got)
