@@ -11,7 +11,6 @@ import (
 	"github.com/sampan-dev/sampan/internal/harness"
 	"github.com/sampan-dev/sampan/internal/llm/scripted"
 	"github.com/sampan-dev/sampan/internal/podapi"
-	"github.com/sampan-dev/sampan/internal/runner"
 	"github.com/sampan-dev/sampan/internal/sandbox/engine"
 	"github.com/sampan-dev/sampan/internal/sandbox/server"
 )
@@ -63,20 +62,4 @@ and benchmarks. An API key that clients must send is taken from MODEL_API_KEY.`,
 	cmd.Flags().StringVar(&opts.ScriptPath, "script", "", "script to play")
 	cmd.Flags().StringVar(&opts.Addr, "addr", "127.0.0.1:4000", "address to listen on")
 	return cmd
-}
-
-func modelsCommand() *cobra.Command {
-	return group(&cobra.Command{Use: "models", Short: "Work with a model registry"}, &cobra.Command{
-		Use:   "validate FILE",
-		Short: "Check a registry document",
-		Args:  oneArg,
-		RunE: func(cmd *cobra.Command, args []string) error {
-			reg, err := runner.LoadRegistry(args[0])
-			if err != nil {
-				return &runner.UsageError{Err: err}
-			}
-			fmt.Fprintf(cmd.OutOrStdout(), "%s is valid; models: %d, providers: %d\n", args[0], len(reg.Models), len(reg.Providers))
-			return nil
-		},
-	})
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/shopspring/decimal"
 
 	"github.com/sampan-dev/sampan/internal/llm"
+	"github.com/sampan-dev/sampan/internal/llm/broker"
 	"github.com/sampan-dev/sampan/internal/models"
 	"github.com/sampan-dev/sampan/internal/transcript"
 )
@@ -52,7 +53,7 @@ func TestFailedCallsAreCharged(t *testing.T) {
 		))
 		m := model("m", f.provider)
 		m.Pricing = oneDollarEach()
-		f.Models = FixedRouter{m}
+		f.Models = broker.FixedRouter{m}
 		res := f.run(t, t.Context())
 		if res.Reason != Completed {
 			t.Fatalf("ended %s: %s", res.Reason, res.Message)
@@ -105,7 +106,7 @@ func TestCutCallsAreCharged(t *testing.T) {
 				f := newFixture(script(tc.reply))
 				m := model("m", f.provider)
 				m.Pricing, m.MaxOutputTokens = oneDollarEach(), 200
-				f.Models, f.CallTimeout = FixedRouter{m}, tc.timeout
+				f.Models, f.CallTimeout = broker.FixedRouter{m}, tc.timeout
 				ctx, cancel := context.WithCancelCause(t.Context())
 				time.AfterFunc(10*time.Second, func() { cancel(ErrCancelled) })
 				res := f.run(t, ctx)
@@ -142,7 +143,7 @@ func TestFailedCallsKeepToTheBudget(t *testing.T) {
 		})))
 		m := model("m", f.provider)
 		m.Pricing = oneDollarEach()
-		f.Models = FixedRouter{m}
+		f.Models = broker.FixedRouter{m}
 		f.Task.Limits.CostUSD = decimal.NewFromInt(1)
 		res := f.run(t, t.Context())
 		if res.Reason != BudgetExceeded || len(f.provider.sent()) != 3 {
@@ -161,7 +162,7 @@ func TestTextToolCallEndsWithItsCategory(t *testing.T) {
 			t.Errorf("ended %s, %s", res.Reason, res.Category)
 		}
 		retries := find[transcript.Retry](t, f)
-		if len(retries) != maxTextCalls || !retries[maxTextCalls-1].GaveUp || retries[0].GaveUp {
+		if len(retries) != broker.MaxTextCalls || !retries[broker.MaxTextCalls-1].GaveUp || retries[0].GaveUp {
 			t.Errorf("retries = %+v", retries)
 		}
 		if got := res.Progress.Usage.InputTokens; got != 300 {
@@ -223,23 +224,28 @@ func TestWrapUp(t *testing.T) {
 func TestResumeCountsFailedCalls(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		first := newFixture(script(
-			fails(&llm.Error{Category: llm.EmptyResponse, Retryable: true, Message: "nothing", Usage: llm.Usage{InputTokens: 1000}}),
+			fails(&llm.Error{Category: llm.EmptyResponse, Retryable: true, Message: "nothing", Usage: llm.Usage{InputTokens: 1000, OutputTokens: 300}}),
 			says("done"),
 		))
 		m := model("m", first.provider)
 		m.Pricing = oneDollarEach()
-		first.Models = FixedRouter{m}
+		first.Models = broker.FixedRouter{m}
 		first.run(t, t.Context())
 		events, _, err := transcript.ReadAll(&first.out)
 		if err != nil {
 			t.Fatal(err)
 		}
 		next := newFixture(script(says("done")))
-		next.Models, next.Transcript = FixedRouter{m}, nil
+		m.Provider = next.provider
+		next.Models, next.Transcript = broker.FixedRouter{m}, nil
+		next.Task.Limits.OutputTokens = 1000
 		next.Resume = PastOf(events[:3]) // run_started, request, retry
 		res := Run(t.Context(), next.Config)
-		if res.Reason != Completed || res.Progress.Usage.InputTokens != 1100 || res.Progress.CostUSD.String() != "0.00112" {
+		if res.Reason != Completed || res.Progress.Usage.InputTokens != 1100 || res.Progress.CostUSD.String() != "0.00172" {
 			t.Errorf("%s: %+v", res.Reason, res.Progress)
+		}
+		if got := next.provider.sent()[0].MaxOutputTokens; got != 700 {
+			t.Errorf("the next process allows %d output tokens of the 700 that are left", got)
 		}
 	})
 }

@@ -10,6 +10,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/sampan-dev/sampan/internal/llm"
+	"github.com/sampan-dev/sampan/internal/llm/broker"
 	"github.com/sampan-dev/sampan/internal/transcript"
 )
 
@@ -42,7 +43,7 @@ func BenchmarkTurn(b *testing.B) {
 				f.tools.run = func(context.Context, llm.ToolCall) (ToolResult, error) { return ToolResult{Content: text}, nil }
 				m := model("m", discarding{p})
 				m.ContextWindow = window
-				f.Models = FixedRouter{m}
+				f.Models = broker.FixedRouter{m}
 				b.ReportAllocs()
 				b.ResetTimer()
 				if res := Run(b.Context(), f.Config); res.Reason != Completed {

@@ -3,12 +3,15 @@ package harness
 import (
 	"context"
 	"math/rand/v2"
+	"sync"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/shopspring/decimal"
 
 	"github.com/sampan-dev/sampan/internal/llm"
+	"github.com/sampan-dev/sampan/internal/llm/broker"
 	"github.com/sampan-dev/sampan/internal/models"
 )
 
@@ -31,7 +34,7 @@ func TestReserve(t *testing.T) {
 			m := model("m", p)
 			m.MaxOutputTokens = 1000
 			m.Pricing = &models.Pricing{OutputPerMTok: decimal.NewFromInt(10)}
-			f.Models = FixedRouter{m}
+			f.Models = broker.FixedRouter{m}
 			res := f.run(t, t.Context())
 			got := p.sent()[0].MaxOutputTokens
 			if name == "cost" {
@@ -83,7 +86,7 @@ func TestNoBudgetIsPassed(t *testing.T) {
 			f := newFixture(script(greedy(rng, 0.6+0.65*rng.Float64())))
 			m := model("m", f.provider)
 			m.Pricing, m.MaxOutputTokens, m.ContextWindow = oneDollarEach(), 100+rng.IntN(8000), 20_000+rng.IntN(100_000)
-			f.Models = FixedRouter{m}
+			f.Models = broker.FixedRouter{m}
 			l := &f.Task.Limits
 			switch rng.IntN(3) {
 			case 0:
@@ -96,8 +99,12 @@ func TestNoBudgetIsPassed(t *testing.T) {
 			f.tools.run = func(context.Context, llm.ToolCall) (ToolResult, error) {
 				return ToolResult{Content: string(make([]byte, rng.IntN(3000)))}, nil
 			}
+			f.Budget = broker.NewLedger(broker.Limits{}, nil)
 			res := f.run(t, t.Context())
 			u := res.Progress.Usage
+			if spent := f.Budget.Spent(); spent.Usage != u || !spent.CostUSD.Equal(res.Progress.CostUSD) {
+				t.Errorf("seed %d: %+v was settled, the result says %+v and %s", seed, spent, u, res.Progress.CostUSD)
+			}
 			if l.CostUSD.IsPositive() && res.Progress.CostUSD.GreaterThan(l.CostUSD) ||
 				l.InputTokens > 0 && u.InputTokens > l.InputTokens || l.OutputTokens > 0 && u.OutputTokens > l.OutputTokens {
 				t.Errorf("seed %d: ended %s with %+v and %s USD; the limits are %+v", seed, res.Reason, u, res.Progress.CostUSD, *l)
@@ -107,5 +114,40 @@ func TestNoBudgetIsPassed(t *testing.T) {
 				t.Errorf("seed %d: the events add up to %+v and %s, the result says %+v and %s", seed, sum, cost, u, res.Progress.CostUSD)
 			}
 		})
+	}
+}
+
+// TestSharedBudgetIsNotPassed: fifty runs at once share a budget, and servers bill all
+// that they may. None of them ends for another reason, and together they spend no more.
+func TestSharedBudgetIsNotPassed(t *testing.T) {
+	limits := broker.Limits{CostUSD: decimal.RequireFromString("1.5"), OutputTokens: 900_000}
+	budget := broker.NewLedger(limits, nil)
+	results := make([]Result, 50)
+	var wg sync.WaitGroup
+	for i := range results {
+		wg.Go(func() {
+			m := model("m", script(greedy(rand.New(rand.NewPCG(uint64(i), 0)), 1)))
+			m.Pricing, m.MaxOutputTokens = oneDollarEach(), 2000
+			results[i] = Run(t.Context(), Config{
+				Task: Task{Prompt: "go on"}, Models: broker.FixedRouter{m}, Budget: budget, Tools: &fakeTools{},
+				Retry: broker.Retry{Base: time.Nanosecond, Cap: time.Nanosecond},
+			})
+		})
+	}
+	wg.Wait()
+	var sum broker.Spent
+	for i, res := range results {
+		sum.Usage.Add(res.Progress.Usage)
+		sum.CostUSD = sum.CostUSD.Add(res.Progress.CostUSD)
+		if res.Reason != BudgetExceeded && res.Reason != EmptyResponse && res.Reason != MaxTurns {
+			t.Errorf("run %d ended %s: %s", i, res.Reason, res.Message)
+		}
+	}
+	spent := budget.Spent()
+	if spent.CostUSD.GreaterThan(limits.CostUSD) || spent.Usage.OutputTokens > limits.OutputTokens || spent.CostUSD.LessThan(limits.CostUSD.Div(decimal.NewFromInt(2))) {
+		t.Errorf("%+v were spent of %+v", spent, limits)
+	}
+	if spent.Usage != sum.Usage || !spent.CostUSD.Equal(sum.CostUSD) {
+		t.Errorf("%+v was settled, the results add up to %+v", spent, sum)
 	}
 }

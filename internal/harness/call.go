@@ -7,18 +7,15 @@ import (
 	"strings"
 	"time"
 
+	"github.com/shopspring/decimal"
+
 	"github.com/sampan-dev/sampan/internal/llm"
+	"github.com/sampan-dev/sampan/internal/llm/broker"
 	"github.com/sampan-dev/sampan/internal/transcript"
 )
 
 // errCallTimeout is the cause when one attempt takes too long.
 var errCallTimeout = errors.New("the model call timed out")
-
-// failure is why a candidate did not answer.
-type failure struct {
-	model string
-	err   *llm.Error
-}
 
 // caller gets replies from the models of a run: from the one that the router
 // prefers, and from others while that one does not answer.
@@ -26,16 +23,18 @@ type caller struct {
 	log    *journal
 	budget *budget
 	clock  Clock
-	pool   *pool
+	broker *broker.Broker
 	// specs are the tools that are offered.
 	specs   []llm.ToolSpec
-	retry   Retry
+	retry   broker.Retry
 	timeout time.Duration
+	// hold is what is reserved for the call under way.
+	hold *broker.Hold
 }
 
 // route asks for the candidates and gives their ids.
 func (c *caller) route(ctx context.Context, tokens int64) ([]string, error) {
-	candidates, err := c.pool.candidates(ctx, tokens)
+	candidates, err := c.broker.Candidates(ctx, tokens)
 	if err != nil {
 		s := stopf(ModelUnavailable, "No model can be used: %v", err)
 		s.category = llm.ProviderUnsupported
@@ -51,7 +50,7 @@ func (c *caller) route(ctx context.Context, tokens int64) ([]string, error) {
 // call gets one reply from the first candidate that gives one, and books
 // and records it. It is not synced: what follows from it is recorded with it.
 func (c *caller) call(ctx context.Context) (*llm.Response, error) {
-	candidates, err := c.pool.candidates(ctx, c.log.state.conv.tokens())
+	candidates, err := c.broker.Candidates(ctx, c.log.state.conv.tokens())
 	if err != nil {
 		s := stopf(ModelUnavailable, "No model can be used: %v", err)
 		s.category = llm.ProviderUnsupported
@@ -63,9 +62,9 @@ func (c *caller) call(ctx context.Context) (*llm.Response, error) {
 		if resp != nil || err != nil {
 			return resp, err
 		}
-		wait, retry := t.nextRound(failures)
+		wait, retry := t.NextRound(failures)
 		if !retry {
-			return nil, unavailable(t.failed)
+			return nil, unavailable(t.Failed)
 		}
 		if err := c.pause(ctx, wait, "no model answered"); err != nil {
 			return nil, err
@@ -75,37 +74,36 @@ func (c *caller) call(ctx context.Context) (*llm.Response, error) {
 
 // tryEach asks the candidates of a trial one after the other, and says how each
 // failed if none answered.
-func (c *caller) tryEach(ctx context.Context, t *trial) (*llm.Response, []failure, error) {
-	var failures []failure
-	for i, m := range t.candidates {
-		t.lastCandidate = len(t.candidates) == 1 || t.rounds == 0 && i == len(t.candidates)-1 && !passing(failures)
-		t.follows = i < len(t.candidates)-1
-		m = c.pool.learned(m)
+func (c *caller) tryEach(ctx context.Context, t *broker.Trial) (*llm.Response, []broker.Failure, error) {
+	var failures []broker.Failure
+	for i, m := range t.Candidates {
+		follows := t.Ask(i, failures)
+		m = c.broker.Learned(m)
 		if err := c.switchTo(m, failures); err != nil {
 			return nil, nil, err
 		}
-		resp, err := c.callCandidate(ctx, m, t)
+		resp, err := c.callCandidate(ctx, m, t, follows)
 		if err == nil {
-			c.pool.answered(m.ID)
+			c.broker.Answered(m.ID)
 			return resp, nil, nil
 		}
 		var le *llm.Error
 		if s := asStop(err); s.reason == ContextExhausted && len(failures) > 0 {
 			// Too long for a stand-in says nothing of the model it stands in for.
-			failures = append(failures, t.record(m.ID, &llm.Error{Category: llm.ContextLength, Message: s.message}))
+			failures = append(failures, t.Record(m.ID, &llm.Error{Category: llm.ContextLength, Message: s.message}))
 			continue
 		}
 		if !errors.As(err, &le) {
 			return nil, nil, err
 		}
-		failures = append(failures, t.record(m.ID, le))
+		failures = append(failures, t.Record(m.ID, le))
 		if le.Category == llm.EmptyResponse {
 			return nil, nil, stopf(EmptyResponse, "%s answered with nothing: %s", m.ID, le.Message)
 		}
-		if !fallsBack(le.Category) {
-			return nil, nil, unavailable(t.failed)
+		if !broker.FallsBack(le.Category) {
+			return nil, nil, unavailable(t.Failed)
 		}
-		c.pool.failed(m.ID, t.spent[m.ID])
+		c.broker.Failed(m.ID, t.Spent[m.ID])
 	}
 	return nil, failures, nil
 }
@@ -115,7 +113,7 @@ func (c *caller) pause(ctx context.Context, wait time.Duration, why string) erro
 	if err := c.log.sync(PhaseWaiting, fmt.Sprintf("waiting %.1fs: %s", wait.Seconds(), why)); err != nil {
 		return err
 	}
-	if err := sleep(ctx, c.clock, wait); err != nil {
+	if err := broker.Sleep(ctx, c.clock, wait); err != nil {
 		return stopFromContext(ctx)
 	}
 	return nil
@@ -123,25 +121,25 @@ func (c *caller) pause(ctx context.Context, wait time.Duration, why string) erro
 
 // unavailable is the end when no candidate answered. The category is that of
 // the preferred one, since it is the one to fix.
-func unavailable(failures []failure) *stop {
+func unavailable(failures []broker.Failure) *stop {
 	parts := make([]string, len(failures))
 	for i, f := range failures {
-		parts[i] = fmt.Sprintf("%s: %s", f.model, f.err.Error())
+		parts[i] = fmt.Sprintf("%s: %s", f.Model, f.Err.Error())
 	}
 	s := stopf(ModelUnavailable, "No model answered. %s", strings.Join(parts, "; "))
-	s.category = failures[0].err.Category
+	s.category = failures[0].Err.Category
 	return s
 }
 
 // switchTo notes that another model than before is used.
-func (c *caller) switchTo(m Model, failures []failure) error {
+func (c *caller) switchTo(m broker.Model, failures []broker.Failure) error {
 	from := c.log.state.model
 	if from == "" || from == m.ID {
 		return nil
 	}
 	e := &transcript.Fallback{From: from, To: m.ID}
 	if n := len(failures); n > 0 {
-		e.Category, e.Message = failures[n-1].err.Category, failures[n-1].err.Message
+		e.Category, e.Message = failures[n-1].Err.Category, failures[n-1].Err.Message
 	}
 	return c.log.record(e)
 }
@@ -151,12 +149,12 @@ const maxCuts = 4
 
 // callCandidate calls one model, cutting the conversation down where it does
 // not fit: by our estimate, or because the server says so.
-func (c *caller) callCandidate(ctx context.Context, m Model, t *trial) (*llm.Response, error) {
+func (c *caller) callCandidate(ctx context.Context, m broker.Model, t *broker.Trial, follows bool) (*llm.Response, error) {
 	if err := c.makeRoom(m); err != nil {
 		return nil, err
 	}
 	for cuts := 0; ; cuts++ {
-		resp, err := c.attempts(ctx, m, t)
+		resp, err := c.attempts(ctx, m, t, follows)
 		var le *llm.Error
 		if !errors.As(err, &le) || le.Category != llm.ContextLength {
 			return resp, err
@@ -166,8 +164,8 @@ func (c *caller) callCandidate(ctx context.Context, m Model, t *trial) (*llm.Res
 		}
 		// The window is smaller than we were told, or the text longer than we think.
 		target := c.log.state.conv.tokens() / 2
-		if c.pool.learn(m, le.ContextWindow) {
-			m = c.pool.learned(m)
+		if c.broker.Learn(m, le.ContextWindow) {
+			m = c.broker.Learned(m)
 			target = min(target, int64(compactTo*float64(m.ContextWindow)))
 		}
 		if err := c.compact(m, target, fmt.Sprintf("%s refused the conversation as too long (%s)", m.ID, le.Message)); err != nil {
@@ -177,15 +175,17 @@ func (c *caller) callCandidate(ctx context.Context, m Model, t *trial) (*llm.Res
 }
 
 // attempts sends the request, again after failures that may pass.
-func (c *caller) attempts(ctx context.Context, m Model, t *trial) (*llm.Response, error) {
+func (c *caller) attempts(ctx context.Context, m broker.Model, t *broker.Trial, follows bool) (*llm.Response, error) {
 	req := llm.Request{Model: m.Upstream, Messages: c.log.state.conv.view(), Tools: c.specs}
+	defer func() { c.hold.Release() }() // where no call was made, or its end cannot be recorded
 	for {
 		var err error
 		// Again each time: a failed attempt may have cost something.
-		if req.MaxOutputTokens, err = c.budget.reserve(m); err != nil {
+		if c.hold, err = c.budget.reserve(ctx, m); err != nil {
 			return nil, err
 		}
-		if err := c.pool.pace(ctx, m); err != nil {
+		req.MaxOutputTokens = c.hold.MaxOutput
+		if err := c.broker.Pace(ctx, m); err != nil {
 			return nil, stopFromContext(ctx)
 		}
 		err = c.log.record(&transcript.Request{
@@ -201,7 +201,7 @@ func (c *caller) attempts(ctx context.Context, m Model, t *trial) (*llm.Response
 			return nil, unwritten(err)
 		}
 		began := c.clock.Now()
-		resp, err := c.complete(ctx, m, req, c.attemptLimit(m, t))
+		resp, err := c.complete(ctx, m, req, c.attemptLimit(m, follows))
 		took := c.clock.Now().Sub(began)
 		if err == nil {
 			return resp, c.accept(m, resp, took)
@@ -210,8 +210,8 @@ func (c *caller) attempts(ctx context.Context, m Model, t *trial) (*llm.Response
 		if !errors.As(err, &le) {
 			return nil, err
 		}
-		wait, retry := t.backoff(m.ID, le, took)
-		attempt := t.attempts[m.ID]
+		wait, retry := t.Backoff(m.ID, le, took)
+		attempt := t.Attempts[m.ID]
 		err = c.bookFailure(m, c.charged(le.Usage, req.MaxOutputTokens), &transcript.Retry{
 			Model: m.ID, Attempt: attempt, Category: le.Category, Message: le.Message, Adapted: le.Adapted,
 			WaitMillis: wait.Milliseconds(), GaveUp: !retry, LatencyMillis: took.Milliseconds(),
@@ -229,7 +229,7 @@ func (c *caller) attempts(ctx context.Context, m Model, t *trial) (*llm.Response
 			return nil, err
 		}
 		req.Messages = c.log.state.conv.view()
-		why := fmt.Sprintf("%s failed (%s, attempt %d), trying for another %s", m.ID, le.Category, attempt, t.left().Round(time.Second))
+		why := fmt.Sprintf("%s failed (%s, attempt %d), trying for another %s", m.ID, le.Category, attempt, t.Left().Round(time.Second))
 		if err := c.pause(ctx, wait, why); err != nil {
 			return nil, err
 		}
@@ -237,12 +237,25 @@ func (c *caller) attempts(ctx context.Context, m Model, t *trial) (*llm.Response
 }
 
 // bookFailure records a failed call with what it cost all the same.
-func (c *caller) bookFailure(m Model, u llm.Usage, e *transcript.Retry) error {
+func (c *caller) bookFailure(m broker.Model, u llm.Usage, e *transcript.Retry) error {
 	if u.InputTokens > 0 || u.OutputTokens > 0 {
 		cost := priceOf(m, u)
 		e.Usage, e.CostUSD = &u, &cost
 	}
+	c.settle(u, priceOf(m, u))
 	return c.log.record(e)
+}
+
+// settle books what a call took in place of what was held for it. Nothing is held for
+// one of an earlier process.
+func (c *caller) settle(u llm.Usage, cost decimal.Decimal) {
+	spent := broker.Spent{Usage: u, CostUSD: cost}
+	if c.hold == nil {
+		c.budget.ledger.Book(spent)
+		return
+	}
+	c.hold.Settle(spent)
+	c.hold = nil
 }
 
 // charged is what a failed call is taken to have cost. Where its provider had to
@@ -261,7 +274,7 @@ func (c *caller) charged(u llm.Usage, maxOutput int) llm.Usage {
 
 // complete makes one attempt within a limit. It returns soon after ctx ends even
 // when the provider does not; a panic of the provider is an error.
-func (c *caller) complete(ctx context.Context, m Model, req llm.Request, limit time.Duration) (*llm.Response, error) {
+func (c *caller) complete(ctx context.Context, m broker.Model, req llm.Request, limit time.Duration) (*llm.Response, error) {
 	callCtx, cancel := withTimeout(ctx, c.clock, limit, errCallTimeout)
 	defer cancel()
 	resp, err := await(callCtx, c.clock, func() (*llm.Response, error) { return m.Provider.Complete(callCtx, req) })
@@ -308,7 +321,7 @@ func (c *caller) guess() llm.Usage {
 }
 
 // accept books and records a reply.
-func (c *caller) accept(m Model, resp *llm.Response, latency time.Duration) error {
+func (c *caller) accept(m broker.Model, resp *llm.Response, latency time.Duration) error {
 	c.fixCallIDs(resp)
 	if resp.Message.Role == "" {
 		resp.Message.Role = llm.RoleAssistant
@@ -318,6 +331,7 @@ func (c *caller) accept(m Model, resp *llm.Response, latency time.Duration) erro
 			InputTokens: c.log.state.conv.tokens(), OutputTokens: estimate(resp.Message), Estimated: true,
 		}
 	}
+	c.settle(resp.Usage, priceOf(m, resp.Usage))
 	kept := classify(resp) != replyEmpty || strings.TrimSpace(resp.Message.Content) != ""
 	return c.log.record(&transcript.Response{
 		Model: m.ID, ServedBy: resp.Model, Message: resp.Message, FinishReason: resp.FinishReason, Usage: resp.Usage,

@@ -21,19 +21,6 @@ func (wallClock) Now() time.Time { return time.Now() }
 // AfterFunc implements Clock.
 func (wallClock) AfterFunc(d time.Duration, f func()) func() bool { return time.AfterFunc(d, f).Stop }
 
-// sleep waits for d or until ctx ends, and then gives its error.
-func sleep(ctx context.Context, clock Clock, d time.Duration) error {
-	done := make(chan struct{})
-	stop := clock.AfterFunc(d, func() { close(done) })
-	defer stop()
-	select {
-	case <-done:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
-}
-
 // withTimeout is context.WithTimeoutCause on a Clock.
 func withTimeout(ctx context.Context, clock Clock, d time.Duration, cause error) (context.Context, func()) {
 	ctx, cancel := context.WithCancelCause(ctx)

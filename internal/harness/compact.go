@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/sampan-dev/sampan/internal/llm"
+	"github.com/sampan-dev/sampan/internal/llm/broker"
 	"github.com/sampan-dev/sampan/internal/transcript"
 )
 
@@ -31,7 +32,7 @@ const (
 )
 
 // makeRoom compacts the conversation when it fills most of the model's window.
-func (c *caller) makeRoom(m Model) error {
+func (c *caller) makeRoom(m broker.Model) error {
 	if m.ContextWindow <= 0 {
 		return nil
 	}
@@ -55,7 +56,7 @@ func (c *caller) makeRoom(m Model) error {
 
 // compact cuts the conversation down to about target tokens and records how.
 // One that would free next to nothing is not done and ends the run.
-func (c *caller) compact(m Model, target int64, why string) error {
+func (c *caller) compact(m broker.Model, target int64, why string) error {
 	before := c.log.state.conv.tokens()
 	plan := planCompaction(c.log.state.conv, target)
 	after := before - c.log.state.conv.scale(plan.freed)

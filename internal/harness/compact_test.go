@@ -9,6 +9,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/sampan-dev/sampan/internal/llm"
+	"github.com/sampan-dev/sampan/internal/llm/broker"
 	"github.com/sampan-dev/sampan/internal/transcript"
 )
 
@@ -131,7 +132,7 @@ func TestLongRun(t *testing.T) {
 	}
 	m := model("m", p)
 	m.ContextWindow, m.MaxOutputTokens = window, output
-	f.Models = FixedRouter{m}
+	f.Models = broker.FixedRouter{m}
 	if res := f.run(t, t.Context()); res.Reason != Completed {
 		t.Errorf("ended %s: %s", res.Reason, res.Message)
 	}

@@ -7,7 +7,7 @@ import (
 
 	"github.com/sampan-dev/sampan/internal/harness/tool"
 	"github.com/sampan-dev/sampan/internal/llm"
-	"github.com/sampan-dev/sampan/internal/models"
+	"github.com/sampan-dev/sampan/internal/llm/broker"
 	"github.com/sampan-dev/sampan/internal/transcript"
 )
 
@@ -50,61 +50,15 @@ type Executor interface {
 	ReadFile(ctx context.Context, path string, maxBytes int64) (*tool.File, error)
 }
 
-// Model is a model that the run may call.
-type Model struct {
-	// ID is the registry's, Upstream the one that the server knows.
-	ID, Upstream string
-	Provider     llm.Provider
-	// Pricing is nil when the cost is not known.
-	Pricing *models.Pricing
-	// ContextWindow in tokens; 0 is unknown and never compacted for.
-	ContextWindow int
-	// MaxOutputTokens of one reply; 0 leaves it to the server.
-	MaxOutputTokens int
-	// RequestsPerMinute is kept to by waiting; 0 is no limit.
-	RequestsPerMinute int
-	// CallTimeout bounds one attempt; 0 is Config.CallTimeout.
-	CallTimeout time.Duration
-}
-
-// Need is what the run asks of every candidate. Its window is not in it: the
-// run prefers candidates that hold the conversation, and compacts it for others.
-type Need struct {
-	// Priced says that a cost limit has to be kept.
-	Priced bool
-}
-
-// Router gives the models for a run, best first. It is asked before every turn
-// and has to be quick; an answer is an error or has a candidate.
-type Router interface {
-	Candidates(ctx context.Context, need Need) ([]Model, error)
-}
-
-// Retry bounds how often a failed model call is sent again.
-type Retry struct {
-	// Attempts in all for one candidate; 0 leaves that to Patience where the server is
-	// in trouble, and is 5 or fewer for what it may be paid for each time.
-	Attempts int
-	// Patience is for how long one call is tried again after it first failed, but
-	// never longer than half of what is left of the run's active time; 0 is 15 min.
-	Patience time.Duration
-	// Base is the first wait, doubled each time; 0 is 500 ms.
-	Base time.Duration
-	// Cap bounds a wait of ours; 0 is 15 s.
-	Cap time.Duration
-	// AfterCap bounds a wait that the server asked for while another candidate can
-	// be asked; one that is longer counts as a failure. Without another one Patience
-	// bounds it. 0 is 60 s.
-	AfterCap time.Duration
-	// CoolDown is how long a failed candidate is passed over, doubled each
-	// time up to ten times; 0 is 1 min.
-	CoolDown time.Duration
-}
-
 // Config is all that a run needs.
 type Config struct {
 	Task   Task
-	Models Router
+	Models broker.Router
+	// Budget is shared with other runs of this process, beside Task.Limits; it may be nil.
+	Budget *broker.Ledger
+	// Memory of the models is shared with other runs of this process, which keep to their
+	// rates together; it may be nil.
+	Memory *broker.Memory
 	// Tools may be nil: the model then gets none. The run closes them.
 	Tools Tools
 	// Executor may be nil when the task has no verifications.
@@ -120,7 +74,7 @@ type Config struct {
 	Reporter *Reporter
 	// Clock is the wall clock when nil.
 	Clock Clock
-	Retry Retry
+	Retry broker.Retry
 	// CallTimeout bounds one attempt at a model call where its Model does not; 0 is
 	// 31 min. It is the last resort: providers have deadlines of their own.
 	CallTimeout time.Duration

@@ -17,6 +17,7 @@ import (
 
 	"github.com/sampan-dev/sampan/internal/harness/tool"
 	"github.com/sampan-dev/sampan/internal/llm"
+	"github.com/sampan-dev/sampan/internal/llm/broker"
 	"github.com/sampan-dev/sampan/internal/llm/openai"
 	"github.com/sampan-dev/sampan/internal/sandbox/engine"
 	"github.com/sampan-dev/sampan/internal/transcript"
@@ -180,8 +181,8 @@ func (d *defect) fixture(t *testing.T) (*fixture, *badServer) {
 	if m.Upstream = "m"; d.id != "" {
 		m.Upstream = d.id
 	}
-	f.Models = FixedRouter{m}
-	f.Retry = Retry{Attempts: 3, Base: time.Millisecond, Cap: time.Millisecond}
+	f.Models = broker.FixedRouter{m}
+	f.Retry = broker.Retry{Attempts: 3, Base: time.Millisecond, Cap: time.Millisecond}
 	return f, server
 }
 

@@ -12,6 +12,7 @@ import (
 
 	"github.com/sampan-dev/sampan/internal/harness/tool"
 	"github.com/sampan-dev/sampan/internal/llm"
+	"github.com/sampan-dev/sampan/internal/llm/broker"
 	"github.com/sampan-dev/sampan/internal/models"
 	"github.com/sampan-dev/sampan/internal/transcript"
 )
@@ -99,7 +100,7 @@ func TestEnds(t *testing.T) {
 				f.Task.Limits.CostUSD = decimal.RequireFromString("0.0005")
 				m := model("m", f.provider)
 				m.Pricing = &models.Pricing{InputPerMTok: decimal.NewFromInt(1), OutputPerMTok: decimal.NewFromInt(2)}
-				f.Models = FixedRouter{m}
+				f.Models = broker.FixedRouter{m}
 			},
 			want: BudgetExceeded,
 		},
@@ -125,7 +126,7 @@ func TestEnds(t *testing.T) {
 				f.Task.Prompt = strings.Repeat("word ", 4000)
 				m := model("m", f.provider)
 				m.ContextWindow, m.MaxOutputTokens = 2048, 256
-				f.Models = FixedRouter{m}
+				f.Models = broker.FixedRouter{m}
 			},
 			want: ContextExhausted,
 		},
@@ -151,7 +152,7 @@ func TestEnds(t *testing.T) {
 		},
 		"no candidate": {
 			replies: []reply{says("never")},
-			setup:   func(f *fixture) { f.Models = FixedRouter{} },
+			setup:   func(f *fixture) { f.Models = broker.FixedRouter{} },
 			want:    ModelUnavailable, category: llm.ProviderUnsupported,
 		},
 		"sandbox lost in a tool": {
@@ -208,7 +209,9 @@ func TestEnds(t *testing.T) {
 
 type panickingRouter struct{}
 
-func (panickingRouter) Candidates(context.Context, Need) ([]Model, error) { panic("boom") }
+func (panickingRouter) Candidates(context.Context, broker.Need) ([]broker.Model, error) {
+	panic("boom")
+}
 
 // TestExitCodes: one number for each end, 0 for success alone.
 func TestExitCodes(t *testing.T) {

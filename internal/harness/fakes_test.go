@@ -12,6 +12,7 @@ import (
 
 	"github.com/sampan-dev/sampan/internal/harness/tool"
 	"github.com/sampan-dev/sampan/internal/llm"
+	"github.com/sampan-dev/sampan/internal/llm/broker"
 	"github.com/sampan-dev/sampan/internal/models"
 	"github.com/sampan-dev/sampan/internal/transcript"
 )
@@ -150,7 +151,7 @@ func newFixture(p *fakeProvider) *fixture {
 	f := &fixture{provider: p, tools: &fakeTools{}, exec: &fakeExec{}}
 	f.Config = Config{
 		Task:     Task{Name: "t", Prompt: "do it"},
-		Models:   FixedRouter{model("m", p)},
+		Models:   broker.FixedRouter{model("m", p)},
 		Tools:    f.tools,
 		Executor: f.exec,
 	}
@@ -158,8 +159,8 @@ func newFixture(p *fakeProvider) *fixture {
 	return f
 }
 
-func model(id string, p llm.Provider) Model {
-	return Model{ID: id, Upstream: "up-" + id, Provider: p, Pricing: &models.Pricing{}}
+func model(id string, p llm.Provider) broker.Model {
+	return broker.Model{ID: id, Upstream: "up-" + id, Provider: p, Pricing: &models.Pricing{}}
 }
 
 // run runs it and checks what must hold of every run's record.

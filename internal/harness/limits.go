@@ -2,6 +2,7 @@ package harness
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -9,6 +10,7 @@ import (
 	"github.com/shopspring/decimal"
 
 	"github.com/sampan-dev/sampan/internal/llm"
+	"github.com/sampan-dev/sampan/internal/llm/broker"
 	"github.com/sampan-dev/sampan/internal/models"
 	"github.com/sampan-dev/sampan/internal/text"
 	"github.com/sampan-dev/sampan/internal/transcript"
@@ -17,14 +19,13 @@ import (
 // softFraction of a limit is where the model is told to wrap up.
 const softFraction = 0.8
 
-// minReply is the least room for a reply that is worth a model call, in tokens.
-const minReply = 32
-
 // budget is what a run may use, and what it has used of that.
 type budget struct {
 	log    *journal
 	clock  Clock
 	limits Limits
+	// ledger has what calls took, and what is reserved for the one under way.
+	ledger *broker.Ledger
 	// began is when the run's active time starts to count; for a resumed run
 	// that lies before this process.
 	began time.Time
@@ -67,46 +68,26 @@ func (b *budget) outOf(reason End, what string) *stop {
 	return stopf(VerificationFailed, "%s and %s still failed.", what, failed)
 }
 
-// reserve gives the output tokens that a call to m may take, so that even the
-// longest reply stays within every limit, or ends the run when there is no
-// room for a reply at all. 0 leaves it to the server.
-func (b *budget) reserve(m Model) (int, error) {
-	l, used := b.limits, b.log.state.progress.Usage
-	input := b.log.state.conv.atMost()
-	output := int64(m.MaxOutputTokens)
-	bound := func(n int64) {
-		if output == 0 || n < output {
-			output = n
-		}
+// reserve holds the most that a call to m may take, so that even the longest reply
+// stays within every limit, or ends the run when there is no room for a reply at all.
+func (b *budget) reserve(ctx context.Context, m broker.Model) (*broker.Hold, error) {
+	ask := broker.Ask{Pricing: m.Pricing, Input: b.log.state.conv.atMost(), Output: int64(m.MaxOutputTokens)}
+	if m.ContextWindow > 0 {
+		ask.Room = max(int64(m.ContextWindow)-b.log.state.conv.tokens(), broker.MinReply)
 	}
-	if l.InputTokens > 0 && used.InputTokens+input > l.InputTokens {
-		return 0, b.outOf(BudgetExceeded, fmt.Sprintf("The next call may need %d input tokens and %d of %d were left",
-			input, l.InputTokens-used.InputTokens, l.InputTokens))
+	hold, err := b.ledger.Reserve(ctx, ask)
+	var out *broker.Exhausted
+	switch {
+	case errors.As(err, &out):
+		return nil, b.outOf(BudgetExceeded, out.Error())
+	case err != nil:
+		return nil, stopFromContext(ctx)
 	}
-	if l.OutputTokens > 0 {
-		if left := l.OutputTokens - used.OutputTokens; left < minReply {
-			return 0, b.outOf(BudgetExceeded, fmt.Sprintf("Only %d of %d output tokens were left", left, l.OutputTokens))
-		}
-		bound(l.OutputTokens - used.OutputTokens)
-	}
-	if l.CostUSD.IsPositive() {
-		left := l.CostUSD.Sub(b.log.state.progress.CostUSD).Sub(priceOf(m, llm.Usage{InputTokens: input}))
-		n, priced := m.Pricing.AffordableOutput(left)
-		if left.IsNegative() || priced && n < minReply {
-			return 0, b.outOf(BudgetExceeded, fmt.Sprintf("%s of %s USD were spent and the next call could pass that", b.log.state.progress.CostUSD, l.CostUSD))
-		}
-		if priced {
-			bound(n)
-		}
-	}
-	if m.ContextWindow > 0 && output > 0 {
-		bound(max(int64(m.ContextWindow)-b.log.state.conv.tokens(), minReply))
-	}
-	return int(output), nil
+	return hold, nil
 }
 
 // priceOf is what usage of a model costs.
-func priceOf(m Model, u llm.Usage) decimal.Decimal {
+func priceOf(m broker.Model, u llm.Usage) decimal.Decimal {
 	return m.Pricing.Cost(models.Tokens{Input: u.InputTokens, CachedInput: u.CachedInputTokens, Output: u.OutputTokens})
 }
 

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/sampan-dev/sampan/internal/llm"
+	"github.com/sampan-dev/sampan/internal/llm/broker"
 	"github.com/sampan-dev/sampan/internal/transcript"
 )
 
@@ -49,7 +50,7 @@ func TestPatience(t *testing.T) {
 			10 * time.Second, 30 * time.Second, 4, 10},
 		"a wrong key": {llm.Error{Category: llm.CredentialConfig, Status: 401}, time.Hour, time.Hour, ModelUnavailable, 0, time.Second, 1, 1},
 		"another form, for ever": {llm.Error{Category: llm.ProviderUnsupported, Status: 400, Adapted: "something"}, time.Hour, time.Hour, ModelUnavailable,
-			0, time.Second, maxAdaptions + 1, maxAdaptions + 1},
+			0, time.Second, broker.MaxAdaptions + 1, broker.MaxAdaptions + 1},
 		"a quota that is gone": {llm.Error{Category: llm.QuotaExceeded, Status: 429}, time.Hour, time.Hour, ModelUnavailable, 0, time.Second, 1, 1},
 		"500 for ever, a bug":  {llm.Error{Category: llm.Overloaded, Status: 500, Retryable: true}, time.Hour, time.Hour, ModelUnavailable, 45 * time.Second, 2 * time.Minute, 5, 16},
 		"paid and cut for ever": {llm.Error{Category: llm.TruncatedStream, Retryable: true, Usage: paid}, time.Hour, time.Hour, ModelUnavailable,
@@ -104,10 +105,10 @@ func TestFallbackGoesBeforePatience(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			one, two := script(outage(down, time.Hour, says("never"))), script(says("done"))
 			f := newFixture(one)
-			f.Models = FixedRouter{model("one", one), model("two", two)}
+			f.Models = broker.FixedRouter{model("one", one), model("two", two)}
 			began := time.Now()
 			res := f.run(t, t.Context())
-			if res.Reason != Completed || res.Progress.Model != "two" || len(one.sent()) != maxAttempts || time.Since(began) > 10*time.Second {
+			if res.Reason != Completed || res.Progress.Model != "two" || len(one.sent()) != broker.MaxAttempts || time.Since(began) > 10*time.Second {
 				t.Errorf("%s by %s after %s and %d calls", res.Reason, res.Progress.Model, time.Since(began), len(one.sent()))
 			}
 		})
@@ -116,7 +117,7 @@ func TestFallbackGoesBeforePatience(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			one, two := script(outage(down, time.Hour, says("never"))), script(outage(down, 3*time.Minute, says("done")))
 			f := newFixture(one)
-			f.Models = FixedRouter{model("one", one), model("two", two)}
+			f.Models = broker.FixedRouter{model("one", one), model("two", two)}
 			if res := f.run(t, t.Context()); res.Reason != Completed || res.Progress.Model != "two" {
 				t.Errorf("%s by %s: %s", res.Reason, res.Progress.Model, res.Message)
 			}
@@ -126,7 +127,7 @@ func TestFallbackGoesBeforePatience(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			one, two := script(fails(&llm.Error{Category: llm.QuotaExceeded, Message: "none left"})), script(outage(down, time.Hour, says("never")))
 			f := newFixture(one)
-			f.Models = FixedRouter{model("one", one), model("two", two)}
+			f.Models = broker.FixedRouter{model("one", one), model("two", two)}
 			res := f.run(t, t.Context())
 			if res.Reason != ModelUnavailable || res.Category != llm.QuotaExceeded || !strings.Contains(res.Message, "two: Overloaded: down") || len(one.sent()) != 1 {
 				t.Errorf("%s (%s): %s, %d calls", res.Reason, res.Category, res.Message, len(one.sent()))
@@ -137,7 +138,7 @@ func TestFallbackGoesBeforePatience(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			one := script(fails(&llm.Error{Category: llm.RateLimited, Retryable: true, RetryAfter: 2 * time.Minute}))
 			f := newFixture(one)
-			f.Models = FixedRouter{model("one", one), model("two", script(says("done")))}
+			f.Models = broker.FixedRouter{model("one", one), model("two", script(says("done")))}
 			began := time.Now()
 			if res := f.run(t, t.Context()); res.Reason != Completed || time.Since(began) > time.Second {
 				t.Errorf("%s after %s", res.Reason, time.Since(began))
@@ -185,7 +186,7 @@ func TestHangingModelFallsBack(t *testing.T) {
 				one, two := script(tc.primary), script(append(steps, says("done"))...)
 				f := newFixture(one)
 				f.Task.Limits.Active = tc.active
-				f.Models = FixedRouter{model("one", one), model("two", two)}
+				f.Models = broker.FixedRouter{model("one", one), model("two", two)}
 				f.tools.run = func(context.Context, llm.ToolCall) (ToolResult, error) {
 					pass(time.Minute)
 					return ToolResult{Content: "ok"}, nil
@@ -227,7 +228,7 @@ func TestWindowIsLearned(t *testing.T) {
 		f := newFixture(script(serve))
 		m := model("m", f.provider)
 		m.ContextWindow, m.MaxOutputTokens = 200_000, 1000
-		f.Models = FixedRouter{m}
+		f.Models = broker.FixedRouter{m}
 		turn := 0
 		f.tools.run = func(context.Context, llm.ToolCall) (ToolResult, error) {
 			turn++

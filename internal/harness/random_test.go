@@ -12,6 +12,7 @@ import (
 
 	"github.com/sampan-dev/sampan/internal/harness/tool"
 	"github.com/sampan-dev/sampan/internal/llm"
+	"github.com/sampan-dev/sampan/internal/llm/broker"
 	"github.com/sampan-dev/sampan/internal/models"
 	"github.com/sampan-dev/sampan/internal/transcript"
 )
@@ -123,7 +124,7 @@ func randomFixture(rng *rand.Rand) *fixture {
 	m.ContextWindow, m.MaxOutputTokens = 1500+rng.IntN(8000), 200
 	other := m
 	other.ID = "other"
-	f.Models = FixedRouter{m, other}
+	f.Models = broker.FixedRouter{m, other}
 	f.Task.Limits.Turns = 1 + rng.IntN(30)
 	if pick(3) {
 		f.Task.Limits.Active = time.Duration(1+rng.IntN(60)) * time.Second

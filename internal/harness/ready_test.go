@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/sampan-dev/sampan/internal/llm"
+	"github.com/sampan-dev/sampan/internal/llm/broker"
 )
 
 // A run needs its sandbox before it calls a tool, and before it may succeed.
@@ -27,7 +28,7 @@ func TestReady(t *testing.T) {
 			tools := &fakeTools{run: func(context.Context, llm.ToolCall) (ToolResult, error) { return ToolResult{Content: "ok"}, nil }}
 			res := Run(t.Context(), Config{
 				Task:   Task{Name: "t", Prompt: "p"},
-				Models: FixedRouter{{ID: "m", Provider: tc.provider}},
+				Models: broker.FixedRouter{{ID: "m", Provider: tc.provider}},
 				Tools:  tools,
 				Ready:  func(context.Context) error { asked++; return tc.ready },
 			})

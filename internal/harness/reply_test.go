@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/sampan-dev/sampan/internal/llm"
+	"github.com/sampan-dev/sampan/internal/llm/broker"
 	"github.com/sampan-dev/sampan/internal/transcript"
 )
 
@@ -17,7 +18,7 @@ func TestModelIsToldOfUnusableReplies(t *testing.T) {
 	}
 	p := &fakeProvider{replies: []reply{wrong("No text."), wrong("No text."), says("done")}}
 	f := newFixture(p)
-	f.Retry = Retry{Base: time.Millisecond, Cap: time.Millisecond}
+	f.Retry = broker.Retry{Base: time.Millisecond, Cap: time.Millisecond}
 	if res := f.run(t, t.Context()); res.Reason != Completed {
 		t.Fatalf("%+v", res)
 	}
@@ -39,7 +40,7 @@ func TestAdaptedRequestsAreSentAtOnce(t *testing.T) {
 	refuses := fails(&llm.Error{Category: llm.ProviderUnsupported, Message: "no x", Adapted: "x is not sent"})
 	p := &fakeProvider{replies: []reply{refuses, refuses, refuses, says("done")}}
 	f := newFixture(p)
-	f.Retry = Retry{Attempts: 2, Base: time.Hour, Cap: time.Hour}
+	f.Retry = broker.Retry{Attempts: 2, Base: time.Hour, Cap: time.Hour}
 	if res := f.run(t, t.Context()); res.Reason != Completed {
 		t.Fatalf("%+v", res)
 	}

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/sampan-dev/sampan/internal/llm"
+	"github.com/sampan-dev/sampan/internal/llm/broker"
 	"github.com/sampan-dev/sampan/internal/transcript"
 )
 
@@ -27,6 +28,8 @@ func (r *run) replay() error {
 	if err := r.cfg.Resume.err; err != nil {
 		return stopf(Internal, "The transcript cannot be resumed: %v", err)
 	}
+	p := r.log.state.progress
+	r.budget.ledger.Book(broker.Spent{Usage: p.Usage, CostUSD: p.CostUSD})
 	r.tellPrompt()
 	return nil
 }
@@ -81,10 +84,10 @@ func (c *caller) bookLostCall(ctx context.Context) error {
 	if lost == nil {
 		return nil
 	}
-	m := Model{ID: lost.Model}
-	candidates, err := c.pool.candidates(ctx, c.log.state.conv.tokens())
+	m := broker.Model{ID: lost.Model}
+	candidates, err := c.broker.Candidates(ctx, c.log.state.conv.tokens())
 	if err == nil {
-		if i := slices.IndexFunc(candidates, func(c Model) bool { return c.ID == m.ID }); i >= 0 {
+		if i := slices.IndexFunc(candidates, func(c broker.Model) bool { return c.ID == m.ID }); i >= 0 {
 			m = candidates[i]
 		}
 	} // else the next turn says what is wrong with them

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/sampan-dev/sampan/internal/llm"
+	"github.com/sampan-dev/sampan/internal/llm/broker"
 	"github.com/sampan-dev/sampan/internal/transcript"
 )
 
@@ -61,12 +62,16 @@ func (r *run) run(ctx context.Context) Result {
 func newRun(cfg Config) *run {
 	clock, task := cfg.Clock, cfg.Task
 	log := &journal{transcript: cfg.Transcript, reporter: cfg.Reporter, clock: clock}
-	spent := &budget{log: log, clock: clock, limits: task.Limits, began: clock.Now()}
+	l := task.Limits
+	ledger := broker.NewLedger(broker.Limits{InputTokens: l.InputTokens, OutputTokens: l.OutputTokens, CostUSD: l.CostUSD}, cfg.Budget)
+	spent := &budget{log: log, clock: clock, limits: l, ledger: ledger, began: clock.Now()}
 	return &run{
 		cfg: cfg, clock: clock, log: log, budget: spent,
 		models: &caller{
 			log: log, budget: spent, clock: clock, retry: cfg.Retry, timeout: cfg.CallTimeout,
-			pool: newPool(cfg.Models, clock, cfg.Retry.CoolDown, task.Limits.CostUSD.IsPositive()),
+			broker: broker.New(broker.Options{
+				Router: cfg.Models, Clock: clock, CoolDown: cfg.Retry.CoolDown, Priced: ledger.Priced(), Memory: cfg.Memory,
+			}),
 		},
 		tools:  &toolbox{tools: cfg.Tools, limit: task.Limits.Tool, clock: clock},
 		checks: &verifier{log: log, executor: cfg.Executor, clock: clock},

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/sampan-dev/sampan/internal/llm"
+	"github.com/sampan-dev/sampan/internal/llm/broker"
 	"github.com/sampan-dev/sampan/internal/llm/openai"
 	"github.com/sampan-dev/sampan/internal/models"
 	"github.com/sampan-dev/sampan/internal/transcript"
@@ -101,8 +102,8 @@ func (s strictServer) run(t *testing.T, profile string, whole bool) {
 	}
 	m := model("m", p)
 	m.Upstream, m.MaxOutputTokens = "m", 8192
-	f.Models = FixedRouter{m}
-	f.Retry = Retry{Attempts: 3, Base: time.Millisecond, Cap: time.Millisecond}
+	f.Models = broker.FixedRouter{m}
+	f.Retry = broker.Retry{Attempts: 3, Base: time.Millisecond, Cap: time.Millisecond}
 	f.Task.Limits.Turns = lastTurn + 1
 
 	res := f.run(t, t.Context())

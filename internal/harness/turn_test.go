@@ -15,6 +15,7 @@ import (
 
 	"github.com/sampan-dev/sampan/internal/harness/tool"
 	"github.com/sampan-dev/sampan/internal/llm"
+	"github.com/sampan-dev/sampan/internal/llm/broker"
 	"github.com/sampan-dev/sampan/internal/transcript"
 )
 
@@ -304,11 +305,26 @@ func TestRetry(t *testing.T) {
 			f := newFixture(script(calls(call("", "read", "1")), calls(call("", "read", "2")), calls(call("", "read", "3")), says("done")))
 			m := model("m", f.provider)
 			m.RequestsPerMinute = 2
-			f.Models = FixedRouter{m}
+			f.Models = broker.FixedRouter{m}
 			began := time.Now()
 			f.run(t, t.Context())
 			if took := time.Since(began); took != time.Minute {
 				t.Errorf("took %s", took)
+			}
+		})
+	})
+	t.Run("requests per minute of several runs", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			memory, began := broker.NewMemory(), time.Now()
+			for range 3 {
+				f := newFixture(script(calls(call("", "read", "1")), says("done")))
+				m := model("m", f.provider)
+				m.RequestsPerMinute = 2
+				f.Models, f.Memory = broker.FixedRouter{m}, memory
+				f.run(t, t.Context())
+			}
+			if took := time.Since(began); took != 2*time.Minute {
+				t.Errorf("three runs with two calls each took %s", took)
 			}
 		})
 	})
@@ -324,7 +340,7 @@ func TestFallback(t *testing.T) {
 		second := script(calls(call("", "write", "1")), calls(call("", "write", "2")))
 		f := newFixture(first)
 		f.tools.run = slow
-		f.Models = FixedRouter{model("one", first), model("two", second)}
+		f.Models = broker.FixedRouter{model("one", first), model("two", second)}
 		res := f.run(t, t.Context())
 		if res.Reason != Completed || res.Progress.Model != "one" {
 			t.Errorf("result %+v", res)
@@ -346,7 +362,7 @@ func TestNoFallbackHidesTheTasksOwnErrors(t *testing.T) {
 	for _, c := range []llm.Category{llm.CredentialConfig, llm.ContentFilter, llm.ToolCallShapeMismatch, llm.ModelQuality, llm.TextToolCall} {
 		first, second := script(fails(&llm.Error{Category: c})), script(says("done"))
 		f := newFixture(first)
-		f.Models = FixedRouter{model("one", first), model("two", second)}
+		f.Models = broker.FixedRouter{model("one", first), model("two", second)}
 		if res := f.run(t, t.Context()); res.Reason != ModelUnavailable || res.Category != c || len(second.sent()) > 0 {
 			t.Errorf("%s: result %+v", c, res)
 		}
@@ -453,7 +469,7 @@ func TestSmallStandIn(t *testing.T) {
 	f.Task.Prompt = strings.Repeat("word ", 4000)
 	small := model("small", second)
 	small.ContextWindow, small.MaxOutputTokens = 2048, 256
-	f.Models = FixedRouter{model("large", first), small}
+	f.Models = broker.FixedRouter{model("large", first), small}
 	res := f.run(t, t.Context())
 	if res.Reason != ModelUnavailable || res.Category != llm.Network || len(second.sent()) > 0 {
 		t.Errorf("result %+v", res)

@@ -126,6 +126,11 @@ const (
 	None      Level = "None"
 )
 
+// Levels gives the levels, best first.
+func Levels() []string {
+	return []string{string(Excellent), string(Good), string(Limited), string(None)}
+}
+
 // rank orders levels; 0 is not a level.
 func (l Level) rank() int {
 	switch l {

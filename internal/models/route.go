@@ -8,7 +8,8 @@ import (
 	"strings"
 )
 
-// Need is what a task asks of a model.
+// Need is what a task asks of a model. The length of its conversation is not in it: one
+// that outgrew a window is compacted, see ByWindow.
 type Need struct {
 	// Scopes are those that the caller holds. A model with scopes is offered
 	// only to a caller that holds one of them.
@@ -17,8 +18,6 @@ type Need struct {
 	AllScopes bool
 	// ToolCalls is the lowest level that will do; empty is DefaultToolCalls.
 	ToolCalls Level
-	// ContextTokens is how long the conversation is now; 0 skips the check.
-	ContextTokens int
 	// Priced drops models without pricing: a cost limit cannot hold for them.
 	Priced bool
 }
@@ -37,7 +36,6 @@ const (
 	DropDisabled  DropReason = "Disabled"
 	DropScope     DropReason = "ScopeNotAllowed"
 	DropToolCalls DropReason = "ToolCallsBelowNeed"
-	DropContext   DropReason = "ContextWindowTooSmall"
 	DropUnpriced  DropReason = "PricingUnknown"
 )
 
@@ -100,10 +98,9 @@ func (r *Registry) Route(sel Selector, need Need) ([]Candidate, error) {
 			continue
 		}
 		failed.Dropped = append(failed.Dropped, *d)
-		if sel.Name != "" && i == 0 && d.Reason != DropContext {
+		if sel.Name != "" && i == 0 {
 			// Who asks for one model by name must not get another because this
-			// one is off or not for them. Only a conversation that outgrew it
-			// moves on.
+			// one is off or not for them.
 			return nil, failed
 		}
 	}
@@ -162,8 +159,6 @@ func (n Need) drop(m Model) *Dropped {
 		return &Dropped{m.ID, DropScope, fmt.Sprintf("is for scope %s only", strings.Join(m.Scopes, ", "))}
 	case !m.ToolCalls.AtLeast(level):
 		return &Dropped{m.ID, DropToolCalls, fmt.Sprintf("calls tools at level %s, %s is needed", m.ToolCalls, level)}
-	case n.ContextTokens > m.ContextWindow:
-		return &Dropped{m.ID, DropContext, fmt.Sprintf("has a window of %d tokens, %d are needed", m.ContextWindow, n.ContextTokens)}
 	case n.Priced && m.Pricing == nil:
 		return &Dropped{m.ID, DropUnpriced, "has no pricing, so a cost limit cannot be kept"}
 	}

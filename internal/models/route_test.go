@@ -35,12 +35,11 @@ func TestRoute(t *testing.T) {
 		"role without scope":                {sel: Selector{Role: "coder"}, want: []string{"a", "b"}},
 		"all scopes":                        {sel: Selector{Role: "reviewer"}, need: Need{AllScopes: true}, want: []string{"big"}},
 		"lower level":                       {sel: Selector{Group: "small"}, need: Need{ToolCalls: Limited}, want: []string{"weak", "a", "b"}},
-		"a named model that is outgrown":    {sel: Selector{Name: "a"}, need: Need{ContextTokens: 5000}, want: []string{"b"}},
 		"priced":                            {need: Need{Priced: true}, want: []string{"a"}},
-		"nothing is large enough": {
-			need:    Need{ContextTokens: 50000},
-			dropped: map[string]DropReason{"off": DropDisabled, "weak": DropToolCalls, "a": DropContext, "b": DropContext},
-			errText: "no model can be used for group small: off is disabled; weak calls tools at level Limited, Good is needed; a has a window of 4000 tokens, 50000 are needed",
+		"nothing is good enough": {
+			need:    Need{ToolCalls: Excellent},
+			dropped: map[string]DropReason{"off": DropDisabled, "weak": DropToolCalls, "a": DropToolCalls, "b": DropToolCalls},
+			errText: "no model can be used for group small: off is disabled; weak calls tools at level Limited, Excellent is needed; a calls tools at level Good",
 		},
 		"a named model that is off": {
 			sel: Selector{Name: "off"}, dropped: map[string]DropReason{"off": DropDisabled}, errText: "off is disabled",

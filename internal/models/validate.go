@@ -241,7 +241,7 @@ func (v *validator) model(path string, doc modelDocument, reg *Registry, provide
 	if m.ToolCalls == "" {
 		m.ToolCalls = DefaultToolCalls
 	}
-	v.oneOf(path+".toolCalls", string(m.ToolCalls), string(Excellent), string(Good), string(Limited), string(None))
+	v.oneOf(path+".toolCalls", string(m.ToolCalls), Levels()...)
 	v.names(path+".roles", m.Roles)
 	v.names(path+".scopes", m.Scopes)
 	if m.FallbackGroup != "" && !label.MatchString(m.FallbackGroup) {

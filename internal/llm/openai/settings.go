@@ -43,6 +43,13 @@ func (p *Provider) current() *settings {
 	return p.settings
 }
 
+// Learned gives the quirks with which the server is called by now, and the most output
+// tokens that it takes in one request; 0 is not known.
+func (p *Provider) Learned() (quirks Quirks, maxOutputTokens int) {
+	s := p.current()
+	return s.quirks, s.maxTokens
+}
+
 // adapt learns from a refusal, where there is something to learn, and says so in it.
 func (p *Provider) adapt(s *settings, err *llm.Error) {
 	if !isRefusal(err) {

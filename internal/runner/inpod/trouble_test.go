@@ -19,6 +19,7 @@ import (
 	"github.com/sampan-dev/sampan/internal/apiserver"
 	"github.com/sampan-dev/sampan/internal/harness"
 	"github.com/sampan-dev/sampan/internal/llm"
+	"github.com/sampan-dev/sampan/internal/llm/broker"
 	"github.com/sampan-dev/sampan/internal/record"
 	"github.com/sampan-dev/sampan/internal/record/client"
 	"github.com/sampan-dev/sampan/internal/transcript"
@@ -183,7 +184,7 @@ func TestARunWaitsForItsStore(t *testing.T) {
 			go func() {
 				ended <- j.Run(t.Context(), nil, harness.Config{
 					Task: harness.Task{Name: "t", Prompt: "p"}, Tools: model, Reporter: rep.progress,
-					Models: harness.FixedRouter{{ID: "m", Upstream: "m", Provider: model}},
+					Models: broker.FixedRouter{{ID: "m", Upstream: "m", Provider: model}},
 				}, nil)
 			}()
 			row.pass(t)

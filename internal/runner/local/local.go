@@ -12,6 +12,7 @@ import (
 	"github.com/sampan-dev/sampan/api/v1alpha1"
 	"github.com/sampan-dev/sampan/internal/harness"
 	"github.com/sampan-dev/sampan/internal/harness/tool"
+	"github.com/sampan-dev/sampan/internal/llm/broker"
 	"github.com/sampan-dev/sampan/internal/models"
 	"github.com/sampan-dev/sampan/internal/podapi"
 	"github.com/sampan-dev/sampan/internal/runner"
@@ -24,6 +25,9 @@ import (
 
 // socketTimeout bounds the wait for a sandbox server.
 const socketTimeout = 10 * time.Second
+
+// errNoPrompt says that a task manifest has no prompt that can be read here.
+var errNoPrompt = errors.New("spec.promptFrom needs a cluster; give the text with --prompt-file")
 
 // Runner is a run without a cluster.
 type Runner struct {
@@ -137,10 +141,10 @@ func (l Runner) config(ctx context.Context, at *v1alpha1.AgentTask, p *place) (*
 		}
 		p.journal = &recorded.Journal{Writer: w, Past: past}
 	}
-	conn := runner.Connector{TaskName: at.Name, Env: env.Get, ScriptFile: localScript(l.RegistryFile)}
+	conn := runner.Connector{TaskName: at.Name, Env: env.Get, ScriptFile: runner.ScriptBeside(l.RegistryFile)}
 	cfg := &harness.Config{
 		Task: task, Tools: tools, Executor: exec, Reporter: reporter, WrapUp: l.WrapUp, Restored: p.restored,
-		Models: &harness.RegistryRouter{Registry: reg, Selector: runner.SelectorOf(at), Need: need, Connect: conn.Connect},
+		Models: &broker.RegistryRouter{Registry: reg, Selector: runner.SelectorOf(at), Need: need, Connect: conn.Connect},
 	}
 	return cfg, func() error { return errors.Join(p.journal.Writer.Close(), closeRecord(), exec.Close()) }, nil
 }

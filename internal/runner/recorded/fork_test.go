@@ -13,6 +13,7 @@ import (
 
 	"github.com/sampan-dev/sampan/internal/harness"
 	"github.com/sampan-dev/sampan/internal/llm"
+	"github.com/sampan-dev/sampan/internal/llm/broker"
 	"github.com/sampan-dev/sampan/internal/record"
 	"github.com/sampan-dev/sampan/internal/transcript"
 )
@@ -38,8 +39,8 @@ func (m *model) Complete(_ context.Context, req llm.Request) (*llm.Response, err
 	return &llm.Response{Message: msg, FinishReason: finish, Usage: llm.Usage{InputTokens: 10, OutputTokens: 1}}, nil
 }
 
-func (m *model) Candidates(context.Context, harness.Need) ([]harness.Model, error) {
-	return []harness.Model{{ID: "m", Upstream: "m", Provider: m}}, nil
+func (m *model) Candidates(context.Context, broker.Need) ([]broker.Model, error) {
+	return []broker.Model{{ID: "m", Upstream: "m", Provider: m}}, nil
 }
 
 // writes is a reply that writes a file of a name.
@@ -89,7 +90,7 @@ func (p pod) run(j *Journal, prompt string, m *model) harness.Result {
 	}
 	return j.Run(p.t.Context(), k, harness.Config{
 		Task: harness.Task{Name: "x", Prompt: prompt, Limits: harness.Limits{Turns: 10}}, Tools: folder(p.dir), Models: m, Restored: restored,
-		Retry: harness.Retry{Attempts: 1},
+		Retry: broker.Retry{Attempts: 1},
 	}, func(harness.Result) bool { return true })
 }
 

@@ -15,6 +15,7 @@ import (
 
 	"github.com/sampan-dev/sampan/internal/apiserver"
 	"github.com/sampan-dev/sampan/internal/harness"
+	"github.com/sampan-dev/sampan/internal/llm/broker"
 	"github.com/sampan-dev/sampan/internal/models"
 	"github.com/sampan-dev/sampan/internal/record"
 	"github.com/sampan-dev/sampan/internal/record/client"
@@ -145,7 +146,7 @@ func work(ctx context.Context, s settings, j *recorded.Journal) (harness.Result,
 	conn := runner.Connector{TaskName: taskName, Env: func(string) string { return "" }}
 	return j.Run(ctx, keeper, harness.Config{
 		Task: t, Tools: tools, Executor: exec, Ready: exec.WaitReady, Restored: restored,
-		Models: &harness.RegistryRouter{Registry: reg, Connect: conn.Connect},
+		Models: &broker.RegistryRouter{Registry: reg, Connect: conn.Connect},
 	}, nil), nil
 }
 

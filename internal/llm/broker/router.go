@@ -1,4 +1,4 @@
-package harness
+package broker
 
 import (
 	"context"
@@ -43,15 +43,20 @@ func (r *RegistryRouter) Candidates(_ context.Context, need Need) ([]Model, erro
 	}
 	out := make([]Model, len(routed))
 	for i, c := range routed {
-		out[i] = Model{
-			ID: c.Model.ID, Upstream: c.Model.Upstream, Provider: r.connect(c), Pricing: c.Model.Pricing,
-			ContextWindow: c.Model.ContextWindow, MaxOutputTokens: c.Model.MaxOutputTokens,
-			RequestsPerMinute: c.Model.Limits.RequestsPerMinute,
-			// The provider's own deadline comes first, and says more.
-			CallTimeout: time.Duration(c.Model.Timeouts.TotalSeconds)*time.Second + time.Minute,
-		}
+		out[i] = ModelOf(c, r.connect(c))
 	}
 	return out, nil
+}
+
+// ModelOf is a candidate of a registry as a run calls it, by its provider.
+func ModelOf(c models.Candidate, p llm.Provider) Model {
+	return Model{
+		ID: c.Model.ID, Upstream: c.Model.Upstream, Provider: p, Pricing: c.Model.Pricing,
+		ContextWindow: c.Model.ContextWindow, MaxOutputTokens: c.Model.MaxOutputTokens,
+		RequestsPerMinute: c.Model.Limits.RequestsPerMinute,
+		// The provider's own deadline comes first, and says more.
+		CallTimeout: time.Duration(c.Model.Timeouts.TotalSeconds)*time.Second + time.Minute,
+	}
 }
 
 func (r *RegistryRouter) connect(c models.Candidate) llm.Provider {

@@ -1,14 +1,13 @@
-package local
+package runner
 
 import (
-	"errors"
 	"path/filepath"
 
 	"github.com/sampan-dev/sampan/internal/models"
 )
 
-// localScript finds a script on a laptop: relative to the registry's folder.
-func localScript(registryFile string) func(models.Provider) string {
+// ScriptBeside finds a script on a laptop: relative to the registry's folder.
+func ScriptBeside(registryFile string) func(models.Provider) string {
 	return func(p models.Provider) string {
 		file := p.Script.File
 		if file == "" {
@@ -22,6 +21,3 @@ func localScript(registryFile string) func(models.Provider) string {
 		return filepath.Join(filepath.Dir(registryFile), file)
 	}
 }
-
-// errNoPrompt says that a task manifest has no prompt that can be read here.
-var errNoPrompt = errors.New("spec.promptFrom needs a cluster; give the text with --prompt-file")
