@@ -16,7 +16,9 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/sampan-dev/sampan/api/v1alpha1"
+	"github.com/sampan-dev/sampan/internal/controller/warm"
 	"github.com/sampan-dev/sampan/internal/podapi"
+	"github.com/sampan-dev/sampan/internal/testing/faults"
 	"github.com/sampan-dev/sampan/internal/testing/objects"
 )
 
@@ -213,6 +215,49 @@ var _ = Describe("A pool", func() {
 		w.settle()
 		Expect([]string{w.claimOf("a"), w.claimOf("b")}).To(ConsistOf("Hit Warm", "Miss PoolEmpty"))
 		Expect(w.task("a").Status.SandboxName).NotTo(Equal(w.task("b").Status.SandboxName))
+	})
+
+	It("gives one Sandbox to one of two tasks, also where the second sees it wait still", func(ctx SpecContext) {
+		w := newWorld(ctx)
+		w.full("spare", 1)
+		had := w.waiting()[0]
+		frozen := w.freeze("Sandbox")
+		w.create(fromPool("a").Obj())
+		w.settle()
+		Expect(w.task("a").Status.SandboxName).To(Equal(had))
+		w.create(fromPool("b").Obj())
+		w.restartWith(w.writes.Client((*frozen)[0].Client(w.live)))
+		_, err := w.tasks.Reconcile(ctx, request(w.task("b")))
+		Expect(err).NotTo(HaveOccurred())
+		Expect(w.task("b").Status.SandboxName).To(Equal(had), "it has chosen the same")
+		Expect(metav1.IsControlledBy(w.sandbox(had), w.task("a"))).To(BeTrue())
+		w.restart()
+		w.settle()
+		Expect(metav1.IsControlledBy(w.sandbox(had), w.task("a"))).To(BeTrue())
+		Expect(w.claimOf("b")).To(HavePrefix("Miss"))
+		Expect(w.task("b").Status.PodName).To(Equal("b-1"))
+		w.warmUp()
+		Expect(w.stands("a")).To(Equal("Unknown Running"))
+		Expect(w.stands("b")).To(Equal("Unknown Running"))
+	})
+
+	It("removes nothing that a task claims at the same moment", func(ctx SpecContext) {
+		w := newWorld(ctx)
+		pool := w.full("spare", 1)
+		sb := w.sandbox(w.waiting()[0])
+		task := fromPool("x").State(v1alpha1.TaskSuspended).Obj()
+		w.create(task)
+		w.change(pool, func() { pool.Spec.Replicas = new(int32(0)) })
+		w.writes.FailIf = func() (faults.Mode, bool) { // after it was counted, before it is deleted
+			w.writes.FailIf = nil
+			w.change(sb, func() { warm.Claim(sb, w.task("x")) })
+			return faults.Refused, false
+		}
+		_, err := w.pools.Reconcile(ctx, request(pool))
+		Expect(err).NotTo(HaveOccurred())
+		Expect(w.sandbox(sb.Name).DeletionTimestamp).To(BeNil())
+		w.settle()
+		Expect(w.fill("spare")).To(Equal("0/0 True Ready"))
 	})
 
 	It("is emptied when it is scaled to 0", func(ctx SpecContext) {
