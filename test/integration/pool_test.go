@@ -197,6 +197,30 @@ var _ = Describe("A pool", func() {
 		Expect(w.stands("x")).To(Equal("Unknown Running"))
 	})
 
+	It("is as good as empty where the feature is off", func(ctx SpecContext) {
+		w := newWorld(ctx)
+		w.full("spare", 1)
+		w.tasks.Surroundings = nil
+		w.create(fromPool("x").Obj())
+		w.settle()
+		Expect(w.claimOf("x")).To(Equal("Miss Disabled"))
+		w.run("x-1")
+		Expect(w.stands("x")).To(Equal("Unknown Running"))
+	})
+
+	It("has a task that begins with another one's work go on in a warm Sandbox", func(ctx SpecContext) {
+		w := newWorld(ctx)
+		w.full("spare", 1)
+		w.create(objects.MakeTask("source").Obj())
+		w.settle()
+		w.run("source-1")
+		w.report("source", v1alpha1.ReasonCompleted)
+		w.create(from(v1alpha1.OriginTaskReference{Name: "source"}).From("spare").Obj())
+		w.settle()
+		Expect(w.claimOf("x")).To(Equal("Hit Warm"))
+		Expect(w.stands("x")).To(Equal("Unknown Running"))
+	})
+
 	It("has a task that finds none ready start in a Sandbox of its own", func(ctx SpecContext) {
 		w := newWorld(ctx)
 		w.create(objects.MakePool("spare", 1))
