@@ -330,6 +330,22 @@ var _ = Describe("A pool", func() {
 		Expect(w.sandbox(w.task("y").Status.SandboxName).Spec.Template.Image).To(BeEmpty())
 	})
 
+	It("gives no Sandbox of an earlier template to a task that names the credentials of the newest", func(ctx SpecContext) {
+		w := newWorld(ctx)
+		pool := w.full("spare", 1)
+		credentials := v1alpha1.SecretReference{Name: "new"}
+		w.change(pool, func() {
+			pool.Spec.Template.Workspace.Git = v1alpha1.GitSource{URL: "https://git.example/a.git", CredentialsSecretRef: credentials}
+		})
+		w.create(fromPool("x").With(func(t *v1alpha1.AgentTask) {
+			t.Spec.Sandbox.PoolRef.Git = v1alpha1.GitSource{URL: "https://git.example/b.git", CredentialsSecretRef: credentials}
+		}).Obj())
+		_, err := w.tasks.Reconcile(ctx, request(w.task("x")))
+		Expect(err).NotTo(HaveOccurred())
+		Expect(w.claimOf("x")).To(HavePrefix("Miss"))
+		Expect(w.sandbox("x").Spec.Template.Workspace.Git.URL).To(Equal("https://git.example/b.git"))
+	})
+
 	It("replaces what has an earlier registry, which nobody gets meanwhile", func(ctx SpecContext) {
 		w := newWorld(ctx)
 		w.full("spare", 1)

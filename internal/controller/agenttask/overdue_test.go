@@ -38,7 +38,7 @@ func TestOverdue(t *testing.T) {
 		return p
 	}
 	named := ended("dev", time.Hour)
-	named.Spec.Sandbox.SandboxRef.Name = "box" // and a Sandbox of somebody else has its name
+	named.Spec.Sandbox.SandboxRef.Name = "box"      // and a Sandbox of somebody else has its name
 	claimed := objects.MakeSandbox("spare-x").Obj() // it waited in a pool
 	claimed.OwnerReferences = []metav1.OwnerReference{{APIVersion: v1alpha1.GroupVersion.String(), Kind: "AgentTask", Name: "pooled", UID: "u", Controller: new(true)}}
 	objs := []client.Object{
