@@ -133,6 +133,7 @@ func TestTheManagerRunsWithItsRights(t *testing.T) {
 	ended := make(chan error, 1)
 	go func() { ended <- run(ctx, o) }()
 	live(t, api)
+	checkPools(t, api)
 	checkMetrics(t, api, o.metricsAddr)
 	checkImpostor(t, api)
 	checkPolicyWatch(t, api)

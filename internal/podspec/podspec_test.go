@@ -7,6 +7,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/sampan-dev/sampan/api/v1alpha1"
 	"github.com/sampan-dev/sampan/internal/podapi"
@@ -251,5 +252,20 @@ func TestInstall(t *testing.T) {
 	own := podspec.Pod(podspec.Input{Sandbox: objects.MakeSandbox("box").Obj(), PodName: "box", RunnerImage: "ours:1", SandboxImage: "ours:1"})
 	if c := container(t, own, podapi.SandboxContainer); len(own.Spec.InitContainers) > 0 || c.Command[0] != "agent-runner" {
 		t.Errorf("our own image is given a program: %v, %v", own.Spec.InitContainers, c.Command)
+	}
+}
+
+// TestAPodOfAPool: it says whose it was made to be, serves no attempt yet, and shows the
+// runner the home that checkpoints have, as the pod of a task does.
+func TestAPodOfAPool(t *testing.T) {
+	sb := objects.MakeSandbox("spare-x").Obj()
+	sb.OwnerReferences = []metav1.OwnerReference{{APIVersion: v1alpha1.GroupVersion.String(), Kind: "SandboxPool", Name: "spare", UID: "p", Controller: new(true)}}
+	pod := podspec.Pod(podspec.Input{Sandbox: sb, PodName: "spare-x-1", Record: &podspec.Record{URL: "https://record.example"}})
+	want := map[string]string{podspec.LabelManagedBy: "sampan", podspec.LabelSandbox: "spare-x", podspec.LabelPool: "spare"}
+	if diff := cmp.Diff(want, pod.Labels); diff != "" {
+		t.Errorf("labels (-want +got):\n%s", diff)
+	}
+	if mounts := container(t, pod, "runner").VolumeMounts; !slices.ContainsFunc(mounts, func(m corev1.VolumeMount) bool { return m.MountPath == podapi.HomeDir }) {
+		t.Errorf("the runner mounts %v", mounts)
 	}
 }

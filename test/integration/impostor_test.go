@@ -127,10 +127,15 @@ var _ = Describe("Who makes a pod of ours", Ordered, func() {
 			WithTimeout(patience).Should(Succeed())
 	})
 
-	DescribeTable("makes what belongs to a Sandbox or a task", func(ctx SpecContext, make func() client.Object, kind string) {
+	DescribeTable("makes what belongs to a Sandbox, a task or a pool", func(ctx SpecContext, make func() client.Object, kind string) {
 		var owner client.Object = sb
 		if kind == "AgentTask" {
 			owner = objects.MakeTask("victim").Namespace(ns).Obj()
+			Expect(api.Client.Create(ctx, owner)).To(Succeed())
+		}
+		if kind == "SandboxPool" {
+			owner = objects.MakePool("spare", 1)
+			owner.SetNamespace(ns)
 			Expect(api.Client.Create(ctx, owner)).To(Succeed())
 		}
 		obj := make()
@@ -156,6 +161,7 @@ var _ = Describe("Who makes a pod of ours", Ordered, func() {
 			return &networkingv1.NetworkPolicy{ObjectMeta: metav1.ObjectMeta{Name: "p"}}
 		}, "Sandbox"),
 		Entry("a Sandbox", func() client.Object { return objects.MakeSandbox("victim").Image("theirs:1").Obj() }, "AgentTask"),
+		Entry("a Sandbox that tasks would claim", func() client.Object { return objects.MakeSandbox("spare-x").Image("theirs:1").Obj() }, "SandboxPool"),
 	)
 
 	It("may be an administrator of the cluster", func(ctx SpecContext) {

@@ -16,7 +16,9 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/sampan-dev/sampan/api/v1alpha1"
+	"github.com/sampan-dev/sampan/internal/controller/warm"
 	"github.com/sampan-dev/sampan/internal/podapi"
+	"github.com/sampan-dev/sampan/internal/testing/faults"
 	"github.com/sampan-dev/sampan/internal/testing/objects"
 )
 
@@ -195,6 +197,30 @@ var _ = Describe("A pool", func() {
 		Expect(w.stands("x")).To(Equal("Unknown Running"))
 	})
 
+	It("is as good as empty where the feature is off", func(ctx SpecContext) {
+		w := newWorld(ctx)
+		w.full("spare", 1)
+		w.tasks.Surroundings = nil
+		w.create(fromPool("x").Obj())
+		w.settle()
+		Expect(w.claimOf("x")).To(Equal("Miss Disabled"))
+		w.run("x-1")
+		Expect(w.stands("x")).To(Equal("Unknown Running"))
+	})
+
+	It("has a task that begins with another one's work go on in a warm Sandbox", func(ctx SpecContext) {
+		w := newWorld(ctx)
+		w.full("spare", 1)
+		w.create(objects.MakeTask("source").Obj())
+		w.settle()
+		w.run("source-1")
+		w.report("source", v1alpha1.ReasonCompleted)
+		w.create(from(v1alpha1.OriginTaskReference{Name: "source"}).From("spare").Obj())
+		w.settle()
+		Expect(w.claimOf("x")).To(Equal("Hit Warm"))
+		Expect(w.stands("x")).To(Equal("Unknown Running"))
+	})
+
 	It("has a task that finds none ready start in a Sandbox of its own", func(ctx SpecContext) {
 		w := newWorld(ctx)
 		w.create(objects.MakePool("spare", 1))
@@ -213,6 +239,49 @@ var _ = Describe("A pool", func() {
 		w.settle()
 		Expect([]string{w.claimOf("a"), w.claimOf("b")}).To(ConsistOf("Hit Warm", "Miss PoolEmpty"))
 		Expect(w.task("a").Status.SandboxName).NotTo(Equal(w.task("b").Status.SandboxName))
+	})
+
+	It("gives one Sandbox to one of two tasks, also where the second sees it wait still", func(ctx SpecContext) {
+		w := newWorld(ctx)
+		w.full("spare", 1)
+		had := w.waiting()[0]
+		frozen := w.freeze("Sandbox")
+		w.create(fromPool("a").Obj())
+		w.settle()
+		Expect(w.task("a").Status.SandboxName).To(Equal(had))
+		w.create(fromPool("b").Obj())
+		w.restartWith(w.writes.Client((*frozen)[0].Client(w.live)))
+		_, err := w.tasks.Reconcile(ctx, request(w.task("b")))
+		Expect(err).NotTo(HaveOccurred())
+		Expect(w.task("b").Status.SandboxName).To(Equal(had), "it has chosen the same")
+		Expect(metav1.IsControlledBy(w.sandbox(had), w.task("a"))).To(BeTrue())
+		w.restart()
+		w.settle()
+		Expect(metav1.IsControlledBy(w.sandbox(had), w.task("a"))).To(BeTrue())
+		Expect(w.claimOf("b")).To(HavePrefix("Miss"))
+		Expect(w.task("b").Status.PodName).To(Equal("b-1"))
+		w.warmUp()
+		Expect(w.stands("a")).To(Equal("Unknown Running"))
+		Expect(w.stands("b")).To(Equal("Unknown Running"))
+	})
+
+	It("removes nothing that a task claims at the same moment", func(ctx SpecContext) {
+		w := newWorld(ctx)
+		pool := w.full("spare", 1)
+		sb := w.sandbox(w.waiting()[0])
+		task := fromPool("x").State(v1alpha1.TaskSuspended).Obj()
+		w.create(task)
+		w.change(pool, func() { pool.Spec.Replicas = new(int32(0)) })
+		w.writes.FailIf = func() (faults.Mode, bool) { // after it was counted, before it is deleted
+			w.writes.FailIf = nil
+			w.change(sb, func() { warm.Claim(sb, w.task("x")) })
+			return faults.Refused, false
+		}
+		_, err := w.pools.Reconcile(ctx, request(pool))
+		Expect(err).NotTo(HaveOccurred())
+		Expect(w.sandbox(sb.Name).DeletionTimestamp).To(BeNil())
+		w.settle()
+		Expect(w.fill("spare")).To(Equal("0/0 True Ready"))
 	})
 
 	It("is emptied when it is scaled to 0", func(ctx SpecContext) {
@@ -259,6 +328,22 @@ var _ = Describe("A pool", func() {
 		w.settle()
 		Expect(w.claimOf("y")).To(Equal("Hit Warm"))
 		Expect(w.sandbox(w.task("y").Status.SandboxName).Spec.Template.Image).To(BeEmpty())
+	})
+
+	It("gives no Sandbox of an earlier template to a task that names the credentials of the newest", func(ctx SpecContext) {
+		w := newWorld(ctx)
+		pool := w.full("spare", 1)
+		credentials := v1alpha1.SecretReference{Name: "new"}
+		w.change(pool, func() {
+			pool.Spec.Template.Workspace.Git = v1alpha1.GitSource{URL: "https://git.example/a.git", CredentialsSecretRef: credentials}
+		})
+		w.create(fromPool("x").With(func(t *v1alpha1.AgentTask) {
+			t.Spec.Sandbox.PoolRef.Git = v1alpha1.GitSource{URL: "https://git.example/b.git", CredentialsSecretRef: credentials}
+		}).Obj())
+		_, err := w.tasks.Reconcile(ctx, request(w.task("x")))
+		Expect(err).NotTo(HaveOccurred())
+		Expect(w.claimOf("x")).To(HavePrefix("Miss"))
+		Expect(w.sandbox("x").Spec.Template.Workspace.Git.URL).To(Equal("https://git.example/b.git"))
 	})
 
 	It("replaces what has an earlier registry, which nobody gets meanwhile", func(ctx SpecContext) {

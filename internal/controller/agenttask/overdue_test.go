@@ -38,8 +38,11 @@ func TestOverdue(t *testing.T) {
 		return p
 	}
 	named := ended("dev", time.Hour)
-	named.Spec.Sandbox.SandboxRef.Name = "box" // and a Sandbox of somebody else has its name
+	named.Spec.Sandbox.SandboxRef.Name = "box"      // and a Sandbox of somebody else has its name
+	claimed := objects.MakeSandbox("spare-x").Obj() // it waited in a pool
+	claimed.OwnerReferences = []metav1.OwnerReference{{APIVersion: v1alpha1.GroupVersion.String(), Kind: "AgentTask", Name: "pooled", UID: "u", Controller: new(true)}}
 	objs := []client.Object{
+		ended("pooled", time.Minute), claimed, pod("spare-x", corev1.PodRunning),
 		ended("late", time.Minute), pod("late", corev1.PodRunning),
 		ended("soon", 5*time.Second), pod("soon", corev1.PodRunning),
 		ended("done", time.Minute), pod("done", corev1.PodSucceeded),
@@ -52,7 +55,7 @@ func TestOverdue(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if d := cmp.Diff([]types.NamespacedName{{Namespace: "default", Name: "late"}}, got); d != "" {
+	if d := cmp.Diff([]types.NamespacedName{{Namespace: "default", Name: "late"}, {Namespace: "default", Name: "pooled"}}, got); d != "" {
 		t.Errorf("-want +got:\n%s", d)
 	}
 }

@@ -95,7 +95,7 @@ type miss struct {
 
 // pickWarm finds a Sandbox of a pool that can be claimed, those of the newest template first.
 func (r *Reconciler) pickWarm(ctx context.Context, s *scope, pool *v1alpha1.SandboxPool, attempt int32) (*v1alpha1.Sandbox, miss, error) {
-	field := warm.NeedsOwnPod(pool, s.task)
+	field := warm.NeedsOwnPod(&pool.Spec.Template, s.task)
 	switch {
 	case r.Surroundings == nil:
 		return nil, miss{v1alpha1.ClaimDisabled, "The feature gate SandboxPool is off"}, nil
@@ -171,7 +171,7 @@ func (r *Reconciler) reserve(ctx context.Context, s *scope, candidates []*v1alph
 		if client.IgnoreNotFound(err) != nil {
 			return nil, fmt.Errorf("reading Sandbox %s: %w", c.Name, err)
 		}
-		if err != nil || !claimable(sb, s.task) {
+		if err != nil || !claimable(sb, s.task) || warm.NeedsOwnPod(&sb.Spec.Template, s.task) != "" { // it may have an earlier template
 			continue
 		}
 		serves, err := r.podServes(ctx, sb)

@@ -79,9 +79,9 @@ func Cold(pool *v1alpha1.SandboxPool, task *v1alpha1.AgentTask) *v1alpha1.Sandbo
 }
 
 // NeedsOwnPod names the field of a task for which a pod has to be made, as it cannot be
-// brought into one that is there; empty if there is none.
-func NeedsOwnPod(pool *v1alpha1.SandboxPool, task *v1alpha1.AgentTask) string {
-	have := pool.Spec.Template.Workspace.Git
+// brought into one that is there, of a template; empty if there is none.
+func NeedsOwnPod(t *v1alpha1.SandboxTemplate, task *v1alpha1.AgentTask) string {
+	have := t.Workspace.Git
 	want := podapi.Repository(have, task)
 	ref := want.CredentialsSecretRef
 	switch {
@@ -89,7 +89,7 @@ func NeedsOwnPod(pool *v1alpha1.SandboxPool, task *v1alpha1.AgentTask) string {
 		return "spec.promptFrom"
 	case ref.Name != "" && ref != have.CredentialsSecretRef:
 		return "spec.sandbox.poolRef.git.credentialsSecretRef"
-	case want.URL != have.URL && pool.Spec.Template.Network.Egress == v1alpha1.EgressRestricted:
+	case want.URL != have.URL && t.Network.Egress == v1alpha1.EgressRestricted:
 		return "spec.sandbox.poolRef.git.url"
 	}
 	for i, o := range task.Spec.Outputs {

@@ -73,9 +73,7 @@ func (p *Runner) takeOutputs(ctx context.Context, sb *v1alpha1.Sandbox, rep *rep
 			return workspace.OpenRoom(ctx, repo.Keep, repo, p.base)
 		},
 		Lost: lost,
-		Push: func(n int) (user, password string) {
-			return p.pusher(at.Spec.Outputs[n], n, podapi.Repository(sb.Spec.Template.Workspace.Git, at))
-		},
+		Push: func(n int) (user, password string) { return p.pusher(sb, at, n) },
 	}
 	if j.Recorder() != nil {
 		t.Store = outputs.InRecord{Recorder: j.Recorder()}
@@ -89,9 +87,9 @@ func (p *Runner) takeOutputs(ctx context.Context, sb *v1alpha1.Sandbox, rep *rep
 
 // pusher gives the credentials to push an output with: its own, or those that the
 // repository was checked out with.
-func (p *Runner) pusher(o v1alpha1.Output, n int, checkedOut v1alpha1.GitSource) (user, password string) {
-	if o.Branch.CredentialsSecretRef.Name != "" {
+func (p *Runner) pusher(sb *v1alpha1.Sandbox, at *v1alpha1.AgentTask, n int) (user, password string) {
+	if o := at.Spec.Outputs[n]; o.Branch.CredentialsSecretRef.Name != "" {
 		return os.Getenv(podapi.PushUsername(n)), p.env.Get(podapi.PushPassword(n))
 	}
-	return p.gitCredentials(checkedOut)
+	return p.gitCredentials(sb, podapi.Repository(sb.Spec.Template.Workspace.Git, at))
 }

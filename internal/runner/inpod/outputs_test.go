@@ -64,14 +64,17 @@ func TestPusher(t *testing.T) {
 	}
 	p := &Runner{env: runner.TakeSecrets(&models.Registry{})}
 	own := v1alpha1.Output{Branch: v1alpha1.BranchOutput{Ref: "b", CredentialsSecretRef: v1alpha1.SecretReference{Name: "s"}}}
-	with := v1alpha1.GitSource{URL: "https://git.example/a.git", CredentialsSecretRef: v1alpha1.SecretReference{Name: "g"}}
+	sb, at := &v1alpha1.Sandbox{}, recordedTask.DeepCopy()
+	sb.Spec.Template.Workspace.Git = v1alpha1.GitSource{URL: "https://git.example/a.git", CredentialsSecretRef: v1alpha1.SecretReference{Name: "g"}}
 	for want, o := range map[string]v1alpha1.Output{"writer:write": own, "reader:read": {Branch: v1alpha1.BranchOutput{Ref: "b"}}} {
-		user, password := p.pusher(o, 1, with)
+		at.Spec.Outputs = []v1alpha1.Output{{}, o}
+		user, password := p.pusher(sb, at, 1)
 		if got := user + ":" + password; got != want {
 			t.Errorf("%s, want %s", got, want)
 		}
 	}
-	if user, password := p.pusher(v1alpha1.Output{}, 0, v1alpha1.GitSource{URL: with.URL}); user != "" || password != "" {
+	at.Spec.Sandbox.PoolRef.Git.URL = "https://git.example/b.git"
+	if user, password := p.pusher(sb, at, 0); user != "" || password != "" {
 		t.Errorf("a repository without credentials gets %s:%s", user, password)
 	}
 	if got := strings.Join(p.env.Values(), " "); !strings.Contains(got, "write") || !strings.Contains(got, "read") {

@@ -393,16 +393,17 @@ func (p *Runner) repository(sb *v1alpha1.Sandbox, rep *reporter) workspace.Repos
 	if rep != nil {
 		git = podapi.Repository(git, rep.task)
 	}
-	user, password := p.gitCredentials(git)
+	user, password := p.gitCredentials(sb, git)
 	return workspace.Repository{
 		GitSource: git, User: user, Password: password,
 		Keep: filepath.Join(podapi.StateDir, "repository.git"), Progress: checkoutReport(rep),
 	}
 }
 
-// gitCredentials are those that the pod has, for a repository that has credentials.
-func (p *Runner) gitCredentials(git v1alpha1.GitSource) (user, password string) {
-	if git.CredentialsSecretRef.Name == "" {
+// gitCredentials are those that the pod has, which are of the Secret that its template
+// names, for a repository that is to have the same.
+func (p *Runner) gitCredentials(sb *v1alpha1.Sandbox, git v1alpha1.GitSource) (user, password string) {
+	if git.CredentialsSecretRef != sb.Spec.Template.Workspace.Git.CredentialsSecretRef {
 		return "", ""
 	}
 	return os.Getenv(podapi.EnvGitUsername), p.env.Get(podapi.EnvGitPassword)

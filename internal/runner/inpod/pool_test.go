@@ -95,4 +95,8 @@ func TestWhatATaskBringsIntoAPool(t *testing.T) {
 			t.Errorf("a task with %q checks out %s, want %s", url, got, want)
 		}
 	}
+	at.Spec.Sandbox.PoolRef.Git = v1alpha1.GitSource{URL: "https://git.example/b.git", CredentialsSecretRef: v1alpha1.SecretReference{Name: "other"}}
+	if repo := p.repository(sb, newReporter(&api{}, at, "t-1", priorUsage{})); repo.Password != "" {
+		t.Error("another Secret's name gets what the pod has")
+	}
 }
