@@ -62,7 +62,7 @@ func rootCommand(code *int) *cobra.Command {
 		Version:       version.String(),
 		SilenceUsage:  true,
 		SilenceErrors: true,
-	}, runCommand(code), sandboxCommand(), conformanceCommand(), guardCommand(), modelServerCommand(), modelsCommand(), transcriptCommand(), versionCommand())
+	}, runCommand(code), evalCommand(code), sandboxCommand(), conformanceCommand(), guardCommand(), boxCommand(code), modelServerCommand(), modelsCommand(), transcriptCommand(), versionCommand())
 	root.SetVersionTemplate("{{.Version}}\n") // as the command says it
 	root.SetFlagErrorFunc(flagError)
 	return root

@@ -1,0 +1,3 @@
+package run
+
+func (a *attempt) export() error { return nil }
