@@ -10,7 +10,7 @@ cmp -s words.txt /tests/words.txt || fail "words.txt was changed"
 rm -rf build
 confined make -j4 || fail "make fails"
 [ -f build/report ] || fail "there is no build/report"
-cp /tests/in.txt .verifier-in
+rm -rf .verifier-in && cp /tests/in.txt .verifier-in
 got=$(confined sh build/report .verifier-in)
 [ "$got" = 4 ] || fail "build/report printed '$got', want 4"
 confined make clean || fail "make clean fails"
