@@ -21,7 +21,7 @@ func TestMain(m *testing.M) {
 	dir, err := os.MkdirTemp("", "evals-")
 	if err == nil {
 		agentRunner = filepath.Join(dir, "agent-runner")
-		build := exec.Command("go", "build", "-o", agentRunner, "../cmd/agent-runner") //nolint:noctx // go test bounds it
+		build := exec.Command("go", "build", "-o", agentRunner, "../cmd/agent-runner")
 		build.Env, build.Stderr = append(os.Environ(), "CGO_ENABLED=0"), os.Stderr
 		err = build.Run()
 	}

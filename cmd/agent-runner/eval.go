@@ -85,6 +85,9 @@ func (f *evalFlags) run(cmd *cobra.Command, suite string, code *int) error {
 	if err == nil {
 		f.eval.Tasks, err = harbor.LoadSuite(suite, f.tasks)
 	}
+	if err == nil {
+		err = f.eval.CheckPrograms()
+	}
 	if err != nil {
 		return usageError{err}
 	}

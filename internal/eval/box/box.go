@@ -6,16 +6,16 @@ package box
 
 import "path"
 
+// The hidden commands of agent-runner that a box is made by, in Command.
 const (
-	// ServeCommand, EnterCommand and ConfinedCommand are the hidden commands of agent-runner
-	// that a box is made by.
+	Command         = "box"
 	EnterCommand    = "enter"
 	ServeCommand    = "serve"
 	ConfineCommand  = "confine"
 	ConfinedCommand = "confined"
-	// Command holds them.
-	Command = "box"
+)
 
+const (
 	// user is who commands are in a box.
 	user = 1000
 	// program is where a box has agent-runner, and runDir the folder of its socket.

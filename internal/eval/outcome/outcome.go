@@ -178,7 +178,7 @@ func Read(dir string, t Trial) (*Outcome, error) {
 		return nil, err
 	}
 	if o.Trial != t {
-		return nil, &EditedError{filepath.Join(dir, t.Dir(), fileName), "it is of another trial: " + o.Trial.String()}
+		return nil, &EditedError{filepath.Join(dir, t.Dir(), fileName), "it is of another trial: " + o.String()}
 	}
 	return o, nil
 }
@@ -223,7 +223,7 @@ func ReadAll(dir string) ([]Outcome, error) {
 	for _, path := range paths {
 		o, err := read(filepath.Dir(path))
 		if err == nil && filepath.Join(dir, o.Dir()) != filepath.Dir(path) {
-			err = &EditedError{path, "it is of another trial: " + o.Trial.String()}
+			err = &EditedError{path, "it is of another trial: " + o.String()}
 		}
 		if err != nil {
 			bad = append(bad, err)

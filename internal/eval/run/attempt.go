@@ -41,7 +41,7 @@ func attemptOf(e Eval, t trial, dir string) *attempt {
 	}
 }
 
-func now() time.Time { return time.Now().UTC() } //nolint:forbidigo // when a trial was run, for the record
+func now() time.Time { return time.Now().UTC() }
 
 // errSetup marks what is wrong with this machine, or with what is between it and the model.
 var errSetup = errors.New("setting the trial up")
@@ -90,7 +90,7 @@ func (a *attempt) phases(ctx context.Context) error {
 		return err
 	}
 	// The agent may have taken the right to enter it.
-	if err := os.Chmod(a.workspace(), 0o755); err != nil { //nolint:gosec // as it was made
+	if err := os.Chmod(a.workspace(), 0o755); err != nil {
 		return err
 	}
 	began = now()

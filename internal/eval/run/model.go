@@ -75,7 +75,7 @@ func (a *attempt) writeTask(path string) error {
 	at.APIVersion, at.Kind, at.Name = v1alpha1.GroupVersion.String(), "AgentTask", "trial"
 	at.Spec.Prompt = a.task.Instruction
 	at.Spec.Model.Name = a.Model
-	at.Spec.Limits.ActiveSeconds = int32(a.task.AgentTimeout / time.Second)
+	at.Spec.Limits.ActiveSeconds = int32(a.task.AgentTimeout / time.Second) //nolint:gosec // a week at most
 	data, err := json.Marshal(map[string]any{"apiVersion": at.APIVersion, "kind": at.Kind, "metadata": map[string]string{"name": at.Name}, "spec": at.Spec})
 	if err != nil {
 		return err

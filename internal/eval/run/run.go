@@ -59,9 +59,6 @@ const maxAttempts = 3
 // Run runs every trial that Out has no outcome of, and gives all outcomes in the order of
 // tasks, models and repeats.
 func (e Eval) Run(ctx context.Context) ([]outcome.Outcome, error) {
-	if err := e.checkPrograms(); err != nil {
-		return nil, err
-	}
 	unlock, err := lock(e.Out)
 	if err != nil {
 		return nil, err
@@ -182,8 +179,8 @@ func (e Eval) try(ctx context.Context, t trial) (*outcome.Outcome, error) {
 	return &o, outcome.Write(e.Out, o, transcriptFile, trajectoryFile, verifierLog)
 }
 
-// checkPrograms says which programs a task needs that are not there.
-func (e Eval) checkPrograms() error {
+// CheckPrograms says which programs a task needs that are not there.
+func (e Eval) CheckPrograms() error {
 	var bad []error
 	for _, t := range e.Tasks {
 		for _, p := range t.Programs {
