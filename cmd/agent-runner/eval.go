@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -67,6 +68,7 @@ func evalRunCommand(code *int) *cobra.Command {
 	flags.IntVar(&f.eval.Parallel, "parallel", 1, "how many trials run at a time")
 	flags.StringVar(&f.eval.Out, "out", "eval-results", "folder for the outcomes and the report")
 	flags.StringSliceVar(&f.eval.Expose, "expose", nil, "folders of this machine that tasks may read, such as that of a compiler")
+	flags.StringArrayVar(&f.eval.Env, "env", nil, "NAME=VALUE for the commands of all tasks, such as GOCACHE of a folder that is exposed; no secrets")
 	flags.StringVarP(&f.output, "output", "o", "text", "how to print the report: text, json or yaml")
 	flags.BoolVarP(&f.quiet, "quiet", "q", false, "print no progress")
 	cobra.CheckErr(cmd.RegisterFlagCompletionFunc("agent", cobra.FixedCompletions(run.Agents, cobra.ShellCompDirectiveNoFileComp)))
@@ -127,6 +129,11 @@ func (f *evalFlags) check() error {
 		return errors.New("--repeats and --parallel have to be 1 or more")
 	case !slices.Contains(outputFormats, f.output):
 		return fmt.Errorf("--output is %q; use text, json or yaml%s", f.output, models.DidYouMean(f.output, outputFormats))
+	}
+	for _, v := range e.Env {
+		if name, _, ok := strings.Cut(v, "="); !ok || name == "" {
+			return fmt.Errorf("--env is %q; want NAME=VALUE", v)
+		}
 	}
 	for i, dir := range e.Expose {
 		if !filepath.IsAbs(dir) {

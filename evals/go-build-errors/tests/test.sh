@@ -6,7 +6,7 @@ cd /app || exit 1
 reward() { echo "$1" > /logs/verifier/reward.txt; exit 0; }
 fail() { echo "FAIL: $*"; reward 0; }
 confined() { timeout 120 ${SAMPAN_CONFINE:-} "$@"; }
-export GOTOOLCHAIN=local GOFLAGS=-mod=mod GOPROXY=off GOSUMDB=off GOWORK=off CGO_ENABLED=0 GOCACHE=/app/.verifier/cache
+export GOTOOLCHAIN=local GOFLAGS="-mod=mod -ldflags=-w" GOPROXY=off GOSUMDB=off GOWORK=off CGO_ENABLED=0 GOCACHE="${GOCACHE:-/app/.verifier/cache}"
 rm -rf /app/.verifier && mkdir -p /app/.verifier/cache || fail "no folder for the build"
 confined go build -o .verifier/bin . || fail "it does not build"
 for name in one two three; do

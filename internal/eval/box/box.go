@@ -4,7 +4,12 @@
 // namespaces), needs no privilege, and ends with all its processes.
 package box
 
-import "path"
+import (
+	"maps"
+	"path"
+	"slices"
+	"strings"
+)
 
 // The hidden commands of agent-runner that a box is made by, in Command.
 const (
@@ -68,7 +73,16 @@ type plan struct {
 
 // environment is what the server and its commands have.
 func (p plan) environment() []string {
-	return append([]string{"PATH=" + defaultPath, "HOME=" + home, "USER=agent", "LANG=C.UTF-8", "TMPDIR=/tmp"}, p.Env...)
+	vars := map[string]string{"PATH": defaultPath, "HOME": home, "USER": "agent", "LANG": "C.UTF-8", "TMPDIR": "/tmp"}
+	for _, v := range p.Env {
+		name, value, _ := strings.Cut(v, "=")
+		vars[name] = value // the last one counts
+	}
+	var env []string
+	for _, name := range slices.Sorted(maps.Keys(vars)) {
+		env = append(env, name+"="+vars[name])
+	}
+	return env
 }
 
 // shown are the folders of programs and libraries.

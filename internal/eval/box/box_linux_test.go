@@ -89,11 +89,11 @@ func TestBoxHasNothingButWhatItIsGiven(t *testing.T) {
 	if err := os.WriteFile(secret, []byte("mine"), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	run, workspace := enter(t, Spec{Env: []string{"GREETING=hello"}, NoNetwork: true})
+	run, workspace := enter(t, Spec{Env: []string{"GREETING=hi", "GREETING=hello", "PATH=/usr/bin:/bin:/usr/sbin"}, NoNetwork: true})
 	for command, want := range map[string]string{
-		"id -u; pwd; echo $GREETING; cat /tests/test.sh": "1000\n/app\nhello\nexpected",
-		"cat " + secret + " 2>/dev/null || echo none":    "none",
-		"ls -d /root /home/*":                            "ls: cannot access '/root': No such file or directory\n/home/agent",
+		"id -u; pwd; echo $GREETING $PATH; cat /tests/test.sh": "1000\n/app\nhello /usr/bin:/bin:/usr/sbin\nexpected",
+		"cat " + secret + " 2>/dev/null || echo none":          "none",
+		"ls -d /root /home/*":                                  "ls: cannot access '/root': No such file or directory\n/home/agent",
 		"for f in /tests/test.sh /usr/bin/x /etc/passwd /x /run/agent-runner; do (echo bad > $f) 2>/dev/null && echo wrote $f; done":     "",
 		"mount -o remount,rw / 2>/dev/null; umount /tests 2>/dev/null; mount -t tmpfs x /tmp 2>/dev/null; grep CapEff /proc/self/status": "CapEff:\t0000000000000000",
 		// In namespaces of its own a process has capabilities, and the mounts are locked.

@@ -153,7 +153,7 @@ func (a *attempt) spec(offline bool, env ...map[string]string) box.Spec {
 	s := box.Spec{
 		Mounts:    []box.Mount{{Source: a.workspace(), Target: a.task.Workdir}},
 		Empty:     []string{"/logs/agent", "/logs/artifacts"},
-		Workspace: a.task.Workdir, NoNetwork: offline,
+		Workspace: a.task.Workdir, NoNetwork: offline, Env: slices.Clone(a.eval.Env),
 	}
 	for _, dir := range a.eval.Expose {
 		s.Mounts = append(s.Mounts, box.Mount{Source: dir, Target: dir, ReadOnly: true})

@@ -47,6 +47,9 @@ type Eval struct {
 	Out string
 	// Expose are folders of this machine that boxes have, read-only, where they are here.
 	Expose []string
+	// Env is in the environment of all commands in boxes, as NAME=VALUE; a task's own
+	// variables come after it.
+	Env []string
 	// Program is the executable of agent-runner.
 	Program string
 	// Done is told of every trial that has ended, one at a time; it may be nil.
