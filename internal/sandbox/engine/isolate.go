@@ -105,11 +105,11 @@ func putFiles(home string, files map[string][]byte) (dir string, err error) {
 		return "", err
 	}
 	for name, data := range files {
-		if err := os.WriteFile(filepath.Join(dir, name), data, 0o500); err != nil { //nolint:gosec // a script among them may be run
+		if err := os.WriteFile(filepath.Join(dir, name), data, 0o500); err != nil {
 			return "", fmt.Errorf("writing the file %q of the command: %w", name, err)
 		}
 	}
-	return dir, os.Chmod(dir, 0o500) //nolint:gosec // it is a folder
+	return dir, os.Chmod(dir, 0o500)
 }
 
 // checkFiles refuses files that an isolated command cannot have.
