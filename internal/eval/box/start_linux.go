@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 
@@ -137,18 +138,26 @@ func (b *Box) Close() error {
 }
 
 // tail keeps the end of what is written to it.
-type tail struct{ bytes.Buffer }
+type tail struct {
+	mu  sync.Mutex
+	buf bytes.Buffer
+}
 
 const tailBytes = 4 << 10
 
-// Write implements io.Writer. Only one process writes, and it is read once that has ended.
+// Write implements io.Writer.
 func (t *tail) Write(p []byte) (int, error) {
-	n := len(p)
-	t.Buffer.Write(p)
-	if over := t.Len() - tailBytes; over > 0 {
-		t.Next(over)
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.buf.Write(p)
+	if over := t.buf.Len() - tailBytes; over > 0 {
+		t.buf.Next(over)
 	}
-	return n, nil
+	return len(p), nil
 }
 
-func (t *tail) String() string { return strings.TrimSpace(t.Buffer.String()) }
+func (t *tail) String() string {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return strings.TrimSpace(t.buf.String())
+}
