@@ -73,7 +73,7 @@ verify: manifests generate installer ## Check that generated files and go.mod ar
 	git diff --exit-code -- api config dist
 
 .PHONY: test
-test: ## Run unit and envtest suites; needs Go, gcc and git.
+test: ## Run unit and envtest suites; needs Go, gcc, git and python3.
 	@assets="$$(hack/devcluster/run envtest)"; set -x; \
 	KUBEBUILDER_ASSETS="$$assets" go test -race -timeout 15m $$(go list ./... | grep -v -e /test/e2e -e /test/bench)
 	cd hack/devcluster && go test -race ./...

@@ -22,6 +22,7 @@ import (
 // +kubebuilder:validation:XValidation:rule="has(self.tools) == has(oldSelf.tools) && (!has(self.tools) || self.tools == oldSelf.tools)",message="tools is immutable; create a new AgentTask instead",fieldPath=".tools"
 // +kubebuilder:validation:XValidation:rule="has(self.limits) == has(oldSelf.limits) && (!has(self.limits) || self.limits == oldSelf.limits)",message="limits is immutable; create a new AgentTask instead",fieldPath=".limits"
 // +kubebuilder:validation:XValidation:rule="has(self.verify) == has(oldSelf.verify) && (!has(self.verify) || self.verify == oldSelf.verify)",message="verify is immutable; create a new AgentTask instead",fieldPath=".verify"
+// +kubebuilder:validation:XValidation:rule="!has(self.verify) || !has(self.sandbox) || !has(self.sandbox.sandboxRef) || !self.verify.exists(v, has(v.files))",message="files of verify need a Sandbox of the task's own: the pod of a named one exists before the task",fieldPath=".verify"
 // +kubebuilder:validation:XValidation:rule="has(self.outputs) == has(oldSelf.outputs) && (!has(self.outputs) || self.outputs == oldSelf.outputs)",message="outputs is immutable; create a new AgentTask instead",fieldPath=".outputs"
 // +kubebuilder:validation:XValidation:rule="!has(self.outputs) || self.outputs.all(o, has(o.path)) || has(self.sandbox) && (has(self.sandbox.sandboxRef) || has(self.sandbox.poolRef) || has(self.sandbox.template) && has(self.sandbox.template.workspace) && has(self.sandbox.template.workspace.git))",message="a patch and a branch need a repository: set sandbox.template.workspace.git",fieldPath=".outputs"
 // +kubebuilder:validation:XValidation:rule="!has(self.outputs) || !has(self.sandbox) || !has(self.sandbox.sandboxRef) || !self.outputs.exists(o, has(o.branch) && has(o.branch.credentialsSecretRef))",message="branch.credentialsSecretRef needs a Sandbox of the task's own: the pod of a named one exists before the task; its workspace.git.credentialsSecretRef is used there",fieldPath=".outputs"
@@ -329,6 +330,32 @@ type Verification struct {
 	// +kubebuilder:validation:Minimum=1
 	// +kubebuilder:validation:Maximum=86400
 	TimeoutSeconds int32 `json:"timeoutSeconds,omitempty"`
+
+	// files are there while the command runs, read-only, in the folder that its
+	// environment variable VERIFY_FILES names. No tool of the agent ever sees them.
+	// +optional
+	Files VerificationFiles `json:"files,omitzero"`
+}
+
+// VerificationFiles are keys of a ConfigMap in the task's namespace, as they are when
+// an attempt starts.
+type VerificationFiles struct {
+	// configMapName is the name of the ConfigMap.
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=253
+	ConfigMapName string `json:"configMapName,omitempty"`
+
+	// keys are the keys of its data that are files, by the same names.
+	// +required
+	// +listType=set
+	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:MaxItems=32
+	// +kubebuilder:validation:items:MinLength=1
+	// +kubebuilder:validation:items:MaxLength=253
+	// +kubebuilder:validation:items:Pattern=`^[-._a-zA-Z0-9]+$`
+	// +kubebuilder:validation:items:XValidation:rule="self != '.' && self != '..'",message="must be the name of a file"
+	Keys []string `json:"keys,omitempty"`
 }
 
 // RetryPolicy says how often a task is started again after it lost its pod.

@@ -95,6 +95,8 @@ const (
 	// ReasonPolicyInvalid: the administrator's policy is broken and there is no
 	// earlier valid one, so nothing starts. The message has the line; fix it.
 	ReasonPolicyInvalid = "PolicyInvalid"
+	// ReasonVerifyFilesNotFound: the ConfigMap or a key that files of verify name does not exist.
+	ReasonVerifyFilesNotFound = "VerifyFilesNotFound"
 	// ReasonPromptNotFound: the ConfigMap or key that promptFrom names does not exist.
 	ReasonPromptNotFound = "PromptNotFound"
 	// ReasonOriginNotFound: the task that spec.from names does not exist. Create it, or, if

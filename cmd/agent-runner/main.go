@@ -62,7 +62,8 @@ func rootCommand(code *int) *cobra.Command {
 		Version:       version.String(),
 		SilenceUsage:  true,
 		SilenceErrors: true,
-	}, runCommand(code), sandboxCommand(code), installCommand(), conformanceCommand(), guardCommand(), modelServerCommand(), modelsCommand(code), probeCommand(code), transcriptCommand(), versionCommand())
+	}, runCommand(code), evalCommand(code), sandboxCommand(code), installCommand(), conformanceCommand(), guardCommand(), boxCommand(code),
+		modelServerCommand(), modelsCommand(code), probeCommand(code), transcriptCommand(), versionCommand())
 	root.SetVersionTemplate("{{.Version}}\n") // as the command says it
 	root.SetFlagErrorFunc(flagError)
 	return root

@@ -97,6 +97,9 @@ type Verification struct {
 	Command string
 	// Timeout 0 is DefaultVerifyTimeout.
 	Timeout time.Duration
+	// Files are there while the command runs and at no other time, in the folder that
+	// VERIFY_FILES names.
+	Files map[string][]byte
 }
 
 // Result is how a run ended. What it says is in the transcript.

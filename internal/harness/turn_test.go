@@ -79,6 +79,27 @@ func TestNothingBesideAVerification(t *testing.T) {
 	}
 }
 
+// TestFilesAreForTheVerification: no tool of the run, and no model, gets them.
+func TestFilesAreForTheVerification(t *testing.T) {
+	f := newFixture(script(says("done")))
+	want := map[string][]byte{"test.sh": []byte("secret")}
+	f.Task.Verify = []Verification{{Name: "v", Command: "x", Files: want}, {Name: "w", Command: "y"}}
+	got := map[string]map[string][]byte{}
+	f.exec.exec = func(_ context.Context, req tool.ExecRequest) (*tool.ExecResult, error) {
+		if req.Files != nil && !req.Isolated {
+			t.Error("a command that is not isolated has files")
+		}
+		got[req.Shell] = req.Files
+		return exits(0, ""), nil
+	}
+	if res := f.run(t, t.Context()); res.Reason != Completed {
+		t.Errorf("ended %s: %s", res.Reason, res.Message)
+	}
+	if diff := cmp.Diff(map[string]map[string][]byte{"x": want, "y": nil}, got); diff != "" {
+		t.Error(diff)
+	}
+}
+
 // TestNoSuccessWithoutProof: nothing but exit code 0 counts as passed.
 func TestNoSuccessWithoutProof(t *testing.T) {
 	zero := 0

@@ -102,7 +102,7 @@ func (r *verifier) verify(ctx context.Context, v Verification) (*transcript.Veri
 		timeout = DefaultVerifyTimeout
 	}
 	began := r.clock.Now()
-	got, err := r.exec(ctx, v.Command, timeout)
+	got, err := r.exec(ctx, v, timeout)
 	switch {
 	case ctx.Err() != nil:
 		return nil, r.unverified(v.Name, "Stopped before it came to an end.", stopFromContext(ctx))
@@ -140,12 +140,12 @@ const isolation = 30 * time.Second
 
 // exec runs a verification, with nothing beside it that could tamper with it; it
 // returns soon after ctx ends whatever the executor does.
-func (r *verifier) exec(ctx context.Context, command string, timeout time.Duration) (*tool.ExecResult, error) {
+func (r *verifier) exec(ctx context.Context, v Verification, timeout time.Duration) (*tool.ExecResult, error) {
 	execCtx, cancel := withTimeout(ctx, r.clock, timeout+isolation+toolSlack, errToolTimeout)
 	defer cancel()
 	got, err := await(execCtx, r.clock, func() (*tool.ExecResult, error) {
 		return r.executor.Exec(execCtx, tool.ExecRequest{
-			Shell: command, TimeoutSeconds: timeout.Seconds(), MaxOutputBytes: verifyOutput,
+			Shell: v.Command, Files: v.Files, TimeoutSeconds: timeout.Seconds(), MaxOutputBytes: verifyOutput,
 			MergeStderr: true, Terminal: true, Isolated: true,
 		})
 	})

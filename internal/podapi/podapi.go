@@ -4,6 +4,8 @@ package podapi
 
 import (
 	"fmt"
+	"path"
+	"strconv"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
@@ -59,6 +61,9 @@ const (
 	RecordTokenFile = "record-token"
 	RecordCAFile    = "record-ca.crt"
 )
+
+// VerifyFile is where, under InputDir, a file of a verification is, which the index tells.
+func VerifyFile(index int, name string) string { return path.Join("verify", strconv.Itoa(index), name) }
 
 // ScriptFile is where, under InputDir, a provider's script is.
 func ScriptFile(provider string) string { return "scripts/" + provider + ".yaml" }

@@ -73,6 +73,8 @@ type Input struct {
 	Scripts []Script
 	// Prompt is set where the task takes its prompt from a ConfigMap or Secret.
 	Prompt v1alpha1.PromptSource
+	// Verify are the task's verifications; the runner, and it alone, gets their files.
+	Verify []v1alpha1.Verification
 	// Outputs are those of the task, some of which have credentials to push with.
 	Outputs []v1alpha1.Output
 	Scopes  []string
@@ -263,6 +265,11 @@ func inputs(in Input) []corev1.VolumeProjection {
 	}
 	if ref := in.Sandbox.Spec.Template.CABundle; ref.Name != "" {
 		out = append(out, configMap(ref.Name, ref.Key, podapi.TrustFile, false))
+	}
+	for i, v := range in.Verify {
+		for _, key := range v.Files.Keys {
+			out = append(out, configMap(v.Files.ConfigMapName, key, podapi.VerifyFile(i, key), false))
+		}
 	}
 	if ref := in.Prompt.ConfigMapKeyRef; ref.Name != "" {
 		out = append(out, configMap(ref.Name, ref.Key, podapi.PromptFile, false))

@@ -32,6 +32,7 @@ func fullPod() *corev1.Pod {
 		ModelKeys: []podspec.ModelKey{{Env: "SAMPAN_KEY_GATEWAY", SecretName: "model-keys", Key: "gateway"}},
 		Scripts:   []podspec.Script{{Provider: "demo", ConfigMapName: "script", Key: "s"}},
 		Prompt:    v1alpha1.PromptSource{SecretKeyRef: v1alpha1.KeyReference{Name: "words", Key: "prompt"}},
+		Verify:    []v1alpha1.Verification{{Name: "a"}, {Name: "b", Files: v1alpha1.VerificationFiles{ConfigMapName: "tests", Keys: []string{"test.sh"}}}},
 		Outputs: []v1alpha1.Output{{Name: "change", Patch: &v1alpha1.PatchOutput{}},
 			{Name: "fix", Branch: v1alpha1.BranchOutput{Ref: "fix", CredentialsSecretRef: v1alpha1.SecretReference{Name: "push"}}}},
 		Scopes: []string{"a", "b"}, UserNamespaces: true,
@@ -128,7 +129,7 @@ func TestInputIsTheRunnersAlone(t *testing.T) {
 			}
 		}
 	}
-	if diff := cmp.Diff([]string{"token", "ca.crt", "models.yaml", "scripts/demo.yaml", "extra-ca.crt", "prompt"}, paths); diff != "" {
+	if diff := cmp.Diff([]string{"token", "ca.crt", "models.yaml", "scripts/demo.yaml", "extra-ca.crt", "verify/1/test.sh", "prompt"}, paths); diff != "" {
 		t.Errorf("-want +got:\n%s", diff)
 	}
 	for _, m := range container(t, pod, podapi.RunnerContainer).VolumeMounts {

@@ -200,6 +200,9 @@ func validateVerify(path *field.Path, verify []v1alpha1.Verification) (errs fiel
 		if v.TimeoutSeconds < 0 {
 			errs = append(errs, field.Invalid(at.Child("timeoutSeconds"), v.TimeoutSeconds, "must be at least 1; leave it out for the default"))
 		}
+		if v.Files.ConfigMapName != "" || len(v.Files.Keys) > 0 {
+			errs = append(errs, field.Forbidden(at.Child("files"), "there are no ConfigMaps without a cluster; take it out, or see agent-runner eval for tests that the agent does not see"))
+		}
 	}
 	return errs
 }

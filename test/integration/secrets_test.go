@@ -166,6 +166,16 @@ var _ = Describe("Who names a Secret", Ordered, func() {
 			Should(refused("sampan-secret-references", "you may not get ConfigMap notes"))
 	})
 
+	It("must be allowed to get a ConfigMap with files of a verification, too", func(ctx SpecContext) {
+		obj := objects.MakeTask("x").VerifyFiles("v", "true", "tests", "test.sh").Obj()
+		Expect(try(ctx, obj)).To(Succeed(), "the tenant may get every ConfigMap")
+		grant(ctx, "tester", ns, rule("sampan.dev", "*"), mayGet("configmaps", "other"))
+		obj.Name = "y"
+		obj.Namespace = ns
+		Eventually(func() error { return as("tester", "").Create(ctx, obj.DeepCopy()) }).WithTimeout(patience).
+			Should(refused("sampan-secret-references", "you may not get ConfigMap tests in namespace "+ns+", which spec.verify.files"))
+	})
+
 	It("must be allowed to get each of as many as there can be", func(ctx SpecContext) {
 		const most = 14
 		all := objects.MakeTask("x").Prompt("").With(func(t *v1alpha1.AgentTask) {

@@ -162,6 +162,10 @@ var stages = []stage{
 			w.create(objects.MakeTask("x").PromptFrom("words", "prompt").Obj())
 			w.settle()
 		}},
+		{v1alpha1.ReasonVerifyFilesNotFound, "a ConfigMap with the keys", func(w *world) {
+			w.create(objects.MakeTask("x").VerifyFiles("v", "true", "tests", "test.sh").Obj())
+			w.settle()
+		}},
 		{v1alpha1.ReasonOriginNotFound, "a task of the name", func(w *world) {
 			w.create(from(v1alpha1.OriginTaskReference{Name: "source"}).Obj())
 			w.settle()

@@ -72,6 +72,20 @@ var _ = Describe("What a task waits for", func() {
 		Expect(w.stands("x")).To(Equal("Unknown Starting"))
 	})
 
+	It("is the ConfigMap with the files of a verification", func(ctx SpecContext) {
+		w := newWorld(ctx)
+		w.create(objects.MakeTask("x").VerifyFiles("v", "true", "tests", "test.sh").Obj())
+		w.settle()
+		Expect(w.stands("x")).To(Equal("Unknown VerifyFilesNotFound"))
+		tests := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: "tests", Namespace: w.ns}, Data: map[string]string{"other": "x"}}
+		w.create(tests)
+		w.settle()
+		Expect(w.stands("x")).To(Equal("Unknown VerifyFilesNotFound"))
+		w.change(tests, func() { tests.Data["test.sh"] = "exit 0" })
+		w.settle()
+		Expect(w.stands("x")).To(Equal("Unknown Starting"))
+	})
+
 	It("is not waited for for ever", func(ctx SpecContext) {
 		w := emptyWorld(ctx)
 		w.create(objects.MakeTask("x").Active(60).Obj())

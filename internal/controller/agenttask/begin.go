@@ -103,7 +103,7 @@ func (s *scope) pausing() bool {
 
 // prepare checks what an attempt needs. What is missing is named, and waited for.
 func (r *Reconciler) prepare(ctx context.Context, s *scope) (bool, error) {
-	for _, check := range []func(context.Context, *scope) (bool, error){r.checkPolicy, r.checkModel, r.checkPrompt, r.checkOrigin} {
+	for _, check := range []func(context.Context, *scope) (bool, error){r.checkPolicy, r.checkModel, r.checkPrompt, r.checkVerifyFiles, r.checkOrigin} {
 		if ok, err := check(ctx, s); err != nil || !ok {
 			return false, err
 		}
@@ -209,6 +209,44 @@ func (r *Reconciler) checkPrompt(ctx context.Context, s *scope) (bool, error) {
 	s.wait(v1alpha1.ReasonPromptNotFound, message)
 	s.requeueWithin(inputInterval)
 	return false, nil
+}
+
+// checkVerifyFiles looks for the files of verifications.
+func (r *Reconciler) checkVerifyFiles(ctx context.Context, s *scope) (bool, error) {
+	for i, v := range s.task.Spec.Verify {
+		name := v.Files.ConfigMapName
+		if name == "" {
+			continue
+		}
+		var cm corev1.ConfigMap
+		err := r.APIReader.Get(ctx, types.NamespacedName{Namespace: s.task.Namespace, Name: name}, &cm)
+		if client.IgnoreNotFound(err) != nil {
+			return false, fmt.Errorf("reading ConfigMap %s: %w", name, err)
+		}
+		message := ""
+		if err != nil {
+			message = fmt.Sprintf("spec.verify[%d].files: there is no ConfigMap %s in namespace %s", i, name, s.task.Namespace)
+		} else if key := missingKey(&cm, v.Files.Keys); key != "" {
+			message = fmt.Sprintf("spec.verify[%d].files: ConfigMap %s has no key %s", i, name, key)
+		}
+		if message != "" {
+			s.wait(v1alpha1.ReasonVerifyFilesNotFound, message)
+			s.requeueWithin(inputInterval)
+			return false, nil
+		}
+	}
+	return true, nil
+}
+
+// missingKey is the first key that a ConfigMap does not have, or empty.
+func missingKey(cm *corev1.ConfigMap, keys []string) string {
+	for _, key := range keys {
+		_, text := cm.Data[key]
+		if _, binary := cm.BinaryData[key]; !text && !binary {
+			return key
+		}
+	}
+	return ""
 }
 
 // open begins the next attempt: in the status first, so that whatever is

@@ -165,7 +165,7 @@ func (r *Reconciler) dropFinalizer(ctx context.Context, s *scope) error {
 // Sandbox: nobody waits behind it.
 var lacksInput = map[string]bool{
 	v1alpha1.ReasonRegistryNotFound: true, v1alpha1.ReasonRegistryInvalid: true, v1alpha1.ReasonModelNotFound: true,
-	v1alpha1.ReasonPromptNotFound: true, v1alpha1.ReasonPolicyViolation: true, v1alpha1.ReasonPolicyInvalid: true,
+	v1alpha1.ReasonPromptNotFound: true, v1alpha1.ReasonVerifyFilesNotFound: true, v1alpha1.ReasonPolicyViolation: true, v1alpha1.ReasonPolicyInvalid: true,
 }
 
 // waits reports whether a task wants its Sandbox and does not have it.

@@ -58,7 +58,7 @@ func (r *Reconciler) podInput(ctx context.Context, s *scope) (*podspec.Input, *p
 		if candidates, err = entry.Route(task, scopes); err != nil {
 			return nil, &problem{reason: v1alpha1.ReasonModelNotFound, message: err.Error()}, nil
 		}
-		in.Prompt, in.Outputs, in.Task = task.Spec.PromptFrom, task.Spec.Outputs, kit.Reference(task, task.Status.Attempt)
+		in.Prompt, in.Verify, in.Outputs, in.Task = task.Spec.PromptFrom, task.Spec.Verify, task.Spec.Outputs, kit.Reference(task, task.Status.Attempt)
 		in.ModelKeys, in.Scripts = modelregistry.Inputs(candidates)
 	} else {
 		candidates = entry.All(scopes)

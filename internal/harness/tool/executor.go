@@ -105,6 +105,10 @@ type ExecRequest struct {
 	// folder for temporary files, and a PATH without folders in which tools can put
 	// programs. It is for commands whose exit status decides something.
 	Isolated bool
+	// Files, by name, are put into a new folder, read-only, before an isolated command is
+	// run; it has the folder's path in its environment, as VERIFY_FILES. Nothing that ran
+	// before sees them, and they are gone after it.
+	Files map[string][]byte
 	// Terminal gives Stdout and Stderr as a terminal would show them at the end:
 	// of progress bars their last state, no colours. The whole output is kept as
 	// it came.

@@ -325,10 +325,31 @@ func (p *Runner) taskFor(at *v1alpha1.AgentTask) (harness.Task, error) {
 	}
 	task, err := runner.TaskOf(at, prompt)
 	if err == nil {
+		err = addFiles(&task, at.Spec.Verify, podapi.InputDir)
+	}
+	if err == nil {
 		used := time.Duration(at.Status.ActiveSeconds) * time.Second // by earlier attempts
 		task.Limits.Active = max(runner.ActiveTime(at)-used, time.Millisecond)
 	}
 	return task, err
+}
+
+// addFiles reads the files of verifications, which the operator mounts into this container
+// alone. What they are now, they are for the whole attempt.
+func addFiles(task *harness.Task, verify []v1alpha1.Verification, dir string) error {
+	for i, v := range verify {
+		for _, key := range v.Files.Keys {
+			data, err := runner.ReadBounded(filepath.Join(dir, podapi.VerifyFile(i, key)))
+			if err != nil {
+				return fmt.Errorf("spec.verify[%d].files: reading key %s of ConfigMap %s: %w", i, key, v.Files.ConfigMapName, err)
+			}
+			if task.Verify[i].Files == nil {
+				task.Verify[i].Files = map[string][]byte{}
+			}
+			task.Verify[i].Files[key] = data
+		}
+	}
+	return nil
 }
 
 // podPrompt is the prompt of a task in a pod, where the operator mounts that of

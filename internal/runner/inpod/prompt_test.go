@@ -7,6 +7,8 @@ import (
 	"testing"
 
 	"github.com/sampan-dev/sampan/api/v1alpha1"
+	"github.com/sampan-dev/sampan/internal/harness"
+	"github.com/sampan-dev/sampan/internal/podapi"
 )
 
 // A prompt that says nothing is refused wherever it is from, and by that name.
@@ -29,5 +31,29 @@ func TestBlankPrompt(t *testing.T) {
 				t.Errorf("error is %v, want one with %q", err, tc.want)
 			}
 		})
+	}
+}
+
+// The files of a verification are those that are mounted for it.
+func TestVerificationFiles(t *testing.T) {
+	dir := t.TempDir()
+	file := filepath.Join(dir, podapi.VerifyFile(1, "test.sh"))
+	if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(file, []byte("exit 0"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	verify := []v1alpha1.Verification{{Name: "a"}, {Name: "b", Files: v1alpha1.VerificationFiles{ConfigMapName: "tests", Keys: []string{"test.sh"}}}}
+	task := harness.Task{Verify: make([]harness.Verification, 2)}
+	if err := addFiles(&task, verify, dir); err != nil {
+		t.Fatal(err)
+	}
+	if task.Verify[0].Files != nil || len(task.Verify[1].Files) != 1 || string(task.Verify[1].Files["test.sh"]) != "exit 0" {
+		t.Errorf("%+v", task.Verify)
+	}
+	verify[1].Files.Keys = []string{"gone"}
+	if err := addFiles(&task, verify, dir); err == nil || !strings.Contains(err.Error(), "spec.verify[1].files: reading key gone of ConfigMap tests") {
+		t.Error(err)
 	}
 }

@@ -37,6 +37,9 @@ func (e *Engine) ExecID(ctx context.Context, id string, req tool.ExecRequest) (*
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
+	if err := checkFiles(req); err != nil {
+		return nil, err
+	}
 	e.touch()
 	defer e.touch()
 	if req.Isolated {

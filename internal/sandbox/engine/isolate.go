@@ -73,7 +73,15 @@ func (e *Engine) isolated(ctx context.Context, id string, req tool.ExecRequest) 
 			e.opts.Log.Warn("Left a command's home behind", "folder", home, "error", err)
 		}
 	}()
-	x, err := e.prepare(id, req, e.isolatedEnv(home))
+	env := e.isolatedEnv(home)
+	if len(req.Files) > 0 {
+		dir, err := putFiles(home, req.Files)
+		if err != nil {
+			return nil, fmt.Errorf("%w: %w", tool.ErrNotIsolated, err)
+		}
+		env = setEnv(env, FilesEnv+"="+dir)
+	}
+	x, err := e.prepare(id, req, env)
 	if err != nil {
 		return nil, err
 	}
@@ -85,6 +93,36 @@ func (e *Engine) isolated(ctx context.Context, id string, req tool.ExecRequest) 
 		return nil, errors.Join(err, fmt.Errorf("%w: %w", tool.ErrNotIsolated, swept))
 	}
 	return res, err
+}
+
+// FilesEnv names the folder with the files of an isolated command.
+const FilesEnv = "VERIFY_FILES"
+
+// putFiles writes files to a new folder in home, which nobody has seen yet.
+func putFiles(home string, files map[string][]byte) (dir string, err error) {
+	dir = filepath.Join(home, ".verify-files")
+	if err := os.Mkdir(dir, 0o700); err != nil {
+		return "", err
+	}
+	for name, data := range files {
+		if err := os.WriteFile(filepath.Join(dir, name), data, 0o500); err != nil {
+			return "", fmt.Errorf("writing the file %q of the command: %w", name, err)
+		}
+	}
+	return dir, os.Chmod(dir, 0o500)
+}
+
+// checkFiles refuses files that an isolated command cannot have.
+func checkFiles(req tool.ExecRequest) error {
+	if len(req.Files) > 0 && !req.Isolated {
+		return fmt.Errorf("%w: only an isolated command can have files", tool.ErrInvalid)
+	}
+	for name := range req.Files {
+		if name == "." || name == ".." || name == "" || strings.ContainsAny(name, "/\x00") {
+			return fmt.Errorf("%w: %q is no name of a file", tool.ErrInvalid, name)
+		}
+	}
+	return nil
 }
 
 // isolatedEnv is the server's own environment with a home and a folder for

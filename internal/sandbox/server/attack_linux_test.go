@@ -2,6 +2,7 @@ package server_test
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -207,6 +208,35 @@ func TestIsolated(t *testing.T) {
 		p.wantAlone(t)
 		if err := <-done; err == nil || !strings.Contains(err.Error(), tool.ErrKilled.Error()) {
 			t.Errorf("the command beside it ended with %v", err)
+		}
+	})
+	t.Run("files", func(t *testing.T) {
+		files := map[string][]byte{"test.sh": []byte("echo ran; stat -c %a $0"), "data": {0, 255}}
+		res, err := p.Exec(t.Context(), tool.ExecRequest{
+			Shell: `echo "$VERIFY_FILES"; ls "$VERIFY_FILES"; "$VERIFY_FILES/test.sh"; od -An -tx1 "$VERIFY_FILES/data"; stat -c %a "$VERIFY_FILES"`,
+			Files: files, Isolated: true, TimeoutSeconds: 30,
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		dir, rest, _ := strings.Cut(string(res.Stdout), "\n")
+		if want := "data\ntest.sh\nran\n500\n 00 ff\n500\n"; rest != want {
+			t.Errorf("an isolated command with files said %q, want %q", rest, want)
+		}
+		if _, err := os.Stat(dir); !os.IsNotExist(err) || dir == "" {
+			t.Errorf("%s is still there: %v", dir, err)
+		}
+		if res := p.isolated(t, `echo "$VERIFY_FILES"`); string(res.Stdout) != "\n" {
+			t.Errorf("the next one has %q", res.Stdout)
+		}
+		for name, req := range map[string]tool.ExecRequest{
+			"beside tools": {Shell: "true", Files: files},
+			"elsewhere":    {Shell: "true", Files: map[string][]byte{"../x": nil}, Isolated: true},
+			"parent":       {Shell: "true", Files: map[string][]byte{"..": nil}, Isolated: true},
+		} {
+			if _, err := p.Exec(t.Context(), req); !errors.Is(err, tool.ErrInvalid) {
+				t.Errorf("%s: %v", name, err)
+			}
 		}
 	})
 	t.Run("home, path and environment", func(t *testing.T) {

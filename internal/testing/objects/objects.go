@@ -66,6 +66,13 @@ func (b *Task) Verify(name, command string) *Task {
 	return b
 }
 
+// VerifyFiles adds a verify command with files of a ConfigMap.
+func (b *Task) VerifyFiles(name, command, configMap string, keys ...string) *Task {
+	b.Verify(name, command)
+	b.task.Spec.Verify[len(b.task.Spec.Verify)-1].Files = v1alpha1.VerificationFiles{ConfigMapName: configMap, Keys: keys}
+	return b
+}
+
 // State sets spec.state.
 func (b *Task) State(s v1alpha1.TaskState) *Task { b.task.Spec.State = s; return b }
 

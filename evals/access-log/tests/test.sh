@@ -1,0 +1,11 @@
+#!/bin/bash
+# Writes the reward: 1 for a right result, 0 for any other. What the agent has written runs
+# with $SAMPAN_CONFINE before it, where that is set: apart from these tests and the reward.
+set -u
+cd /app || exit 1
+reward() { echo "$1" > /logs/verifier/reward.txt; exit 0; }
+fail() { echo "FAIL: $*"; reward 0; }
+confined() { timeout 120 ${SAMPAN_CONFINE:-} "$@"; }
+cmp -s access.log /tests/access.log || fail "access.log was changed"
+diff <(cat answer.txt) /tests/answer.txt || fail "the answer is wrong"
+reward 1

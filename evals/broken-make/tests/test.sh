@@ -1,0 +1,18 @@
+#!/bin/bash
+# Writes the reward: 1 for a right result, 0 for any other. What the agent has written runs
+# with $SAMPAN_CONFINE before it, where that is set: apart from these tests and the reward.
+set -u
+cd /app || exit 1
+reward() { echo "$1" > /logs/verifier/reward.txt; exit 0; }
+fail() { echo "FAIL: $*"; reward 0; }
+confined() { timeout 120 ${SAMPAN_CONFINE:-} "$@"; }
+cmp -s words.txt /tests/words.txt || fail "words.txt was changed"
+rm -rf build
+confined make -j4 || fail "make fails"
+[ -f build/report ] || fail "there is no build/report"
+rm -rf .verifier-in && cp /tests/in.txt .verifier-in
+got=$(confined sh build/report .verifier-in)
+[ "$got" = 4 ] || fail "build/report printed '$got', want 4"
+confined make clean || fail "make clean fails"
+[ ! -e build ] || fail "make clean left build"
+reward 1

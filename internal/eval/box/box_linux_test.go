@@ -1,0 +1,132 @@
+package box
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/sampan-dev/sampan/internal/harness/tool"
+)
+
+// TestMain lets the test binary be the agent-runner of a box.
+func TestMain(m *testing.M) {
+	if len(os.Args) < 3 || os.Args[1] != Command {
+		os.Exit(m.Run())
+	}
+	code, err := 0, error(nil)
+	switch os.Args[2] {
+	case EnterCommand:
+		err = Enter(os.NewFile(3, "plan"))
+	case ServeCommand:
+		err = Serve(context.Background(), os.Args[4], os.Stdin)
+	case ConfineCommand:
+		code, err = Confine(os.Args[4:])
+	case ConfinedCommand:
+		err = Confined(os.Args[4:])
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		code = 1
+	}
+	os.Exit(code)
+}
+
+// enter starts a box with a workspace and a folder of tests, and gives how to run a command there.
+func enter(t *testing.T, spec Spec) (run func(command string) string, workspace string) {
+	t.Helper()
+	t.Setenv("GORACE", "atexit_sleep_ms=0")
+	dir := t.TempDir()
+	workspace = filepath.Join(dir, "workspace")
+	tests := filepath.Join(dir, "tests")
+	for _, d := range []string{workspace, tests} {
+		if err := os.Mkdir(d, 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.WriteFile(filepath.Join(tests, "test.sh"), []byte("expected"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	spec.Workspace = "/app"
+	spec.Mounts = append(spec.Mounts, Mount{workspace, "/app", false}, Mount{tests, "/tests", true})
+	exe, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	b, err := Start(t.Context(), exe, spec)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := b.Client()
+	t.Cleanup(func() {
+		if err := c.Close(); err != nil {
+			t.Error(err)
+		}
+		if err := b.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	ready, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	if err := c.WaitReady(ready); err != nil {
+		t.Fatal(err)
+	}
+	return func(command string) string {
+		t.Helper()
+		got, err := c.Exec(t.Context(), tool.ExecRequest{Shell: command, MergeStderr: true})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return strings.TrimSpace(string(got.Stdout))
+	}, workspace
+}
+
+func TestBoxHasNothingButWhatItIsGiven(t *testing.T) {
+	secret := filepath.Join(t.TempDir(), "outcome")
+	if err := os.WriteFile(secret, []byte("mine"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	run, workspace := enter(t, Spec{Env: []string{"GREETING=hi", "GREETING=hello", "PATH=/usr/bin:/bin:/usr/sbin"}, NoNetwork: true})
+	for command, want := range map[string]string{
+		"id -u; pwd; echo $GREETING $PATH; cat /tests/test.sh": "1000\n/app\nhello /usr/bin:/bin:/usr/sbin\nexpected",
+		"cat " + secret + " 2>/dev/null || echo none":          "none",
+		"ls -d /root /home/*":                                  "ls: cannot access '/root': No such file or directory\n/home/agent",
+		"for f in /tests/test.sh /usr/bin/x /etc/passwd /x /run/agent-runner; do (echo bad > $f) 2>/dev/null && echo wrote $f; done":     "",
+		"mount -o remount,rw / 2>/dev/null; umount /tests 2>/dev/null; mount -t tmpfs x /tmp 2>/dev/null; grep CapEff /proc/self/status": "CapEff:\t0000000000000000",
+		// In namespaces of its own a process has capabilities, and the mounts are locked.
+		"unshare -Ur sh -c 'mount -o remount,rw,bind /tests && echo bad > /tests/test.sh' 2>/dev/null; cat /tests/test.sh": "expected",
+		"ls /proc | grep -c '^[0-9]*$' | awk '{print ($1 < 8)}'":                                                           "1",
+		"cat /proc/1/environ 2>/dev/null | tr '\\0' '\\n' | grep -c PATH":                                                  "0",
+		"tail -n +3 /proc/net/dev | cut -d: -f1 | tr -d ' '":                                                               "lo",
+		"echo kept > kept; cat kept":                                                                                       "kept",
+	} {
+		if got := run(command); got != want {
+			t.Errorf("%s\ngave %q, want %q", command, got, want)
+		}
+	}
+	if got, err := os.ReadFile(filepath.Join(workspace, "kept")); string(got) != "kept\n" {
+		t.Errorf("%q, %v", got, err)
+	}
+}
+
+func TestConfinedCommandSeesNoTests(t *testing.T) {
+	run, _ := enter(t, Spec{Empty: []string{"/logs"}, Env: []string{ConfineEnv + "=" + Confiner()}})
+	for command, want := range map[string]string{
+		"$SAMPAN_CONFINE cat":                                                                      "",
+		"echo in | $SAMPAN_CONFINE cat":                                                            "in",
+		"$SAMPAN_CONFINE sh -c 'exit 7'; echo $?":                                                  "7",
+		"$SAMPAN_CONFINE sh -c 'ls /tests /logs /tmp'":                                             "/logs:\n\n/tests:\n\n/tmp:",
+		"$SAMPAN_CONFINE sh -c 'echo 1 > /logs/reward' 2>/dev/null; ls /logs":                      "",
+		"$SAMPAN_CONFINE unshare -Ur sh -c 'umount /tests; cat /tests/test.sh' 2>/dev/null":        "",
+		"$SAMPAN_CONFINE sh -c 'kill -9 -1; kill -9 '$$ 2>/dev/null; echo alive":                   "alive",
+		"$SAMPAN_CONFINE sh -c 'sleep 1000 & echo started'; cat /proc/[0-9]*/comm | grep -c sleep": "started\n0",
+		"$SAMPAN_CONFINE sh -c 'echo made > made'; cat made":                                       "made",
+	} {
+		if got := run(command); got != want {
+			t.Errorf("%s\ngave %q, want %q", command, got, want)
+		}
+	}
+}
