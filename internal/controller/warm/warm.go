@@ -92,6 +92,11 @@ func NeedsOwnPod(t *v1alpha1.SandboxTemplate, task *v1alpha1.AgentTask) string {
 	case want.URL != have.URL && t.Network.Egress == v1alpha1.EgressRestricted:
 		return "spec.sandbox.poolRef.git.url"
 	}
+	for i, v := range task.Spec.Verify {
+		if v.Files.ConfigMapName != "" {
+			return fmt.Sprintf("spec.verify[%d].files", i)
+		}
+	}
 	for i, o := range task.Spec.Outputs {
 		if o.Branch.CredentialsSecretRef.Name != "" {
 			return fmt.Sprintf("spec.outputs[%d].branch.credentialsSecretRef", i)

@@ -94,3 +94,26 @@ func TestMadeFor(t *testing.T) {
 		t.Error("without a claim it has one")
 	}
 }
+
+// TestNeedsOwnPod: a pod that waits has no volume that a task names.
+func TestNeedsOwnPod(t *testing.T) {
+	tests := map[string]func(*v1alpha1.AgentTaskSpec){
+		"": func(*v1alpha1.AgentTaskSpec) {},
+		"spec.promptFrom": func(s *v1alpha1.AgentTaskSpec) {
+			s.PromptFrom.ConfigMapKeyRef = v1alpha1.KeyReference{Name: "words", Key: "prompt"}
+		},
+		"spec.verify[1].files": func(s *v1alpha1.AgentTaskSpec) {
+			s.Verify = []v1alpha1.Verification{{Name: "a", Command: "true"}, {Name: "b", Command: "true", Files: v1alpha1.VerificationFiles{ConfigMapName: "tests", Keys: []string{"a"}}}}
+		},
+		"spec.outputs[0].branch.credentialsSecretRef": func(s *v1alpha1.AgentTaskSpec) {
+			s.Outputs = []v1alpha1.Output{{Name: "fix", Branch: v1alpha1.BranchOutput{Ref: "x", CredentialsSecretRef: v1alpha1.SecretReference{Name: "push"}}}}
+		},
+	}
+	for want, change := range tests {
+		task := objects.MakeTask("x").From("spare").Obj()
+		change(&task.Spec)
+		if got := NeedsOwnPod(&objects.MakePool("spare", 1).Spec.Template, task); got != want {
+			t.Errorf("it needs a pod of its own for %q, want %q", got, want)
+		}
+	}
+}
