@@ -14,7 +14,7 @@ var _ = Describe("The files of a verification", func() {
 turns:
 - toolCalls: [{name: bash, arguments: {command: "touch ready; until test -e release; do sleep 0.1; done; env; ls -laR /tmp /etc/sampan ~", timeout_seconds: 600}}]
 - text: Done, I think.
-- expectMatch: "(?s)verification \"hidden\" failed \\(exit code 1\\)"
+- expectMatch: "(?s)verification \"hidden\" failed \\(exit code 2\\)" # grep: there is no such file
   toolCalls: [{name: bash, arguments: {command: "echo right > answer; mkdir -p files; echo exit 0 > files/check.sh; export VERIFY_FILES=$PWD/files; ls -laR /tmp ~ > seen; touch again; until test -e go; do sleep 0.1; done", timeout_seconds: 600}}]
 - text: Done.
 `)

@@ -229,11 +229,7 @@ func (g *guests) reception(via http.RoundTripper, ready func(context.Context) er
 			return
 		}
 		defer leave()
-		// Who has to go does not stay for as long as a client takes to read.
-		defer context.AfterFunc(ctx, func() {
-			c := http.NewResponseController(w)
-			_ = errors.Join(c.SetReadDeadline(time.Unix(1, 0)), c.SetWriteDeadline(time.Unix(1, 0))) // it may be over by now
-		})()
+		defer cutOff(ctx, w)()
 		pass.ServeHTTP(w, r.WithContext(ctx))
 	}
 	mux := http.NewServeMux()
@@ -251,6 +247,23 @@ func (g *guests) reception(via http.RoundTripper, ready func(context.Context) er
 		}
 		mux.ServeHTTP(w, r)
 	})
+}
+
+// cutOff ends a request with its context: who has to go does not stay for as long as a
+// client takes to read. What it returns is to be called before the handler returns, as
+// there is no response after that.
+func cutOff(ctx context.Context, w http.ResponseWriter) func() {
+	done := make(chan struct{})
+	stop := context.AfterFunc(ctx, func() {
+		defer close(done)
+		c := http.NewResponseController(w)
+		_ = errors.Join(c.SetReadDeadline(time.Unix(1, 0)), c.SetWriteDeadline(time.Unix(1, 0))) // it may be over by now
+	})
+	return func() {
+		if !stop() {
+			<-done
+		}
+	}
 }
 
 // refuse answers as the sandbox's server does.

@@ -155,3 +155,35 @@ func TestNobodyBesideAProof(t *testing.T) {
 		t.Errorf("once the agent goes on: %d %s", code, said)
 	}
 }
+
+// slowResponse is one whose deadline takes a while to be set.
+type slowResponse struct {
+	http.ResponseWriter
+	begun, goOn chan struct{}
+}
+
+func (w *slowResponse) SetReadDeadline(time.Time) error {
+	close(w.begun)
+	<-w.goOn
+	return nil
+}
+
+func (w *slowResponse) SetWriteDeadline(time.Time) error { return nil }
+
+// TestCutOff: nobody uses the response of a request that is over. Of HTTP/2 it is gone then.
+func TestCutOff(t *testing.T) {
+	w := &slowResponse{ResponseWriter: httptest.NewRecorder(), begun: make(chan struct{}), goOn: make(chan struct{})}
+	ctx, cancel := context.WithCancel(t.Context())
+	end, over := cutOff(ctx, w), make(chan struct{})
+	cancel()
+	<-w.begun
+	go func() { end(); close(over) }()
+	select {
+	case <-over:
+		t.Error("the request is over while its deadline is being set")
+	case <-time.After(50 * time.Millisecond):
+	}
+	close(w.goOn)
+	<-over
+	cutOff(t.Context(), w)() // nothing was cut off
+}
