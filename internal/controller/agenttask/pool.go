@@ -113,7 +113,7 @@ func (r *Reconciler) pickWarm(ctx context.Context, s *scope, pool *v1alpha1.Sand
 	if err != nil {
 		return nil, miss{}, fmt.Errorf("listing the Sandboxes of SandboxPool %s: %w", pool.Name, err)
 	}
-	candidates, why := choose(warm.Waiting(list.Items, pool.UID), warm.TemplateHash(&pool.Spec.Template), surroundings)
+	candidates, why := choose(warm.Waiting(list.Items, pool.UID), &pool.Spec.Template, surroundings)
 	sb, err := r.reserve(ctx, s, candidates)
 	if sb == nil && len(candidates) > 0 {
 		why = miss{v1alpha1.ClaimPoolEmpty, fmt.Sprintf("The Sandboxes of SandboxPool %s that were ready are taken", pool.Name)}
@@ -123,22 +123,22 @@ func (r *Reconciler) pickWarm(ctx context.Context, s *scope, pool *v1alpha1.Sand
 
 // choose gives the Sandboxes that may be claimed, in the order in which they are tried,
 // and what is said if there are none.
-func choose(waiting []*v1alpha1.Sandbox, template, surroundings string) ([]*v1alpha1.Sandbox, miss) {
-	ready, usable := 0, []*v1alpha1.Sandbox{}
+func choose(waiting []*v1alpha1.Sandbox, template *v1alpha1.SandboxTemplate, surroundings string) ([]*v1alpha1.Sandbox, miss) {
+	ready, usable, newest := 0, []*v1alpha1.Sandbox{}, map[*v1alpha1.Sandbox]bool{}
 	for _, sb := range waiting {
 		if !warm.Ready(sb) {
 			continue
 		}
 		if ready++; sb.Labels[podspec.LabelSurroundings] == surroundings {
 			usable = append(usable, sb)
+			newest[sb] = warm.From(sb, template)
 		}
 	}
 	slices.SortStableFunc(usable, func(a, b *v1alpha1.Sandbox) int {
-		newA, newB := a.Labels[podspec.LabelTemplate] == template, b.Labels[podspec.LabelTemplate] == template
 		switch {
-		case newA != newB && newA:
+		case newest[a] && !newest[b]:
 			return -1
-		case newA != newB:
+		case newest[b] && !newest[a]:
 			return 1
 		}
 		return a.CreationTimestamp.Compare(b.CreationTimestamp.Time)

@@ -224,7 +224,7 @@ func sandboxOf(pool *v1alpha1.SandboxPool, w wanted) *v1alpha1.Sandbox {
 			GenerateName: pool.Name + "-", Namespace: pool.Namespace,
 			Labels: map[string]string{
 				podspec.LabelManagedBy: podspec.ManagedBy, podspec.LabelPool: pool.Name,
-				podspec.LabelTemplate: w.template, podspec.LabelSurroundings: w.surroundings,
+				podspec.LabelTemplate: warm.TemplateHash(w.template), podspec.LabelSurroundings: w.surroundings,
 			},
 		},
 		Spec: v1alpha1.SandboxSpec{Template: *pool.Spec.Template.DeepCopy(), State: v1alpha1.SandboxRunning},

@@ -17,8 +17,9 @@ const surge = 1
 // wanted is what a pool is to have.
 type wanted struct {
 	replicas, maxStarting int
-	// template and surroundings are the hashes of what is made now.
-	template, surroundings string
+	// template is what is made now, and surroundings the hash of what it is made in.
+	template     *v1alpha1.SandboxTemplate
+	surroundings string
 	// asIs takes every Sandbox for updated: nothing better can be made now.
 	asIs bool
 }
@@ -27,7 +28,7 @@ type wanted struct {
 func wantedOf(pool *v1alpha1.SandboxPool, surroundings string) wanted {
 	w := wanted{
 		replicas: 1, maxStarting: int(cmp.Or(pool.Spec.MaxStarting, v1alpha1.DefaultMaxStarting)),
-		template: warm.TemplateHash(&pool.Spec.Template), surroundings: surroundings,
+		template: &pool.Spec.Template, surroundings: surroundings,
 	}
 	if pool.Spec.Replicas != nil {
 		w.replicas = int(*pool.Spec.Replicas)
@@ -37,7 +38,7 @@ func wantedOf(pool *v1alpha1.SandboxPool, surroundings string) wanted {
 
 // updated reports whether a Sandbox is what would be made now.
 func (w wanted) updated(sb *v1alpha1.Sandbox) bool {
-	return w.asIs || sb.Labels[podspec.LabelTemplate] == w.template && sb.Labels[podspec.LabelSurroundings] == w.surroundings
+	return w.asIs || warm.From(sb, w.template) && sb.Labels[podspec.LabelSurroundings] == w.surroundings
 }
 
 // plan is what is to be done about a pool.

@@ -19,6 +19,7 @@ import (
 
 	"github.com/sampan-dev/sampan/api/v1alpha1"
 	"github.com/sampan-dev/sampan/internal/controller/modelregistry"
+	"github.com/sampan-dev/sampan/internal/controller/slim"
 	"github.com/sampan-dev/sampan/internal/podapi"
 	"github.com/sampan-dev/sampan/internal/podspec"
 )
@@ -58,6 +59,15 @@ func TemplateHash(t *v1alpha1.SandboxTemplate) string {
 		panic(fmt.Sprintf("encoding a template: %v", err)) // it was decoded before
 	}
 	return digest(string(data))
+}
+
+// From reports whether a Sandbox is made from a template. Its own cannot be changed, and
+// its label can; of one that is cached as a stub there is nothing else.
+func From(sb *v1alpha1.Sandbox, template *v1alpha1.SandboxTemplate) bool {
+	if slim.Partial(sb) {
+		return sb.Labels[podspec.LabelTemplate] == TemplateHash(template)
+	}
+	return equality.Semantic.DeepEqual(&sb.Spec.Template, template)
 }
 
 // digest fits into a label.
