@@ -101,7 +101,7 @@ func (r *Reconciler) reconcile(ctx context.Context, s *scope) error {
 		return err
 	}
 	s.wanted = wantedOf(s.pool, surroundings)
-	s.wanted.asIs = s.problem != nil
+	s.wanted.asIs, s.wanted.now, s.wanted.since = s.problem != nil, s.now, s.notReadySince()
 	cached, err := r.cached(ctx, s.pool)
 	if err != nil {
 		return err
@@ -164,6 +164,9 @@ func (s *scope) decide(waiting []*v1alpha1.Sandbox) {
 	s.waiting, s.plan = len(waiting), planOf(s.wanted, waiting)
 	if s.problem != nil {
 		s.plan.create = 0
+	}
+	if s.plan.next > 0 {
+		s.requeueWithin(s.plan.next)
 	}
 }
 

@@ -71,8 +71,9 @@ func TestPlan(t *testing.T) {
 		"it has":                                  {2, "old old ready", "create 0, remove old1"},
 		"the next":                                {2, "old ready", "create 1, remove"},
 		"the last is removed":                     {2, "old ready ready", "create 0, remove old0"},
-		"one of an earlier template that starts":  {2, "old-starting old", "create 1, remove old-starting0"},
-		"another registry is another template":    {1, "other", "create 1, remove"},
+		"one of an earlier template that starts":  {2, "old-starting old", "create 2, remove old-starting0"},
+		"one of another registry goes at once":    {1, "other", "create 1, remove other0"},
+		"all of another registry do":              {3, "other other other ready", "create 2, remove other0 other1 other2"},
 		"of a single one the old waits for a new": {1, "old starting", "create 0, remove"},
 		"fewer and a new template":                {1, "old old old", "create 0, remove old1 old2"},
 	}

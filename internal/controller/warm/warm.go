@@ -154,6 +154,50 @@ func Ready(sb *v1alpha1.Sandbox) bool {
 // Replaced reports whether the first pod of a Sandbox is gone.
 func Replaced(sb *v1alpha1.Sandbox) bool { return sb.Status.Restarts != nil && *sb.Status.Restarts > 0 }
 
+// Taken reports whether the cluster, or somebody, has taken the pod of a Sandbox that
+// waits away, or is to: nobody can claim it any more, and nothing is wrong with it.
+func Taken(sb *v1alpha1.Sandbox) bool {
+	if Replaced(sb) || sb.Spec.State == v1alpha1.SandboxSuspended {
+		return true
+	}
+	switch died(sb).Reason {
+	case v1alpha1.ReasonPodLost, v1alpha1.ReasonNodeLost, v1alpha1.ReasonEvicted:
+		return true
+	}
+	return false
+}
+
+// Failed is the condition that says why the pod of a Sandbox that waits has ended by
+// itself, as another one of its template might as well; nil where it has not.
+func Failed(sb *v1alpha1.Sandbox) *metav1.Condition {
+	if c := died(sb); Failure(c.Reason) {
+		return &c
+	}
+	return nil
+}
+
+// Failure reports whether a reason of Ready is that of a pod which has ended by itself.
+func Failure(reason string) bool {
+	switch reason {
+	case v1alpha1.ReasonOOMKilled, v1alpha1.ReasonRunnerCrashed, v1alpha1.ReasonSandboxLost, v1alpha1.ReasonStorageExceeded,
+		v1alpha1.ReasonNodeRejected, v1alpha1.ReasonPodFailed, v1alpha1.ReasonPodFinished, v1alpha1.ReasonSandboxServerMissing:
+		return true
+	}
+	return false
+}
+
+// died is the condition of a Sandbox that cannot go on by itself, since when it cannot;
+// of one that has finished, which nobody has to mend, that of Ready.
+func died(sb *v1alpha1.Sandbox) metav1.Condition {
+	if c := meta.FindStatusCondition(sb.Status.Conditions, v1alpha1.ConditionStalled); c != nil {
+		return *c
+	}
+	if c := meta.FindStatusCondition(sb.Status.Conditions, v1alpha1.ConditionReady); c != nil && c.Reason == v1alpha1.ReasonPodFinished {
+		return *c
+	}
+	return metav1.Condition{}
+}
+
 // Claim makes a Sandbox that waits the task's own. It is one write of the Sandbox, which
 // is to be guarded by its resourceVersion: of two claims one fails.
 func Claim(sb *v1alpha1.Sandbox, task *v1alpha1.AgentTask) {
