@@ -42,12 +42,15 @@ func IndexOfPool(obj client.Object) []string {
 // Pooled reports whether a task asks a pool for its Sandbox.
 func Pooled(task *v1alpha1.AgentTask) bool { return task.Spec.Sandbox.PoolRef.Name != "" }
 
-// MadeFor reports whether a Sandbox, which belongs to a task, has the template that the
-// task asks for: anybody who may create Sandboxes can write an owner into one, and have
+// MadeFor reports whether a Sandbox, which belongs to a task, is the one that was warm, or
+// has the template that the task asks for: anybody who may create Sandboxes can write an owner into one, and have
 // the task's proof run in an image of theirs.
 func MadeFor(sb *v1alpha1.Sandbox, task *v1alpha1.AgentTask) bool {
-	if Pooled(task) {
-		return TemplateHash(&sb.Spec.Template) == task.Status.Claim.TemplateHash
+	if claim := task.Status.Claim; Pooled(task) {
+		if claim.Outcome == v1alpha1.ClaimHit {
+			return string(sb.UID) == claim.SandboxUID
+		}
+		return TemplateHash(&sb.Spec.Template) == claim.TemplateHash
 	}
 	return equality.Semantic.DeepEqual(sb.Spec.Template, task.Spec.Sandbox.Template)
 }
