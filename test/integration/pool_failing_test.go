@@ -63,4 +63,20 @@ var _ = Describe("A pool whose Sandboxes do not last", func() {
 			Expect(w.waiting()).NotTo(ContainElement(name))
 		}
 	})
+
+	It("is emptied where the feature is off, and filled where it is on again", func(ctx SpecContext) {
+		w := newWorld(ctx)
+		w.full("spare", 2)
+		pool := w.pool("spare")
+		w.pools.Disabled = true
+		_, err := w.pools.Reconcile(ctx, request(pool))
+		Expect(err).NotTo(HaveOccurred())
+		w.settle()
+		Expect(w.fill("spare")).To(Equal("0/0 False Disabled"))
+		Expect(w.sandboxList()).To(BeEmpty())
+		w.restart()
+		w.settle()
+		w.warmUp()
+		Expect(w.fill("spare")).To(Equal("2/2 True Ready"))
+	})
 })
