@@ -40,6 +40,12 @@ type ClaimStatus struct {
 	// +kubebuilder:validation:MaxLength=128
 	Message string `json:"message,omitempty"`
 
+	// sandboxUID is that of the Sandbox which was claimed, of a Hit.
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=64
+	SandboxUID string `json:"sandboxUID,omitempty"`
+
 	// templateHash is that of the template which the Sandbox is made from.
 	// +required
 	// +kubebuilder:validation:MinLength=1
@@ -68,7 +74,8 @@ const (
 	// ClaimPoolEmpty: the pool has no Sandbox that waits, as all are taken or its
 	// replicas are 0.
 	ClaimPoolEmpty ClaimReason = "PoolEmpty"
-	// ClaimNoneReady: those that the pool has are still starting, or cannot start.
+	// ClaimNoneReady: those that the pool has are still starting, cannot start, or have
+	// just lost their pods.
 	ClaimNoneReady ClaimReason = "NoneReady"
 	// ClaimNotUpdated: those that wait have the model registry or the runner of
 	// before a change, and are about to be replaced.
@@ -76,8 +83,8 @@ const (
 	// ClaimNeedsOwnPod: the task asks for something that a pod has from its creation
 	// or not at all, such as promptFrom. The message names the field.
 	ClaimNeedsOwnPod ClaimReason = "NeedsOwnPod"
-	// ClaimLaterAttempt: the Sandbox of an earlier attempt was deleted; warm ones are
-	// for first attempts.
+	// ClaimLaterAttempt: warm ones are for first attempts, and the Sandbox of the first
+	// was deleted, or the task was suspended before it had one.
 	ClaimLaterAttempt ClaimReason = "LaterAttempt"
 	// ClaimDisabled: the feature gate SandboxPool is off.
 	ClaimDisabled ClaimReason = "Disabled"

@@ -158,6 +158,8 @@ const (
 	ReasonFilling = "Filling"
 	// ReasonUpdating: Sandboxes of an earlier template are being replaced.
 	ReasonUpdating = "Updating"
+	// ReasonDisabled: the feature gate SandboxPool is off, and the pool is emptied.
+	ReasonDisabled = "Disabled"
 )
 
 // Reasons of a Sandbox's Ready, and of a task that waits for its Sandbox or

@@ -49,7 +49,7 @@ type SandboxTemplate struct {
 	// +optional
 	// +listType=map
 	// +listMapKey=name
-	// +kubebuilder:validation:MaxItems=64
+	// +kubebuilder:validation:MaxItems=128
 	Env []EnvVar `json:"env,omitempty"`
 
 	// volumes are mounted into the sandbox container, and into no other. The

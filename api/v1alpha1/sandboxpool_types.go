@@ -6,6 +6,7 @@ import (
 
 // SandboxPoolSpec says how many warm Sandboxes are kept, and what they are made of.
 // +kubebuilder:validation:XValidation:rule="!has(self.template) || !has(self.template.workspace) || !has(self.template.workspace.persistence) || self.template.workspace.persistence != 'Persistent'",message="the Sandboxes of a pool have ephemeral workspaces: each serves one task; leave workspace.persistence out",fieldPath=".template"
+// +kubebuilder:validation:XValidation:rule="!has(self.template) || !has(self.template.env) || size(self.template.env) <= 64",message="env of a pool has at most 64 variables, as its tasks may bring 64 more",fieldPath=".template.env"
 // +kubebuilder:validation:MinProperties=1
 type SandboxPoolSpec struct {
 	// replicas is how many Sandboxes wait for tasks. One that a task claims does not

@@ -238,15 +238,16 @@ func run(ctx context.Context, o *options) error {
 }
 
 // setUpPools sets the controller of pools up, and gives what warm Sandboxes are made in, or
-// nil where pools are turned off.
+// nil where pools are turned off: the controller then empties those that there are.
 func (o *options) setUpPools(ctx context.Context, mgr ctrl.Manager, r *sandboxpool.Reconciler) (*warm.Surroundings, error) {
-	if !o.features.Enabled(features.SandboxPool) {
-		return nil, nil
-	}
 	if err := sandboxpool.IndexPools(ctx, mgr); err != nil {
 		return nil, err
 	}
-	return r.Surroundings, r.SetupWithManager(mgr) //nolint:contextcheck // a queue looks into the cache, which takes no time
+	surroundings := r.Surroundings
+	if r.Disabled = !o.features.Enabled(features.SandboxPool); r.Disabled {
+		surroundings = nil
+	}
+	return surroundings, r.SetupWithManager(mgr) //nolint:contextcheck // a queue looks into the cache, which takes no time
 }
 
 // An API server that is busy with what tenants write answers late, and a manager that

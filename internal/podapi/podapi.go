@@ -8,6 +8,7 @@ import (
 	"strconv"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 
 	"github.com/sampan-dev/sampan/api/v1alpha1"
 )
@@ -110,19 +111,26 @@ func PushPassword(n int) string { return fmt.Sprintf("SAMPAN_PUSH_PASSWORD_%d", 
 // and its runner ends with that. It is nil for a Sandbox that somebody has created,
 // which tasks claim by name, and for one that waits in a pool.
 func OwnerTask(sb *v1alpha1.Sandbox) *metav1.OwnerReference {
-	if owner := metav1.GetControllerOf(sb); owner != nil && owner.Kind == "AgentTask" {
-		return owner
-	}
-	return nil
+	return owner(sb, "AgentTask")
 }
 
 // OwnerPool is the SandboxPool in which a Sandbox waits until a task claims it; nil for
 // any other Sandbox, also for one that was claimed.
 func OwnerPool(sb *v1alpha1.Sandbox) *metav1.OwnerReference {
-	if owner := metav1.GetControllerOf(sb); owner != nil && owner.Kind == "SandboxPool" {
-		return owner
+	return owner(sb, "SandboxPool")
+}
+
+// owner is the controller of a Sandbox if it is of a kind of ours. Only the operator may
+// write one: a kind of the same name in another API group is anybody's.
+func owner(sb *v1alpha1.Sandbox, kind string) *metav1.OwnerReference {
+	ref := metav1.GetControllerOf(sb)
+	if ref == nil || ref.Kind != kind {
+		return nil
 	}
-	return nil
+	if gv, err := schema.ParseGroupVersion(ref.APIVersion); err != nil || gv.Group != v1alpha1.GroupVersion.Group {
+		return nil
+	}
+	return ref
 }
 
 // Checkpointed reports whether checkpoints are taken of a Sandbox's workspace and home,

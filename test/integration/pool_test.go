@@ -401,7 +401,7 @@ var _ = Describe("A pool", func() {
 		w.create(fromPool("x").Obj())
 		_, err := w.tasks.Reconcile(w.ctx, request(w.task("x")))
 		Expect(err).NotTo(HaveOccurred())
-		Expect(w.claimOf("x")).To(Equal("Miss PoolEmpty"))
+		Expect(w.claimOf("x")).To(Equal("Miss NoneReady"))
 	})
 
 	It("is not what a task gets another Sandbox from whose own was deleted under it", func(ctx SpecContext) {

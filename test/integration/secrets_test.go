@@ -235,6 +235,39 @@ var _ = Describe("Who names a Secret", Ordered, func() {
 		Expect(as(tenant, "").Patch(ctx, cm, client.MergeFrom(before))).To(refused("sampan-registry-secrets", "Secret db"))
 	})
 
+	DescribeTable("must be allowed to get all that a pool names to change its template", func(ctx SpecContext, text string, change func(*v1alpha1.SandboxPool)) {
+		pool := objects.MakePool("x", 1)
+		pool.Namespace = ns
+		pool.Spec.Template.Workspace.Git = v1alpha1.GitSource{URL: "https://git.example/r.git", CredentialsSecretRef: v1alpha1.SecretReference{Name: "db"}}
+		pool.Spec.Template.CABundle = v1alpha1.KeyReference{Name: "ca", Key: "ca.crt"}
+		Expect(api.Client.Create(ctx, pool)).To(Succeed(), "an administrator made it")
+		grant(ctx, "editor", ns, rule("sampan.dev", "*"), mayGet("secrets", "other"))
+		before := pool.DeepCopy()
+		pool.Annotations, pool.Spec.Replicas = map[string]string{"note": "a"}, new(int32(2))
+		Eventually(func() error { return as("editor", "").Patch(ctx, pool.DeepCopy(), client.MergeFrom(before)) }).WithTimeout(patience).
+			Should(Succeed(), "what is not of the template may be changed")
+		Expect(api.Client.Get(ctx, client.ObjectKeyFromObject(pool), pool)).To(Succeed())
+		before = pool.DeepCopy()
+		change(pool)
+		err := as("editor", "").Patch(ctx, pool.DeepCopy(), client.MergeFrom(before))
+		if text == "" {
+			Expect(err).NotTo(HaveOccurred())
+			return
+		}
+		Expect(err).To(refused("sampan-secret-references", text))
+		grant(ctx, "editor", ns, mayGet("secrets", "db"), mayGet("configmaps", "ca"))
+		Eventually(func() error { return as("editor", "").Patch(ctx, pool.DeepCopy(), client.MergeFrom(before)) }).WithTimeout(patience).Should(Succeed())
+	},
+		Entry("where only the URL is another", "you may not get Secret db", func(p *v1alpha1.SandboxPool) {
+			p.Spec.Template.Workspace.Git.URL = "https://theirs.example/r.git"
+		}),
+		Entry("where only the image is another", "you may not get Secret db", func(p *v1alpha1.SandboxPool) { p.Spec.Template.Image = "theirs:1" }),
+		Entry("and each ConfigMap", "you may not get ConfigMap ca", func(p *v1alpha1.SandboxPool) {
+			p.Spec.Template.Workspace.Git.CredentialsSecretRef, p.Spec.Template.Image = v1alpha1.SecretReference{}, "theirs:1"
+		}),
+		Entry("but not what it no longer names", "", func(p *v1alpha1.SandboxPool) { p.Spec.Template = v1alpha1.SandboxTemplate{Image: "theirs:1"} }),
+	)
+
 	It("may write a registry without Secrets, and one with eight, and needs the right to all for more", func(ctx SpecContext) {
 		plain := objects.MakeRegistry("default", "version: 1\nproviders: {s: {type: scripted, script: {configMapName: s, key: k}}}\nmodels: [{id: m, provider: s}]\n")
 		Expect(dry(ctx, plain)).To(Succeed())

@@ -63,7 +63,8 @@ func (r *Reconciler) place(ctx context.Context, s *scope, attempt int32) (bool, 
 	}
 	if sb != nil {
 		st.SandboxName = sb.Name
-		st.Claim = v1alpha1.ClaimStatus{Outcome: v1alpha1.ClaimHit, Reason: v1alpha1.ClaimWarm, TemplateHash: warm.TemplateHash(&sb.Spec.Template)}
+		st.Claim = v1alpha1.ClaimStatus{Outcome: v1alpha1.ClaimHit, Reason: v1alpha1.ClaimWarm,
+			SandboxUID: string(sb.UID), TemplateHash: warm.TemplateHash(&sb.Spec.Template)}
 		return true, nil
 	}
 	st.SandboxName = s.task.Name
@@ -100,7 +101,7 @@ func (r *Reconciler) pickWarm(ctx context.Context, s *scope, pool *v1alpha1.Sand
 	case r.Surroundings == nil:
 		return nil, miss{v1alpha1.ClaimDisabled, "The feature gate SandboxPool is off"}, nil
 	case attempt > 1:
-		return nil, miss{v1alpha1.ClaimLaterAttempt, "The Sandbox of an earlier attempt is gone"}, nil
+		return nil, miss{v1alpha1.ClaimLaterAttempt, "Warm Sandboxes are for first attempts, and the first has lost its own, or ended before it had one"}, nil
 	case field != "":
 		return nil, miss{v1alpha1.ClaimNeedsOwnPod, "A pod that is there cannot get " + field}, nil
 	}
@@ -113,32 +114,31 @@ func (r *Reconciler) pickWarm(ctx context.Context, s *scope, pool *v1alpha1.Sand
 	if err != nil {
 		return nil, miss{}, fmt.Errorf("listing the Sandboxes of SandboxPool %s: %w", pool.Name, err)
 	}
-	candidates, why := choose(warm.Waiting(list.Items, pool.UID), warm.TemplateHash(&pool.Spec.Template), surroundings)
-	sb, err := r.reserve(ctx, s, candidates)
-	if sb == nil && len(candidates) > 0 {
-		why = miss{v1alpha1.ClaimPoolEmpty, fmt.Sprintf("The Sandboxes of SandboxPool %s that were ready are taken", pool.Name)}
+	candidates, why := choose(warm.Waiting(list.Items, pool.UID), &pool.Spec.Template, surroundings)
+	if len(candidates) == 0 {
+		return nil, why, nil
 	}
-	return sb, why, err
+	return r.reserve(ctx, s, candidates)
 }
 
 // choose gives the Sandboxes that may be claimed, in the order in which they are tried,
 // and what is said if there are none.
-func choose(waiting []*v1alpha1.Sandbox, template, surroundings string) ([]*v1alpha1.Sandbox, miss) {
-	ready, usable := 0, []*v1alpha1.Sandbox{}
+func choose(waiting []*v1alpha1.Sandbox, template *v1alpha1.SandboxTemplate, surroundings string) ([]*v1alpha1.Sandbox, miss) {
+	ready, usable, newest := 0, []*v1alpha1.Sandbox{}, map[*v1alpha1.Sandbox]bool{}
 	for _, sb := range waiting {
 		if !warm.Ready(sb) {
 			continue
 		}
 		if ready++; sb.Labels[podspec.LabelSurroundings] == surroundings {
 			usable = append(usable, sb)
+			newest[sb] = warm.From(sb, template)
 		}
 	}
 	slices.SortStableFunc(usable, func(a, b *v1alpha1.Sandbox) int {
-		newA, newB := a.Labels[podspec.LabelTemplate] == template, b.Labels[podspec.LabelTemplate] == template
 		switch {
-		case newA != newB && newA:
+		case newest[a] && !newest[b]:
 			return -1
-		case newA != newB:
+		case newest[b] && !newest[a]:
 			return 1
 		}
 		return a.CreationTimestamp.Compare(b.CreationTimestamp.Time)
@@ -155,9 +155,9 @@ func choose(waiting []*v1alpha1.Sandbox, template, surroundings string) ([]*v1al
 }
 
 // reserve takes the first Sandbox that no other task of this process is about to claim,
-// and whose pod is there.
-func (r *Reconciler) reserve(ctx context.Context, s *scope, candidates []*v1alpha1.Sandbox) (*v1alpha1.Sandbox, error) {
-	tries := 0
+// and whose pod is there; or says what there is about those that were looked at.
+func (r *Reconciler) reserve(ctx context.Context, s *scope, candidates []*v1alpha1.Sandbox) (*v1alpha1.Sandbox, miss, error) {
+	tries, why := 0, miss{v1alpha1.ClaimPoolEmpty, "The Sandboxes of the pool that were ready are taken"}
 	for _, c := range candidates {
 		if tries == maxTries {
 			break
@@ -169,20 +169,25 @@ func (r *Reconciler) reserve(ctx context.Context, s *scope, candidates []*v1alph
 		sb := &v1alpha1.Sandbox{}
 		err := r.Get(ctx, client.ObjectKeyFromObject(c), sb) // the whole of it
 		if client.IgnoreNotFound(err) != nil {
-			return nil, fmt.Errorf("reading Sandbox %s: %w", c.Name, err)
+			return nil, miss{}, fmt.Errorf("reading Sandbox %s: %w", c.Name, err)
 		}
-		if err != nil || !claimable(sb, s.task) || warm.NeedsOwnPod(&sb.Spec.Template, s.task) != "" { // it may have an earlier template
+		if err != nil || !claimable(sb, s.task) {
+			continue
+		}
+		if field := warm.NeedsOwnPod(&sb.Spec.Template, s.task); field != "" {
+			why = miss{v1alpha1.ClaimNeedsOwnPod, "A pod of an earlier template cannot get " + field}
 			continue
 		}
 		serves, err := r.podServes(ctx, sb)
 		if err != nil {
-			return nil, err
+			return nil, miss{}, err
 		}
 		if serves {
-			return sb, nil
+			return sb, miss{}, nil
 		}
+		why = miss{v1alpha1.ClaimNoneReady, "The pods of the Sandboxes that were ready are gone"}
 	}
-	return nil, nil
+	return nil, why, nil
 }
 
 // podServes reads past the cache whether the pod of a Sandbox is there and both its
@@ -238,12 +243,13 @@ func (r *Reconciler) claimWarm(ctx context.Context, s *scope, d *decision) error
 	st := &s.task.Status
 	key := types.NamespacedName{Namespace: s.task.Namespace, Name: st.SandboxName}
 	var sb v1alpha1.Sandbox
-	if err := r.Get(ctx, key, &sb); err != nil || !claimable(&sb, s.task) {
+	chosen := func() bool { return string(sb.UID) == st.Claim.SandboxUID && claimable(&sb, s.task) }
+	if err := r.Get(ctx, key, &sb); err != nil || !chosen() {
 		sb = v1alpha1.Sandbox{}
 		if err := r.APIReader.Get(ctx, key, &sb); client.IgnoreNotFound(err) != nil {
 			return fmt.Errorf("reading Sandbox %s: %w", key.Name, err)
 		}
-		if !claimable(&sb, s.task) {
+		if !chosen() {
 			return r.placeAgain(ctx, s, d)
 		}
 	}

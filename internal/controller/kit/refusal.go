@@ -69,9 +69,15 @@ const (
 // long as it has been refused already, so that the pauses double, within bounds.
 // Room in a quota comes and goes, so it is looked for more often.
 func (r *Refusal) Pause(since, now time.Time) time.Duration {
-	longest := maxPause
+	pause := Pause(since, now)
 	if r.Quota {
-		longest = maxQuotaPause
+		pause = min(pause, maxQuotaPause)
 	}
-	return min(max(now.Sub(since), minPause), longest)
+	return pause
+}
+
+// Pause is how long to wait after what has failed now, and fails since then: as long as
+// it has failed already, within bounds.
+func Pause(since, now time.Time) time.Duration {
+	return min(max(now.Sub(since), minPause), maxPause)
 }

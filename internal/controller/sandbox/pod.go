@@ -334,7 +334,7 @@ func (r *Reconciler) createPod(ctx context.Context, s *scope) error {
 // that the next reconcile makes a new one. The wait grows with each restart, rests
 // among them, and is short again for a pod that was there for long.
 func (r *Reconciler) replaceDeadPod(ctx context.Context, s *scope) error {
-	if s.holder.ref.Name != "" {
+	if s.holder.ref.Name != "" || podapi.OwnerPool(s.sandbox) != nil { // the pool makes another Sandbox
 		return nil
 	}
 	if s.pod.DeletionTimestamp != nil {

@@ -43,6 +43,8 @@ type Reconciler struct {
 	// Policy is what the administrator lets Sandboxes ask for; nil is the default one.
 	Policy       *adminpolicy.Store
 	Surroundings *warm.Surroundings
+	// Disabled takes every pool for one of 0 replicas.
+	Disabled bool
 	// Workers is how many pools are reconciled at once.
 	Workers int
 }
@@ -95,13 +97,9 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 }
 
 func (r *Reconciler) reconcile(ctx context.Context, s *scope) error {
-	s.requeue = lookInterval
-	surroundings, err := r.check(ctx, s)
-	if err != nil {
+	if err := r.want(ctx, s); err != nil {
 		return err
 	}
-	s.wanted = wantedOf(s.pool, surroundings)
-	s.wanted.asIs = s.problem != nil
 	cached, err := r.cached(ctx, s.pool)
 	if err != nil {
 		return err
@@ -119,6 +117,26 @@ func (r *Reconciler) reconcile(ctx context.Context, s *scope) error {
 		return err
 	}
 	return r.create(ctx, s)
+}
+
+// want tells what the pool is to have.
+func (r *Reconciler) want(ctx context.Context, s *scope) error {
+	s.requeue = lookInterval
+	surroundings := ""
+	if r.Disabled {
+		s.problem = &problem{reason: v1alpha1.ReasonDisabled, message: "The feature gate SandboxPool is off, so that no Sandbox is kept"}
+	} else {
+		var err error
+		if surroundings, err = r.check(ctx, s); err != nil {
+			return err
+		}
+	}
+	s.wanted = wantedOf(s.pool, surroundings)
+	s.wanted.asIs, s.wanted.now, s.wanted.since = s.problem != nil, s.now, s.notReadySince()
+	if r.Disabled {
+		s.wanted.replicas = 0
+	}
+	return nil
 }
 
 // cached are the Sandboxes that wait in a pool, as the cache shows them.
@@ -164,6 +182,9 @@ func (s *scope) decide(waiting []*v1alpha1.Sandbox) {
 	s.waiting, s.plan = len(waiting), planOf(s.wanted, waiting)
 	if s.problem != nil {
 		s.plan.create = 0
+	}
+	if s.plan.next > 0 {
+		s.requeueWithin(s.plan.next)
 	}
 }
 
@@ -224,7 +245,7 @@ func sandboxOf(pool *v1alpha1.SandboxPool, w wanted) *v1alpha1.Sandbox {
 			GenerateName: pool.Name + "-", Namespace: pool.Namespace,
 			Labels: map[string]string{
 				podspec.LabelManagedBy: podspec.ManagedBy, podspec.LabelPool: pool.Name,
-				podspec.LabelTemplate: w.template, podspec.LabelSurroundings: w.surroundings,
+				podspec.LabelTemplate: warm.TemplateHash(w.template), podspec.LabelSurroundings: w.surroundings,
 			},
 		},
 		Spec: v1alpha1.SandboxSpec{Template: *pool.Spec.Template.DeepCopy(), State: v1alpha1.SandboxRunning},

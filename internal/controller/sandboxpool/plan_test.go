@@ -14,6 +14,9 @@ import (
 	"github.com/sampan-dev/sampan/internal/testing/objects"
 )
 
+// newest is the template of now.
+var newest = v1alpha1.SandboxTemplate{Image: "tools:new"}
+
 // boxes makes Sandboxes that wait: "ready", "starting", "old" (ready, of an earlier
 // template), "old-starting", "other" (ready, of an earlier registry), "dead" (its pod was
 // replaced) or "stuck" (starting, and stalled). Each is a second younger than the one before.
@@ -22,9 +25,10 @@ func boxes(kinds ...string) []*v1alpha1.Sandbox {
 	for i, kind := range kinds {
 		sb := objects.MakeSandbox(fmt.Sprintf("%s%d", kind, i)).Obj()
 		sb.CreationTimestamp = metav1.Unix(int64(i), 0)
-		sb.Labels = map[string]string{podspec.LabelTemplate: "new", podspec.LabelSurroundings: "here"}
+		sb.Spec.Template = newest
+		sb.Labels = map[string]string{podspec.LabelTemplate: "the same of all", podspec.LabelSurroundings: "here"}
 		if strings.HasPrefix(kind, "old") {
-			sb.Labels[podspec.LabelTemplate] = "old"
+			sb.Spec.Template.Image = "tools:old"
 		}
 		if kind == "other" {
 			sb.Labels[podspec.LabelSurroundings] = "elsewhere"
@@ -67,14 +71,15 @@ func TestPlan(t *testing.T) {
 		"it has":                                  {2, "old old ready", "create 0, remove old1"},
 		"the next":                                {2, "old ready", "create 1, remove"},
 		"the last is removed":                     {2, "old ready ready", "create 0, remove old0"},
-		"one of an earlier template that starts":  {2, "old-starting old", "create 1, remove old-starting0"},
-		"another registry is another template":    {1, "other", "create 1, remove"},
+		"one of an earlier template that starts":  {2, "old-starting old", "create 2, remove old-starting0"},
+		"one of another registry goes at once":    {1, "other", "create 1, remove other0"},
+		"all of another registry do":              {3, "other other other ready", "create 2, remove other0 other1 other2"},
 		"of a single one the old waits for a new": {1, "old starting", "create 0, remove"},
 		"fewer and a new template":                {1, "old old old", "create 0, remove old1 old2"},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
-			p := planOf(wanted{replicas: tt.replicas, maxStarting: 4, template: "new", surroundings: "here"}, boxes(strings.Fields(tt.waiting)...))
+			p := planOf(wanted{replicas: tt.replicas, maxStarting: 4, template: &newest, surroundings: "here"}, boxes(strings.Fields(tt.waiting)...))
 			got := fmt.Sprintf("create %d, remove", p.create)
 			for _, sb := range p.remove {
 				got += " " + sb.Name
@@ -92,7 +97,7 @@ func TestPlan(t *testing.T) {
 // TestRoll: from any mixture a pool comes to what it is to have, with never fewer that can
 // be claimed than before, and never more than one beyond its replicas.
 func TestRoll(t *testing.T) {
-	w := wanted{replicas: 5, maxStarting: 2, template: "new", surroundings: "here"}
+	w := wanted{replicas: 5, maxStarting: 2, template: &newest, surroundings: "here"}
 	waiting := boxes("old", "old", "other", "old", "old")
 	for round := range 100 {
 		p := planOf(w, waiting)

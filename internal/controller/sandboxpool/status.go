@@ -1,6 +1,7 @@
 package sandboxpool
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"time"
@@ -15,12 +16,17 @@ import (
 	"github.com/sampan-dev/sampan/api/v1alpha1"
 	"github.com/sampan-dev/sampan/internal/controller/kit"
 	"github.com/sampan-dev/sampan/internal/controller/modelregistry"
+	"github.com/sampan-dev/sampan/internal/controller/warm"
 	"github.com/sampan-dev/sampan/internal/podspec"
 	"github.com/sampan-dev/sampan/internal/text"
 )
 
 // maxMessage keeps a condition's message short.
 const maxMessage = 512
+
+// steadyFor is how long the Sandboxes of a pool have to be ready after one has failed,
+// until the pool is ready: one that fails as soon as it is ready makes it so again and again.
+const steadyFor = 30 * time.Second
 
 // check looks for what would keep every Sandbox of the pool from starting, so that it is
 // told once and not by each of them. It gives the hash of the surroundings.
@@ -55,18 +61,33 @@ type state struct {
 // stateOf turns what was seen into what is said.
 func (s *scope) stateOf() state {
 	w, p := s.wanted, s.plan
+	full := p.ready >= w.replicas && p.updated >= w.replicas && s.waiting == w.replicas
+	failure := s.lastFailure()
 	switch child := p.stalled; {
 	case s.problem != nil:
 		return state{reason: s.problem.reason, message: s.problem.message, stalled: !s.problem.passing}
-	case p.ready >= w.replicas && p.updated >= w.replicas && s.waiting == w.replicas:
+	case failure != nil && child == nil && (!full || s.now.Sub(p.readySince) < steadyFor):
+		s.requeueWithin(steadyFor)
+		return state{reason: failure.Reason, message: failure.Message, stalled: true}
+	case full:
 		return state{reason: v1alpha1.ReasonReady, message: fmt.Sprintf("%d of %d Sandboxes are ready to be claimed", p.ready, w.replicas), ready: true}
 	case child != nil:
-		c := meta.FindStatusCondition(child.Status.Conditions, v1alpha1.ConditionStalled)
+		c := cmp.Or(warm.Failed(child), meta.FindStatusCondition(child.Status.Conditions, v1alpha1.ConditionStalled))
 		return state{reason: c.Reason, message: fmt.Sprintf("Sandbox %s: %s", child.Name, c.Message), stalled: true}
 	case s.waiting > p.updated:
 		return state{reason: v1alpha1.ReasonUpdating, message: fmt.Sprintf("%d of %d Sandboxes are of the newest template, registry and images", p.updated, w.replicas)}
 	}
 	return state{reason: v1alpha1.ReasonFilling, message: fmt.Sprintf("%d of %d Sandboxes are ready to be claimed", p.ready, w.replicas)}
+}
+
+// lastFailure is what the pool says of its Sandbox that has failed last, until others that
+// were made of the same spec have been ready for a while; nil if it says nothing of one.
+func (s *scope) lastFailure() *metav1.Condition {
+	c := meta.FindStatusCondition(s.before.Status.Conditions, v1alpha1.ConditionStalled)
+	if c == nil || !warm.Failure(c.Reason) || c.ObservedGeneration != s.pool.Generation {
+		return nil
+	}
+	return c
 }
 
 // notReadySince is since when the pool has not been ready.

@@ -90,7 +90,8 @@ func poolOf(obj client.Object) (reconcile.Request, bool) {
 }
 
 func matters(before, after *v1alpha1.Sandbox) bool {
-	return warm.Ready(before) != warm.Ready(after) || warm.Replaced(before) != warm.Replaced(after) ||
+	return warm.Ready(before) != warm.Ready(after) || warm.Taken(before) != warm.Taken(after) ||
+		(warm.Failed(before) == nil) != (warm.Failed(after) == nil) ||
 		stalledBy(before) != stalledBy(after) || before.DeletionTimestamp.IsZero() != after.DeletionTimestamp.IsZero() ||
 		!equality.Semantic.DeepEqual(before.Labels, after.Labels)
 }

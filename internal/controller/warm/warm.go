@@ -19,6 +19,7 @@ import (
 
 	"github.com/sampan-dev/sampan/api/v1alpha1"
 	"github.com/sampan-dev/sampan/internal/controller/modelregistry"
+	"github.com/sampan-dev/sampan/internal/controller/slim"
 	"github.com/sampan-dev/sampan/internal/podapi"
 	"github.com/sampan-dev/sampan/internal/podspec"
 )
@@ -41,12 +42,15 @@ func IndexOfPool(obj client.Object) []string {
 // Pooled reports whether a task asks a pool for its Sandbox.
 func Pooled(task *v1alpha1.AgentTask) bool { return task.Spec.Sandbox.PoolRef.Name != "" }
 
-// MadeFor reports whether a Sandbox, which belongs to a task, has the template that the
-// task asks for: anybody who may create Sandboxes can write an owner into one, and have
+// MadeFor reports whether a Sandbox, which belongs to a task, is the one that was warm, or
+// has the template that the task asks for: anybody who may create Sandboxes can write an owner into one, and have
 // the task's proof run in an image of theirs.
 func MadeFor(sb *v1alpha1.Sandbox, task *v1alpha1.AgentTask) bool {
-	if Pooled(task) {
-		return TemplateHash(&sb.Spec.Template) == task.Status.Claim.TemplateHash
+	if claim := task.Status.Claim; Pooled(task) {
+		if claim.Outcome == v1alpha1.ClaimHit {
+			return string(sb.UID) == claim.SandboxUID
+		}
+		return TemplateHash(&sb.Spec.Template) == claim.TemplateHash
 	}
 	return equality.Semantic.DeepEqual(sb.Spec.Template, task.Spec.Sandbox.Template)
 }
@@ -58,6 +62,15 @@ func TemplateHash(t *v1alpha1.SandboxTemplate) string {
 		panic(fmt.Sprintf("encoding a template: %v", err)) // it was decoded before
 	}
 	return digest(string(data))
+}
+
+// From reports whether a Sandbox is made from a template. Its own cannot be changed, and
+// its label can; of one that is cached as a stub there is nothing else.
+func From(sb *v1alpha1.Sandbox, template *v1alpha1.SandboxTemplate) bool {
+	if slim.Partial(sb) {
+		return sb.Labels[podspec.LabelTemplate] == TemplateHash(template)
+	}
+	return equality.Semantic.DeepEqual(&sb.Spec.Template, template)
 }
 
 // digest fits into a label.
@@ -148,6 +161,50 @@ func Ready(sb *v1alpha1.Sandbox) bool {
 
 // Replaced reports whether the first pod of a Sandbox is gone.
 func Replaced(sb *v1alpha1.Sandbox) bool { return sb.Status.Restarts != nil && *sb.Status.Restarts > 0 }
+
+// Taken reports whether the cluster, or somebody, has taken the pod of a Sandbox that
+// waits away, or is to: nobody can claim it any more, and nothing is wrong with it.
+func Taken(sb *v1alpha1.Sandbox) bool {
+	if Replaced(sb) || sb.Spec.State == v1alpha1.SandboxSuspended {
+		return true
+	}
+	switch died(sb).Reason {
+	case v1alpha1.ReasonPodLost, v1alpha1.ReasonNodeLost, v1alpha1.ReasonEvicted:
+		return true
+	}
+	return false
+}
+
+// Failed is the condition that says why the pod of a Sandbox that waits has ended by
+// itself, as another one of its template might as well; nil where it has not.
+func Failed(sb *v1alpha1.Sandbox) *metav1.Condition {
+	if c := died(sb); Failure(c.Reason) {
+		return &c
+	}
+	return nil
+}
+
+// Failure reports whether a reason of Ready is that of a pod which has ended by itself.
+func Failure(reason string) bool {
+	switch reason {
+	case v1alpha1.ReasonOOMKilled, v1alpha1.ReasonRunnerCrashed, v1alpha1.ReasonSandboxLost, v1alpha1.ReasonStorageExceeded,
+		v1alpha1.ReasonNodeRejected, v1alpha1.ReasonPodFailed, v1alpha1.ReasonPodFinished, v1alpha1.ReasonSandboxImageUnusable:
+		return true
+	}
+	return false
+}
+
+// died is the condition of a Sandbox that cannot go on by itself, since when it cannot;
+// of one that has finished, which nobody has to mend, that of Ready.
+func died(sb *v1alpha1.Sandbox) metav1.Condition {
+	if c := meta.FindStatusCondition(sb.Status.Conditions, v1alpha1.ConditionStalled); c != nil {
+		return *c
+	}
+	if c := meta.FindStatusCondition(sb.Status.Conditions, v1alpha1.ConditionReady); c != nil && c.Reason == v1alpha1.ReasonPodFinished {
+		return *c
+	}
+	return metav1.Condition{}
+}
 
 // Claim makes a Sandbox that waits the task's own. It is one write of the Sandbox, which
 // is to be guarded by its resourceVersion: of two claims one fails.

@@ -70,6 +70,21 @@ func TestReady(t *testing.T) {
 	}
 }
 
+// TestMadeForAHit: what was claimed is known by its UID, also where a later version has
+// another default, and so another hash, for the same template.
+func TestMadeForAHit(t *testing.T) {
+	sb, task := waiting(), objects.MakeTask("x").From("spare").Obj()
+	task.Status.Claim = v1alpha1.ClaimStatus{Outcome: v1alpha1.ClaimHit, SandboxUID: "s", TemplateHash: "of an earlier version"}
+	if !MadeFor(sb, task) {
+		t.Error("what it has claimed is not its own")
+	}
+	sb.UID = "another"
+	task.Status.Claim.TemplateHash = TemplateHash(&sb.Spec.Template)
+	if MadeFor(sb, task) {
+		t.Error("another Sandbox of its template is its own")
+	}
+}
+
 // TestMadeFor: a Sandbox of another template is none of the task's, whoever owns it.
 func TestMadeFor(t *testing.T) {
 	pool, task := objects.MakePool("spare", 1), objects.MakeTask("x").From("spare").Obj()
