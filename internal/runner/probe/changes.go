@@ -67,6 +67,9 @@ func (s *subject) changes(known learned, window int) string {
 	if known.level != "" {
 		level = known.level
 	}
+	if measured := s.report.Outcome == Fits || s.report.Outcome == BelowLevel; !measured {
+		level = "" // whatever broke off the probe says nothing of the model
+	}
 	if level != "" && level != m.ToolCalls {
 		lines = append(lines, fmt.Sprintf("toolCalls: %s   # was %s", level, m.ToolCalls))
 	}

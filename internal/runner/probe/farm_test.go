@@ -131,6 +131,17 @@ func writing(a asked) said {
 	return s
 }
 
+// forgetting writes its second call into the text.
+func forgetting(a asked) said {
+	if len(a.Messages) == 2 {
+		return good(a)
+	}
+	if strings.Contains(a.last(), "[harness]") {
+		a.Messages = a.Messages[:len(a.Messages)-1]
+	}
+	return writing(a)
+}
+
 // endless ignores the limit of output tokens.
 func endless(a asked) said {
 	if len(a.Tools) == 0 {
@@ -212,6 +223,18 @@ func unless(refused func(asked) bool, with, otherwise http.HandlerFunc) http.Han
 			return
 		}
 		otherwise(w, r)
+	}
+}
+
+// after serves so many requests in one way, and those that follow in another.
+func after(n int64, first, then http.HandlerFunc) http.HandlerFunc {
+	var had atomic.Int64
+	return func(w http.ResponseWriter, r *http.Request) {
+		if had.Add(1) <= n {
+			first(w, r)
+			return
+		}
+		then(w, r)
 	}
 }
 

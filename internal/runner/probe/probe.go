@@ -140,7 +140,7 @@ func (s *subject) judge(ctx context.Context, provider llm.Provider) learned {
 	known := learnedOf(provider, s.candidate)
 	switch f := short.failure; {
 	case f != nil && f.category == llm.TextToolCall:
-		return s.salvage(ctx, f, known)
+		return s.salvage(ctx, short, known)
 	case f != nil && f.category == llm.ProviderUnsupported && s.talks(ctx, f):
 		f.fault = modelFault
 		f.message = "It answers without tools, and refuses them. " + f.message
@@ -170,6 +170,9 @@ func (s *subject) measure(ctx context.Context, short conversation) {
 		s.observer.find("of %d boxes in a row the model opened %d: %s", len(colours), long.opened, f.message)
 	case f != nil:
 		s.report.Outcome, s.report.Category, s.report.Message = f.fault.outcome(), f.category, f.message
+		if f.fault != modelFault {
+			s.report.Measured = "" // it might have passed
+		}
 	case !fits:
 		s.report.Outcome, s.report.Category = BelowLevel, llm.ModelQuality
 		s.report.Message = "It did all that it was asked to, but not everything at once."
@@ -276,8 +279,8 @@ func (s *subject) checkOutputLimit(ctx context.Context) {
 
 // salvage tries a model that writes its calls as text once more, with the quirk that
 // reads them there.
-func (s *subject) salvage(ctx context.Context, f *failure, known learned) learned {
-	s.fail(f, conversation{})
+func (s *subject) salvage(ctx context.Context, short conversation, known learned) learned {
+	s.fail(short.failure, short)
 	c := s.candidate
 	c.Model.Quirks.TextToolCalls = openai.TextToolCallsSalvage
 	provider, err := s.Connect(c)
@@ -286,13 +289,19 @@ func (s *subject) salvage(ctx context.Context, f *failure, known learned) learne
 	}
 	s.observer.use(provider)
 	again := s.converse(ctx, 1, shortTurns)
-	if again.failure != nil {
-		s.observer.find("with textToolCalls: salvage it does not work, either: %s", again.failure.message)
-		return known
+	switch f := again.failure; {
+	case f == nil:
+		s.observer.find("with textToolCalls: salvage it passes the conversation of two calls")
+		known = learnedOf(provider, s.candidate)
+		known.level = models.Good
+	case f.fault == modelFault:
+		s.observer.find("with textToolCalls: salvage it does not work, either: %s", f.message)
+	default:
+		s.observer.find("textToolCalls: salvage was not tried to the end: %s", f.message)
+		if s.report.Outcome == BelowLevel {
+			s.report.Measured, s.report.Outcome, s.report.Category = "", f.fault.outcome(), f.category
+		}
 	}
-	s.observer.find("with textToolCalls: salvage it passes the conversation of two calls")
-	known = learnedOf(provider, s.candidate)
-	known.level = models.Good
 	return known
 }
 
