@@ -99,9 +99,9 @@ type subject struct {
 	candidate models.Candidate
 	observer  *observer
 	report    *Report
-	// budget and memory are those of all conversations with the model.
+	// budget and rate are those of all conversations with the model.
 	budget *broker.Ledger
-	memory *broker.Memory
+	rate   *broker.Rate
 }
 
 // probe finds out about one model. It always gives a report.
@@ -116,7 +116,7 @@ func (p Prober) probe(ctx context.Context, c models.Candidate) Report {
 		r.Outcome, r.Category, r.Message = FixSetup, llm.CredentialConfig, fmt.Sprintf("connecting to provider %s: %v", c.Provider.Name, err)
 		return r
 	}
-	s := &subject{Prober: p, candidate: c, report: &r, memory: broker.NewMemory(), observer: &observer{upstream: c.Model.Upstream, now: p.Now, stop: stop, inner: provider}}
+	s := &subject{Prober: p, candidate: c, report: &r, rate: broker.NewRate(), observer: &observer{upstream: c.Model.Upstream, now: p.Now, stop: stop, inner: provider}}
 	limits := broker.Limits{}
 	if c.Model.Pricing != nil {
 		limits.CostUSD = p.MaxCostUSD
@@ -214,7 +214,7 @@ func (s *subject) converse(ctx context.Context, n, turns int) conversation {
 	m.MaxOutputTokens = min(m.MaxOutputTokens, replyTokens)
 	res := harness.Run(ctx, harness.Config{
 		Task:   harness.Task{Name: "probe", Prompt: b.prompt(), Limits: harness.Limits{Turns: turns}},
-		Models: broker.FixedRouter{m}, Tools: b, Retry: s.Retry, Budget: s.budget, Memory: s.memory,
+		Models: broker.FixedRouter{m}, Tools: b, Retry: s.Retry, Budget: s.budget, Rate: s.rate,
 	})
 	c := b.result()
 	switch {
