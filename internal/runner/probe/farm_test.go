@@ -142,6 +142,38 @@ func forgetting(a asked) said {
 	return writing(a)
 }
 
+// wordy says what a box is.
+func wordy(a asked) said {
+	s := good(a)
+	if s.call != nil {
+		s.call.args = strings.Replace(s.call.args, `","key`, ` box","key`, 1)
+		if s.call.name == "find_key" {
+			s.call.args = strings.Replace(s.call.args, `"}`, ` box"}`, 1)
+		}
+	}
+	return s
+}
+
+// thinking needs so many tokens before it says anything.
+func thinking(tokens int) model {
+	return func(a asked) said {
+		if a.MaxTokens < tokens {
+			return said{out: a.MaxTokens, finish: "length"}
+		}
+		s := good(a)
+		s.out = tokens
+		return s
+	}
+}
+
+// echo tells the key as the name of the model.
+func echo(w http.ResponseWriter, r *http.Request) {
+	var a asked
+	_ = json.NewDecoder(r.Body).Decode(&a)
+	a.Model = r.Header.Get("Authorization")
+	writeReply(w, a, good(a))
+}
+
 // endless ignores the limit of output tokens.
 func endless(a asked) said {
 	if len(a.Tools) == 0 {
