@@ -162,10 +162,10 @@ func (s *seen) find(format string, args ...any) {
 }
 
 // latency of the calls that were answered.
-func (s *seen) latency() Latency {
+func (s *seen) latency() *Latency {
 	if len(s.latencies) == 0 {
-		return Latency{}
+		return nil
 	}
 	sorted := slices.Sorted(slices.Values(s.latencies))
-	return Latency{P50: sorted[(len(sorted)-1)/2].Milliseconds(), Max: sorted[len(sorted)-1].Milliseconds()}
+	return &Latency{P50: sorted[(len(sorted)-1)/2].Milliseconds(), Max: sorted[len(sorted)-1].Milliseconds()}
 }

@@ -100,9 +100,9 @@ func TestFarm(t *testing.T) {
 		"takes no tools": {server: unless(toolsRefused, refuse(400, "m does not support tools"), serve(good)), outcome: BelowLevel, measured: models.None,
 			category: llm.ProviderUnsupported, message: "It answers without tools, and refuses them.", findings: []string{"the form of the request: refused"}, changes: "- id: m\n  toolCalls: None   # was Good\n"},
 		"another spelling": {server: unless(func(a asked) bool { return a.ParallelToolCalls != nil }, refuse(400, "Unknown parameter: 'parallel_tool_calls'."), serve(good)),
-			entry: ", toolCalls: Excellent, quirks: {parallelToolCalls: true, nullContent: empty}", outcome: Fits, measured: models.Excellent,
+			entry: ", toolCalls: Excellent, quirks: {parallelToolCalls: true, nullContent: empty, extraBody: {stop: 'a  b'}}", outcome: Fits, measured: models.Excellent,
 			findings: []string{"parallel_tool_calls: refused, from here on parallel_tool_calls is not sent"},
-			changes:  "- id: m\n  quirks: {nullContent: empty}   # without parallelToolCalls\n"},
+			changes:  "- id: m\n  quirks: {nullContent: empty, extraBody: {stop: a  b}}   # without parallelToolCalls\n"},
 
 		"refused once": {server: after(1, refuse(404, "The model is being deployed"), serve(good)), outcome: ServerTrouble, category: llm.ProviderUnsupported,
 			message: "answers the same one by now"},
@@ -129,7 +129,7 @@ func TestFarm(t *testing.T) {
 		"no key":       {server: serve(good), provider: ", apiKey: {env: NONE}", outcome: FixSetup, category: llm.CredentialConfig, message: "set NONE"},
 		"no money":     {server: refuse(402, "Insufficient Balance"), outcome: FixSetup, category: llm.QuotaExceeded, message: "Insufficient Balance"},
 		"small window": {server: refuse(400, "This model's maximum context length is 1024 tokens."), outcome: FixSetup, category: llm.ContextLength,
-			message: "1024", changes: "- id: m\n  contextWindow: 1024   # was 32768\n"},
+			message: "1024", changes: "- id: m\n  contextWindow: 1024   # was 32768\n  maxOutputTokens: 256   # was 8192\n"},
 		"wrong shape": {server: func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "<html>Welcome</html>") }, outcome: FixSetup,
 			category: llm.ProviderUnsupported},
 
@@ -160,6 +160,12 @@ func TestFarm(t *testing.T) {
 			}
 			if diff := cmp.Diff(tc.changes, got.Changes); diff != "" {
 				t.Errorf("changes (-want +got)\n%s", diff)
+			}
+			if got.Changes != "" {
+				doc := "version: 1\nproviders: {p: {type: openai, baseURL: 'https://h/v1'}}\nmodels:\n" + got.Changes + "  provider: p\n"
+				if _, err := models.Parse([]byte(doc)); err != nil {
+					t.Errorf("the changes make an entry that is refused: %v", err)
+				}
 			}
 			if int64(got.Calls) != requests.Load() {
 				t.Errorf("reports %d calls, the server had %d", got.Calls, requests.Load())
