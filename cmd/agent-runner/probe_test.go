@@ -41,3 +41,20 @@ func TestProbeTable(t *testing.T) {
 		t.Errorf("(-want +got)\n%s\n%s", diff, out.String())
 	}
 }
+
+// TestValidateForACluster: keys from the environment are for runs without a cluster.
+func TestValidateForACluster(t *testing.T) {
+	for _, cluster := range []bool{false, true} {
+		cmd := modelsValidateCommand()
+		cmd.SetOut(&bytes.Buffer{})
+		args := []string{"../../examples/registry/models.yaml"}
+		if cluster {
+			args = append(args, "--cluster")
+		}
+		cmd.SetArgs(args)
+		cmd.SilenceErrors, cmd.SilenceUsage = true, true
+		if err := cmd.Execute(); (err != nil) != cluster {
+			t.Errorf("cluster %t: %v", cluster, err)
+		}
+	}
+}
