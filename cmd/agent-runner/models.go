@@ -24,19 +24,26 @@ func modelsCommand(code *int) *cobra.Command {
 }
 
 func modelsValidateCommand() *cobra.Command {
-	return &cobra.Command{
+	cluster := false
+	cmd := &cobra.Command{
 		Use:   "validate FILE",
 		Short: "Check a registry document",
 		Args:  oneArg,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			reg, err := loadRegistry(args[0])
+			load := runner.LoadRegistry
+			if cluster {
+				load = runner.LoadClusterRegistry
+			}
+			reg, err := load(args[0])
 			if err != nil {
-				return err
+				return &runner.UsageError{Err: err}
 			}
 			fmt.Fprintf(cmd.OutOrStdout(), "%s is valid; models: %d, providers: %d\n", args[0], len(reg.Models), len(reg.Providers))
 			return nil
 		},
 	}
+	cmd.Flags().BoolVar(&cluster, "cluster", false, "refuse what a registry of a cluster must not have, such as keys from the environment")
+	return cmd
 }
 
 func loadRegistry(path string) (*models.Registry, error) {

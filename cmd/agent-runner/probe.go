@@ -91,6 +91,7 @@ func (f *probeFlags) run(cmd *cobra.Command, code *int) error {
 		return err
 	}
 	env := runner.TakeSecrets(reg)
+	f.prober.Secrets = env.Values()
 	f.prober.Connect = runner.Connector{TaskName: "probe", Env: env.Get, ScriptFile: runner.ScriptBeside(f.registry)}.Connect
 	ctx, stop := stopOnSignal(cmd.Context(), harness.ErrCancelled)
 	defer stop()
@@ -158,8 +159,10 @@ func printProbes(w io.Writer, registry string, reports []probe.Report) error {
 	for _, r := range reports {
 		latency, used, cost := "-", "-", "-"
 		if u := r.Usage; u.InputTokens+u.OutputTokens > 0 {
-			latency = elapsed(time.Duration(r.LatencyMillis.P50) * time.Millisecond)
 			used = fmt.Sprintf("%d in, %d out", u.InputTokens, u.OutputTokens)
+		}
+		if r.LatencyMillis != nil {
+			latency = elapsed(time.Duration(r.LatencyMillis.P50) * time.Millisecond)
 		}
 		if r.CostUSD != nil {
 			cost = "$" + r.CostUSD.String()

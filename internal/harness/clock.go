@@ -3,6 +3,8 @@ package harness
 import (
 	"context"
 	"time"
+
+	"github.com/sampan-dev/sampan/internal/llm/broker"
 )
 
 // Clock is where the loop's time comes from.
@@ -13,13 +15,7 @@ type Clock interface {
 }
 
 // wallClock is the default Clock.
-type wallClock struct{}
-
-// Now implements Clock.
-func (wallClock) Now() time.Time { return time.Now() }
-
-// AfterFunc implements Clock.
-func (wallClock) AfterFunc(d time.Duration, f func()) func() bool { return time.AfterFunc(d, f).Stop }
+type wallClock = broker.Wall
 
 // withTimeout is context.WithTimeoutCause on a Clock.
 func withTimeout(ctx context.Context, clock Clock, d time.Duration, cause error) (context.Context, func()) {

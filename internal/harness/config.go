@@ -56,9 +56,9 @@ type Config struct {
 	Models broker.Router
 	// Budget is shared with other runs of this process, beside Task.Limits; it may be nil.
 	Budget *broker.Ledger
-	// Memory of the models is shared with other runs of this process, which keep to their
-	// rates together; it may be nil.
-	Memory *broker.Memory
+	// Rate is shared with other runs of this process, which keep to the models' rates
+	// together; it may be nil.
+	Rate *broker.Rate
 	// Tools may be nil: the model then gets none. The run closes them.
 	Tools Tools
 	// Executor may be nil when the task has no verifications.

@@ -70,7 +70,7 @@ func newRun(cfg Config) *run {
 		models: &caller{
 			log: log, budget: spent, clock: clock, retry: cfg.Retry, timeout: cfg.CallTimeout,
 			broker: broker.New(broker.Options{
-				Router: cfg.Models, Clock: clock, CoolDown: cfg.Retry.CoolDown, Priced: ledger.Priced(), Memory: cfg.Memory,
+				Router: cfg.Models, Clock: clock, CoolDown: cfg.Retry.CoolDown, Priced: ledger.Priced(), Rate: cfg.Rate,
 			}),
 		},
 		tools:  &toolbox{tools: cfg.Tools, limit: task.Limits.Tool, clock: clock},

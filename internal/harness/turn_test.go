@@ -336,12 +336,12 @@ func TestRetry(t *testing.T) {
 	})
 	t.Run("requests per minute of several runs", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
-			memory, began := broker.NewMemory(), time.Now()
+			rate, began := broker.NewRate(), time.Now()
 			for range 3 {
 				f := newFixture(script(calls(call("", "read", "1")), says("done")))
 				m := model("m", f.provider)
 				m.RequestsPerMinute = 2
-				f.Models, f.Memory = broker.FixedRouter{m}, memory
+				f.Models, f.Rate = broker.FixedRouter{m}, rate
 				f.run(t, t.Context())
 			}
 			if took := time.Since(began); took != 2*time.Minute {

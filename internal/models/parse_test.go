@@ -175,3 +175,11 @@ func TestKeyEnv(t *testing.T) {
 		}
 	}
 }
+
+// TestCachedInputIsNoDearer: a cost limit holds calls by the price of input.
+func TestCachedInputIsNoDearer(t *testing.T) {
+	_, err := Parse([]byte("version: 1\nproviders: {p: {type: openai, baseURL: 'https://h/v1'}}\nmodels: [{id: m, provider: p, pricing: {inputPerMTok: '1', cachedInputPerMTok: '2', outputPerMTok: '3'}}]"))
+	if err == nil || !strings.Contains(err.Error(), "cachedInputPerMTok") {
+		t.Errorf("got %v", err)
+	}
+}

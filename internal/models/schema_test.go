@@ -179,7 +179,9 @@ func TestSchemaRefuses(t *testing.T) {
 		"a misspelled quirk": "version: 1\nmodels: [{id: m, provider: p, quirks: {toolchoice: auto}}]",
 		"a level":            "version: 1\nmodels: [{id: m, provider: p, toolCalls: good}]",
 		"two defaults":       "version: 1\ndefault: {name: a, role: b}\nmodels: [{id: a, provider: p}]",
-		"a provider's name":  "version: 1\nproviders: {Up: {type: openai}}\nmodels: [{id: a, provider: p}]",
+		"a provider's name":  "version: 1\nproviders: {Up: {type: openai, baseURL: 'https://h/v1'}}\nmodels: [{id: a, provider: p}]",
+		"no address":         "version: 1\nproviders: {p: {type: openai}}\nmodels: [{id: a, provider: p}]",
+		"no script":          "version: 1\nproviders: {p: {type: scripted}}\nmodels: [{id: a, provider: p}]",
 	} {
 		if validateYAML(schema, []byte(doc)) == nil {
 			t.Errorf("%s: the schema takes %s", name, doc)

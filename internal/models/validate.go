@@ -358,6 +358,9 @@ func (v *validator) pricing(path string, doc *pricingDocument) *Pricing {
 	p.CachedInputPerMTok = p.InputPerMTok
 	if doc.CachedInputPerMTok != "" {
 		p.CachedInputPerMTok = v.price(path+".cachedInputPerMTok", doc.CachedInputPerMTok)
+		if p.CachedInputPerMTok.GreaterThan(p.InputPerMTok) {
+			v.fail(path+".cachedInputPerMTok", "is more than inputPerMTok, with which a cost limit reckons; are they swapped?")
+		}
 	}
 	return p
 }

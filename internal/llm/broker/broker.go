@@ -19,19 +19,22 @@ type Options struct {
 	CoolDown time.Duration
 	// Priced says that a cost limit has to be kept.
 	Priced bool
-	// Memory is shared with other runs; nil is one of its own.
-	Memory *Memory
+	// Rate is shared with other runs; nil is one of its own.
+	Rate *Rate
 }
 
 // Broker chooses among the candidates of a run.
-type Broker struct{ Options }
+type Broker struct {
+	Options
+	memory *memory
+}
 
 // New makes a broker for one run.
 func New(opts Options) *Broker {
-	if opts.Memory == nil {
-		opts.Memory = NewMemory()
+	if opts.Rate == nil {
+		opts.Rate = NewRate()
 	}
-	return &Broker{opts}
+	return &Broker{Options: opts, memory: newMemory()}
 }
 
 // Candidates gives the models for a conversation of so many tokens, best first.
@@ -60,7 +63,7 @@ func (b *Broker) order(all []Model, tokens int64) []Model {
 	var ready, cooling []Model
 	now := b.Clock.Now()
 	for _, m := range models.ByWindow(all, tokens, func(m Model) int { return m.ContextWindow }) {
-		if b.Memory.cooling(m.ID, now) {
+		if b.memory.cooling(m.ID, now) {
 			cooling = append(cooling, m)
 		} else {
 			ready = append(ready, m)
@@ -77,13 +80,13 @@ func (b *Broker) Learn(m Model, window int) bool {
 	if window < minWindow || m.ContextWindow > 0 && window >= m.ContextWindow {
 		return false
 	}
-	b.Memory.learn(m.ID, window)
+	b.memory.learn(m.ID, window)
 	return true
 }
 
 // Learned is the model with what its server has said of it.
 func (b *Broker) Learned(m Model) Model {
-	if w := b.Memory.window(m.ID); w > 0 && (m.ContextWindow == 0 || w < m.ContextWindow) {
+	if w := b.memory.window(m.ID); w > 0 && (m.ContextWindow == 0 || w < m.ContextWindow) {
 		m.ContextWindow = w
 		m.MaxOutputTokens = min(m.MaxOutputTokens, w/2)
 	}
@@ -93,29 +96,15 @@ func (b *Broker) Learned(m Model) Model {
 // Failed makes a model cool down, longer each time, and for as long as it took
 // to fail: one that hangs must not take most of the run.
 func (b *Broker) Failed(id string, took time.Duration) {
-	b.Memory.failed(id, b.Clock.Now(), b.CoolDown, took)
+	b.memory.failed(id, b.Clock.Now(), b.CoolDown, took)
 }
 
 // Answered forgets a model's failures.
-func (b *Broker) Answered(id string) { b.Memory.answered(id) }
+func (b *Broker) Answered(id string) { b.memory.answered(id) }
 
-// Pace waits until one more request keeps to the model's rate, that of all runs with
-// the same memory together.
-func (b *Broker) Pace(ctx context.Context, m Model) error {
-	if m.RequestsPerMinute <= 0 {
-		return nil
-	}
-	now := b.Clock.Now()
-	at := b.Memory.turn(m.ID, m.RequestsPerMinute, now)
-	if !at.After(now) {
-		return nil
-	}
-	if err := Sleep(ctx, b.Clock, at.Sub(now)); err != nil {
-		b.Memory.giveUp(m.ID, at)
-		return err
-	}
-	return nil
-}
+// Pace waits until one more request keeps to the model's rate, that of all runs that
+// share it together.
+func (b *Broker) Pace(ctx context.Context, m Model) error { return b.Rate.Pace(ctx, b.Clock, m) }
 
 // FallsBack says that another model may manage what this one could not: the
 // server is at fault, or its plan, not the request. A wrong key is not in it;

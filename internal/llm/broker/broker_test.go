@@ -18,8 +18,8 @@ type wall struct{}
 func (wall) Now() time.Time                                  { return time.Now() }
 func (wall) AfterFunc(d time.Duration, f func()) func() bool { return time.AfterFunc(d, f).Stop }
 
-func of(memory *Memory, models ...Model) *Broker {
-	return New(Options{Router: FixedRouter(models), Clock: wall{}, CoolDown: time.Minute, Memory: memory})
+func of(rate *Rate, models ...Model) *Broker {
+	return New(Options{Router: FixedRouter(models), Clock: wall{}, CoolDown: time.Minute, Rate: rate})
 }
 
 func ids(t *testing.T, b *Broker, tokens int64) (out []string) {
@@ -39,12 +39,12 @@ func TestRateIsShared(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const perMinute = 10
 		m := Model{ID: "m", RequestsPerMinute: perMinute}
-		memory := NewMemory()
+		rate := NewRate()
 		var mu sync.Mutex
 		var starts []time.Time
 		var wg sync.WaitGroup
 		for range 50 {
-			b := of(memory, m)
+			b := of(rate, m)
 			wg.Go(func() {
 				if err := b.Pace(t.Context(), m); err != nil {
 					t.Error(err)
@@ -88,30 +88,46 @@ func TestTurnIsGivenBack(t *testing.T) {
 	})
 }
 
-// TestCoolDownIsShared: a model that failed in one run is passed over in the next one,
-// until it has answered or cooled down.
-func TestCoolDownIsShared(t *testing.T) {
+// TestCoolDown: a model that failed is passed over until it has answered or cooled down,
+// and only by the run in which it failed.
+func TestCoolDown(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		memory := NewMemory()
-		one, two := of(memory, Model{ID: "a"}, Model{ID: "b"}), of(memory, Model{ID: "a"}, Model{ID: "b"})
+		rate := NewRate()
+		one, two := of(rate, Model{ID: "a"}, Model{ID: "b"}), of(rate, Model{ID: "a"}, Model{ID: "b"})
 		one.Failed("a", 0)
-		if got := ids(t, two, 0); !slices.Equal(got, []string{"b", "a"}) {
+		if got := ids(t, one, 0); !slices.Equal(got, []string{"b", "a"}) {
 			t.Errorf("after a failure: %v", got)
 		}
-		time.Sleep(time.Minute) //nolint:forbidigo // time stands still in a bubble
 		if got := ids(t, two, 0); !slices.Equal(got, []string{"a", "b"}) {
+			t.Errorf("after a failure, the next run has %v", got)
+		}
+		time.Sleep(time.Minute) //nolint:forbidigo // time stands still in a bubble
+		if got := ids(t, one, 0); !slices.Equal(got, []string{"a", "b"}) {
 			t.Errorf("after a minute: %v", got)
 		}
 		one.Failed("a", time.Hour)
 		time.Sleep(30 * time.Minute) //nolint:forbidigo // time stands still in a bubble
-		if got := ids(t, two, 0); !slices.Equal(got, []string{"b", "a"}) {
+		if got := ids(t, one, 0); !slices.Equal(got, []string{"b", "a"}) {
 			t.Errorf("after a failure that took an hour: %v", got)
 		}
-		two.Answered("a")
+		one.Answered("a")
 		if got := ids(t, one, 0); !slices.Equal(got, []string{"a", "b"}) {
 			t.Errorf("after an answer: %v", got)
 		}
 	})
+}
+
+// TestLearnedWindowIsARunsOwn: what one run was told of a window does not cut down the
+// conversations of the next.
+func TestLearnedWindowIsARunsOwn(t *testing.T) {
+	rate, m := NewRate(), Model{ID: "m", ContextWindow: 9000, MaxOutputTokens: 3000}
+	one, two := of(rate, m), of(rate, m)
+	if !one.Learn(m, 2048) || one.Learned(m).ContextWindow != 2048 {
+		t.Error("the run does not learn the window")
+	}
+	if got := two.Learned(m); got.ContextWindow != 9000 {
+		t.Errorf("the next run has a window of %d", got.ContextWindow)
+	}
 }
 
 func TestWindows(t *testing.T) {

@@ -1,20 +1,15 @@
 package broker
 
 import (
-	"slices"
 	"sync"
 	"time"
 )
 
-// Memory is what a process knows of its models: which of them failed, when each was
-// called, and what their servers said of them. The runs of a process share one, so that
-// all of them together keep to a model's rate.
-type Memory struct {
+// memory is what a run knows of its models: which of them failed, and what their servers
+// said of them.
+type memory struct {
 	mu     sync.Mutex
 	health map[string]*health
-	// starts are the times of the last minute's requests, and of those that wait for
-	// their turn, by model and in order.
-	starts map[string][]time.Time
 	// windows are those that servers named when they refused a conversation.
 	windows map[string]int
 }
@@ -26,13 +21,12 @@ type health struct {
 	until time.Time
 }
 
-// NewMemory makes one that knows of nothing.
-func NewMemory() *Memory {
-	return &Memory{health: map[string]*health{}, starts: map[string][]time.Time{}, windows: map[string]int{}}
+func newMemory() *memory {
+	return &memory{health: map[string]*health{}, windows: map[string]int{}}
 }
 
 // cooling says that a model is to be passed over.
-func (m *Memory) cooling(id string, now time.Time) bool {
+func (m *memory) cooling(id string, now time.Time) bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	h := m.health[id]
@@ -40,7 +34,7 @@ func (m *Memory) cooling(id string, now time.Time) bool {
 }
 
 // failed makes a model cool down, longer each time, and for as long as it took to fail.
-func (m *Memory) failed(id string, now time.Time, coolDown, took time.Duration) {
+func (m *memory) failed(id string, now time.Time, coolDown, took time.Duration) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	h := m.health[id]
@@ -53,45 +47,20 @@ func (m *Memory) failed(id string, now time.Time, coolDown, took time.Duration) 
 	h.until = now.Add(max(d, took))
 }
 
-func (m *Memory) answered(id string) {
+func (m *memory) answered(id string) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	delete(m.health, id)
 }
 
-func (m *Memory) learn(id string, window int) {
+func (m *memory) learn(id string, window int) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.windows[id] = window
 }
 
-func (m *Memory) window(id string) int {
+func (m *memory) window(id string) int {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return m.windows[id]
-}
-
-// turn gives the time at which one more request to a model may start, and takes it.
-func (m *Memory) turn(id string, perMinute int, now time.Time) time.Time {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	starts := m.starts[id]
-	for len(starts) > 0 && now.Sub(starts[0]) >= time.Minute {
-		starts = starts[1:]
-	}
-	at := now
-	if n := len(starts); n >= perMinute {
-		at = starts[n-perMinute].Add(time.Minute)
-	}
-	m.starts[id] = append(starts, at)
-	return at
-}
-
-// giveUp gives a turn back that nobody waits for any more.
-func (m *Memory) giveUp(id string, at time.Time) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if i := slices.Index(m.starts[id], at); i >= 0 {
-		m.starts[id] = slices.Delete(slices.Clone(m.starts[id]), i, i+1)
-	}
 }

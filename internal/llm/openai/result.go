@@ -1,6 +1,7 @@
 package openai
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -45,10 +46,14 @@ func (x *exchange) tool(name string) *llm.ToolSpec {
 	return nil
 }
 
+// ErrNoChoices is the cause where a server's answer has no reply in it, not even an
+// empty one.
+var ErrNoChoices = errors.New("no choices")
+
 // judge makes a result of an assembled reply, or says why it is none.
 func (x *exchange) judge(a *assembly) (*result, *llm.Error) {
 	if !a.choices {
-		e := &llm.Error{Category: llm.EmptyResponse, Retryable: true, Message: "the server answered without choices"}
+		e := &llm.Error{Category: llm.EmptyResponse, Retryable: true, Message: "the server answered without choices", Err: ErrNoChoices}
 		if a.usage != nil {
 			e.Usage = *a.usage
 		}

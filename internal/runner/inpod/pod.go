@@ -64,8 +64,8 @@ type Runner struct {
 	prepared bool
 	// base is the commit that it was checked out at, as far as that is known.
 	base string
-	// memory of the models is that of all tasks, one after the other.
-	memory *broker.Memory
+	// rate of the models is that of all tasks, one after the other.
+	rate *broker.Rate
 }
 
 // counted counts what is written through it.
@@ -83,7 +83,7 @@ func (c *counted) Write(p []byte) (int, error) {
 
 // New reads what the operator gave the pod.
 func New() (*Runner, error) {
-	p := &Runner{guests: newGuests(), memory: broker.NewMemory(), preparing: make(chan struct{}, 1), log: counted{w: os.Stdout}, name: os.Getenv(podapi.EnvPodName), uid: os.Getenv(podapi.EnvPodUID), namespace: os.Getenv(podapi.EnvNamespace), sandbox: os.Getenv(podapi.EnvSandboxName)}
+	p := &Runner{guests: newGuests(), rate: broker.NewRate(), preparing: make(chan struct{}, 1), log: counted{w: os.Stdout}, name: os.Getenv(podapi.EnvPodName), uid: os.Getenv(podapi.EnvPodUID), namespace: os.Getenv(podapi.EnvNamespace), sandbox: os.Getenv(podapi.EnvSandboxName)}
 	if p.name == "" || p.namespace == "" || p.sandbox == "" {
 		return nil, fmt.Errorf("%s, %s and %s must be set: this is no pod of Sampan", podapi.EnvPodName, podapi.EnvNamespace, podapi.EnvSandboxName)
 	}
@@ -267,7 +267,7 @@ func (p *Runner) run(ctx context.Context, sb *v1alpha1.Sandbox, at *v1alpha1.Age
 		return filepath.Join(podapi.InputDir, podapi.ScriptFile(m.Name))
 	}}
 	config := harness.Config{
-		Task: task, Tools: tools, Memory: p.memory, Executor: exec, Ready: sandbox.wait, Reporter: rep.progress, Restored: restored,
+		Task: task, Tools: tools, Rate: p.rate, Executor: exec, Ready: sandbox.wait, Reporter: rep.progress, Restored: restored,
 		Models: &broker.RegistryRouter{
 			Registry: p.registry, Selector: runner.SelectorOf(at), Connect: conn.Connect,
 			Need: models.Need{Scopes: p.scopes, Priced: !task.Limits.CostUSD.IsZero()},

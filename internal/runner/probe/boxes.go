@@ -80,7 +80,7 @@ func (b *boxes) Run(_ context.Context, call llm.ToolCall) (harness.ToolResult, e
 	if err := json.Unmarshal([]byte(call.Arguments), &args); err != nil {
 		return b.slip("called %s with arguments that are no JSON object", call.Name), nil
 	}
-	i := slices.Index(b.names, strings.ToLower(strings.TrimSpace(args.Box)))
+	i := slices.Index(b.names, strings.TrimSuffix(strings.ToLower(strings.TrimSpace(args.Box)), " box"))
 	switch call.Name {
 	case toolFindKey:
 		if i != 0 {

@@ -1,6 +1,7 @@
 package probe
 
 import (
+	"cmp"
 	"fmt"
 	"reflect"
 	"strings"
@@ -67,14 +68,21 @@ func (s *subject) changes(known learned, window int) string {
 	if known.level != "" {
 		level = known.level
 	}
+	if measured := s.report.Outcome == Fits || s.report.Outcome == BelowLevel; !measured {
+		level = "" // whatever broke off the probe says nothing of the model
+	}
 	if level != "" && level != m.ToolCalls {
 		lines = append(lines, fmt.Sprintf("toolCalls: %s   # was %s", level, m.ToolCalls))
 	}
+	output := known.maxOutputTokens
 	if window >= 1024 && window < m.ContextWindow {
 		lines = append(lines, fmt.Sprintf("contextWindow: %d   # was %d", window, m.ContextWindow))
+		if cmp.Or(output, m.MaxOutputTokens) >= window {
+			output = window / 4
+		}
 	}
-	if n := known.maxOutputTokens; n > 0 && n < m.MaxOutputTokens {
-		lines = append(lines, fmt.Sprintf("maxOutputTokens: %d   # was %d", n, m.MaxOutputTokens))
+	if output > 0 && output < m.MaxOutputTokens {
+		lines = append(lines, fmt.Sprintf("maxOutputTokens: %d   # was %d", output, m.MaxOutputTokens))
 	}
 	// What a server still refused in another form says nothing of the form.
 	if works := level != "" && level != models.None; works && known.differ {
@@ -97,5 +105,5 @@ func inline(v any) string {
 	if err != nil {
 		return "{}"
 	}
-	return strings.Join(strings.Fields(string(out)), " ")
+	return strings.TrimSpace(string(out))
 }

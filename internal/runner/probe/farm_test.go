@@ -131,6 +131,49 @@ func writing(a asked) said {
 	return s
 }
 
+// forgetting writes its second call into the text.
+func forgetting(a asked) said {
+	if len(a.Messages) == 2 {
+		return good(a)
+	}
+	if strings.Contains(a.last(), "[harness]") {
+		a.Messages = a.Messages[:len(a.Messages)-1]
+	}
+	return writing(a)
+}
+
+// wordy says what a box is.
+func wordy(a asked) said {
+	s := good(a)
+	if s.call != nil {
+		s.call.args = strings.Replace(s.call.args, `","key`, ` box","key`, 1)
+		if s.call.name == "find_key" {
+			s.call.args = strings.Replace(s.call.args, `"}`, ` box"}`, 1)
+		}
+	}
+	return s
+}
+
+// thinking needs so many tokens before it says anything.
+func thinking(tokens int) model {
+	return func(a asked) said {
+		if a.MaxTokens < tokens {
+			return said{out: a.MaxTokens, finish: "length"}
+		}
+		s := good(a)
+		s.out = tokens
+		return s
+	}
+}
+
+// echo tells the key as the name of the model.
+func echo(w http.ResponseWriter, r *http.Request) {
+	var a asked
+	_ = json.NewDecoder(r.Body).Decode(&a)
+	a.Model = r.Header.Get("Authorization")
+	writeReply(w, a, good(a))
+}
+
 // endless ignores the limit of output tokens.
 func endless(a asked) said {
 	if len(a.Tools) == 0 {
@@ -212,6 +255,18 @@ func unless(refused func(asked) bool, with, otherwise http.HandlerFunc) http.Han
 			return
 		}
 		otherwise(w, r)
+	}
+}
+
+// after serves so many requests in one way, and those that follow in another.
+func after(n int64, first, then http.HandlerFunc) http.HandlerFunc {
+	var had atomic.Int64
+	return func(w http.ResponseWriter, r *http.Request) {
+		if had.Add(1) <= n {
+			first(w, r)
+			return
+		}
+		then(w, r)
 	}
 }
 

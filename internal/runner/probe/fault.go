@@ -1,12 +1,14 @@
 package probe
 
 import (
+	"crypto/tls"
 	"errors"
 	"net"
 	"regexp"
 
 	"github.com/sampan-dev/sampan/internal/harness"
 	"github.com/sampan-dev/sampan/internal/llm"
+	"github.com/sampan-dev/sampan/internal/llm/openai"
 )
 
 // fault is who is to blame for a failure.
@@ -51,13 +53,22 @@ func atFault(c llm.Category) fault {
 // unreachable says that the server was never there: the address is wrong, more likely
 // than not.
 func unreachable(err error) bool {
-	var dns *net.DNSError
-	var op *net.OpError
-	return errors.As(err, &dns) || errors.As(err, &op) && op.Op == "dial"
+	var (
+		dns    *net.DNSError
+		op     *net.OpError
+		record tls.RecordHeaderError
+	)
+	switch {
+	case errors.As(err, &record):
+		return true // it speaks something else there
+	case errors.As(err, &dns):
+		return !dns.IsTemporary && !dns.IsTimeout
+	}
+	return errors.As(err, &op) && op.Op == "dial" && !op.Timeout()
 }
 
 // serverFlag are words of servers that were started without what tools need.
-var serverFlag = regexp.MustCompile(`(?:^|\s)--[a-z]`)
+var serverFlag = regexp.MustCompile("(?:^|[\\s\"'`(=])--[a-z]")
 
 // failure is why a conversation was not passed.
 type failure struct {
@@ -66,22 +77,32 @@ type failure struct {
 	message  string
 }
 
-// failureOf says why a run ended otherwise than with a right answer; last is the last
-// error of its provider, if any.
-func failureOf(res harness.Result, last *llm.Error) *failure {
+// failureOf says why a run ended otherwise than with a right answer, after what was seen
+// of its provider.
+func failureOf(res harness.Result, seen seen) *failure {
+	last, answered := seen.last, len(seen.latencies) > 0
 	switch res.Reason {
 	case harness.Completed, harness.MaxTurns, harness.LoopDetected:
 		return &failure{modelFault, llm.ModelQuality, res.Message}
 	case harness.EmptyResponse:
+		if !answered && errors.Is(last, openai.ErrNoChoices) {
+			return &failure{setupFault, llm.ProviderUnsupported, last.Message + ": check the base URL"}
+		}
 		return &failure{modelFault, llm.EmptyResponse, res.Message}
 	case harness.ContextExhausted:
 		return &failure{setupFault, llm.ContextLength, res.Message}
 	case harness.ModelUnavailable:
 		f := &failure{atFault(res.Category), res.Category, res.Message}
-		if last != nil && last.Category == res.Category {
+		if last == nil {
+			return f
+		}
+		if last.Category == res.Category {
 			f.message = last.Message // without a name that everybody knows here
 		}
-		if last != nil && res.Category == llm.Network && unreachable(last) {
+		switch {
+		case last.Status >= 400 && serverFlag.MatchString(f.message):
+			f.fault, f.category = setupFault, llm.ProviderUnsupported
+		case res.Category == llm.Network && !answered && unreachable(last):
 			f.fault = setupFault
 		}
 		return f

@@ -22,8 +22,12 @@ var errCalls = fmt.Errorf("%w: the probe of a model sends at most %d requests", 
 // stop where that is too much.
 type observer struct {
 	upstream string
-	now      func() time.Time
-	stop     context.CancelCauseFunc
+	// maxOutput is the entry's limit of one reply.
+	maxOutput int
+	// hide takes secrets out of what the server says.
+	hide func(string) string
+	now  func() time.Time
+	stop context.CancelCauseFunc
 
 	mu    sync.Mutex
 	inner llm.Provider
@@ -39,6 +43,8 @@ type seen struct {
 	// last is the last failure.
 	last     *llm.Error
 	findings []string
+	// cutAt is a limit of output below the entry's at which a reply was cut off; 0 for none.
+	cutAt int
 	// repairs counts replies that we only could use since we are lenient, and those
 	// that we could not use.
 	repairs int
@@ -57,13 +63,34 @@ func (o *observer) Complete(ctx context.Context, req llm.Request) (*llm.Response
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if err == nil && resp != nil {
+		o.conceal(resp)
 		o.seen.answered(resp, o.upstream, took)
+		if n := req.MaxOutputTokens; resp.FinishReason == llm.FinishLength && len(req.Tools) > 0 && n > 0 && n < o.maxOutput {
+			o.seen.cutAt = n
+		}
 	}
 	var le *llm.Error
 	if errors.As(err, &le) {
 		o.seen.failed(le)
 	}
 	return resp, err
+}
+
+// conceal hides secrets in what is told of a reply in part, which hides none that are
+// cut.
+func (o *observer) conceal(resp *llm.Response) {
+	resp.Model = o.hide(resp.Model)
+	for i := range resp.Message.ToolCalls {
+		c := &resp.Message.ToolCalls[i]
+		c.Name, c.Arguments = o.hide(c.Name), o.hide(c.Arguments)
+	}
+}
+
+// begin is called before each conversation.
+func (o *observer) begin() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.seen.cutAt = 0
 }
 
 // count counts one more call, if it may be made.
@@ -135,10 +162,10 @@ func (s *seen) find(format string, args ...any) {
 }
 
 // latency of the calls that were answered.
-func (s *seen) latency() Latency {
+func (s *seen) latency() *Latency {
 	if len(s.latencies) == 0 {
-		return Latency{}
+		return nil
 	}
 	sorted := slices.Sorted(slices.Values(s.latencies))
-	return Latency{P50: sorted[(len(sorted)-1)/2].Milliseconds(), Max: sorted[len(sorted)-1].Milliseconds()}
+	return &Latency{P50: sorted[(len(sorted)-1)/2].Milliseconds(), Max: sorted[len(sorted)-1].Milliseconds()}
 }

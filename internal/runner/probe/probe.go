@@ -18,6 +18,7 @@ import (
 	"github.com/sampan-dev/sampan/internal/llm/broker"
 	"github.com/sampan-dev/sampan/internal/llm/openai"
 	"github.com/sampan-dev/sampan/internal/models"
+	"github.com/sampan-dev/sampan/internal/transcript"
 )
 
 // Defaults of a Prober.
@@ -32,7 +33,8 @@ const (
 	// shortTurns and longTurns bound the conversations, which take 3 turns with one box
 	// and 7 with five.
 	shortTurns, longTurns = 6, 10
-	// replyTokens bound one reply: a model that thinks at length needs some room.
+	// replyTokens bound one reply without tools: a model that thinks at length needs some
+	// room. In conversations the entry's own limit holds.
 	replyTokens = 4096
 	// fewTokens is the limit that the model is to be cut off at.
 	fewTokens = 32
@@ -50,6 +52,8 @@ type Prober struct {
 	Parallel int
 	// Retry is for failures that may pass; without Attempts there are 2.
 	Retry broker.Retry
+	// Secrets never come into a report, whatever servers say.
+	Secrets []string
 	// Now is the clock of latencies; nil is the wall clock.
 	Now func() time.Time
 }
@@ -99,9 +103,9 @@ type subject struct {
 	candidate models.Candidate
 	observer  *observer
 	report    *Report
-	// budget and memory are those of all conversations with the model.
+	// budget and rate are those of all conversations with the model.
 	budget *broker.Ledger
-	memory *broker.Memory
+	rate   *broker.Rate
 }
 
 // probe finds out about one model. It always gives a report.
@@ -116,7 +120,10 @@ func (p Prober) probe(ctx context.Context, c models.Candidate) Report {
 		r.Outcome, r.Category, r.Message = FixSetup, llm.CredentialConfig, fmt.Sprintf("connecting to provider %s: %v", c.Provider.Name, err)
 		return r
 	}
-	s := &subject{Prober: p, candidate: c, report: &r, memory: broker.NewMemory(), observer: &observer{upstream: c.Model.Upstream, now: p.Now, stop: stop, inner: provider}}
+	hide := transcript.NewRedactor(p.Secrets).String
+	s := &subject{Prober: p, candidate: c, report: &r, rate: broker.NewRate(), observer: &observer{
+		upstream: c.Model.Upstream, maxOutput: c.Model.MaxOutputTokens, hide: hide, now: p.Now, stop: stop, inner: provider,
+	}}
 	limits := broker.Limits{}
 	if c.Model.Pricing != nil {
 		limits.CostUSD = p.MaxCostUSD
@@ -130,6 +137,10 @@ func (p Prober) probe(ctx context.Context, c models.Candidate) Report {
 		r.CostUSD = &cost
 	}
 	r.Changes = s.changes(quirks, seen.window)
+	r.Message = hide(r.Message)
+	for i, f := range r.Findings {
+		r.Findings[i] = hide(f)
+	}
 	return r
 }
 
@@ -140,8 +151,8 @@ func (s *subject) judge(ctx context.Context, provider llm.Provider) learned {
 	known := learnedOf(provider, s.candidate)
 	switch f := short.failure; {
 	case f != nil && f.category == llm.TextToolCall:
-		return s.salvage(ctx, f, known)
-	case f != nil && f.category == llm.ProviderUnsupported && s.talks(ctx, f):
+		return s.salvage(ctx, short, known)
+	case f != nil && f.category == llm.ProviderUnsupported && s.refusesTools(ctx, f):
 		f.fault = modelFault
 		f.message = "It answers without tools, and refuses them. " + f.message
 		fallthrough
@@ -170,11 +181,16 @@ func (s *subject) measure(ctx context.Context, short conversation) {
 		s.observer.find("of %d boxes in a row the model opened %d: %s", len(colours), long.opened, f.message)
 	case f != nil:
 		s.report.Outcome, s.report.Category, s.report.Message = f.fault.outcome(), f.category, f.message
+		if f.fault != modelFault {
+			s.report.Measured = "" // it might have passed
+		}
 	case !fits:
 		s.report.Outcome, s.report.Category = BelowLevel, llm.ModelQuality
 		s.report.Message = "It did all that it was asked to, but not everything at once."
 	}
-	s.checkOutputLimit(ctx)
+	if long.failure == nil || long.failure.fault == modelFault {
+		s.checkOutputLimit(ctx)
+	}
 }
 
 // fail is the end of a probe that did not pass the short conversation.
@@ -207,48 +223,67 @@ type conversation struct {
 // converse has a conversation about n boxes, by the loop of a run.
 func (s *subject) converse(ctx context.Context, n, turns int) conversation {
 	b := newBoxes(n, secret)
-	m := broker.ModelOf(s.candidate, s.observer)
-	m.MaxOutputTokens = min(m.MaxOutputTokens, replyTokens)
+	s.observer.begin()
 	res := harness.Run(ctx, harness.Config{
 		Task:   harness.Task{Name: "probe", Prompt: b.prompt(), Limits: harness.Limits{Turns: turns}},
-		Models: broker.FixedRouter{m}, Tools: b, Retry: s.Retry, Budget: s.budget, Memory: s.memory,
+		Models: broker.FixedRouter{broker.ModelOf(s.candidate, s.observer)}, Tools: b, Retry: s.Retry, Budget: s.budget, Rate: s.rate,
 	})
 	c := b.result()
 	switch {
 	case res.Reason == harness.DeadlineExceeded:
-		c.failure = &failure{serverFault, llm.Timeout, fmt.Sprintf("The probe of this model did not end within %s.", s.Timeout)}
+		c.failure = &failure{fault: noFault, message: fmt.Sprintf("The probe of this model did not end within %s.", s.Timeout)}
 	case res.Reason != harness.Completed:
-		c.failure = failureOf(res, s.observer.so().last)
+		c.failure = failureOf(res, s.observer.so())
 	case c.opened < n:
 		c.failure = &failure{modelFault, llm.ModelQuality, fmt.Sprintf("It said that it was done, and had opened %d of %d boxes.", c.opened, n)}
 	case !strings.Contains(res.Message, b.word):
 		c.failure = &failure{modelFault, llm.ModelQuality, "Its answer is not what the tool gave."}
 	}
+	if cut := s.observer.so().cutAt; cut > 0 && c.failure != nil && c.failure.fault == modelFault {
+		c.failure = &failure{fault: noFault, message: fmt.Sprintf("A reply was cut off at %d tokens, where the entry allows %d: more was not affordable, or did not fit the window.",
+			cut, s.candidate.Model.MaxOutputTokens)}
+	}
 	return c
 }
 
-// talks says that the model answers without tools, so that it is they that are refused,
-// and not by a server that was started without what they need.
-func (s *subject) talks(ctx context.Context, f *failure) bool {
+// refusesTools says that the server answers without tools and refuses them again, and is
+// not one that was started without what they need.
+func (s *subject) refusesTools(ctx context.Context, f *failure) bool {
+	const words = "Answer with the word yes."
 	if serverFlag.MatchString(f.message) {
 		return false
 	}
-	_, err := s.ask(ctx, replyTokens, "Answer with the word yes.")
-	return err == nil
+	if _, err := s.ask(ctx, replyTokens, words, nil); err != nil {
+		return false
+	}
+	_, err := s.ask(ctx, replyTokens, words, newBoxes(1, secret).Specs())
+	if err == nil {
+		f.fault, f.message = serverFault, "It refused a request, and answers the same one by now: probe it again. "+f.message
+		return false
+	}
+	var le *llm.Error
+	return errors.As(err, &le) && le.Category == llm.ProviderUnsupported
 }
 
-// ask asks one question, without tools.
-func (s *subject) ask(ctx context.Context, maxTokens int, words string) (*llm.Response, error) {
+// ask asks one question.
+func (s *subject) ask(ctx context.Context, maxTokens int, words string, tools []llm.ToolSpec) (*llm.Response, error) {
 	m := s.candidate.Model
 	// A text has fewer tokens than letters; servers add some of their own.
-	hold, err := s.budget.Reserve(ctx, broker.Ask{Pricing: m.Pricing, Input: int64(len(words)) + 100, Output: int64(maxTokens)})
+	input := len(words) + 100
+	for _, t := range tools {
+		input += len(t.Name) + len(t.Description) + len(t.Parameters) + 100
+	}
+	hold, err := s.budget.Reserve(ctx, broker.Ask{Pricing: m.Pricing, Input: int64(input), Output: int64(min(maxTokens, m.MaxOutputTokens))})
 	if err != nil {
 		return nil, err
 	}
 	defer hold.Release()
+	if err := s.rate.Pace(ctx, broker.Wall{}, broker.ModelOf(s.candidate, s.observer)); err != nil {
+		return nil, err
+	}
 	resp, err := s.observer.Complete(ctx, llm.Request{
 		Model: m.Upstream, MaxOutputTokens: hold.MaxOutput,
-		Messages: []llm.Message{{Role: llm.RoleUser, Content: words}},
+		Messages: []llm.Message{{Role: llm.RoleUser, Content: words}}, Tools: tools,
 	})
 	var le *llm.Error
 	switch {
@@ -268,7 +303,7 @@ func (s *subject) priced(u llm.Usage) broker.Spent {
 
 // checkOutputLimit asks for more than the limit allows.
 func (s *subject) checkOutputLimit(ctx context.Context) {
-	resp, err := s.ask(ctx, fewTokens, "Count from 1 to 200, in words, one a line.")
+	resp, err := s.ask(ctx, fewTokens, "Count from 1 to 200, in words, one a line.", nil)
 	if err == nil && !resp.Usage.Estimated && resp.Usage.OutputTokens > 2*fewTokens {
 		s.observer.find("the limit of output tokens is ignored: %d came where %d were allowed, so no cost limit is sure to hold", resp.Usage.OutputTokens, fewTokens)
 	}
@@ -276,8 +311,8 @@ func (s *subject) checkOutputLimit(ctx context.Context) {
 
 // salvage tries a model that writes its calls as text once more, with the quirk that
 // reads them there.
-func (s *subject) salvage(ctx context.Context, f *failure, known learned) learned {
-	s.fail(f, conversation{})
+func (s *subject) salvage(ctx context.Context, short conversation, known learned) learned {
+	s.fail(short.failure, short)
 	c := s.candidate
 	c.Model.Quirks.TextToolCalls = openai.TextToolCallsSalvage
 	provider, err := s.Connect(c)
@@ -286,13 +321,19 @@ func (s *subject) salvage(ctx context.Context, f *failure, known learned) learne
 	}
 	s.observer.use(provider)
 	again := s.converse(ctx, 1, shortTurns)
-	if again.failure != nil {
-		s.observer.find("with textToolCalls: salvage it does not work, either: %s", again.failure.message)
-		return known
+	switch f := again.failure; {
+	case f == nil:
+		s.observer.find("with textToolCalls: salvage it passes the conversation of two calls")
+		known = learnedOf(provider, s.candidate)
+		known.level = models.Good
+	case f.fault == modelFault:
+		s.observer.find("with textToolCalls: salvage it does not work, either: %s", f.message)
+	default:
+		s.observer.find("textToolCalls: salvage was not tried to the end: %s", f.message)
+		if s.report.Outcome == BelowLevel {
+			s.report.Measured, s.report.Outcome, s.report.Category = "", f.fault.outcome(), f.category
+		}
 	}
-	s.observer.find("with textToolCalls: salvage it passes the conversation of two calls")
-	known = learnedOf(provider, s.candidate)
-	known.level = models.Good
 	return known
 }
 

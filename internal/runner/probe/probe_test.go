@@ -2,12 +2,15 @@ package probe
 
 import (
 	"context"
+	"crypto/tls"
 	"fmt"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
 	"strings"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -26,7 +29,7 @@ func prober() Prober {
 	c := runner.Connector{Env: func(name string) string {
 		return map[string]string{"KEY": "secret-key", "SAMPAN_CA_FILE": os.Getenv("SAMPAN_CA_FILE")}[name]
 	}}
-	return Prober{Connect: c.Connect, Timeout: 2 * time.Minute, Retry: broker.Retry{Base: time.Millisecond, Cap: time.Millisecond}}
+	return Prober{Connect: c.Connect, Secrets: []string{"secret-key"}, Timeout: 2 * time.Minute, Retry: broker.Retry{Base: time.Millisecond, Cap: time.Millisecond}}
 }
 
 // candidate is one whose server is at a URL; entry adds to its fields.
@@ -78,6 +81,17 @@ func TestFarm(t *testing.T) {
 		"calls as text": {server: serve(writing), outcome: BelowLevel, measured: models.None, category: llm.TextToolCall, message: "text",
 			findings: []string{"repaired: tool call find_key", "repaired: tool call open_box", "with textToolCalls: salvage it passes the conversation of two calls"},
 			changes:  "- id: m\n  quirks: {textToolCalls: salvage}\n"},
+		"calls as text, and then is busy": {server: after(2, serve(writing), refuse(429, "Rate limit reached", "Retry-After", "3600")), outcome: ServerTrouble,
+			category: llm.RateLimited, message: "text", findings: []string{"textToolCalls: salvage was not tried to the end: the server answered 429"}},
+		"calls as text, at last": {server: serve(forgetting), outcome: BelowLevel, measured: models.Limited, category: llm.TextToolCall, message: "text",
+			findings: []string{"repaired: tool call open_box", "with textToolCalls: salvage it passes the conversation of two calls"},
+			changes:  "- id: m\n  quirks: {textToolCalls: salvage}\n"},
+		"busy in the middle, and is to be excellent": {server: after(6, serve(good), refuse(503, "overloaded")), entry: ", toolCalls: Excellent",
+			outcome: ServerTrouble, category: llm.Overloaded, message: "503"},
+		"out of money in the middle, and is to be excellent": {server: after(6, serve(good), refuse(402, "Insufficient Balance")), entry: ", toolCalls: Excellent",
+			outcome: FixSetup, category: llm.QuotaExceeded, message: "Insufficient Balance"},
+		"busy in the middle": {server: after(6, serve(good), refuse(503, "overloaded")), outcome: Fits, measured: models.Good,
+			findings: []string{"of 5 boxes in a row the model opened 2: the server answered 503"}},
 		"ignores the limit": {server: serve(endless), outcome: Fits, measured: models.Excellent,
 			findings: []string{"the limit of output tokens is ignored: 400 came where 32 were allowed, so no cost limit is sure to hold"},
 			changes:  "- id: m\n  toolCalls: Excellent   # was Good\n"},
@@ -86,10 +100,27 @@ func TestFarm(t *testing.T) {
 		"takes no tools": {server: unless(toolsRefused, refuse(400, "m does not support tools"), serve(good)), outcome: BelowLevel, measured: models.None,
 			category: llm.ProviderUnsupported, message: "It answers without tools, and refuses them.", findings: []string{"the form of the request: refused"}, changes: "- id: m\n  toolCalls: None   # was Good\n"},
 		"another spelling": {server: unless(func(a asked) bool { return a.ParallelToolCalls != nil }, refuse(400, "Unknown parameter: 'parallel_tool_calls'."), serve(good)),
-			entry: ", toolCalls: Excellent, quirks: {parallelToolCalls: true, nullContent: empty}", outcome: Fits, measured: models.Excellent,
+			entry: ", toolCalls: Excellent, quirks: {parallelToolCalls: true, nullContent: empty, extraBody: {stop: 'a  b'}}", outcome: Fits, measured: models.Excellent,
 			findings: []string{"parallel_tool_calls: refused, from here on parallel_tool_calls is not sent"},
-			changes:  "- id: m\n  quirks: {nullContent: empty}   # without parallelToolCalls\n"},
+			changes:  "- id: m\n  quirks: {nullContent: empty, extraBody: {stop: a  b}}   # without parallelToolCalls\n"},
 
+		"refused once": {server: after(1, refuse(404, "The model is being deployed"), serve(good)), outcome: ServerTrouble, category: llm.ProviderUnsupported,
+			message: "answers the same one by now"},
+		"says red box":     {server: serve(wordy), entry: ", toolCalls: Excellent", outcome: Fits, measured: models.Excellent},
+		"thinks at length": {server: serve(thinking(8000)), entry: ", toolCalls: Excellent, maxOutputTokens: 16384", outcome: Fits, measured: models.Excellent},
+		"thinks at more length than can be paid": {server: serve(func(asked) said { return said{finish: "length"} }), entry: `, maxOutputTokens: 16384, pricing: {inputPerMTok: "1", outputPerMTok: "40"}`,
+			outcome: NotFinished, message: "A reply was cut off at"},
+		"thinks without end": {server: serve(thinking(100000)), entry: ", maxOutputTokens: 16384", outcome: BelowLevel, measured: models.None,
+			category: llm.EmptyResponse, changes: "- id: m\n  toolCalls: None   # was Good\n"},
+		"echoes the key": {server: echo, provider: ", apiKey: {env: KEY}", entry: ", toolCalls: Excellent", outcome: Fits, measured: models.Excellent,
+			findings: []string{`the server says that "Bearer [redacted]" answered`}},
+
+		"another service": {server: func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, `{"status":"ok"}`) }, outcome: FixSetup,
+			category: llm.ProviderUnsupported, message: "the server answered without choices: check the base URL"},
+		"started without a parser": {server: refuse(400, "Tool call parser is not set: launch with '--tool-call-parser'"), outcome: FixSetup,
+			category: llm.ProviderUnsupported, message: "--tool-call-parser", findings: []string{"the form of the request: refused"}},
+		"started without a template": {server: refuse(500, "tools param requires `--jinja`"), outcome: FixSetup,
+			category: llm.ProviderUnsupported, message: "--jinja"},
 		"started without tools": {server: unless(toolsRefused, refuse(400, `"auto" tool choice requires --enable-auto-tool-choice and --tool-call-parser to be set`), serve(good)),
 			outcome: FixSetup, category: llm.ProviderUnsupported, message: "--enable-auto-tool-choice", findings: []string{"the form of the request: refused"}},
 		"401":          {server: refuse(401, "Incorrect API key provided"), outcome: FixSetup, category: llm.CredentialConfig, message: "401"},
@@ -98,7 +129,7 @@ func TestFarm(t *testing.T) {
 		"no key":       {server: serve(good), provider: ", apiKey: {env: NONE}", outcome: FixSetup, category: llm.CredentialConfig, message: "set NONE"},
 		"no money":     {server: refuse(402, "Insufficient Balance"), outcome: FixSetup, category: llm.QuotaExceeded, message: "Insufficient Balance"},
 		"small window": {server: refuse(400, "This model's maximum context length is 1024 tokens."), outcome: FixSetup, category: llm.ContextLength,
-			message: "1024", changes: "- id: m\n  contextWindow: 1024   # was 32768\n"},
+			message: "1024", changes: "- id: m\n  contextWindow: 1024   # was 32768\n  maxOutputTokens: 256   # was 8192\n"},
 		"wrong shape": {server: func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "<html>Welcome</html>") }, outcome: FixSetup,
 			category: llm.ProviderUnsupported},
 
@@ -130,6 +161,12 @@ func TestFarm(t *testing.T) {
 			if diff := cmp.Diff(tc.changes, got.Changes); diff != "" {
 				t.Errorf("changes (-want +got)\n%s", diff)
 			}
+			if got.Changes != "" {
+				doc := "version: 1\nproviders: {p: {type: openai, baseURL: 'https://h/v1'}}\nmodels:\n" + got.Changes + "  provider: p\n"
+				if _, err := models.Parse([]byte(doc)); err != nil {
+					t.Errorf("the changes make an entry that is refused: %v", err)
+				}
+			}
 			if int64(got.Calls) != requests.Load() {
 				t.Errorf("reports %d calls, the server had %d", got.Calls, requests.Load())
 			}
@@ -154,6 +191,31 @@ func TestUnreachable(t *testing.T) {
 	}
 }
 
+// TestWhoIsUnreachable: what may pass is not blamed on the setup.
+func TestWhoIsUnreachable(t *testing.T) {
+	for name, tc := range map[string]struct {
+		err  error
+		want fault
+	}{
+		"no such host":      {&net.DNSError{IsNotFound: true}, setupFault},
+		"no name server":    {&net.OpError{Op: "dial", Err: &net.DNSError{IsTemporary: true}}, serverFault},
+		"slow name server":  {&net.DNSError{IsTimeout: true}, serverFault},
+		"refused":           {&net.OpError{Op: "dial", Err: syscall.ECONNREFUSED}, setupFault},
+		"dial timeout":      {&net.OpError{Op: "dial", Err: os.ErrDeadlineExceeded}, serverFault},
+		"no TLS over there": {tls.RecordHeaderError{Msg: "first record does not look like a TLS handshake"}, setupFault},
+		"reset":             {&net.OpError{Op: "read", Err: syscall.ECONNRESET}, serverFault},
+	} {
+		last := &llm.Error{Category: llm.Network, Err: fmt.Errorf("Post: %w", tc.err)}
+		res := harness.Result{Reason: harness.ModelUnavailable, Category: llm.Network}
+		if got := failureOf(res, seen{last: last}).fault; got != tc.want {
+			t.Errorf("%s: fault %d, want %d", name, got, tc.want)
+		}
+		if got := failureOf(res, seen{last: last, latencies: []time.Duration{1}}).fault; got != serverFault {
+			t.Errorf("%s, after an answer: fault %d", name, got)
+		}
+	}
+}
+
 // TestCallsAreBounded: a server that never comes to an end is left after MaxCalls.
 func TestCallsAreBounded(t *testing.T) {
 	url, requests := start(t, refuse(503, "overloaded"))
@@ -171,7 +233,7 @@ func TestTimeout(t *testing.T) {
 	p := prober()
 	p.Timeout = 100 * time.Millisecond
 	got := p.Run(t.Context(), []models.Candidate{candidate(t, url, "", "")}, nil)[0]
-	if got.Outcome != ServerTrouble || got.Category != llm.Timeout || got.Message != "The probe of this model did not end within 100ms." {
+	if got.Outcome != NotFinished || got.Category != "" || got.Message != "The probe of this model did not end within 100ms." {
 		t.Errorf("%+v", got)
 	}
 }

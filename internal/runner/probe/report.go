@@ -49,8 +49,8 @@ type Report struct {
 	Findings []string `json:"findings,omitempty"`
 	// Calls are all requests that were sent.
 	Calls int `json:"calls"`
-	// LatencyMillis are of calls that were answered.
-	LatencyMillis Latency   `json:"latencyMillis"`
+	// LatencyMillis are of calls that were answered, nil where none was.
+	LatencyMillis *Latency  `json:"latencyMillis,omitempty"`
 	Usage         llm.Usage `json:"usage"`
 	// CostUSD is nil where the price is not known.
 	CostUSD *decimal.Decimal `json:"costUSD,omitempty"`
