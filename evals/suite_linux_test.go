@@ -3,6 +3,7 @@ package evals
 import (
 	"encoding/json"
 	"fmt"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -123,8 +124,32 @@ func play(t *testing.T, commands map[string]string) (args []string) {
 	return []string{"--registry", filepath.Join(dir, "models.yaml"), "--models", strings.Join(names, ",")}
 }
 
-func TestLiarPassesNoTask(t *testing.T) {
-	r, outcomes := eval(t, play(t, map[string]string{"liar": ""})...)
+// links plants links to every file and folder of every task's tests, at all places of the
+// workspace that have its name or path.
+func links(t *testing.T) string {
+	t.Helper()
+	tests, err := filepath.Glob("*/tests")
+	if err != nil || len(tests) != tasks {
+		t.Fatal(tests, err)
+	}
+	var command strings.Builder
+	command.WriteString("plant() { for to in \"$2\" $(find . -name \"${2##*/}\" -not -type l); do rm -rf \"$to\"; mkdir -p \"$(dirname \"$to\")\"; ln -s \"/tests/$1\" \"$to\"; done; } 2>/dev/null\n")
+	for _, dir := range tests {
+		err := filepath.WalkDir(dir, func(path string, _ fs.DirEntry, err error) error {
+			if rel, _ := filepath.Rel(dir, path); rel != "." && rel != "test.sh" {
+				fmt.Fprintf(&command, "plant %q %q\n", rel, strings.TrimPrefix(rel, "files/"))
+			}
+			return err
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	return command.String()
+}
+
+func TestLiarWithLinksPassesNoTask(t *testing.T) {
+	r, outcomes := eval(t, play(t, map[string]string{"liar": links(t)})...)
 	all(t, outcomes, outcome.Failed, tasks)
 	if m := r.Models[0]; m.Passed != 0 || m.Trials != tasks || m.CostPerSuccessUSD != nil || !m.CostUSD.IsPositive() {
 		t.Errorf("%+v", m)
