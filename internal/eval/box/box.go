@@ -38,6 +38,10 @@ const (
 // of the agent's; see Confine.
 const ConfineEnv = "SAMPAN_CONFINE"
 
+// HiddenEnv is the environment variable with the names, between commas, of those that a
+// command of the agent's does not get from the tests.
+const HiddenEnv = "SAMPAN_CONFINE_HIDES"
+
 // Confiner is the value of ConfineEnv in a box.
 func Confiner() string { return program + " " + Command + " " + ConfineCommand + " --" }
 
@@ -92,7 +96,8 @@ func shown() []string {
 
 // configuration is what programs need of /etc, and is no secret.
 func configuration() []string {
-	names := []string{"alternatives", "ssl", "ca-certificates", "pki", "ld.so.cache", "ld.so.conf", "ld.so.conf.d",
+	// Of ssl and pki no more than this: beside certificates they have private keys.
+	names := []string{"alternatives", "ssl/certs", "ssl/openssl.cnf", "ca-certificates", "pki/tls/certs", "pki/ca-trust", "ld.so.cache", "ld.so.conf", "ld.so.conf.d",
 		"resolv.conf", "nsswitch.conf", "localtime", "services", "protocols", "mime.types"}
 	for i, name := range names {
 		names[i] = path.Join("/etc", name)

@@ -101,6 +101,7 @@ func TestBoxHasNothingButWhatItIsGiven(t *testing.T) {
 		"ls /proc | grep -c '^[0-9]*$' | awk '{print ($1 < 8)}'":                                                           "1",
 		"cat /proc/1/environ 2>/dev/null | tr '\\0' '\\n' | grep -c PATH":                                                  "0",
 		"tail -n +3 /proc/net/dev | cut -d: -f1 | tr -d ' '":                                                               "lo",
+		"ls -d /etc/ssl/private /etc/pki/tls/private 2>/dev/null":                                                          "",
 		"echo kept > kept; cat kept":                                                                                       "kept",
 	} {
 		if got := run(command); got != want {
@@ -113,7 +114,7 @@ func TestBoxHasNothingButWhatItIsGiven(t *testing.T) {
 }
 
 func TestConfinedCommandSeesNoTests(t *testing.T) {
-	run, _ := enter(t, Spec{Empty: []string{"/logs"}, Env: []string{ConfineEnv + "=" + Confiner()}})
+	run, _ := enter(t, Spec{Empty: []string{"/logs"}, Env: []string{ConfineEnv + "=" + Confiner(), "GREETING=hi", "EXPECTED=answer", HiddenEnv + "=EXPECTED"}})
 	for command, want := range map[string]string{
 		"$SAMPAN_CONFINE cat":                                                                      "",
 		"echo in | $SAMPAN_CONFINE cat":                                                            "in",
@@ -124,6 +125,11 @@ func TestConfinedCommandSeesNoTests(t *testing.T) {
 		"$SAMPAN_CONFINE sh -c 'kill -9 -1; kill -9 '$$ 2>/dev/null; echo alive":                   "alive",
 		"$SAMPAN_CONFINE sh -c 'sleep 1000 & echo started'; cat /proc/[0-9]*/comm | grep -c sleep": "started\n0",
 		"$SAMPAN_CONFINE sh -c 'echo made > made'; cat made":                                       "made",
+		"cd /tests && $SAMPAN_CONFINE cat test.sh 2>/dev/null":                                     "",
+		"for d in /var/tmp /dev/shm ~; do echo tests > $d/note; done; $SAMPAN_CONFINE sh -c 'cat /var/tmp/note /dev/shm/note /home/agent/note; ls /run/sampan' 2>/dev/null": "",
+		"$SAMPAN_CONFINE sh -c 'echo $EXPECTED'":                                         "",
+		"$SAMPAN_CONFINE sh -c 'echo $GREETING'":                                         "hi",
+		"mkdir gone && cd gone && rmdir ../gone && $SAMPAN_CONFINE echo ran 2>/dev/null": "",
 	} {
 		if got := run(command); got != want {
 			t.Errorf("%s\ngave %q, want %q", command, got, want)

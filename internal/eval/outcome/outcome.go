@@ -47,6 +47,8 @@ const (
 	SolutionFailed = "SolutionFailed"
 	// TaskChanged: a file of the task was changed during the trial.
 	TaskChanged = "TaskChanged"
+	// LoopLost: the agent's loop ended without a word, or without a transcript.
+	LoopLost = "LoopLost"
 	// SetupFailed: the trial could not be set up on this machine.
 	SetupFailed = "SetupFailed"
 )

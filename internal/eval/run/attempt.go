@@ -49,8 +49,13 @@ var errSetup = errors.New("setting the trial up")
 // run runs the agent and then the tests. An error ends the whole eval.
 func (a *attempt) run(ctx context.Context) error {
 	err := a.phases(ctx)
-	var lost *setupError
+	var setup *setupError
+	var lost *lostError
 	switch {
+	case errors.As(err, &setup):
+		a.failed(outcome.Errored, outcome.SetupFailed, setup.Error())
+		a.again = true
+		return nil
 	case errors.As(err, &lost):
 		a.failed(outcome.Errored, outcome.SetupFailed, lost.Error())
 		a.again = true
@@ -64,6 +69,11 @@ func (a *attempt) run(ctx context.Context) error {
 	}
 	return nil
 }
+
+// lostError is the loss of a box that was ready: a command in it can bring it about.
+type lostError struct{ err error }
+
+func (e *lostError) Error() string { return "the box was lost: " + e.err.Error() }
 
 // setupError is errSetup with its cause.
 type setupError struct{ err error }
@@ -192,7 +202,7 @@ func (a *attempt) exec(ctx context.Context, b *box.Box, command string, timeout 
 	defer cancel()
 	got, err := c.Exec(ctx, tool.ExecRequest{Shell: command, TimeoutSeconds: timeout.Seconds(), MaxOutputBytes: outputBytes, MergeStderr: true, Isolated: true})
 	if err != nil {
-		return nil, &setupError{err}
+		return nil, &lostError{err}
 	}
 	return got, nil
 }

@@ -1,0 +1,39 @@
+package run
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"github.com/sampan-dev/sampan/internal/models"
+	"github.com/sampan-dev/sampan/internal/runner"
+)
+
+// alone is the registry of an eval with one model and its provider, as a document: a
+// fallback would have another model's result counted as this one's.
+func (e Eval) alone(id string) (string, error) {
+	reg, err := runner.LoadRegistry(e.Registry)
+	if err != nil {
+		return "", err
+	}
+	m, ok := reg.Model(id)
+	if !ok {
+		return "", fmt.Errorf("%s has no model %q any more", e.Registry, id)
+	}
+	p := reg.Providers[m.Provider]
+	if p.Script != nil { // the document will be in another folder
+		script := models.ScriptSource{File: runner.ScriptBeside(e.Registry)(p)}
+		p.Script = &script
+	}
+	return reg.Snapshot(models.Selector{Name: id}, []models.Candidate{{Model: m, Provider: p}})
+}
+
+// writeRegistry writes the registry of the trial, and gives its path.
+func (a *attempt) writeRegistry() (string, error) {
+	doc, err := a.eval.alone(a.Model)
+	if err != nil {
+		return "", err
+	}
+	path := filepath.Join(a.work, "registry.yaml")
+	return path, os.WriteFile(path, []byte(doc), 0o600)
+}
