@@ -97,6 +97,7 @@ func (f *evalFlags) run(cmd *cobra.Command, suite string, code *int) error {
 		return fmt.Errorf("finding this program: %w", err)
 	}
 	stderr := text.NewWriter(os.Stderr)
+	f.eval.Warn = func(words string) { fmt.Fprintln(stderr, "warning:", words) }
 	if !f.quiet {
 		for _, t := range f.eval.Tasks {
 			for _, n := range t.Notes {

@@ -16,6 +16,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/sampan-dev/sampan/internal/eval/tree"
 	"github.com/sampan-dev/sampan/internal/sandbox/client"
 )
 
@@ -43,10 +44,10 @@ func Start(ctx context.Context, exe string, spec Spec) (*Box, error) {
 	}
 	b := &Box{Socket: filepath.Join(run, socket), run: run, ended: make(chan struct{}), said: &tail{}}
 	if err := os.Mkdir(filepath.Join(run, mountPoint), 0o700); err != nil {
-		return nil, errors.Join(err, os.RemoveAll(run))
+		return nil, errors.Join(err, tree.Remove(run))
 	}
 	if err := b.start(plan{Spec: spec, Run: run, Program: exe}); err != nil {
-		return nil, errors.Join(err, os.RemoveAll(run))
+		return nil, errors.Join(err, tree.Remove(run))
 	}
 	if err := b.waitReady(ctx); err != nil {
 		return nil, errors.Join(err, b.Close())
@@ -134,7 +135,7 @@ func (b *Box) Close() error {
 	_ = b.lifeline.Close()     // it may have been closed
 	_ = b.cmd.Process.Kill()   // it may have ended
 	<-b.ended                  // the kernel ends a namespace before its first process is gone
-	return os.RemoveAll(b.run) // its mounts were in a namespace that is gone
+	return tree.Remove(b.run) // its mounts were in a namespace that is gone
 }
 
 // tail keeps the end of what is written to it.

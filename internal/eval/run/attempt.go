@@ -155,7 +155,10 @@ func (a *attempt) in(ctx context.Context, spec box.Spec, do func(context.Context
 		return &setupError{err}
 	}
 	err = do(ctx, b)
-	return errors.Join(err, b.Close())
+	if left := b.Close(); left != nil {
+		a.eval.warn(fmt.Errorf("%s: a box left something behind: %w", a.Trial, left))
+	}
+	return err
 }
 
 // spec is what every box of the trial has.

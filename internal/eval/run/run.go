@@ -11,13 +11,13 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
-	"strings"
 	"sync"
 
 	"golang.org/x/sync/errgroup"
 
 	"github.com/sampan-dev/sampan/internal/eval/harbor"
 	"github.com/sampan-dev/sampan/internal/eval/outcome"
+	"github.com/sampan-dev/sampan/internal/eval/tree"
 	"github.com/sampan-dev/sampan/internal/transcript"
 )
 
@@ -52,6 +52,8 @@ type Eval struct {
 	Env []string
 	// Program is the executable of agent-runner.
 	Program string
+	// Warn is told of what ends no eval, by several goroutines; it may be nil.
+	Warn func(words string)
 	// Done is told of every trial that has ended, one at a time; it may be nil.
 	Done func(o outcome.Outcome, kept bool)
 }
@@ -71,7 +73,7 @@ func (e Eval) Run(ctx context.Context) ([]outcome.Outcome, error) {
 }
 
 func (e Eval) run(ctx context.Context) ([]outcome.Outcome, error) {
-	if err := removeAll(e.work()); err != nil { // what a process left that was killed
+	if err := e.clear(e.work()); err != nil { // what a process left that was killed
 		return nil, err
 	}
 	all, missing, err := e.kept()
@@ -108,7 +110,7 @@ func (e Eval) run(ctx context.Context) ([]outcome.Outcome, error) {
 		})
 	}
 	err = group.Wait()
-	return all, errors.Join(err, removeAll(e.work()))
+	return all, errors.Join(err, e.clear(e.work()))
 }
 
 // trial is one that has to be run.
@@ -158,7 +160,7 @@ func (e Eval) try(ctx context.Context, t trial) (*outcome.Outcome, error) {
 	dir := filepath.Join(e.Out, t.Dir())
 	var o outcome.Outcome
 	for attempt := 1; ; attempt++ {
-		if err := removeAll(dir); err != nil {
+		if err := e.clear(dir); err != nil {
 			return nil, err
 		}
 		if err := os.MkdirAll(dir, 0o700); err != nil {
@@ -166,12 +168,12 @@ func (e Eval) try(ctx context.Context, t trial) (*outcome.Outcome, error) {
 		}
 		a := attemptOf(e, t, dir)
 		err := a.run(ctx)
-		err = errors.Join(err, removeAll(a.work))
+		err = errors.Join(err, e.clear(a.work))
 		if ctx.Err() != nil {
-			return nil, errors.Join(context.Cause(ctx), removeAll(dir))
+			return nil, errors.Join(context.Cause(ctx), e.clear(dir))
 		}
 		if err != nil {
-			return nil, errors.Join(err, removeAll(dir))
+			return nil, errors.Join(err, e.clear(dir))
 		}
 		o = a.outcome
 		o.Attempts = attempt
@@ -220,19 +222,32 @@ func lock(dir string) (unlock func() error, err error) {
 	return f.Close, nil
 }
 
-// removeAll removes a folder, also where an agent has taken rights from folders in it.
-func removeAll(dir string) error {
-	if err := os.RemoveAll(dir); err == nil {
+// clear removes a folder. One that cannot be removed is put aside, and told of: what an agent
+// has made in it ends no eval.
+func (e Eval) clear(dir string) error {
+	err := tree.Remove(dir)
+	if err == nil {
 		return nil
 	}
-	err := filepath.WalkDir(dir, func(path string, e fs.DirEntry, err error) error {
-		if e != nil && e.IsDir() {
-			return os.Chmod(path, 0o700) //nolint:gosec // it has to be entered to be removed
-		}
-		return err
-	})
-	if err != nil && !strings.Contains(err.Error(), "permission") {
-		return err
+	aside, asideErr := os.MkdirTemp(e.Out, "left-")
+	if asideErr == nil {
+		asideErr = os.Rename(dir, filepath.Join(aside, filepath.Base(dir)))
 	}
-	return os.RemoveAll(dir)
+	e.warn(fmt.Errorf("a folder cannot be removed, and is in %s now: %w", aside, err))
+	return asideErr
+}
+
+// maxWarning bounds a warning, in bytes: paths that an agent makes are long.
+const maxWarning = 500
+
+// warn tells of what ends no eval.
+func (e Eval) warn(err error) {
+	if e.Warn == nil {
+		return
+	}
+	words := err.Error()
+	if len(words) > maxWarning {
+		words = words[:maxWarning] + "…"
+	}
+	e.Warn(words)
 }
