@@ -14,6 +14,7 @@ import (
 // The hidden commands of agent-runner that a box is made by, in Command.
 const (
 	Command         = "box"
+	SpawnCommand    = "spawn"
 	EnterCommand    = "enter"
 	ServeCommand    = "serve"
 	ConfineCommand  = "confine"
