@@ -15,6 +15,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/sampan-dev/sampan/internal/eval/box"
 	"github.com/sampan-dev/sampan/internal/eval/harbor"
 	"github.com/sampan-dev/sampan/internal/eval/outcome"
 	"github.com/sampan-dev/sampan/internal/eval/tree"
@@ -80,6 +81,11 @@ func (e Eval) run(ctx context.Context) ([]outcome.Outcome, error) {
 	if err != nil {
 		return nil, err
 	}
+	if len(missing) > 0 {
+		if err := e.tryBox(ctx); err != nil {
+			return nil, err
+		}
+	}
 	var mu sync.Mutex
 	tell := func(o outcome.Outcome, kept bool) {
 		mu.Lock()
@@ -111,6 +117,15 @@ func (e Eval) run(ctx context.Context) ([]outcome.Outcome, error) {
 	}
 	err = group.Wait()
 	return all, errors.Join(err, e.clear(e.work()))
+}
+
+// tryBox says why this machine gives no box, before every trial does.
+func (e Eval) tryBox(ctx context.Context) error {
+	b, err := box.Start(ctx, e.Program, box.Spec{Empty: []string{"/app"}, Workspace: "/app"})
+	if err != nil {
+		return fmt.Errorf("no trial can run on this machine: %w", err)
+	}
+	return b.Close()
 }
 
 // trial is one that has to be run.

@@ -106,7 +106,7 @@ func readRewards(dir string) (map[string]float64, error) {
 	if err != nil {
 		return nil, err
 	}
-	var raw map[string]json.Number
+	var raw map[string]*float64
 	if err := json.Unmarshal(data, &raw); err != nil {
 		return nil, fmt.Errorf("reward.json: want an object of numbers: %w", err)
 	}
@@ -115,9 +115,10 @@ func readRewards(dir string) (map[string]float64, error) {
 	}
 	rewards := map[string]float64{}
 	for name, n := range raw {
-		if rewards[name], err = number("reward.json", n.String()); err != nil {
-			return nil, err
+		if n == nil {
+			return nil, fmt.Errorf("reward.json: %q is null; want a number", name)
 		}
+		rewards[name] = *n
 	}
 	return rewards, nil
 }
