@@ -90,8 +90,8 @@ func (p plan) environment() []string {
 	return env
 }
 
-// shown are the folders of programs and libraries.
-func shown() []string {
+// Shown are the folders of programs and libraries.
+func Shown() []string {
 	return []string{"/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32"}
 }
 

@@ -173,7 +173,7 @@ func makeTarget(source, target string) error {
 
 // system shows programs, libraries, devices and processes.
 func (m *mounter) system() {
-	for _, dir := range shown() {
+	for _, dir := range Shown() {
 		m.do("showing "+dir, func() error {
 			info, err := os.Lstat(dir)
 			if errors.Is(err, os.ErrNotExist) {

@@ -80,7 +80,9 @@ type Outcome struct {
 	Trial
 	// TaskDigest is of every file of the task.
 	TaskDigest string `json:"taskDigest"`
-	Result     Result `json:"result"`
+	// SettingsDigest is of the model's entry, what commands have and see, and the program.
+	SettingsDigest string `json:"settingsDigest,omitempty"`
+	Result         Result `json:"result"`
 	// Reason is empty where the trial was passed, else a constant of this package or the
 	// end of the agent's loop.
 	Reason   string       `json:"reason,omitempty"`

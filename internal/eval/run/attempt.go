@@ -37,7 +37,7 @@ type attempt struct {
 func attemptOf(e Eval, t trial, dir string) *attempt {
 	return &attempt{
 		eval: e, trial: t, dir: dir, work: filepath.Join(e.work(), fmt.Sprint(t.index)),
-		outcome: outcome.Outcome{Trial: t.Trial, TaskDigest: t.task.Digest, Result: outcome.Failed, Started: now()},
+		outcome: outcome.Outcome{Trial: t.Trial, TaskDigest: t.task.Digest, SettingsDigest: t.settings, Result: outcome.Failed, Started: now()},
 	}
 }
 

@@ -1,6 +1,8 @@
 package run
 
 import (
+	"crypto/sha256"
+	"encoding/json"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -26,6 +28,27 @@ func (e Eval) alone(id string) (string, error) {
 		p.Script = &script
 	}
 	return reg.Snapshot(models.Selector{Name: id}, []models.Candidate{{Model: m, Provider: p}})
+}
+
+// settings gives, by model, a digest of what else than the task decides on an outcome. It has
+// where keys are, and no key.
+func (e Eval) settings(ids []string) (map[string]string, error) {
+	digests := map[string]string{}
+	for _, id := range ids {
+		entry := ""
+		if e.Agent == Model {
+			var err error
+			if entry, err = e.alone(id); err != nil {
+				return nil, err
+			}
+		}
+		data, err := json.Marshal([]any{e.Version, e.Env, e.Expose, entry})
+		if err != nil {
+			return nil, err
+		}
+		digests[id] = fmt.Sprintf("sha256:%x", sha256.Sum256(data))
+	}
+	return digests, nil
 }
 
 // writeRegistry writes the registry of the trial, and gives its path.

@@ -3,6 +3,7 @@ package run
 import (
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/sampan-dev/sampan/internal/models"
@@ -35,7 +36,35 @@ models:
 	if got, want := reg.Providers["scripted"].Script.File, filepath.Join(dir, "script.yaml"); got != want {
 		t.Errorf("the script is %q, want %q", got, want)
 	}
+	first := settingsOf(t, Eval{Agent: Model, Registry: file, Version: "1"})
+	for name, e := range map[string]Eval{
+		"version": {Agent: Model, Registry: file, Version: "2"}, "env": {Agent: Model, Registry: file, Version: "1", Env: []string{"A=b"}},
+		"expose": {Agent: Model, Registry: file, Version: "1", Expose: []string{"/opt"}},
+	} {
+		if settingsOf(t, e) == first {
+			t.Errorf("another %s has the same digest", name)
+		}
+	}
+	if settingsOf(t, Eval{Agent: Model, Registry: file, Version: "1"}) != first {
+		t.Error("the same settings have another digest")
+	}
+	changed := strings.Replace(doc, "id: small,", "id: small, maxOutputTokens: 77,", 1)
+	if err := os.WriteFile(file, []byte(changed), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if settingsOf(t, Eval{Agent: Model, Registry: file, Version: "1"}) == first {
+		t.Error("another entry of the model has the same digest")
+	}
 	if _, err := (Eval{Registry: file}).alone("tiny"); err == nil {
 		t.Error("a model that is not there was given")
 	}
+}
+
+func settingsOf(t *testing.T, e Eval) string {
+	t.Helper()
+	digests, err := e.settings([]string{"small"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return digests["small"]
 }

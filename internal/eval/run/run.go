@@ -55,6 +55,8 @@ type Eval struct {
 	Program string
 	// Warn is told of what ends no eval, by several goroutines; it may be nil.
 	Warn func(words string)
+	// Version is that of agent-runner.
+	Version string
 	// Done is told of every trial that has ended, one at a time; it may be nil.
 	Done func(o outcome.Outcome, kept bool)
 }
@@ -133,6 +135,8 @@ type trial struct {
 	outcome.Trial
 	task  harbor.Task
 	index int
+	// settings is a digest; see Eval.settings.
+	settings string
 }
 
 // kept gives the outcomes that there are, and what is missing. One that was edited, or is of
@@ -142,11 +146,15 @@ func (e Eval) kept() (all []outcome.Outcome, missing []trial, err error) {
 	if e.Agent != Model {
 		models = []string{e.Agent}
 	}
+	settings, err := e.settings(models)
+	if err != nil {
+		return nil, nil, err
+	}
 	var bad []error
 	for _, task := range e.Tasks {
 		for _, model := range models {
 			for repeat := range e.Repeats {
-				t := trial{outcome.Trial{Task: task.Name, Agent: e.Agent, Model: model, Repeat: repeat + 1}, task, len(all)}
+				t := trial{outcome.Trial{Task: task.Name, Agent: e.Agent, Model: model, Repeat: repeat + 1}, task, len(all), settings[model]}
 				o, err := outcome.Read(e.Out, t.Trial)
 				switch {
 				case errors.Is(err, fs.ErrNotExist):
@@ -155,6 +163,8 @@ func (e Eval) kept() (all []outcome.Outcome, missing []trial, err error) {
 					bad = append(bad, err)
 				case o.TaskDigest != task.Digest:
 					bad = append(bad, fmt.Errorf("%s has an outcome of another version of the task %s; use another folder, or remove it", filepath.Join(e.Out, t.Dir()), task.Name))
+				case o.Result != outcome.Errored && o.SettingsDigest != t.settings:
+					bad = append(bad, fmt.Errorf("%s has an outcome of other settings (the model's entry in the registry, --env, --expose or the version of agent-runner); use another folder, or remove it", filepath.Join(e.Out, t.Dir())))
 				case o.Result == outcome.Errored:
 					missing = append(missing, t)
 				}
