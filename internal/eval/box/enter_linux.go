@@ -85,7 +85,7 @@ func Serve(ctx context.Context, workspace string, listener int, lifeline io.Read
 		cancel()
 	}()
 	unix.CloseOnExec(listener)
-	l, err := net.FileListener(os.NewFile(uintptr(listener), socket)) //nolint:gosec // a descriptor
+	l, err := net.FileListener(os.NewFile(uintptr(listener), socket))
 	if err != nil {
 		return fmt.Errorf("using the socket of the box: %w", err)
 	}

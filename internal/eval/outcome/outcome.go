@@ -98,9 +98,11 @@ type Outcome struct {
 	FailedToolCalls int             `json:"failedToolCalls"`
 	Usage           llm.Usage       `json:"usage"`
 	CostUSD         decimal.Decimal `json:"costUSD"`
-	AgentSeconds    float64         `json:"agentSeconds"`
-	VerifierSeconds float64         `json:"verifierSeconds"`
-	Started         time.Time       `json:"started"`
+	// Unpriced: the registry has no prices of the model, and CostUSD says nothing.
+	Unpriced        bool      `json:"unpriced,omitempty"`
+	AgentSeconds    float64   `json:"agentSeconds"`
+	VerifierSeconds float64   `json:"verifierSeconds"`
+	Started         time.Time `json:"started"`
 	// Attempts counts how often the trial was run, 1 unless what is between the model and
 	// the task failed. Cost and turns are of the last.
 	Attempts int `json:"attempts"`

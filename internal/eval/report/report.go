@@ -40,13 +40,15 @@ type Model struct {
 	SuccessHigh float64 `json:"successHigh"`
 	// MeanReward is of Trials; one without a reward has 0.
 	MeanReward float64 `json:"meanReward"`
-	// CostUSD is of all Trials, CostPerSuccessUSD that by Passed; nil without one.
+	// CostUSD is of all Trials, CostPerSuccessUSD that by Passed; nil without one, and if Unpriced.
 	CostUSD           decimal.Decimal  `json:"costUSD"`
 	CostPerSuccessUSD *decimal.Decimal `json:"costPerSuccessUSD"`
-	MedianTurns       float64          `json:"medianTurns"`
-	MedianSeconds     float64          `json:"medianSeconds"`
-	InputTokens       int64            `json:"inputTokens"`
-	OutputTokens      int64            `json:"outputTokens"`
+	// Unpriced: the registry has no prices of the model, and nothing is known of its costs.
+	Unpriced      bool    `json:"unpriced,omitempty"`
+	MedianTurns   float64 `json:"medianTurns"`
+	MedianSeconds float64 `json:"medianSeconds"`
+	InputTokens   int64   `json:"inputTokens"`
+	OutputTokens  int64   `json:"outputTokens"`
 	// Reasons count the trials that were not passed, by reason, errored ones too.
 	Reasons map[string]int `json:"reasons,omitempty"`
 }
@@ -104,6 +106,7 @@ func modelOf(name string, outcomes []outcome.Outcome) Model {
 		}
 		m.MeanReward += o.Reward()
 		m.CostUSD = m.CostUSD.Add(o.CostUSD)
+		m.Unpriced = m.Unpriced || o.Unpriced
 		m.InputTokens += o.Usage.InputTokens
 		m.OutputTokens += o.Usage.OutputTokens
 		turns, seconds = append(turns, float64(o.Turns)), append(seconds, o.AgentSeconds)
@@ -113,7 +116,7 @@ func modelOf(name string, outcomes []outcome.Outcome) Model {
 		m.SuccessRate = float64(m.Passed) / float64(m.Trials)
 		m.MeanReward /= float64(m.Trials)
 	}
-	if m.Passed > 0 {
+	if m.Passed > 0 && !m.Unpriced {
 		each := m.CostUSD.DivRound(decimal.NewFromInt(int64(m.Passed)), 8)
 		m.CostPerSuccessUSD = &each
 	}
@@ -192,8 +195,8 @@ func (r Report) Print(w io.Writer, dir string) error {
 	tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(tw, "MODEL\tPASSED\tSUCCESS\t95% INTERVAL\tCOST\tCOST/SUCCESS\tTURNS\tTIME\tERRORED")
 	for _, m := range r.Models {
-		fmt.Fprintf(tw, "%s\t%d/%d\t%s\t%s-%s\t$%s\t%s\t%.4g\t%.1fs\t%d\n", text.Inline(m.Model), m.Passed, m.Trials, percent(m.SuccessRate),
-			percent(m.SuccessLow), percent(m.SuccessHigh), m.CostUSD, m.costPerSuccess(), m.MedianTurns, m.MedianSeconds, m.Errored)
+		fmt.Fprintf(tw, "%s\t%d/%d\t%s\t%s-%s\t%s\t%s\t%.4g\t%.1fs\t%d\n", text.Inline(m.Model), m.Passed, m.Trials, percent(m.SuccessRate),
+			percent(m.SuccessLow), percent(m.SuccessHigh), m.cost(), m.costPerSuccess(), m.MedianTurns, m.MedianSeconds, m.Errored)
 	}
 	fmt.Fprintln(tw)
 	for _, m := range r.Models {
@@ -209,6 +212,13 @@ func (r Report) Print(w io.Writer, dir string) error {
 }
 
 func percent(p float64) string { return fmt.Sprintf("%.0f%%", 100*p) }
+
+func (m Model) cost() string {
+	if m.Unpriced {
+		return "-"
+	}
+	return "$" + m.CostUSD.String()
+}
 
 func (m Model) costPerSuccess() string {
 	if m.CostPerSuccessUSD == nil {

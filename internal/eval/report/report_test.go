@@ -103,3 +103,15 @@ func TestPageNeedsNothingElse(t *testing.T) {
 		}
 	}
 }
+
+func TestNoPriceIsNotFree(t *testing.T) {
+	o := outcome.Outcome{Trial: outcome.Trial{Task: "one", Model: "local", Repeat: 1}, Result: outcome.Passed, Unpriced: true}
+	m := Of([]outcome.Outcome{o}).Models[0]
+	if m.CostPerSuccessUSD != nil || m.cost() != "-" || m.costPerSuccess() != "-" {
+		t.Errorf("%+v", m)
+	}
+	o.Unpriced = false
+	if m := Of([]outcome.Outcome{o}).Models[0]; m.costPerSuccess() != "$0" {
+		t.Errorf("a free model: %+v", m)
+	}
+}

@@ -13,21 +13,22 @@ import (
 
 // alone is the registry of an eval with one model and its provider, as a document: a
 // fallback would have another model's result counted as this one's.
-func (e Eval) alone(id string) (string, error) {
+func (e Eval) alone(id string) (doc string, priced bool, err error) {
 	reg, err := runner.LoadRegistry(e.Registry)
 	if err != nil {
-		return "", err
+		return "", false, err
 	}
 	m, ok := reg.Model(id)
 	if !ok {
-		return "", fmt.Errorf("%s has no model %q any more", e.Registry, id)
+		return "", false, fmt.Errorf("%s has no model %q any more", e.Registry, id)
 	}
 	p := reg.Providers[m.Provider]
 	if p.Script != nil { // the document will be in another folder
 		script := models.ScriptSource{File: runner.ScriptBeside(e.Registry)(p)}
 		p.Script = &script
 	}
-	return reg.Snapshot(models.Selector{Name: id}, []models.Candidate{{Model: m, Provider: p}})
+	doc, err = reg.Snapshot(models.Selector{Name: id}, []models.Candidate{{Model: m, Provider: p}})
+	return doc, m.Pricing != nil, err
 }
 
 // settings gives, by model, a digest of what else than the task decides on an outcome. It has
@@ -38,7 +39,7 @@ func (e Eval) settings(ids []string) (map[string]string, error) {
 		entry := ""
 		if e.Agent == Model {
 			var err error
-			if entry, err = e.alone(id); err != nil {
+			if entry, _, err = e.alone(id); err != nil {
 				return nil, err
 			}
 		}
@@ -53,10 +54,11 @@ func (e Eval) settings(ids []string) (map[string]string, error) {
 
 // writeRegistry writes the registry of the trial, and gives its path.
 func (a *attempt) writeRegistry() (string, error) {
-	doc, err := a.eval.alone(a.Model)
+	doc, priced, err := a.eval.alone(a.Model)
 	if err != nil {
 		return "", err
 	}
+	a.outcome.Unpriced = !priced
 	path := filepath.Join(a.work, "registry.yaml")
 	return path, os.WriteFile(path, []byte(doc), 0o600)
 }

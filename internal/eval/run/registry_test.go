@@ -15,16 +15,24 @@ func TestNoModelPlaysForAnother(t *testing.T) {
 	doc := `version: 1
 providers:
   scripted: {type: scripted, script: {file: script.yaml}}
+  server: {type: openai, baseURL: "http://127.0.0.1:1/v1"}
 models:
 - {id: small, provider: scripted, fallbackGroup: all}
 - {id: large, provider: scripted, fallbackGroup: all}
+- {id: local, provider: server}
 `
 	if err := os.WriteFile(file, []byte(doc), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	text, err := Eval{Registry: file}.alone("small")
+	text, priced, err := Eval{Registry: file}.alone("small")
 	if err != nil {
 		t.Fatal(err)
+	}
+	if !priced {
+		t.Error("a scripted model is free, and has no price")
+	}
+	if _, priced, err := (Eval{Registry: file}).alone("local"); err != nil || priced {
+		t.Error("a model without prices has one", err)
 	}
 	reg, err := models.Parse([]byte(text))
 	if err != nil {
@@ -55,7 +63,7 @@ models:
 	if settingsOf(t, Eval{Agent: Model, Registry: file, Version: "1"}) == first {
 		t.Error("another entry of the model has the same digest")
 	}
-	if _, err := (Eval{Registry: file}).alone("tiny"); err == nil {
+	if _, _, err := (Eval{Registry: file}).alone("tiny"); err == nil {
 		t.Error("a model that is not there was given")
 	}
 }

@@ -50,7 +50,7 @@ func (r *remover) flatten(dir string) error {
 		if !e.IsDir() {
 			return os.Remove(path)
 		}
-		if err := os.Chmod(path, 0o700); err != nil { //nolint:gosec // it has to be written to be moved
+		if err := os.Chmod(path, 0o700); err != nil {
 			return err
 		}
 		return r.move(path)
@@ -74,7 +74,7 @@ func (r *remover) move(path string) error {
 
 // each calls remove with what a folder has until it has nothing.
 func (r *remover) each(dir string, remove func(path string, e os.DirEntry) error) error {
-	if err := os.Chmod(dir, 0o700); err != nil { //nolint:gosec // it has to be entered to be removed
+	if err := os.Chmod(dir, 0o700); err != nil {
 		return err
 	}
 	for {
