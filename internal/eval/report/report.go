@@ -43,6 +43,9 @@ type Model struct {
 	// CostUSD is of all Trials, CostPerSuccessUSD that by Passed; nil without one, and if Unpriced.
 	CostUSD           decimal.Decimal  `json:"costUSD"`
 	CostPerSuccessUSD *decimal.Decimal `json:"costPerSuccessUSD"`
+	// Incomplete: of the tasks and repeats that there are, some have no trial of the model that
+	// counts, so that its numbers are of other work than those of other models.
+	Incomplete bool `json:"incomplete,omitempty"`
 	// Unpriced: the registry has no prices of the model, and nothing is known of its costs.
 	Unpriced      bool    `json:"unpriced,omitempty"`
 	MedianTurns   float64 `json:"medianTurns"`
@@ -70,13 +73,17 @@ type Cell struct {
 func Of(outcomes []outcome.Outcome) Report {
 	byModel := map[string][]outcome.Outcome{}
 	tasks := map[string]bool{}
+	trials := map[string]bool{}
 	for _, o := range outcomes {
 		byModel[o.Model] = append(byModel[o.Model], o)
 		tasks[o.Task] = true
+		trials[fmt.Sprintf("%s %d", o.Task, o.Repeat)] = true
 	}
 	var r Report
 	for _, name := range slices.Sorted(maps.Keys(byModel)) {
-		r.Models = append(r.Models, modelOf(name, byModel[name]))
+		m := modelOf(name, byModel[name])
+		m.Incomplete = m.Trials < len(trials)
+		r.Models = append(r.Models, m)
 	}
 	slices.SortStableFunc(r.Models, func(a, b Model) int { return cmp.Compare(b.SuccessRate, a.SuccessRate) })
 	for _, name := range slices.Sorted(maps.Keys(tasks)) {
@@ -197,6 +204,11 @@ func (r Report) Print(w io.Writer, dir string) error {
 	for _, m := range r.Models {
 		fmt.Fprintf(tw, "%s\t%d/%d\t%s\t%s-%s\t%s\t%s\t%.4g\t%.1fs\t%d\n", text.Inline(m.Model), m.Passed, m.Trials, percent(m.SuccessRate),
 			percent(m.SuccessLow), percent(m.SuccessHigh), m.cost(), m.costPerSuccess(), m.MedianTurns, m.MedianSeconds, m.Errored)
+	}
+	for _, m := range r.Models {
+		if m.Incomplete {
+			fmt.Fprintf(tw, "\n%s is incomplete: not every task and repeat has a trial of it that counts", text.Inline(m.Model))
+		}
 	}
 	fmt.Fprintln(tw)
 	for _, m := range r.Models {
