@@ -24,7 +24,15 @@ var (
 )
 
 func TestMain(m *testing.M) {
-	dir, err := os.MkdirTemp("", "evals-")
+	// Not in /tmp: what is exposed there is not seen by confined commands.
+	caches, err := os.UserCacheDir()
+	if err == nil {
+		err = os.MkdirAll(caches, 0o700)
+	}
+	dir := ""
+	if err == nil {
+		dir, err = os.MkdirTemp(caches, "sampan-evals-")
+	}
 	if err == nil {
 		agentRunner = filepath.Join(dir, "agent-runner")
 		build := exec.Command("go", "build", "-o", agentRunner, "../cmd/agent-runner")
