@@ -2,7 +2,9 @@ package evals
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -22,7 +24,15 @@ var (
 )
 
 func TestMain(m *testing.M) {
-	dir, err := os.MkdirTemp("", "evals-")
+	// Not in /tmp: what is exposed there is not seen by confined commands.
+	caches, err := os.UserCacheDir()
+	if err == nil {
+		err = os.MkdirAll(caches, 0o700)
+	}
+	dir := ""
+	if err == nil {
+		dir, err = os.MkdirTemp(caches, "sampan-evals-")
+	}
 	if err == nil {
 		agentRunner = filepath.Join(dir, "agent-runner")
 		build := exec.Command("go", "build", "-o", agentRunner, "../cmd/agent-runner")
@@ -31,9 +41,7 @@ func TestMain(m *testing.M) {
 	}
 	if err == nil {
 		goCache = filepath.Join(dir, "go-cache")
-		std := exec.Command("go", "build", "bufio", "fmt", "io", "os", "slices", "sort", "strconv", "strings", "sync", "sync/atomic")
-		std.Env, std.Stderr = append(os.Environ(), "CGO_ENABLED=0", "GOCACHE="+goCache, "GOFLAGS="), os.Stderr
-		err = std.Run()
+		err = fillCache(filepath.Join(dir, "warm"))
 	}
 	code := 1
 	if err == nil {
@@ -43,6 +51,28 @@ func TestMain(m *testing.M) {
 	}
 	_ = os.RemoveAll(dir)
 	os.Exit(code)
+}
+
+// fillCache builds and vets a program of the packages that tasks use, in a new folder: without
+// what vet finds in the standard library every trial would look for it.
+func fillCache(dir string) error {
+	program := "package main\n\nimport (\n"
+	for _, name := range []string{"bufio", "fmt", "io", "os", "slices", "sort", "strconv", "strings", "sync", "sync/atomic"} {
+		program += fmt.Sprintf("\t_ %q\n", name)
+	}
+	err := errors.Join(os.Mkdir(dir, 0o755),
+		os.WriteFile(filepath.Join(dir, "go.mod"), []byte("module warm\n"), 0o644),
+		os.WriteFile(filepath.Join(dir, "main.go"), []byte(program+")\n\nfunc main() {}\n"), 0o644))
+	for _, args := range [][]string{{"build", "-o", os.DevNull, "."}, {"vet", "."}} {
+		if err != nil {
+			return err
+		}
+		cmd := exec.Command("go", args...)
+		cmd.Dir, cmd.Stderr = dir, os.Stderr
+		cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOCACHE="+goCache, "GOFLAGS=", "GOWORK=off")
+		err = cmd.Run()
+	}
+	return err
 }
 
 // eval runs the suite and gives the report and the outcomes.
@@ -123,8 +153,32 @@ func play(t *testing.T, commands map[string]string) (args []string) {
 	return []string{"--registry", filepath.Join(dir, "models.yaml"), "--models", strings.Join(names, ",")}
 }
 
-func TestLiarPassesNoTask(t *testing.T) {
-	r, outcomes := eval(t, play(t, map[string]string{"liar": ""})...)
+// links plants links to every file and folder of every task's tests, at all places of the
+// workspace that have its name or path.
+func links(t *testing.T) string {
+	t.Helper()
+	tests, err := filepath.Glob("*/tests")
+	if err != nil || len(tests) != tasks {
+		t.Fatal(tests, err)
+	}
+	var command strings.Builder
+	command.WriteString("plant() { for to in \"$2\" $(find . -name \"${2##*/}\" -not -type l); do rm -rf \"$to\"; mkdir -p \"$(dirname \"$to\")\"; ln -s \"/tests/$1\" \"$to\"; done; } 2>/dev/null\n")
+	for _, dir := range tests {
+		err := filepath.WalkDir(dir, func(path string, _ fs.DirEntry, err error) error {
+			if rel, _ := filepath.Rel(dir, path); rel != "." && rel != "test.sh" {
+				fmt.Fprintf(&command, "plant %q %q\n", rel, strings.TrimPrefix(rel, "files/"))
+			}
+			return err
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	return command.String()
+}
+
+func TestLiarWithLinksPassesNoTask(t *testing.T) {
+	r, outcomes := eval(t, play(t, map[string]string{"liar": links(t)})...)
 	all(t, outcomes, outcome.Failed, tasks)
 	if m := r.Models[0]; m.Passed != 0 || m.Trials != tasks || m.CostPerSuccessUSD != nil || !m.CostUSD.IsPositive() {
 		t.Errorf("%+v", m)

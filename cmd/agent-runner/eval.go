@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/spf13/cobra"
 
@@ -18,6 +19,7 @@ import (
 	"github.com/sampan-dev/sampan/internal/models"
 	"github.com/sampan-dev/sampan/internal/runner"
 	"github.com/sampan-dev/sampan/internal/text"
+	"github.com/sampan-dev/sampan/internal/version"
 )
 
 const evalRunLong = `Run a suite of tasks in Harbor's format with models, and compare them.
@@ -90,20 +92,31 @@ func (f *evalFlags) run(cmd *cobra.Command, suite string, code *int) error {
 	if err == nil {
 		err = f.eval.CheckPrograms()
 	}
+	if err == nil {
+		err = f.eval.CheckFolders(suite)
+	}
 	if err != nil {
 		return usageError{err}
 	}
 	if f.eval.Program, err = os.Executable(); err != nil {
 		return fmt.Errorf("finding this program: %w", err)
 	}
+	f.eval.Version = version.String()
 	stderr := text.NewWriter(os.Stderr)
+	var mu sync.Mutex // warnings come at any time
+	say := func(words ...any) {
+		mu.Lock()
+		defer mu.Unlock()
+		fmt.Fprintln(stderr, words...)
+	}
+	f.eval.Warn = func(words string) { say("warning:", words) }
 	if !f.quiet {
 		for _, t := range f.eval.Tasks {
 			for _, n := range t.Notes {
-				fmt.Fprintln(stderr, "note:", n)
+				say("note:", n)
 			}
 		}
-		f.eval.Done = func(o outcome.Outcome, kept bool) { fmt.Fprintln(stderr, trialLine(o, kept)) }
+		f.eval.Done = func(o outcome.Outcome, kept bool) { say(trialLine(o, kept)) }
 	}
 	ctx, stop := stopOnSignal(cmd.Context(), harness.ErrCancelled)
 	defer stop()

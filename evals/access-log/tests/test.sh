@@ -6,6 +6,7 @@ cd /app || exit 1
 reward() { echo "$1" > /logs/verifier/reward.txt; exit 0; }
 fail() { echo "FAIL: $*"; reward 0; }
 confined() { timeout 120 ${SAMPAN_CONFINE:-} "$@"; }
-cmp -s access.log /tests/access.log || fail "access.log was changed"
-diff <(cat answer.txt) /tests/answer.txt || fail "the answer is wrong"
+same() { confined cat "$1" | diff - "$2"; } # a link of the agent's to the tests leads nowhere
+same access.log /tests/access.log || fail "access.log was changed"
+same answer.txt /tests/answer.txt || fail "the answer is wrong"
 reward 1

@@ -6,7 +6,8 @@ cd /app || exit 1
 reward() { echo "$1" > /logs/verifier/reward.txt; exit 0; }
 fail() { echo "FAIL: $*"; reward 0; }
 confined() { timeout 120 ${SAMPAN_CONFINE:-} "$@"; }
-cmp -s words.txt /tests/words.txt || fail "words.txt was changed"
+same() { confined cat "$1" | diff - "$2"; } # a link of the agent's to the tests leads nowhere
+same words.txt /tests/words.txt || fail "words.txt was changed"
 rm -rf build
 confined make -j4 || fail "make fails"
 [ -f build/report ] || fail "there is no build/report"

@@ -6,5 +6,6 @@ cd /app || exit 1
 reward() { echo "$1" > /logs/verifier/reward.txt; exit 0; }
 fail() { echo "FAIL: $*"; reward 0; }
 confined() { timeout 120 ${SAMPAN_CONFINE:-} "$@"; }
-diff gateway.conf /tests/gateway.conf || fail "gateway.conf is not as asked for"
+same() { confined cat "$1" | diff - "$2"; } # a link of the agent's to the tests leads nowhere
+same gateway.conf /tests/gateway.conf || fail "gateway.conf is not as asked for"
 reward 1

@@ -6,8 +6,9 @@ cd /app || exit 1
 reward() { echo "$1" > /logs/verifier/reward.txt; exit 0; }
 fail() { echo "FAIL: $*"; reward 0; }
 confined() { timeout 120 ${SAMPAN_CONFINE:-} "$@"; }
+same() { confined cat "$1" | diff - "$2"; } # a link of the agent's to the tests leads nowhere
 for f in main.py shop/orders.py shop/prices.py shop/report.py; do
-  cmp -s "$f" "/tests/files/$f" || fail "$f was changed"
+  same "$f" "/tests/files/$f" || fail "$f was changed"
 done
-diff <(cat unused.txt) /tests/unused.txt || fail "the answer is wrong"
+same unused.txt /tests/unused.txt || fail "the answer is wrong"
 reward 1

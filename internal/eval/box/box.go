@@ -14,6 +14,7 @@ import (
 // The hidden commands of agent-runner that a box is made by, in Command.
 const (
 	Command         = "box"
+	SpawnCommand    = "spawn"
 	EnterCommand    = "enter"
 	ServeCommand    = "serve"
 	ConfineCommand  = "confine"
@@ -37,6 +38,10 @@ const (
 // ConfineEnv is the environment variable with the words that tests put before a command
 // of the agent's; see Confine.
 const ConfineEnv = "SAMPAN_CONFINE"
+
+// HiddenEnv is the environment variable with the names, between commas, of those that a
+// command of the agent's does not get from the tests.
+const HiddenEnv = "SAMPAN_CONFINE_HIDES"
 
 // Confiner is the value of ConfineEnv in a box.
 func Confiner() string { return program + " " + Command + " " + ConfineCommand + " --" }
@@ -85,14 +90,15 @@ func (p plan) environment() []string {
 	return env
 }
 
-// shown are the folders of programs and libraries.
-func shown() []string {
+// Shown are the folders of programs and libraries.
+func Shown() []string {
 	return []string{"/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32"}
 }
 
 // configuration is what programs need of /etc, and is no secret.
 func configuration() []string {
-	names := []string{"alternatives", "ssl", "ca-certificates", "pki", "ld.so.cache", "ld.so.conf", "ld.so.conf.d",
+	// Of ssl and pki no more than this: beside certificates they have private keys.
+	names := []string{"alternatives", "ssl/certs", "ssl/openssl.cnf", "ca-certificates", "pki/tls/certs", "pki/ca-trust", "ld.so.cache", "ld.so.conf", "ld.so.conf.d",
 		"resolv.conf", "nsswitch.conf", "localtime", "services", "protocols", "mime.types"}
 	for i, name := range names {
 		names[i] = path.Join("/etc", name)

@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"runtime"
+	"strings"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -35,18 +36,34 @@ func Confine(argv []string) (int, error) {
 // Confined is the process that Confine starts; it becomes the command.
 func Confined(argv []string) error {
 	runtime.LockOSThread()
+	cwd, err := os.Getwd()
+	if err != nil {
+		return fmt.Errorf("finding the working directory: %w", err)
+	}
 	m := &mounter{root: "/"}
 	m.mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, "")
-	for _, dir := range []string{"/tests", "/logs", "/solution"} {
+	for _, dir := range []string{"/tests", "/logs", "/solution", runDir} {
 		if _, err := os.Stat(dir); err == nil {
 			m.mount("tmpfs", dir, "tmpfs", unix.MS_RDONLY|unix.MS_NOSUID|unix.MS_NODEV, "mode=755")
 		}
 	}
-	m.mount("tmpfs", "/tmp", "tmpfs", unix.MS_NOSUID|unix.MS_NODEV, "mode=1777")
+	for _, dir := range []string{"/tmp", "/var/tmp", "/dev/shm", home} {
+		m.mount("tmpfs", dir, "tmpfs", unix.MS_NOSUID|unix.MS_NODEV, "mode=1777")
+	}
 	m.mount("proc", "/proc", "proc", unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC, "")
+	// This process is still in what was there before: the way back leads to what is now.
+	m.do("entering the working directory", func() error { return os.Chdir(cwd) })
 	m.do("giving up privileges", dropPrivileges)
 	if m.err != nil {
 		return m.err
+	}
+	for _, name := range strings.Split(os.Getenv(HiddenEnv), ",") {
+		if err := os.Unsetenv(name); name != "" && err != nil {
+			return err
+		}
+	}
+	if err := os.Unsetenv(HiddenEnv); err != nil {
+		return err
 	}
 	for _, v := range []string{"HOME", "TMPDIR"} { // those of the tests are not to be seen
 		if err := os.Setenv(v, "/tmp"); err != nil {

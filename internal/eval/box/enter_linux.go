@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"strconv"
 
 	"golang.org/x/sys/unix"
 
@@ -32,12 +33,18 @@ func Enter(in io.Reader) error {
 	for _, e := range append([]string{"/tmp", "/var/tmp", "/dev/shm", home}, p.Empty...) {
 		m.empty(e)
 	}
-	for _, b := range append([]Mount{{p.Run, runDir, false}, {p.Program, program, true}}, p.Mounts...) {
+	for _, b := range append([]Mount{{p.Run, runDir, true}, {p.Program, program, true}}, p.Mounts...) {
 		m.bind(b)
 	}
 	m.write("/etc/passwd", fmt.Sprintf("root:x:0:0:root:/root:/bin/sh\nagent:x:%d:%d:agent:%s:/bin/bash\nnobody:x:65534:65534:nobody:/:/bin/false\n", user, user, home))
 	m.write("/etc/group", fmt.Sprintf("root:x:0:\nagent:x:%d:\nnogroup:x:65534:\n", user))
 	m.write("/etc/hosts", "127.0.0.1 localhost sandbox\n::1 localhost\n")
+	// The server finds it made: its folder is one that nobody in the box may write to.
+	var listener int
+	m.do("making the server's socket", func() (err error) {
+		listener, err = listen(filepath.Join(p.Run, socket))
+		return err
+	})
 	m.pivot()
 	if p.NoNetwork {
 		m.do("bringing the loopback interface up", loopbackUp)
@@ -47,12 +54,27 @@ func Enter(in io.Reader) error {
 	if m.err != nil {
 		return m.err
 	}
-	args := []string{"agent-runner", Command, ServeCommand, "--workspace", p.Workspace}
+	args := []string{"agent-runner", Command, ServeCommand, "--workspace", p.Workspace, "--listener", strconv.Itoa(listener)}
 	return fmt.Errorf("starting the server: %w", unix.Exec(program, args, append(p.environment(), "GORACE="+os.Getenv("GORACE"))))
 }
 
-// Serve is the server of a box; it ends with the lifeline.
-func Serve(ctx context.Context, workspace string, lifeline io.Reader) error {
+// listen makes a socket and gives the descriptor that listens, for the program that this
+// process becomes.
+func listen(path string) (int, error) {
+	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: path, Net: "unix"}) // in a folder of this user's alone
+	if err != nil {
+		return 0, err
+	}
+	l.SetUnlinkOnClose(false)
+	f, err := l.File()
+	if err != nil {
+		return 0, err
+	}
+	return unix.Dup(int(f.Fd())) // without the flag that closes it
+}
+
+// Serve is the server of a box, by a descriptor that listens; it ends with the lifeline.
+func Serve(ctx context.Context, workspace string, listener int, lifeline io.Reader) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	if err := server.Protect(); err != nil {
@@ -62,7 +84,16 @@ func Serve(ctx context.Context, workspace string, lifeline io.Reader) error {
 		_, _ = io.Copy(io.Discard, lifeline)
 		cancel()
 	}()
-	return server.Run(ctx, server.Options{SocketPath: filepath.Join(runDir, socket), Workspace: workspace})
+	unix.CloseOnExec(listener)
+	l, err := net.FileListener(os.NewFile(uintptr(listener), socket))
+	if err != nil {
+		return fmt.Errorf("using the socket of the box: %w", err)
+	}
+	unixListener, ok := l.(*net.UnixListener)
+	if !ok {
+		return fmt.Errorf("the socket of the box is a %T", l)
+	}
+	return server.Run(ctx, server.Options{SocketPath: filepath.Join(runDir, socket), Listener: unixListener, Workspace: workspace})
 }
 
 // mounter does one thing after another until one fails.
@@ -142,7 +173,7 @@ func makeTarget(source, target string) error {
 
 // system shows programs, libraries, devices and processes.
 func (m *mounter) system() {
-	for _, dir := range shown() {
+	for _, dir := range Shown() {
 		m.do("showing "+dir, func() error {
 			info, err := os.Lstat(dir)
 			if errors.Is(err, os.ErrNotExist) {

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"os"
 
 	"github.com/sampan-dev/sampan/internal/sandbox/client"
 )
@@ -24,11 +25,14 @@ func (b *Box) Client() *client.Client { return client.New(b.Socket) }
 // Close does nothing here.
 func (b *Box) Close() error { return nil }
 
+// Spawn fails here.
+func Spawn(io.Reader, *os.File, bool) error { return errLinux }
+
 // Enter fails here.
 func Enter(io.Reader) error { return errLinux }
 
 // Serve fails here.
-func Serve(context.Context, string, io.Reader) error { return errLinux }
+func Serve(context.Context, string, int, io.Reader) error { return errLinux }
 
 // Confine fails here.
 func Confine([]string) (int, error) { return 0, errLinux }

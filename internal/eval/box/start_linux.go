@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -16,6 +17,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/sampan-dev/sampan/internal/eval/tree"
 	"github.com/sampan-dev/sampan/internal/sandbox/client"
 )
 
@@ -43,10 +45,10 @@ func Start(ctx context.Context, exe string, spec Spec) (*Box, error) {
 	}
 	b := &Box{Socket: filepath.Join(run, socket), run: run, ended: make(chan struct{}), said: &tail{}}
 	if err := os.Mkdir(filepath.Join(run, mountPoint), 0o700); err != nil {
-		return nil, errors.Join(err, os.RemoveAll(run))
+		return nil, errors.Join(err, tree.Remove(run))
 	}
 	if err := b.start(plan{Spec: spec, Run: run, Program: exe}); err != nil {
-		return nil, errors.Join(err, os.RemoveAll(run))
+		return nil, errors.Join(err, tree.Remove(run))
 	}
 	if err := b.waitReady(ctx); err != nil {
 		return nil, errors.Join(err, b.Close())
@@ -54,7 +56,7 @@ func Start(ctx context.Context, exe string, spec Spec) (*Box, error) {
 	return b, nil
 }
 
-// start starts the process that is the first one in the box.
+// start starts the process that starts the first one in the box.
 func (b *Box) start(p plan) error {
 	theirs, lifeline, err := os.Pipe()
 	if err != nil {
@@ -65,22 +67,50 @@ func (b *Box) start(p plan) error {
 		return errors.Join(err, theirs.Close(), lifeline.Close())
 	}
 	b.lifeline = lifeline
-	b.cmd = child(p.Program, Command, EnterCommand)
+	b.cmd = exec.Command(p.Program) //nolint:noctx // it ends with its lifeline
+	b.cmd.Args = []string{"agent-runner", Command, SpawnCommand, fmt.Sprintf("--no-network=%t", p.NoNetwork)}
+	b.cmd.Env = []string{"GORACE=" + os.Getenv("GORACE")}
 	b.cmd.Stdin, b.cmd.Stderr, b.cmd.ExtraFiles = theirs, b.said, []*os.File{planOut}
-	b.cmd.SysProcAttr.Cloneflags |= unix.CLONE_NEWUTS
-	if p.NoNetwork {
-		b.cmd.SysProcAttr.Cloneflags |= unix.CLONE_NEWNET
-	}
 	err = b.cmd.Start()
 	err = errors.Join(err, theirs.Close(), planOut.Close())
 	if err != nil {
-		return errors.Join(unsupported(err), lifeline.Close(), planIn.Close())
+		return errors.Join(err, lifeline.Close(), planIn.Close())
 	}
 	go func() {
 		_ = b.cmd.Wait() // how it ended is told by what it said
 		close(b.ended)
 	}()
 	return errors.Join(json.NewEncoder(planIn).Encode(p), planIn.Close())
+}
+
+// Spawn starts the first process of a box, which reads its plan, and ends it with the
+// lifeline. It is a process of its own since one that keeps what it knows to itself, as that
+// of an eval, cannot map users for its children, unless it is root.
+func Spawn(lifeline io.Reader, planFile *os.File, noNetwork bool) error {
+	exe, err := os.Executable()
+	if err != nil {
+		return err
+	}
+	theirs, ours, err := os.Pipe()
+	if err != nil {
+		return err
+	}
+	defer ours.Close() //nolint:errcheck // this process ends with it
+	cmd := child(exe, Command, EnterCommand)
+	cmd.Stdin, cmd.Stderr, cmd.ExtraFiles = theirs, os.Stderr, []*os.File{planFile}
+	cmd.SysProcAttr.Cloneflags |= unix.CLONE_NEWUTS
+	if noNetwork {
+		cmd.SysProcAttr.Cloneflags |= unix.CLONE_NEWNET
+	}
+	if err := cmd.Start(); err != nil {
+		return unsupported(err)
+	}
+	go func() {
+		_, _ = io.Copy(io.Discard, lifeline)
+		_ = cmd.Process.Kill() // it may have ended
+	}()
+	_ = cmd.Wait() // how it ended is told by what it said
+	return errors.Join(theirs.Close(), planFile.Close())
 }
 
 // child is a process of agent-runner in new namespaces, where it may mount.
@@ -131,10 +161,9 @@ func (b *Box) Client() *client.Client { return client.New(b.Socket) }
 // Close kills every process of the box, waits until none is left, and removes what was
 // made for it.
 func (b *Box) Close() error {
-	_ = b.lifeline.Close()     // it may have been closed
-	_ = b.cmd.Process.Kill()   // it may have ended
-	<-b.ended                  // the kernel ends a namespace before its first process is gone
-	return os.RemoveAll(b.run) // its mounts were in a namespace that is gone
+	_ = b.lifeline.Close()    // it may have been closed
+	<-b.ended                 // the kernel ends a namespace before its first process is gone
+	return tree.Remove(b.run) // its mounts were in a namespace that is gone
 }
 
 // tail keeps the end of what is written to it.

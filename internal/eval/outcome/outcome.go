@@ -47,6 +47,8 @@ const (
 	SolutionFailed = "SolutionFailed"
 	// TaskChanged: a file of the task was changed during the trial.
 	TaskChanged = "TaskChanged"
+	// LoopLost: the agent's loop ended without a word, or without a transcript.
+	LoopLost = "LoopLost"
 	// SetupFailed: the trial could not be set up on this machine.
 	SetupFailed = "SetupFailed"
 )
@@ -78,7 +80,9 @@ type Outcome struct {
 	Trial
 	// TaskDigest is of every file of the task.
 	TaskDigest string `json:"taskDigest"`
-	Result     Result `json:"result"`
+	// SettingsDigest is of the model's entry, what commands have and see, and the program.
+	SettingsDigest string `json:"settingsDigest,omitempty"`
+	Result         Result `json:"result"`
 	// Reason is empty where the trial was passed, else a constant of this package or the
 	// end of the agent's loop.
 	Reason   string       `json:"reason,omitempty"`
@@ -94,9 +98,11 @@ type Outcome struct {
 	FailedToolCalls int             `json:"failedToolCalls"`
 	Usage           llm.Usage       `json:"usage"`
 	CostUSD         decimal.Decimal `json:"costUSD"`
-	AgentSeconds    float64         `json:"agentSeconds"`
-	VerifierSeconds float64         `json:"verifierSeconds"`
-	Started         time.Time       `json:"started"`
+	// Unpriced: the registry has no prices of the model, and CostUSD says nothing.
+	Unpriced        bool      `json:"unpriced,omitempty"`
+	AgentSeconds    float64   `json:"agentSeconds"`
+	VerifierSeconds float64   `json:"verifierSeconds"`
+	Started         time.Time `json:"started"`
 	// Attempts counts how often the trial was run, 1 unless what is between the model and
 	// the task failed. Cost and turns are of the last.
 	Attempts int `json:"attempts"`

@@ -68,6 +68,9 @@ func (r Report) costs() []bar {
 		b := bar{Model: m.Model, Label: m.costPerSuccess()}
 		if m.CostPerSuccessUSD == nil {
 			b.Label = "no success"
+			if m.Unpriced {
+				b.Label = "no price"
+			}
 		} else if most > 0 {
 			b.Part = m.CostPerSuccessUSD.InexactFloat64() / most
 		}

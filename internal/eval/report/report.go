@@ -40,13 +40,18 @@ type Model struct {
 	SuccessHigh float64 `json:"successHigh"`
 	// MeanReward is of Trials; one without a reward has 0.
 	MeanReward float64 `json:"meanReward"`
-	// CostUSD is of all Trials, CostPerSuccessUSD that by Passed; nil without one.
+	// CostUSD is of all Trials, CostPerSuccessUSD that by Passed; nil without one, and if Unpriced.
 	CostUSD           decimal.Decimal  `json:"costUSD"`
 	CostPerSuccessUSD *decimal.Decimal `json:"costPerSuccessUSD"`
-	MedianTurns       float64          `json:"medianTurns"`
-	MedianSeconds     float64          `json:"medianSeconds"`
-	InputTokens       int64            `json:"inputTokens"`
-	OutputTokens      int64            `json:"outputTokens"`
+	// Incomplete: of the tasks and repeats that there are, some have no trial of the model that
+	// counts, so that its numbers are of other work than those of other models.
+	Incomplete bool `json:"incomplete,omitempty"`
+	// Unpriced: the registry has no prices of the model, and nothing is known of its costs.
+	Unpriced      bool    `json:"unpriced,omitempty"`
+	MedianTurns   float64 `json:"medianTurns"`
+	MedianSeconds float64 `json:"medianSeconds"`
+	InputTokens   int64   `json:"inputTokens"`
+	OutputTokens  int64   `json:"outputTokens"`
 	// Reasons count the trials that were not passed, by reason, errored ones too.
 	Reasons map[string]int `json:"reasons,omitempty"`
 }
@@ -68,13 +73,17 @@ type Cell struct {
 func Of(outcomes []outcome.Outcome) Report {
 	byModel := map[string][]outcome.Outcome{}
 	tasks := map[string]bool{}
+	trials := map[string]bool{}
 	for _, o := range outcomes {
 		byModel[o.Model] = append(byModel[o.Model], o)
 		tasks[o.Task] = true
+		trials[fmt.Sprintf("%s %d", o.Task, o.Repeat)] = true
 	}
 	var r Report
 	for _, name := range slices.Sorted(maps.Keys(byModel)) {
-		r.Models = append(r.Models, modelOf(name, byModel[name]))
+		m := modelOf(name, byModel[name])
+		m.Incomplete = m.Trials < len(trials)
+		r.Models = append(r.Models, m)
 	}
 	slices.SortStableFunc(r.Models, func(a, b Model) int { return cmp.Compare(b.SuccessRate, a.SuccessRate) })
 	for _, name := range slices.Sorted(maps.Keys(tasks)) {
@@ -104,6 +113,7 @@ func modelOf(name string, outcomes []outcome.Outcome) Model {
 		}
 		m.MeanReward += o.Reward()
 		m.CostUSD = m.CostUSD.Add(o.CostUSD)
+		m.Unpriced = m.Unpriced || o.Unpriced
 		m.InputTokens += o.Usage.InputTokens
 		m.OutputTokens += o.Usage.OutputTokens
 		turns, seconds = append(turns, float64(o.Turns)), append(seconds, o.AgentSeconds)
@@ -113,7 +123,7 @@ func modelOf(name string, outcomes []outcome.Outcome) Model {
 		m.SuccessRate = float64(m.Passed) / float64(m.Trials)
 		m.MeanReward /= float64(m.Trials)
 	}
-	if m.Passed > 0 {
+	if m.Passed > 0 && !m.Unpriced {
 		each := m.CostUSD.DivRound(decimal.NewFromInt(int64(m.Passed)), 8)
 		m.CostPerSuccessUSD = &each
 	}
@@ -192,8 +202,13 @@ func (r Report) Print(w io.Writer, dir string) error {
 	tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(tw, "MODEL\tPASSED\tSUCCESS\t95% INTERVAL\tCOST\tCOST/SUCCESS\tTURNS\tTIME\tERRORED")
 	for _, m := range r.Models {
-		fmt.Fprintf(tw, "%s\t%d/%d\t%s\t%s-%s\t$%s\t%s\t%.4g\t%.1fs\t%d\n", text.Inline(m.Model), m.Passed, m.Trials, percent(m.SuccessRate),
-			percent(m.SuccessLow), percent(m.SuccessHigh), m.CostUSD, m.costPerSuccess(), m.MedianTurns, m.MedianSeconds, m.Errored)
+		fmt.Fprintf(tw, "%s\t%d/%d\t%s\t%s-%s\t%s\t%s\t%.4g\t%.1fs\t%d\n", text.Inline(m.Model), m.Passed, m.Trials, percent(m.SuccessRate),
+			percent(m.SuccessLow), percent(m.SuccessHigh), m.cost(), m.costPerSuccess(), m.MedianTurns, m.MedianSeconds, m.Errored)
+	}
+	for _, m := range r.Models {
+		if m.Incomplete {
+			fmt.Fprintf(tw, "\n%s is incomplete: not every task and repeat has a trial of it that counts", text.Inline(m.Model))
+		}
 	}
 	fmt.Fprintln(tw)
 	for _, m := range r.Models {
@@ -209,6 +224,13 @@ func (r Report) Print(w io.Writer, dir string) error {
 }
 
 func percent(p float64) string { return fmt.Sprintf("%.0f%%", 100*p) }
+
+func (m Model) cost() string {
+	if m.Unpriced {
+		return "-"
+	}
+	return "$" + m.CostUSD.String()
+}
 
 func (m Model) costPerSuccess() string {
 	if m.CostPerSuccessUSD == nil {

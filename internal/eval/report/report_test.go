@@ -103,3 +103,30 @@ func TestPageNeedsNothingElse(t *testing.T) {
 		}
 	}
 }
+
+func TestNoPriceIsNotFree(t *testing.T) {
+	o := outcome.Outcome{Trial: outcome.Trial{Task: "one", Model: "local", Repeat: 1}, Result: outcome.Passed, Unpriced: true}
+	m := Of([]outcome.Outcome{o}).Models[0]
+	if m.CostPerSuccessUSD != nil || m.cost() != "-" || m.costPerSuccess() != "-" {
+		t.Errorf("%+v", m)
+	}
+	o.Unpriced = false
+	if m := Of([]outcome.Outcome{o}).Models[0]; m.costPerSuccess() != "$0" {
+		t.Errorf("a free model: %+v", m)
+	}
+}
+
+func TestIncompleteModelIsMarked(t *testing.T) {
+	trial := func(task, model string, result outcome.Result) outcome.Outcome {
+		return outcome.Outcome{Trial: outcome.Trial{Task: task, Model: model, Repeat: 1}, Result: result}
+	}
+	r := Of([]outcome.Outcome{
+		trial("one", "a", outcome.Passed), trial("two", "a", outcome.Passed),
+		trial("one", "b", outcome.Passed), trial("two", "b", outcome.Errored),
+	})
+	for _, m := range r.Models {
+		if want := m.Model == "b"; m.Incomplete != want {
+			t.Errorf("%s: incomplete is %t", m.Model, m.Incomplete)
+		}
+	}
+}

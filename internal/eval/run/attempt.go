@@ -37,7 +37,7 @@ type attempt struct {
 func attemptOf(e Eval, t trial, dir string) *attempt {
 	return &attempt{
 		eval: e, trial: t, dir: dir, work: filepath.Join(e.work(), fmt.Sprint(t.index)),
-		outcome: outcome.Outcome{Trial: t.Trial, TaskDigest: t.task.Digest, Result: outcome.Failed, Started: now()},
+		outcome: outcome.Outcome{Trial: t.Trial, TaskDigest: t.task.Digest, SettingsDigest: t.settings, Result: outcome.Failed, Started: now()},
 	}
 }
 
@@ -49,8 +49,13 @@ var errSetup = errors.New("setting the trial up")
 // run runs the agent and then the tests. An error ends the whole eval.
 func (a *attempt) run(ctx context.Context) error {
 	err := a.phases(ctx)
-	var lost *setupError
+	var setup *setupError
+	var lost *lostError
 	switch {
+	case errors.As(err, &setup):
+		a.failed(outcome.Errored, outcome.SetupFailed, setup.Error())
+		a.again = true
+		return nil
 	case errors.As(err, &lost):
 		a.failed(outcome.Errored, outcome.SetupFailed, lost.Error())
 		a.again = true
@@ -64,6 +69,11 @@ func (a *attempt) run(ctx context.Context) error {
 	}
 	return nil
 }
+
+// lostError is the loss of a box that was ready: a command in it can bring it about.
+type lostError struct{ err error }
+
+func (e *lostError) Error() string { return "the box was lost: " + e.err.Error() }
 
 // setupError is errSetup with its cause.
 type setupError struct{ err error }
@@ -145,7 +155,10 @@ func (a *attempt) in(ctx context.Context, spec box.Spec, do func(context.Context
 		return &setupError{err}
 	}
 	err = do(ctx, b)
-	return errors.Join(err, b.Close())
+	if left := b.Close(); left != nil {
+		a.eval.warn(fmt.Errorf("%s: a box left something behind: %w", a.Trial, left))
+	}
+	return err
 }
 
 // spec is what every box of the trial has.
@@ -192,7 +205,7 @@ func (a *attempt) exec(ctx context.Context, b *box.Box, command string, timeout 
 	defer cancel()
 	got, err := c.Exec(ctx, tool.ExecRequest{Shell: command, TimeoutSeconds: timeout.Seconds(), MaxOutputBytes: outputBytes, MergeStderr: true, Isolated: true})
 	if err != nil {
-		return nil, &setupError{err}
+		return nil, &lostError{err}
 	}
 	return got, nil
 }

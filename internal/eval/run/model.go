@@ -45,16 +45,20 @@ func (a *attempt) model(ctx context.Context, b *box.Box) error {
 	if err := a.writeTask(taskFile); err != nil {
 		return err
 	}
+	registry, err := a.writeRegistry()
+	if err != nil {
+		return err
+	}
 	ctx, cancel := context.WithTimeout(ctx, a.task.AgentTimeout+agentSlack)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, a.eval.Program)
-	cmd.Args = []string{"agent-runner", "run", "--task", taskFile, "--registry", a.eval.Registry, "--sandbox-socket", b.Socket,
+	cmd.Args = []string{"agent-runner", "run", "--task", taskFile, "--registry", registry, "--sandbox-socket", b.Socket,
 		"--transcript", filepath.Join(a.dir, transcriptFile), "--output", "json", "--quiet"}
 	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
 	cmd.WaitDelay = stopGrace
 	out, said := &bounded{max: maxResult}, &bounded{max: 64 << 10}
 	cmd.Stdout, cmd.Stderr = out, said
-	err := cmd.Run()
+	err = cmd.Run()
 	if ctx.Err() != nil {
 		// An agent that does not end in time is like one that was ended: the tests decide.
 		a.outcome.AgentEnd, a.outcome.Reason = string(harness.DeadlineExceeded), string(harness.DeadlineExceeded)
@@ -64,10 +68,15 @@ func (a *attempt) model(ctx context.Context, b *box.Box) error {
 		if ctx.Err() != nil {
 			return nil
 		}
-		return fmt.Errorf("the agent's loop did not say how it ended: %w: %s", errors.Join(err, jsonErr), strings.TrimSpace(said.String()))
+		a.again = true
+		a.failed(outcome.Errored, outcome.LoopLost, fmt.Sprintf("the agent's loop did not say how it ended: %v: %s", errors.Join(err, jsonErr), strings.TrimSpace(said.String())))
+		return nil
 	}
 	a.take(res)
-	return a.export()
+	if err := a.export(); err != nil {
+		a.failed(outcome.Errored, outcome.LoopLost, "its transcript cannot be read: "+err.Error())
+	}
+	return nil
 }
 
 func (a *attempt) writeTask(path string) error {

@@ -11,13 +11,14 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
-	"strings"
 	"sync"
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/sampan-dev/sampan/internal/eval/box"
 	"github.com/sampan-dev/sampan/internal/eval/harbor"
 	"github.com/sampan-dev/sampan/internal/eval/outcome"
+	"github.com/sampan-dev/sampan/internal/eval/tree"
 	"github.com/sampan-dev/sampan/internal/transcript"
 )
 
@@ -52,6 +53,10 @@ type Eval struct {
 	Env []string
 	// Program is the executable of agent-runner.
 	Program string
+	// Warn is told of what ends no eval, by several goroutines; it may be nil.
+	Warn func(words string)
+	// Version is that of agent-runner.
+	Version string
 	// Done is told of every trial that has ended, one at a time; it may be nil.
 	Done func(o outcome.Outcome, kept bool)
 }
@@ -71,12 +76,17 @@ func (e Eval) Run(ctx context.Context) ([]outcome.Outcome, error) {
 }
 
 func (e Eval) run(ctx context.Context) ([]outcome.Outcome, error) {
-	if err := removeAll(e.work()); err != nil { // what a process left that was killed
+	if err := e.clear(e.work()); err != nil { // what a process left that was killed
 		return nil, err
 	}
 	all, missing, err := e.kept()
 	if err != nil {
 		return nil, err
+	}
+	if len(missing) > 0 {
+		if err := e.tryBox(ctx); err != nil {
+			return nil, err
+		}
 	}
 	var mu sync.Mutex
 	tell := func(o outcome.Outcome, kept bool) {
@@ -108,7 +118,16 @@ func (e Eval) run(ctx context.Context) ([]outcome.Outcome, error) {
 		})
 	}
 	err = group.Wait()
-	return all, errors.Join(err, removeAll(e.work()))
+	return all, errors.Join(err, e.clear(e.work()))
+}
+
+// tryBox says why this machine gives no box, before every trial does.
+func (e Eval) tryBox(ctx context.Context) error {
+	b, err := box.Start(ctx, e.Program, box.Spec{Empty: []string{"/app"}, Workspace: "/app"})
+	if err != nil {
+		return fmt.Errorf("no trial can run on this machine: %w", err)
+	}
+	return b.Close()
 }
 
 // trial is one that has to be run.
@@ -116,6 +135,8 @@ type trial struct {
 	outcome.Trial
 	task  harbor.Task
 	index int
+	// settings is a digest; see Eval.settings.
+	settings string
 }
 
 // kept gives the outcomes that there are, and what is missing. One that was edited, or is of
@@ -125,11 +146,15 @@ func (e Eval) kept() (all []outcome.Outcome, missing []trial, err error) {
 	if e.Agent != Model {
 		models = []string{e.Agent}
 	}
+	settings, err := e.settings(models)
+	if err != nil {
+		return nil, nil, err
+	}
 	var bad []error
 	for _, task := range e.Tasks {
 		for _, model := range models {
 			for repeat := range e.Repeats {
-				t := trial{outcome.Trial{Task: task.Name, Agent: e.Agent, Model: model, Repeat: repeat + 1}, task, len(all)}
+				t := trial{outcome.Trial{Task: task.Name, Agent: e.Agent, Model: model, Repeat: repeat + 1}, task, len(all), settings[model]}
 				o, err := outcome.Read(e.Out, t.Trial)
 				switch {
 				case errors.Is(err, fs.ErrNotExist):
@@ -138,6 +163,8 @@ func (e Eval) kept() (all []outcome.Outcome, missing []trial, err error) {
 					bad = append(bad, err)
 				case o.TaskDigest != task.Digest:
 					bad = append(bad, fmt.Errorf("%s has an outcome of another version of the task %s; use another folder, or remove it", filepath.Join(e.Out, t.Dir()), task.Name))
+				case o.Result != outcome.Errored && o.SettingsDigest != t.settings:
+					bad = append(bad, fmt.Errorf("%s has an outcome of other settings (the model's entry in the registry, --env, --expose or the version of agent-runner); use another folder, or remove it", filepath.Join(e.Out, t.Dir())))
 				case o.Result == outcome.Errored:
 					missing = append(missing, t)
 				}
@@ -158,7 +185,7 @@ func (e Eval) try(ctx context.Context, t trial) (*outcome.Outcome, error) {
 	dir := filepath.Join(e.Out, t.Dir())
 	var o outcome.Outcome
 	for attempt := 1; ; attempt++ {
-		if err := removeAll(dir); err != nil {
+		if err := e.clear(dir); err != nil {
 			return nil, err
 		}
 		if err := os.MkdirAll(dir, 0o700); err != nil {
@@ -166,12 +193,12 @@ func (e Eval) try(ctx context.Context, t trial) (*outcome.Outcome, error) {
 		}
 		a := attemptOf(e, t, dir)
 		err := a.run(ctx)
-		err = errors.Join(err, removeAll(a.work))
+		err = errors.Join(err, e.clear(a.work))
 		if ctx.Err() != nil {
-			return nil, errors.Join(context.Cause(ctx), removeAll(dir))
+			return nil, errors.Join(context.Cause(ctx), e.clear(dir))
 		}
 		if err != nil {
-			return nil, errors.Join(err, removeAll(dir))
+			return nil, errors.Join(err, e.clear(dir))
 		}
 		o = a.outcome
 		o.Attempts = attempt
@@ -220,19 +247,32 @@ func lock(dir string) (unlock func() error, err error) {
 	return f.Close, nil
 }
 
-// removeAll removes a folder, also where an agent has taken rights from folders in it.
-func removeAll(dir string) error {
-	if err := os.RemoveAll(dir); err == nil {
+// clear removes a folder. One that cannot be removed is put aside, and told of: what an agent
+// has made in it ends no eval.
+func (e Eval) clear(dir string) error {
+	err := tree.Remove(dir)
+	if err == nil {
 		return nil
 	}
-	err := filepath.WalkDir(dir, func(path string, e fs.DirEntry, err error) error {
-		if e != nil && e.IsDir() {
-			return os.Chmod(path, 0o700) //nolint:gosec // it has to be entered to be removed
-		}
-		return err
-	})
-	if err != nil && !strings.Contains(err.Error(), "permission") {
-		return err
+	aside, asideErr := os.MkdirTemp(e.Out, "left-")
+	if asideErr == nil {
+		asideErr = os.Rename(dir, filepath.Join(aside, filepath.Base(dir)))
 	}
-	return os.RemoveAll(dir)
+	e.warn(fmt.Errorf("a folder cannot be removed, and is in %s now: %w", aside, err))
+	return asideErr
+}
+
+// maxWarning bounds a warning, in bytes: paths that an agent makes are long.
+const maxWarning = 500
+
+// warn tells of what ends no eval.
+func (e Eval) warn(err error) {
+	if e.Warn == nil {
+		return
+	}
+	words := err.Error()
+	if len(words) > maxWarning {
+		words = words[:maxWarning] + "…"
+	}
+	e.Warn(words)
 }

@@ -7,9 +7,11 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 	"math"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -24,7 +26,9 @@ const maxRewardBytes = 64 << 10
 // verify runs the tests in a box that no process of the agent was ever in, and reads the
 // reward when no process of the tests is left either.
 func (a *attempt) verify(ctx context.Context) error {
-	spec := a.spec(a.task.VerifierOffline, a.task.VerifierEnv, map[string]string{box.ConfineEnv: box.Confiner()})
+	spec := a.spec(a.task.VerifierOffline, a.task.VerifierEnv, map[string]string{
+		box.ConfineEnv: box.Confiner(), box.HiddenEnv: strings.Join(slices.Sorted(maps.Keys(a.task.VerifierEnv)), ","),
+	})
 	spec.Mounts = append(spec.Mounts,
 		box.Mount{Source: a.task.Tests(), Target: "/tests", ReadOnly: true},
 		box.Mount{Source: a.logs(), Target: "/logs/verifier"})
@@ -33,6 +37,12 @@ func (a *attempt) verify(ctx context.Context) error {
 		got, err = a.exec(ctx, b, script("/tests/test.sh"), a.task.VerifierTimeout)
 		return err
 	})
+	var lost *lostError
+	if errors.As(err, &lost) {
+		// The agent's code, which the tests run, may have ended their box.
+		a.failed(outcome.Failed, outcome.VerifierKilled, err.Error())
+		return nil
+	}
 	if err != nil {
 		return err
 	}
@@ -96,7 +106,7 @@ func readRewards(dir string) (map[string]float64, error) {
 	if err != nil {
 		return nil, err
 	}
-	var raw map[string]json.Number
+	var raw map[string]*float64
 	if err := json.Unmarshal(data, &raw); err != nil {
 		return nil, fmt.Errorf("reward.json: want an object of numbers: %w", err)
 	}
@@ -105,9 +115,10 @@ func readRewards(dir string) (map[string]float64, error) {
 	}
 	rewards := map[string]float64{}
 	for name, n := range raw {
-		if rewards[name], err = number("reward.json", n.String()); err != nil {
-			return nil, err
+		if n == nil {
+			return nil, fmt.Errorf("reward.json: %q is null; want a number", name)
 		}
+		rewards[name] = *n
 	}
 	return rewards, nil
 }

@@ -56,6 +56,8 @@ func TestRewardDecides(t *testing.T) {
 		"infinite":           {exited(0), file("reward.txt", "Inf"), outcome.BadReward, 0},
 		"several":            {exited(0), file("reward.json", `{"a": 1, "b": 1}`), outcome.BadReward, 0},
 		"list":               {exited(0), file("reward.json", `[1]`), outcome.BadReward, 0},
+		"number as text":     {exited(0), file("reward.json", `{"reward": "1"}`), outcome.BadReward, 0},
+		"null":               {exited(0), file("reward.json", `{"reward": null}`), outcome.BadReward, 0},
 		"text in an object":  {exited(0), file("reward.json", `{"reward": "one"}`), outcome.BadReward, 0},
 		"large":              {exited(0), file("reward.txt", strings.Repeat(" ", maxRewardBytes)+"1"), outcome.BadReward, 0},
 		"killed":             {&tool.ExecResult{Signal: "SIGKILL"}, file("reward.txt", "1"), outcome.VerifierKilled, 0},

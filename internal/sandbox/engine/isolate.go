@@ -52,7 +52,7 @@ func (e *Engine) StopAll(ctx context.Context) error {
 
 // isolated runs a command with nothing beside it, from an environment that no
 // earlier command could prepare, and leaves nothing of it running.
-func (e *Engine) isolated(ctx context.Context, id string, req tool.ExecRequest) (_ *tool.ExecResult, err error) {
+func (e *Engine) isolated(ctx context.Context, id string, req tool.ExecRequest) (res *tool.ExecResult, err error) {
 	reopen, err := e.stopBackground(ctx)
 	if err == nil {
 		defer reopen()
@@ -69,8 +69,13 @@ func (e *Engine) isolated(ctx context.Context, id string, req tool.ExecRequest) 
 		return nil, fmt.Errorf("making a home for the command: %w", mapError(os.TempDir(), err))
 	}
 	defer func() {
-		if err := removeAll(home); err != nil {
-			e.opts.Log.Warn("Left a command's home behind", "folder", home, "error", err)
+		left := removeAll(home)
+		switch {
+		case left == nil:
+		case len(req.Files) > 0: // the next command would find them
+			res, err = nil, errors.Join(err, fmt.Errorf("%w: removing the files of the command: %w", tool.ErrNotIsolated, left))
+		default:
+			e.opts.Log.Warn("Left a command's home behind", "folder", home, "error", left)
 		}
 	}()
 	env := e.isolatedEnv(home)
@@ -85,7 +90,7 @@ func (e *Engine) isolated(ctx context.Context, id string, req tool.ExecRequest) 
 	if err != nil {
 		return nil, err
 	}
-	res, err := e.execute(ctx, x)
+	res, err = e.execute(ctx, x)
 	// Also where the command was cancelled: what it left would be beside the next one.
 	deadline, cancel := context.WithTimeout(context.WithoutCancel(ctx), isolateDeadline)
 	defer cancel()

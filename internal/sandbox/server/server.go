@@ -25,6 +25,8 @@ const Protocol = api.Protocol
 type Options struct {
 	// SocketPath is where the unix socket is put; its folder must exist.
 	SocketPath string
+	// Listener is one that listens at SocketPath already; nil has the server make it.
+	Listener *net.UnixListener
 	// Workspace is the folder that tools work in.
 	Workspace string
 	// Engine are the limits of commands and outputs.
@@ -71,7 +73,7 @@ func Run(ctx context.Context, opts Options) error {
 		return err
 	}
 	d.handler = h
-	l, err := listen(opts.SocketPath, h.opts.Log) //nolint:contextcheck // a look at the socket, see stale
+	l, err := opts.listen(h.opts.Log) //nolint:contextcheck // a look at the socket, see stale
 	if err != nil {
 		return errors.Join(err, h.Close())
 	}

@@ -43,6 +43,18 @@ func (s *socket) Accept() (net.Conn, error) {
 	}
 }
 
+// listen gives the listener that there is, or else makes one.
+func (o Options) listen(log *slog.Logger) (*socket, error) {
+	if o.Listener == nil {
+		return listen(o.SocketPath, log)
+	}
+	info, err := os.Lstat(o.SocketPath)
+	if err != nil {
+		return nil, err
+	}
+	return &socket{UnixListener: o.Listener, path: o.SocketPath, info: info, log: log}, nil
+}
+
 // listen puts a socket at path. It is bound under another name and renamed when
 // its mode is right, so that nobody can connect before, and so that the stale
 // socket of a server that was killed is replaced in one step. A server that is
