@@ -59,7 +59,7 @@ var _ = Describe("A volume of a template", func() {
 		w.create(sb)
 		w.settle()
 		pod := w.pod("box-1")
-		want := podspec.Pod(podspec.Input{Sandbox: w.sandbox("box"), PodName: "box-1"})
+		want := podspec.Pod(podspec.Input{Sandbox: w.sandbox("box"), PodName: "box-1", RunnerImage: "runner:test", SandboxImage: "sandbox:test"})
 		Expect(pod.Spec.Volumes).To(HaveLen(len(want.Spec.Volumes)))
 		for i, v := range want.Spec.Volumes {
 			if v.Name != "input" {
