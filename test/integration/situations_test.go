@@ -362,7 +362,7 @@ var stages = []stage{
 }
 
 // notOfTasks are the reasons that no Succeeded of a task ever has.
-var notOfTasks = []string{"Pending", "Resolved", "LastValidRegistry", "Ready", "PodPending", "PodFinished", "Interrupted", "Recorded", "NoRecord", "Filling", "Updating"}
+var notOfTasks = []string{"Pending", "Resolved", "LastValidRegistry", "Ready", "PodPending", "PodFinished", "Interrupted", "Recorded", "NoRecord", "Filling", "Updating", "Disabled"}
 
 const situationsPage = "docs/situations.md"
 
