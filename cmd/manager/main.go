@@ -205,9 +205,13 @@ func run(ctx context.Context, o *options) error {
 	if err != nil {
 		return err
 	}
+	record := &recording.Finder{Reader: mgr.GetAPIReader(), Namespace: o.operatorNamespace, Mode: o.record, Clock: clock.RealClock{}}
 	surroundings, err := o.setUpPools(ctx, mgr, &sandboxpool.Reconciler{
 		Client: cached, APIReader: mgr.GetAPIReader(), Recorder: recorder, Clock: clock.RealClock{}, Policy: bounds, Workers: o.workers,
-		Surroundings: &warm.Surroundings{Registry: store, Images: []string{o.sandbox.RunnerImage, o.sandbox.SandboxImage}},
+		Surroundings: &warm.Surroundings{
+			Registry: store, Images: []string{o.sandbox.RunnerImage, o.sandbox.SandboxImage},
+			Others: []func(context.Context) (string, error){bounds.Document, record.Text},
+		},
 	})
 	if err != nil {
 		return fmt.Errorf("setting up the sandboxpool controller: %w", err)
@@ -221,7 +225,7 @@ func run(ctx context.Context, o *options) error {
 	if err := (&sandbox.Reconciler{
 		Client: cached, APIReader: mgr.GetAPIReader(), Recorder: recorder,
 		Clock: clock.RealClock{}, Registry: store, Policy: bounds, Options: o.sandbox,
-		Record: &recording.Finder{Reader: mgr.GetAPIReader(), Namespace: o.operatorNamespace, Mode: o.record, Clock: clock.RealClock{}},
+		Record: record,
 	}).SetupWithManager(mgr); err != nil { //nolint:contextcheck // a queue looks into the cache, which takes no time
 		return fmt.Errorf("setting up the sandbox controller: %w", err)
 	}

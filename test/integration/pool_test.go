@@ -360,6 +360,19 @@ var _ = Describe("A pool", func() {
 		Expect(w.fill("spare")).To(Equal("1/1 True Ready"))
 	})
 
+	It("replaces what another policy of the administrator would have made otherwise", func(ctx SpecContext) {
+		w := newWorld(ctx)
+		w.full("spare", 1)
+		before := w.waiting()[0]
+		w.newPolicy("version: 1\ndefaults: {runner: {resources: {limits: {memory: 1Gi}}}}\n")
+		w.create(fromPool("x").Obj())
+		w.settle()
+		Expect(w.claimOf("x")).To(Equal("Miss NotUpdated"))
+		w.warmUp()
+		Expect(w.waiting()).NotTo(ContainElement(before))
+		Expect(w.fill("spare")).To(Equal("1/1 True Ready"))
+	})
+
 	It("is deleted with what waits in it, and not with what was claimed", func(ctx SpecContext) {
 		w := newWorld(ctx)
 		w.full("spare", 2)

@@ -106,7 +106,7 @@ func (w *world) restart() {
 func (w *world) restartWith(c client.Client) {
 	store := &modelregistry.Store{Reader: c, OperatorNamespace: w.ns + "-operator", Recorder: w.events}
 	policy := &adminpolicy.Store{Reader: c, Namespace: w.ns + "-operator", Recorder: w.events}
-	surroundings := &warm.Surroundings{Registry: store, Images: []string{"runner:test"}}
+	surroundings := &warm.Surroundings{Registry: store, Images: []string{"runner:test"}, Others: []func(context.Context) (string, error){policy.Document}}
 	w.tasks = &agenttask.Reconciler{Client: c, APIReader: w.operator, Recorder: w.events, Clock: w.clock, Registry: store, Policy: policy, Surroundings: surroundings}
 	w.pools = &sandboxpool.Reconciler{Client: c, APIReader: w.operator, Recorder: w.events, Clock: w.clock, Policy: policy, Surroundings: surroundings}
 	w.sandboxes = &sandbox.Reconciler{Client: c, APIReader: w.operator, Recorder: w.events, Clock: w.clock, Registry: store, Policy: policy,

@@ -45,6 +45,8 @@ type Store struct {
 	version string
 	good    *policy.Policy
 	err     error
+	// document is what good was read from.
+	document string
 }
 
 // +kubebuilder:rbac:groups="",namespace=system,resources=configmaps,resourceNames=sampan-policy,verbs=get;list;watch
@@ -61,7 +63,7 @@ func (s *Store) Load(ctx context.Context) (*policy.Policy, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if apierrors.IsNotFound(err) {
-		s.uid, s.version, s.good, s.err = "", "", nil, nil
+		s.uid, s.version, s.good, s.err, s.document = "", "", nil, nil, ""
 		return policy.Default(), nil
 	}
 	if err != nil {
@@ -69,6 +71,20 @@ func (s *Store) Load(ctx context.Context) (*policy.Policy, error) {
 	}
 	s.parse(ctx, &cm)
 	return s.good, s.err
+}
+
+// Document gives what the policy that holds was read from, empty for the default; the
+// error is Load's.
+func (s *Store) Document(ctx context.Context) (string, error) {
+	if s == nil {
+		return "", nil
+	}
+	if _, err := s.Load(ctx); err != nil {
+		return "", err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.document, nil
 }
 
 func (s *Store) key() types.NamespacedName {
@@ -86,7 +102,7 @@ func (s *Store) parse(ctx context.Context, cm *corev1.ConfigMap) {
 	s.version = cm.ResourceVersion
 	p, err := read(cm)
 	if err == nil {
-		s.good, s.err = p, nil
+		s.good, s.err, s.document = p, nil, cm.Data[Key]
 		logf.FromContext(ctx).Info("Took the administrator's policy", "configMap", s.key())
 		return
 	}

@@ -81,6 +81,18 @@ func (f *Finder) Find(ctx context.Context) (*podspec.Record, error) {
 	return f.found, nil
 }
 
+// Text gives all that pods have of the server, empty where nothing is recorded, or not yet.
+func (f *Finder) Text(ctx context.Context) (string, error) {
+	switch found, err := f.Find(ctx); {
+	case errors.Is(err, ErrMissing) || err == nil && found == nil:
+		return "", nil
+	case err != nil:
+		return "", err
+	default:
+		return found.URL + " " + found.CA, nil
+	}
+}
+
 func (f *Finder) read(ctx context.Context) (*podspec.Record, error) {
 	var cm corev1.ConfigMap
 	err := f.Reader.Get(ctx, types.NamespacedName{Namespace: f.Namespace, Name: ConfigMapName}, &cm)

@@ -29,7 +29,7 @@ const (
 	// no watch tells.
 	problemInterval = 15 * time.Second
 	// lookInterval is how often a pool is looked at in any case: the scopes of its
-	// namespace change without a watch.
+	// namespace, and where the record is, change without a watch.
 	lookInterval = 5 * time.Minute
 )
 

@@ -18,7 +18,6 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"github.com/sampan-dev/sampan/api/v1alpha1"
-	"github.com/sampan-dev/sampan/internal/controller/adminpolicy"
 	"github.com/sampan-dev/sampan/internal/controller/fair"
 	"github.com/sampan-dev/sampan/internal/controller/kit"
 	"github.com/sampan-dev/sampan/internal/controller/slim"
@@ -42,7 +41,7 @@ func (r *Reconciler) SetupWithManager(mgr ctrl.Manager) error {
 		}))).
 		Watches(&v1alpha1.Sandbox{}, sandboxHandler()).
 		Watches(&corev1.ConfigMap{}, handler.EnqueueRequestsFromMapFunc(r.poolsOfRegistry)).
-		WatchesRawSource(r.Policy.Source(r.poolsRefused)).
+		WatchesRawSource(r.Policy.Source(r.allPools)).
 		WithOptions(controller.Options{MaxConcurrentReconciles: r.Workers, NewQueue: fair.NewQueue(r.Workers, slim.Large(r.Client, &v1alpha1.SandboxPool{}))}).
 		Complete(r)
 }
@@ -106,20 +105,15 @@ func stalledBy(sb *v1alpha1.Sandbox) string {
 // poolsOfRegistry are the pools whose pods have the models of a registry.
 func (r *Reconciler) poolsOfRegistry(ctx context.Context, obj client.Object) []reconcile.Request {
 	if obj.GetNamespace() == r.Surroundings.Registry.OperatorNamespace {
-		return r.pools(ctx, nil)
+		return r.pools(ctx)
 	}
-	return r.pools(ctx, nil, client.InNamespace(obj.GetNamespace()))
+	return r.pools(ctx, client.InNamespace(obj.GetNamespace()))
 }
 
-// poolsRefused are the pools that another policy may let be filled.
-func (r *Reconciler) poolsRefused(ctx context.Context) []reconcile.Request {
-	return r.pools(ctx, func(pool *v1alpha1.SandboxPool) bool {
-		c := meta.FindStatusCondition(pool.Status.Conditions, v1alpha1.ConditionReady)
-		return c != nil && adminpolicy.Refused(c.Reason)
-	})
-}
+// allPools are those that another policy may let be filled, or have made otherwise.
+func (r *Reconciler) allPools(ctx context.Context) []reconcile.Request { return r.pools(ctx) }
 
-func (r *Reconciler) pools(ctx context.Context, which func(*v1alpha1.SandboxPool) bool, opts ...client.ListOption) []reconcile.Request {
+func (r *Reconciler) pools(ctx context.Context, opts ...client.ListOption) []reconcile.Request {
 	var list v1alpha1.SandboxPoolList
 	if err := r.List(ctx, &list, append(opts, client.UnsafeDisableDeepCopy)...); err != nil {
 		ctrl.LoggerFrom(ctx).Error(err, "Could not list SandboxPools")
@@ -127,9 +121,7 @@ func (r *Reconciler) pools(ctx context.Context, which func(*v1alpha1.SandboxPool
 	}
 	var out []reconcile.Request
 	for i := range list.Items {
-		if which == nil || which(&list.Items[i]) {
-			out = append(out, reconcile.Request{NamespacedName: client.ObjectKeyFromObject(&list.Items[i])})
-		}
+		out = append(out, reconcile.Request{NamespacedName: client.ObjectKeyFromObject(&list.Items[i])})
 	}
 	return out
 }

@@ -123,6 +123,9 @@ type Surroundings struct {
 	Registry *modelregistry.Store
 	// Images are those that the manager gives to pods.
 	Images []string
+	// Others tell what else is given to pods, each as a text that changes with it: the
+	// administrator's policy, the server of the record.
+	Others []func(context.Context) (string, error)
 }
 
 // Hash tells the surroundings of a namespace's pods apart. The error is that of
@@ -136,7 +139,15 @@ func (s *Surroundings) Hash(ctx context.Context, reader client.Reader, namespace
 	if err != nil {
 		return "", err
 	}
-	return digest(append([]string{entry.Source.String(), entry.Document, strings.Join(scopes, ",")}, s.Images...)...), nil
+	parts := append([]string{entry.Source.String(), entry.Document, strings.Join(scopes, ",")}, s.Images...)
+	for _, other := range s.Others {
+		part, err := other(ctx)
+		if err != nil {
+			return "", err
+		}
+		parts = append(parts, part)
+	}
+	return digest(parts...), nil
 }
 
 // Waiting are the Sandboxes of a list that wait in a pool: nobody has claimed or deleted them.
