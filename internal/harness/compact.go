@@ -8,14 +8,13 @@ import (
 
 	"github.com/sampan-dev/sampan/internal/llm"
 	"github.com/sampan-dev/sampan/internal/llm/broker"
+	"github.com/sampan-dev/sampan/internal/models"
 	"github.com/sampan-dev/sampan/internal/transcript"
 )
 
 const (
-	// compactAt is the part of the room for input that brings a compaction,
-	// compactTo the part that is left of it: far apart, since each one costs
-	// the server's prompt cache.
-	compactAt = 0.8
+	// compactTo is the part of the room that is left by a compaction: far below the one
+	// that brings it, since each one costs the server's prompt cache.
 	compactTo = 0.5
 	// minFreed is the part that a compaction has to free to be worth it.
 	minFreed = 0.05
@@ -33,17 +32,10 @@ const (
 
 // makeRoom compacts the conversation when it fills most of the model's window.
 func (c *caller) makeRoom(m broker.Model) error {
-	if m.ContextWindow <= 0 {
+	if !models.Compacts(c.log.state.conv.tokens(), m.ContextWindow, m.MaxOutputTokens) {
 		return nil
 	}
-	reserve := m.MaxOutputTokens
-	if reserve <= 0 || reserve > m.ContextWindow/4 {
-		reserve = m.ContextWindow / 4
-	}
-	room := int64(m.ContextWindow - reserve)
-	if c.log.state.conv.tokens() <= int64(compactAt*float64(room)) {
-		return nil
-	}
+	room := models.Room(m.ContextWindow, m.MaxOutputTokens)
 	err := c.compact(m, int64(compactTo*float64(room)), fmt.Sprintf("The conversation fills the window of %s (%d tokens)", m.ID, m.ContextWindow))
 	if err != nil && c.log.state.conv.tokens() <= room {
 		return nil // nothing to cut, and it still fits

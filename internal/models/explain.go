@@ -72,11 +72,12 @@ func (r *Registry) Explain(sel Selector, need Need, conversation int) (*Explanat
 		if i == 0 {
 			e.Decision = Chosen
 		}
-		if w := c.Model.ContextWindow; conversation > w {
+		w := c.Model.ContextWindow
+		if Compacts(int64(conversation), w, c.Model.MaxOutputTokens) {
 			e.Why += fmt.Sprintf("; compacts the conversation for its window of %d tokens", w)
-			if c.Model.ID != first {
-				e.Why += ", so it goes behind those that hold it whole"
-			}
+		}
+		if conversation > w && c.Model.ID != first {
+			e.Why += ", so it goes behind those that hold it whole"
 		}
 		out.Models = append(out.Models, e)
 	}
