@@ -33,7 +33,7 @@ const (
 
 // infrastructure are the categories of a model's failure that say nothing of the model, and
 // may be another time otherwise.
-var infrastructure = []llm.Category{llm.RateLimited, llm.Timeout, llm.Network, llm.Overloaded, llm.TruncatedStream}
+var infrastructure = []llm.Category{llm.RateLimited, llm.Network, llm.Overloaded, llm.TruncatedStream}
 
 // setup are those that say that the registry has to be mended first.
 var setup = []llm.Category{llm.CredentialConfig, llm.ProviderUnsupported, llm.QuotaExceeded}
@@ -106,8 +106,9 @@ func (a *attempt) take(res harness.Result) {
 	case res.Reason == harness.Internal:
 		a.again = true
 		a.failed(outcome.Errored, string(res.Reason), res.Message)
-	case res.Reason == harness.SandboxLost:
-		// An agent can end its own sandbox: after the last attempt this counts as a failure.
+	case res.Reason == harness.SandboxLost, res.Reason == harness.ModelUnavailable && res.Category == llm.Timeout:
+		// An agent can end its own sandbox, and a model that thinks without end runs into the
+		// time for a reply: after the last attempt both count as failures.
 		a.again = true
 		a.failed(outcome.Failed, string(res.Reason), res.Message)
 	}
