@@ -33,7 +33,7 @@ func TestMountable(t *testing.T) {
 // template that is mounted in there.
 func TestTheHomeIsShownToWhoTakesCheckpoints(t *testing.T) {
 	owned := func(sb *v1alpha1.Sandbox) {
-		sb.OwnerReferences = []metav1.OwnerReference{{Kind: "AgentTask", Name: "box", Controller: new(true)}}
+		sb.OwnerReferences = []metav1.OwnerReference{{APIVersion: v1alpha1.GroupVersion.String(), Kind: "AgentTask", Name: "box", Controller: new(true)}}
 		sb.Spec.Template.Volumes = []v1alpha1.Volume{{Name: "keys", MountPath: "/home/agent/.ssh", Secret: &corev1.SecretVolumeSource{SecretName: "keys"}}}
 	}
 	record := &podspec.Record{URL: "https://record"}
