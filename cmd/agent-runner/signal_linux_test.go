@@ -102,23 +102,30 @@ var steps = map[string]struct {
 	},
 }
 
+// runTo starts a run and returns when it is at a step.
+func runTo(t *testing.T, name string) *process {
+	t.Helper()
+	step := steps[name]
+	p := newRunner(t, step.script, step.verify)
+	asked := func() int { return 0 }
+	if step.asked > 0 {
+		asked = p.serve(t, step.script)
+	}
+	p.start(t)
+	p.awaitStep(t, step.record, step.file)
+	if !poll(patience, func() bool { return asked() >= step.asked }) {
+		t.Fatalf("the server was asked %d times, want %d", asked(), step.asked)
+	}
+	return p
+}
+
 // TestSignalAtEveryStep ends the runner in the middle of everything it does.
 func TestSignalAtEveryStep(t *testing.T) {
 	for name, step := range steps {
 		for _, sig := range []syscall.Signal{syscall.SIGTERM, syscall.SIGKILL} {
 			t.Run(fmt.Sprintf("%s/%s", name, sig), func(t *testing.T) {
 				t.Parallel()
-				p := newRunner(t, step.script, step.verify)
-				asked := func() int { return 0 }
-				if step.asked > 0 {
-					asked = p.serve(t, step.script)
-				}
-				p.start(t)
-				p.awaitStep(t, step.record, step.file)
-				if !poll(patience, func() bool { return asked() >= step.asked }) {
-					t.Fatalf("the server was asked %d times, want %d", asked(), step.asked)
-				}
-				p.end(t, sig, step.calls)
+				runTo(t, name).end(t, sig, step.calls)
 			})
 		}
 	}

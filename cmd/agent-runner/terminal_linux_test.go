@@ -51,14 +51,11 @@ func TestEverySignalEndsInOrder(t *testing.T) {
 		for _, step := range []string{"model call", "tool call with children", "tool call that ignores SIGTERM", "verification"} {
 			t.Run(fmt.Sprintf("%s/%s", sig, step), func(t *testing.T) {
 				t.Parallel()
-				s := steps[step]
-				p := newRunner(t, s.script, s.verify)
-				p.start(t)
-				p.awaitStep(t, s.record, s.file)
+				p := runTo(t, step)
 				if err := p.cmd.Process.Signal(sig); err != nil {
 					t.Fatal(err)
 				}
-				p.expect(t, harness.Cancelled, s.calls)
+				p.expect(t, harness.Cancelled, steps[step].calls)
 			})
 		}
 	}
