@@ -188,16 +188,20 @@ func TestDigestIsOfEverything(t *testing.T) {
 		return d
 	}
 	seen := map[string]bool{digest(): true}
-	for what, change := range map[string]func() error{
-		"content": func() error { return os.WriteFile(filepath.Join(dir, "instruction.md"), []byte("Do."), 0o644) },
-		"mode":    func() error { return os.Chmod(filepath.Join(dir, "tests/test.sh"), 0o755) },
-		"name":    func() error { return os.Rename(filepath.Join(dir, "tests/test.sh"), filepath.Join(dir, "tests/t.sh")) },
+	// In this order: the last change takes the file away that the one before it needs.
+	for _, c := range []struct {
+		what   string
+		change func() error
+	}{
+		{"content", func() error { return os.WriteFile(filepath.Join(dir, "instruction.md"), []byte("Do."), 0o644) }},
+		{"mode", func() error { return os.Chmod(filepath.Join(dir, "tests/test.sh"), 0o755) }},
+		{"name", func() error { return os.Rename(filepath.Join(dir, "tests/test.sh"), filepath.Join(dir, "tests/t.sh")) }},
 	} {
-		if err := change(); err != nil {
+		if err := c.change(); err != nil {
 			t.Fatal(err)
 		}
 		if d := digest(); seen[d] {
-			t.Errorf("a change of the %s is not seen", what)
+			t.Errorf("a change of the %s is not seen", c.what)
 		} else {
 			seen[d] = true
 		}
