@@ -138,7 +138,7 @@ func (r *Reconciler) findPod(ctx context.Context, s *scope) error {
 	case s.recorded(pod), s.holder.task != nil && s.sandbox.Status.PodUID == "" && metav1.IsControlledBy(pod, s.sandbox):
 		s.pod = pod
 	case s.sandbox.Status.PodUID == "" && !metav1.IsControlledBy(pod, s.sandbox):
-		return r.inTheWay(ctx, s, pod)
+		return r.inTheWay(ctx, s, pod, "use another name")
 	}
 	return nil
 }

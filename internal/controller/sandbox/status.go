@@ -36,7 +36,7 @@ type problem struct {
 type facts struct {
 	// now is one time for all of a reconcile.
 	now time.Time
-	// conflict names an object that is in the way and belongs to somebody else;
+	// conflict tells of an object that is in the way and belongs to somebody else;
 	// remains says of one that it goes by itself.
 	conflict, remains string
 
@@ -154,8 +154,7 @@ func (f facts) apply(sb *v1alpha1.Sandbox) {
 	state := f.podState
 	switch {
 	case f.conflict != "":
-		state = podState{phase: podBlocked, reason: v1alpha1.ReasonNameConflict,
-			message: f.conflict + " exists and does not belong to this Sandbox; delete it, or use another name"}
+		state = podState{phase: podBlocked, reason: v1alpha1.ReasonNameConflict, message: f.conflict}
 	case f.remains != "":
 		state = podState{phase: podWaiting, reason: v1alpha1.ReasonPodPending, message: f.remains}
 	case f.problem != nil:
