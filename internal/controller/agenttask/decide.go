@@ -6,9 +6,11 @@ import (
 
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/utils/ptr"
 
 	"github.com/sampan-dev/sampan/api/v1alpha1"
 	"github.com/sampan-dev/sampan/internal/controller/kit"
+	"github.com/sampan-dev/sampan/internal/text"
 )
 
 const (
@@ -426,14 +428,11 @@ func unproven(task *v1alpha1.AgentTask, res *v1alpha1.TaskResult) string {
 }
 
 func summary(task *v1alpha1.AgentTask, res *v1alpha1.TaskResult) string {
-	turns := int32(0)
-	if t := task.Status.Progress.Turns; t != nil {
-		turns = *t
-	}
+	turns := text.Plural(int(ptr.Deref(task.Status.Progress.Turns, 0)), "turn")
 	if len(res.Verifications) == 0 {
-		return fmt.Sprintf("The agent finished after %d turns; the task has no verify command", turns)
+		return fmt.Sprintf("The agent finished after %s; the task has no verify command", turns)
 	}
-	return fmt.Sprintf("The agent finished after %d turns and %d of %d verify commands passed", turns, len(res.Verifications), len(res.Verifications))
+	return fmt.Sprintf("The agent finished after %s and %d of %d verify commands passed", turns, len(res.Verifications), len(res.Verifications))
 }
 
 func readyOf(sb *v1alpha1.Sandbox) *metav1.Condition {
