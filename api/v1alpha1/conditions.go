@@ -181,7 +181,10 @@ const (
 	ReasonConfigMapNotFound = "ConfigMapNotFound"
 	// ReasonContainerConfigError: kubelet cannot make a container of the pod for another reason.
 	ReasonContainerConfigError = "ContainerConfigError"
-	// ReasonVolumeFailed: kubelet cannot mount a volume of the pod.
+	// ReasonPodNotStarted: the node cannot start the pod's containers yet, for example for
+	// its network, or has not begun to. The message is kubelet's, where it has said anything.
+	ReasonPodNotStarted = "PodNotStarted"
+	// ReasonVolumeFailed: the node cannot attach or mount a volume of the pod.
 	ReasonVolumeFailed = "VolumeFailed"
 	// ReasonVolumeUnbound: the workspace's PersistentVolumeClaim gets no volume,
 	// for example since there is no StorageClass of that name. The message says why.

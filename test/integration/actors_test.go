@@ -100,11 +100,32 @@ func (w *world) containersRun(name, node string) {
 	})
 }
 
-// bind plays the scheduler.
+// bind plays the scheduler, where it has not played yet.
 func (w *world) bind(name, node string) {
 	GinkgoHelper()
+	if w.pod(name).Spec.NodeName == node {
+		return
+	}
 	binding := &corev1.Binding{ObjectMeta: metav1.ObjectMeta{Name: name, Namespace: w.ns}, Target: corev1.ObjectReference{Kind: "Node", Name: node}}
 	Expect(w.live.SubResource("binding").Create(w.ctx, w.pod(name), binding)).To(Succeed())
+}
+
+// take plays a kubelet that has begun with a pod, and tells of it.
+func (w *world) take(name, reason, message string) {
+	GinkgoHelper()
+	w.bind(name, "node")
+	w.podStatus(name, func(st *corev1.PodStatus) { st.StartTime = new(metav1.NewTime(w.clock.Now())) })
+	w.tell(w.pod(name), "Pod", reason, message)
+}
+
+// tell writes an event of an object.
+func (w *world) tell(obj client.Object, kind, reason, message string) {
+	GinkgoHelper()
+	w.create(&corev1.Event{
+		ObjectMeta: metav1.ObjectMeta{GenerateName: obj.GetName() + ".", Namespace: w.ns},
+		Type:       corev1.EventTypeWarning, Reason: reason, Message: message, LastTimestamp: metav1.NewTime(w.clock.Now()),
+		InvolvedObject: corev1.ObjectReference{Kind: kind, Namespace: w.ns, Name: obj.GetName(), UID: obj.GetUID()},
+	})
 }
 
 // exit plays kubelet: both containers ended.

@@ -225,6 +225,10 @@ var stages = []stage{
 			started(w)
 			w.unscheduled("x-1", corev1.PodReasonUnschedulable, "0/3 nodes are available: 3 Insufficient cpu.")
 		}},
+		{v1alpha1.ReasonUnschedulable, itself + ", when the scheduler runs", func(w *world) {
+			started(w)
+			w.pass(10 * time.Second)
+		}},
 		{v1alpha1.ReasonQueued, itself + ", when the queue admits the pod", func(w *world) {
 			started(w)
 			w.unscheduled("x-1", corev1.PodReasonSchedulingGated, "Scheduling is blocked due to non-empty scheduling gates")
@@ -244,9 +248,17 @@ var stages = []stage{
 		{v1alpha1.ReasonContainerConfigError, "what the message asks for", waitingFor("sandbox", "CreateContainerError", "no such device")},
 		{v1alpha1.ReasonVolumeFailed, "what the message asks for", func(w *world) {
 			started(w)
-			w.create(&corev1.Event{ObjectMeta: metav1.ObjectMeta{Name: "x-1.1", Namespace: w.ns}, Type: corev1.EventTypeWarning, Reason: "FailedMount",
-				Message:        `MountVolume.SetUp failed for volume "workspace" : timed out`,
-				InvolvedObject: corev1.ObjectReference{Kind: "Pod", Namespace: w.ns, Name: "x-1", UID: w.pod("x-1").UID}})
+			w.take("x-1", "FailedMount", `MountVolume.SetUp failed for volume "workspace" : timed out`)
+			w.pass(10 * time.Second)
+		}},
+		{v1alpha1.ReasonPodNotStarted, itself + ", when the kubelet of the node runs, or when the node counts as lost", func(w *world) {
+			started(w)
+			w.bind("x-1", "node")
+			w.pass(10 * time.Second)
+		}},
+		{v1alpha1.ReasonPodNotStarted, itself + ", when the node can", func(w *world) {
+			started(w)
+			w.take("x-1", "FailedCreatePodSandBox", "Failed to create pod sandbox: plugin type=\"calico\" failed (add): no IP addresses available")
 			w.pass(10 * time.Second)
 		}},
 		{v1alpha1.ReasonRunnerSilent, itself + ", after five minutes with another attempt; the runner's way to the API server", func(w *world) {

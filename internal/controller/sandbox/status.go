@@ -3,24 +3,15 @@ package sandbox
 import (
 	"context"
 	"fmt"
-	"maps"
-	"strings"
 	"time"
 
-	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"sigs.k8s.io/controller-runtime/pkg/client"
-	logf "sigs.k8s.io/controller-runtime/pkg/log"
 
 	"github.com/sampan-dev/sampan/api/v1alpha1"
 	"github.com/sampan-dev/sampan/internal/podapi"
 	"github.com/sampan-dev/sampan/internal/text"
 )
-
-// slowStart is how long a pod may be without a cause before its events are
-// asked for one: what kubelet cannot mount is told nowhere else.
-const slowStart = 8 * time.Second
 
 // maxMessage keeps a condition's message short; the whole is in the pod.
 const maxMessage = 1024
@@ -111,41 +102,7 @@ func (r *Reconciler) observePod(ctx context.Context, s *scope) {
 		return
 	}
 	s.requeue = slowStart
-	if p := r.mountProblem(ctx, s.pod); p != nil {
-		s.facts.podState = podState{phase: podBlocked, reason: p.reason, message: p.message}
-	}
-}
-
-// mountProblem asks the pod's events what kubelet cannot mount.
-func (r *Reconciler) mountProblem(ctx context.Context, pod *corev1.Pod) *problem {
-	events := r.eventsOf(ctx, pod, client.MatchingFields{"reason": "FailedMount"})
-	for i := len(events) - 1; i >= 0; i-- {
-		message := events[i].Message
-		switch {
-		case strings.Contains(message, `secret "`), strings.Contains(message, "references non-existent secret key"):
-			return &problem{reason: v1alpha1.ReasonSecretNotFound, message: message}
-		case strings.Contains(message, `configmap "`), strings.Contains(message, "references non-existent config key"):
-			return &problem{reason: v1alpha1.ReasonConfigMapNotFound, message: message}
-		}
-	}
-	if n := len(events); n > 0 {
-		return &problem{reason: v1alpha1.ReasonVolumeFailed, message: events[n-1].Message}
-	}
-	return nil
-}
-
-// eventsOf are the events of an object that match, the newest last.
-// Without them no cause is named; the next look asks again.
-func (r *Reconciler) eventsOf(ctx context.Context, obj client.Object, match client.MatchingFields) []corev1.Event {
-	var list corev1.EventList
-	of := client.MatchingFields{"involvedObject.uid": string(obj.GetUID())}
-	maps.Copy(of, match)
-	err := r.APIReader.List(ctx, &list, client.InNamespace(obj.GetNamespace()), client.Limit(100), of)
-	if err != nil {
-		logf.FromContext(ctx).Error(err, "Could not read events", "kind", r.kind(obj), "name", obj.GetName())
-		return nil
-	}
-	return list.Items
+	s.facts.podState = r.slowState(ctx, s.pod)
 }
 
 // apply writes the conditions that the facts ask for.
