@@ -26,7 +26,7 @@ func (r *Reconciler) slowState(ctx context.Context, pod *corev1.Pod) podState {
 	switch {
 	case pod.Spec.NodeName == "":
 		waiting.reason = v1alpha1.ReasonUnschedulable
-		waiting.message = fmt.Sprintf("The scheduler %q has not looked at Pod %s yet; see whether it runs", pod.Spec.SchedulerName, pod.Name)
+		waiting.message = fmt.Sprintf("No scheduler has looked at Pod %s yet; see whether the one runs that its spec.schedulerName has", pod.Name)
 		return waiting
 	case pod.Status.StartTime == nil: // kubelet sets it when it first sees the pod
 		waiting.reason = v1alpha1.ReasonPodNotStarted
