@@ -152,6 +152,15 @@ const (
 // was told to stop (SIGTERM) though its task was not. The attempt was lost.
 const ReasonInterrupted = "Interrupted"
 
+// Results' reasons that are no end of a task, but hand it over to a pod of another kind.
+const (
+	// ReasonVerificationPending: the agent is done, and the Separate commands of verify are
+	// about to run in another pod.
+	ReasonVerificationPending = "VerificationPending"
+	// ReasonVerificationRejected: one of them failed, and the agent is about to go on.
+	ReasonVerificationRejected = "VerificationRejected"
+)
+
 // Reasons of a SandboxPool's Ready, besides those of its Sandboxes.
 const (
 	// ReasonFilling: the pool makes Sandboxes, or waits until they have started.

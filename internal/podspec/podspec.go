@@ -4,6 +4,7 @@ package podspec
 
 import (
 	"maps"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -78,6 +79,8 @@ type Input struct {
 	// Outputs are those of the task, some of which have credentials to push with.
 	Outputs []v1alpha1.Output
 	Scopes  []string
+	// Verifying: the pod runs Separate verifications alone, and gets what those need.
+	Verifying bool
 	// Egress opens the models and the repository of a Restricted Sandbox.
 	Egress []networkingv1.NetworkPolicyEgressRule
 	// Record is where the runner records; nil for nowhere.
@@ -168,7 +171,7 @@ func runner(in Input) corev1.Container {
 	for _, k := range in.ModelKeys {
 		env = append(env, fromSecret(k.Env, k.SecretName, k.Key, k.Optional))
 	}
-	if name := in.Sandbox.Spec.Template.Workspace.Git.CredentialsSecretRef.Name; name != "" {
+	if name := in.Sandbox.Spec.Template.Workspace.Git.CredentialsSecretRef.Name; name != "" && usesRepository(in) {
 		env = append(env,
 			fromSecret(podapi.EnvGitUsername, name, corev1.BasicAuthUsernameKey, true),
 			fromSecret(podapi.EnvGitPassword, name, corev1.BasicAuthPasswordKey, false))
@@ -198,6 +201,12 @@ func runner(in Input) corev1.Container {
 			{Name: "input", MountPath: podapi.InputDir, ReadOnly: true},
 		},
 	}
+}
+
+// usesRepository reports whether the runner asks the repository for something: it checks
+// the workspace out, or makes a patch or a branch of it.
+func usesRepository(in Input) bool {
+	return !in.Verifying || slices.ContainsFunc(in.Outputs, func(o v1alpha1.Output) bool { return o.Path == "" })
 }
 
 func sandbox(in Input) corev1.Container {

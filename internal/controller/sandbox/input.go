@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/sampan-dev/sampan/api/v1alpha1"
 	"github.com/sampan-dev/sampan/internal/controller/kit"
@@ -59,7 +60,12 @@ func (r *Reconciler) podInput(ctx context.Context, s *scope) (*podspec.Input, *p
 			return nil, &problem{reason: v1alpha1.ReasonModelNotFound, message: err.Error()}, nil
 		}
 		in.Prompt, in.Verify, in.Outputs, in.Task = task.Spec.PromptFrom, task.Spec.Verify, task.Spec.Outputs, kit.Reference(task, task.Status.Attempt)
-		in.ModelKeys, in.Scripts = modelregistry.Inputs(candidates)
+		if in.Verifying = task.Status.AttemptKind == v1alpha1.AttemptVerification; !in.Verifying {
+			in.ModelKeys, in.Scripts = modelregistry.Inputs(candidates)
+		}
+		if in.Record == nil && separate(task) {
+			return nil, &problem{reason: v1alpha1.ReasonNoRecord, message: "spec.verify: isolation Separate needs a checkpoint of the workspace, and this cluster keeps no record: see the flag --record of the manager"}, nil
+		}
 	} else {
 		candidates = entry.All(scopes)
 		in.ModelKeys, in.Scripts = modelregistry.Inputs(candidates)
@@ -69,7 +75,11 @@ func (r *Reconciler) podInput(ctx context.Context, s *scope) (*podspec.Input, *p
 		if problem, err := policyProblem(r.Policy.Endpoints(ctx, entry.Source, candidates)); problem != nil || err != nil {
 			return nil, problem, err
 		}
-		in.Egress = s.egress(candidates, in.Record)
+		reached := candidates
+		if in.Verifying {
+			reached = nil
+		}
+		in.Egress = s.egress(reached, in.Record)
 	}
 	if in.Registry, err = entry.Registry.Snapshot(selector, candidates); err != nil {
 		return nil, nil, err
@@ -79,6 +89,11 @@ func (r *Reconciler) podInput(ctx context.Context, s *scope) (*podspec.Input, *p
 			"What this Sandbox may use of ConfigMap %s has %d bytes; a pod can carry %d", entry.Source, n, podspec.MaxRegistryBytes)}, nil
 	}
 	return in, nil, nil
+}
+
+// separate reports whether a task has a verify command that runs in a pod of its own.
+func separate(task *v1alpha1.AgentTask) bool {
+	return slices.ContainsFunc(task.Spec.Verify, func(v v1alpha1.Verification) bool { return v.Isolation == v1alpha1.VerificationSeparate })
 }
 
 func templateConflict(task *v1alpha1.AgentTask) *problem {

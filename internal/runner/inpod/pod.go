@@ -239,8 +239,11 @@ func (p *Runner) drive(ctx context.Context, sb *v1alpha1.Sandbox, at *v1alpha1.A
 // run prepares the workspace and runs the harness, with a transcript that is open.
 func (p *Runner) run(ctx context.Context, sb *v1alpha1.Sandbox, at *v1alpha1.AgentTask, task harness.Task, rep *reporter, j *recorded.Journal) (harness.Result, string) {
 	task.Limits.Active += j.Standing.Active // what is left is left from here on
-	if usedUp := rep.prior.remaining(&task.Limits); usedUp != "" {
+	if usedUp := rep.prior.remaining(&task.Limits); usedUp != "" && !verifying(at) {
 		return failed(harness.BudgetExceeded, fmt.Errorf("limits.%s was used up by earlier attempts", usedUp)), v1alpha1.ReasonBudgetExceeded
+	}
+	if verifying(at) {
+		p.guests.close(errProving)
 	}
 	keeper, restored, err := p.restore(ctx, sb, rep, j)
 	var preTool bool
@@ -254,7 +257,7 @@ func (p *Runner) run(ctx context.Context, sb *v1alpha1.Sandbox, at *v1alpha1.Age
 	case err != nil:
 		return failed(harness.Internal, err), v1alpha1.ReasonWorkspaceFailed
 	}
-	if !j.Standing.Ended { // what has been proven stays as it is until its outputs are taken
+	if !j.Standing.Ended && !verifying(at) { // what has been proven stays as it is until its outputs are taken
 		p.guests.open()
 	}
 	p.ran = at.UID
@@ -267,7 +270,7 @@ func (p *Runner) run(ctx context.Context, sb *v1alpha1.Sandbox, at *v1alpha1.Age
 		return filepath.Join(podapi.InputDir, podapi.ScriptFile(m.Name))
 	}}
 	config := harness.Config{
-		Task: task, Tools: tools, Rate: p.rate, Executor: exec, Ready: sandbox.wait, Reporter: rep.progress, Restored: restored,
+		Task: task, Tools: tools, Rate: p.rate, Executor: exec, Ready: sandbox.wait, Reporter: rep.progress, Restored: restored, Verifying: verifying(at),
 		Models: &broker.RegistryRouter{
 			Registry: p.registry, Selector: runner.SelectorOf(at), Connect: conn.Connect,
 			Need: models.Need{Scopes: p.scopes, Priced: !task.Limits.CostUSD.IsZero()},
