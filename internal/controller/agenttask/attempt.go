@@ -286,7 +286,8 @@ func (s *scope) archive(d decision) {
 		s.setInProgress(v1alpha1.ReasonSuspending, "The attempt was stopped on request", passes)
 		return
 	case d.kind == handOver:
-		s.setInProgress(d.reason, d.message, passes) // and an event
+		s.event(corev1.EventTypeNormal, d.reason, "HandOver", "%s", d.message)
+		s.setInProgress(v1alpha1.ReasonStarting, handOverMessage(a.Number, d.reason), passes)
 		return
 	}
 	s.event(corev1.EventTypeWarning, d.reason, "Retry", "Attempt %d was lost: %s", a.Number, d.message)
