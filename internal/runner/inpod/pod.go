@@ -242,9 +242,6 @@ func (p *Runner) run(ctx context.Context, sb *v1alpha1.Sandbox, at *v1alpha1.Age
 	if usedUp := rep.prior.remaining(&task.Limits); usedUp != "" && !verifying(at) {
 		return failed(harness.BudgetExceeded, fmt.Errorf("limits.%s was used up by earlier attempts", usedUp)), v1alpha1.ReasonBudgetExceeded
 	}
-	if verifying(at) {
-		p.guests.close(errProving)
-	}
 	keeper, restored, err := p.restore(ctx, sb, rep, j)
 	var preTool bool
 	if err == nil {

@@ -71,7 +71,8 @@ func waitingFor(err error) string {
 func (p *Runner) restore(ctx context.Context, sb *v1alpha1.Sandbox, rep *reporter, j *recorded.Journal) (*recorded.Keeper, *harness.Restored, error) {
 	switch {
 	case verifying(rep.task):
-		return p.restoreSealed(ctx, sb, j)
+		restored, err := p.restoreSealed(ctx, sb, j)
+		return nil, restored, err
 	case podapi.Checkpointed(sb):
 	case podapi.Persistent(sb), p.ran == rep.task.UID:
 		return nil, nil, nil

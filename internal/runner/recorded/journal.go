@@ -128,18 +128,6 @@ func (j *Journal) EndedElsewhere(res harness.Result, restored *harness.Restored)
 	return restored != nil && j.Told(res) && (j.latest == nil || restored.Turn != res.Progress.Turns)
 }
 
-// Sealed reports whether the checkpoint to go on from is the one that was handed over to be
-// verified, or says what it is instead.
-func (j *Journal) Sealed() error {
-	switch want := j.Standing.Pending; {
-	case j.latest == nil:
-		return errors.New("the record has no checkpoint of the workspace to verify")
-	case want != "" && j.latest.Workspace() != want:
-		return fmt.Errorf("the checkpoint of turn %d has the workspace %s, and the one to verify is %s", j.latest.Turn, j.latest.Workspace(), want)
-	}
-	return nil
-}
-
 // Restore builds the workspace and the home of the last checkpoint, or of the one of
 // another task that the run begins with, in folders that are empty, and gives what takes
 // the next ones, with the commit that was checked out. Without a checkpoint it builds
