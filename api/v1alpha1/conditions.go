@@ -97,6 +97,9 @@ const (
 	ReasonPolicyInvalid = "PolicyInvalid"
 	// ReasonVerifyFilesNotFound: the ConfigMap or a key that files of verify name does not exist.
 	ReasonVerifyFilesNotFound = "VerifyFilesNotFound"
+	// ReasonIsolationUnavailable: a verify command's isolation Separate cannot be had, since
+	// the cluster keeps no record, or since tools can write to a volume that outlives the pod.
+	ReasonIsolationUnavailable = "IsolationUnavailable"
 	// ReasonPromptNotFound: the ConfigMap or key that promptFrom names does not exist.
 	ReasonPromptNotFound = "PromptNotFound"
 	// ReasonOriginNotFound: the task that spec.from names does not exist. Create it, or, if

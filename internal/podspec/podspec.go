@@ -74,7 +74,8 @@ type Input struct {
 	Scripts []Script
 	// Prompt is set where the task takes its prompt from a ConfigMap or Secret.
 	Prompt v1alpha1.PromptSource
-	// Verify are the task's verifications; the runner, and it alone, gets their files.
+	// Verify are the task's verifications; the runner, and it alone, gets the files of those
+	// that this pod runs.
 	Verify []v1alpha1.Verification
 	// Outputs are those of the task, some of which have credentials to push with.
 	Outputs []v1alpha1.Output
@@ -276,6 +277,9 @@ func inputs(in Input) []corev1.VolumeProjection {
 		out = append(out, configMap(ref.Name, ref.Key, podapi.TrustFile, false))
 	}
 	for i, v := range in.Verify {
+		if (v.Isolation == v1alpha1.VerificationSeparate) != in.Verifying {
+			continue // it runs in a pod of the other kind
+		}
 		for _, key := range v.Files.Keys {
 			out = append(out, configMap(v.Files.ConfigMapName, key, podapi.VerifyFile(i, key), false))
 		}

@@ -212,7 +212,7 @@ var stages = []stage{
 			w.pass(11 * time.Second)
 		}},
 		{v1alpha1.ReasonStarting, itself, handedOver},
-		{v1alpha1.ReasonNoRecord, "a manager that keeps a record, or another task without `isolation: Separate`", func(w *world) {
+		{v1alpha1.ReasonIsolationUnavailable, "a manager that keeps a record, or another task without `isolation: Separate`", func(w *world) {
 			w.create(objects.MakeTask("x").VerifySeparately("v", "true").Obj())
 			w.settle()
 		}},
@@ -371,7 +371,7 @@ var stages = []stage{
 }
 
 // notOfTasks are the reasons that no Succeeded of a task ever has.
-var notOfTasks = []string{"Pending", "Resolved", "LastValidRegistry", "Ready", "PodPending", "PodFinished", "Interrupted", "Recorded", "VerificationPending", "VerificationRejected", "Filling", "Updating", "Disabled"}
+var notOfTasks = []string{"Pending", "Resolved", "LastValidRegistry", "Ready", "PodPending", "PodFinished", "Interrupted", "Recorded", "NoRecord", "VerificationPending", "VerificationRejected", "Filling", "Updating", "Disabled"}
 
 const situationsPage = "docs/situations.md"
 

@@ -324,6 +324,8 @@ func (f attemptState) decideStarting() decision {
 	d.message = f.ready.Message
 	if f.ready.Reason != v1alpha1.ReasonPodPending && f.ready.Reason != v1alpha1.ReasonIdle {
 		d.reason = f.ready.Reason
+	} else if verifies(f.task) {
+		d.message += ", to run the Separate verify commands"
 	}
 	if !f.sandboxStalled {
 		return f.within(d, f.task.Status.AttemptStartTime, maxPending)

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 
 	"github.com/sampan-dev/sampan/api/v1alpha1"
 	"github.com/sampan-dev/sampan/internal/controller/kit"
@@ -63,8 +62,8 @@ func (r *Reconciler) podInput(ctx context.Context, s *scope) (*podspec.Input, *p
 		if in.Verifying = task.Status.AttemptKind == v1alpha1.AttemptVerification; !in.Verifying {
 			in.ModelKeys, in.Scripts = modelregistry.Inputs(candidates)
 		}
-		if in.Record == nil && separate(task) {
-			return nil, &problem{reason: v1alpha1.ReasonNoRecord, message: "spec.verify: isolation Separate needs a checkpoint of the workspace, and this cluster keeps no record: see the flag --record of the manager"}, nil
+		if problem := isolationProblem(in, task); problem != nil {
+			return nil, problem, nil
 		}
 	} else {
 		candidates = entry.All(scopes)
@@ -89,11 +88,6 @@ func (r *Reconciler) podInput(ctx context.Context, s *scope) (*podspec.Input, *p
 			"What this Sandbox may use of ConfigMap %s has %d bytes; a pod can carry %d", entry.Source, n, podspec.MaxRegistryBytes)}, nil
 	}
 	return in, nil, nil
-}
-
-// separate reports whether a task has a verify command that runs in a pod of its own.
-func separate(task *v1alpha1.AgentTask) bool {
-	return slices.ContainsFunc(task.Spec.Verify, func(v v1alpha1.Verification) bool { return v.Isolation == v1alpha1.VerificationSeparate })
 }
 
 func templateConflict(task *v1alpha1.AgentTask) *problem {

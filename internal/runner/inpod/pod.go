@@ -325,7 +325,7 @@ func (p *Runner) taskFor(at *v1alpha1.AgentTask) (harness.Task, error) {
 	}
 	task, err := runner.TaskOf(at, prompt)
 	if err == nil {
-		err = addFiles(&task, at.Spec.Verify, podapi.InputDir)
+		err = addFiles(&task, at.Spec.Verify, verifying(at), podapi.InputDir)
 	}
 	if err == nil {
 		used := time.Duration(at.Status.ActiveSeconds) * time.Second // by earlier attempts
@@ -334,10 +334,14 @@ func (p *Runner) taskFor(at *v1alpha1.AgentTask) (harness.Task, error) {
 	return task, err
 }
 
-// addFiles reads the files of verifications, which the operator mounts into this container
-// alone. What they are now, they are for the whole attempt.
-func addFiles(task *harness.Task, verify []v1alpha1.Verification, dir string) error {
+// addFiles reads the files of the verifications that this pod runs, the Separate ones or the
+// others, which the operator mounts into this container alone. What they are now, they are
+// for the whole attempt.
+func addFiles(task *harness.Task, verify []v1alpha1.Verification, separate bool, dir string) error {
 	for i, v := range verify {
+		if task.Verify[i].Separate != separate {
+			continue
+		}
 		for _, key := range v.Files.Keys {
 			data, err := runner.ReadBounded(filepath.Join(dir, podapi.VerifyFile(i, key)))
 			if err != nil {
