@@ -10,6 +10,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -25,6 +27,8 @@ type relay struct {
 	// proved are the machines on which the Separate verification was run: what the agent had
 	// left there.
 	proved [][]string
+	// hangs: no command comes to its end.
+	hangs bool
 }
 
 func newRelay(t *testing.T, log []byte) *relay {
@@ -94,7 +98,12 @@ func (r *relay) next(t *testing.T, verifying bool) (Result, *fixture) {
 		}
 		return ToolResult{Content: "ok"}, nil
 	}
-	f.exec.exec = func(_ context.Context, req tool.ExecRequest) (*tool.ExecResult, error) {
+	f.Task.Limits.Active = time.Minute
+	f.exec.exec = func(ctx context.Context, req tool.ExecRequest) (*tool.ExecResult, error) {
+		if r.hangs {
+			<-ctx.Done()
+			return nil, ctx.Err()
+		}
 		if !req.Isolated {
 			t.Error("a verification is not run alone")
 		}
@@ -189,6 +198,43 @@ func checkProved(t *testing.T, r *relay, res Result) {
 	if res.Message != "done" || len(r.proved) == 0 || len(r.proved[len(r.proved)-1]) > 0 {
 		t.Errorf("it says %q, and was proved on machines with %v", res.Message, r.proved)
 	}
+}
+
+// Who comes for what another kind of process is to do only brings the news, and leaves no trace.
+func TestNewsOfAHandOver(t *testing.T) {
+	r := newRelay(t, nil)
+	r.next(t, false)
+	for _, step := range []struct {
+		verifying bool
+		want      End
+	}{{false, VerificationPending}, {true, VerificationRejected}} {
+		if step.verifying {
+			r.next(t, true)
+		}
+		before, err := os.ReadFile(r.path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		res, f := r.next(t, step.verifying)
+		after, err := os.ReadFile(r.path)
+		if err != nil || res.Reason != step.want || res.Message == "" || !bytes.Equal(before, after) || len(f.provider.sent()) > 0 {
+			t.Errorf("ended %s (%s), and wrote %q: %v", res.Reason, res.Message, bytes.TrimPrefix(after, before), err)
+		}
+	}
+}
+
+// The time of the task is that of all its processes.
+func TestSeparateVerificationEndsInTime(t *testing.T) {
+	r := newRelay(t, nil)
+	r.next(t, false)
+	synctest.Test(t, func(t *testing.T) {
+		r.hangs = true
+		res, _ := r.next(t, true)
+		want := []VerificationResult{{Name: "shared", Passed: true, ExitCode: new(int)}, {Name: "separate", Message: "Stopped before it came to an end."}}
+		if diff := cmp.Diff(want, res.Verifications); res.Reason != DeadlineExceeded || diff != "" {
+			t.Errorf("ended %s (%s); verifications (-want +got):\n%s", res.Reason, res.Message, diff)
+		}
+	})
 }
 
 // The agent is told what the other machine has, before and after.

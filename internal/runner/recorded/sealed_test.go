@@ -70,6 +70,10 @@ func TestSeparateVerificationHasTheWorkspaceAlone(t *testing.T) {
 		t.Fatalf("the verifier: %+v, with %s and a home with what was planted: %t", res, b.files(), has(t, b.home, "planted"))
 	}
 	put(t, b.dir, "right") // by a command, say
+	news := newPod(t, store, "pod-news")
+	if restored, err := news.resume("x").RestoreSealed(t.Context(), Folders{Workspace: news.dir}); restored != nil || err != nil || news.files() != "" {
+		t.Errorf("who has nothing to verify restores %+v, %v: %s", restored, err, news.files())
+	}
 	c := newPod(t, store, "pod-c")
 	if res := c.agent(c.resume("x"), &model{replies: []llm.Message{{Content: "done"}}}); res.Reason != harness.VerificationPending || c.files() != "wrong" || !has(t, c.home, "planted") {
 		t.Fatalf("the agent's next pod: %+v, with %s and a home with what was planted: %t", res, c.files(), has(t, c.home, "planted"))
