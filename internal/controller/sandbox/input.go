@@ -59,9 +59,8 @@ func (r *Reconciler) podInput(ctx context.Context, s *scope) (*podspec.Input, *p
 			return nil, &problem{reason: v1alpha1.ReasonModelNotFound, message: err.Error()}, nil
 		}
 		in.Prompt, in.Verify, in.Outputs, in.Task = task.Spec.PromptFrom, task.Spec.Verify, task.Spec.Outputs, kit.Reference(task, task.Status.Attempt)
-		if in.Verifying = task.Status.AttemptKind == v1alpha1.AttemptVerification; !in.Verifying {
-			in.ModelKeys, in.Scripts = modelregistry.Inputs(candidates)
-		}
+		in.Verifying = task.Status.AttemptKind == v1alpha1.AttemptVerification
+		in.ModelKeys, in.Scripts = modelregistry.Inputs(modelsOf(in, candidates))
 		if problem := isolationProblem(in, task); problem != nil {
 			return nil, problem, nil
 		}
@@ -74,11 +73,7 @@ func (r *Reconciler) podInput(ctx context.Context, s *scope) (*podspec.Input, *p
 		if problem, err := policyProblem(r.Policy.Endpoints(ctx, entry.Source, candidates)); problem != nil || err != nil {
 			return nil, problem, err
 		}
-		reached := candidates
-		if in.Verifying {
-			reached = nil
-		}
-		in.Egress = s.egress(reached, in.Record)
+		in.Egress = s.egress(modelsOf(in, candidates), in.Record)
 	}
 	if in.Registry, err = entry.Registry.Snapshot(selector, candidates); err != nil {
 		return nil, nil, err

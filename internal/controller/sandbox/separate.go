@@ -5,8 +5,17 @@ import (
 	"slices"
 
 	"github.com/sampan-dev/sampan/api/v1alpha1"
+	"github.com/sampan-dev/sampan/internal/models"
 	"github.com/sampan-dev/sampan/internal/podspec"
 )
+
+// modelsOf are those candidates that the pod asks: none where it only verifies.
+func modelsOf(in *podspec.Input, candidates []models.Candidate) []models.Candidate {
+	if in.Verifying {
+		return nil
+	}
+	return candidates
+}
 
 // isolationProblem says why no pod without anything of the agent's but the files of the
 // workspace can come after this one, where a verify command of the task asks for one.

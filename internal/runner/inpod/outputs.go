@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"time"
 
 	"github.com/sampan-dev/sampan/api/v1alpha1"
@@ -19,11 +20,8 @@ import (
 // that was stopped goes on or is not wanted, one without its sandbox is tried again, and one
 // that is handed over has not ended.
 func leavesOutputs(at *v1alpha1.AgentTask, res harness.Result) bool {
-	switch res.Reason {
-	case harness.Cancelled, harness.SandboxLost, harness.VerificationPending, harness.VerificationRejected:
-		return false
-	}
-	return len(at.Spec.Outputs) > 0
+	goesOn := []harness.End{harness.Cancelled, harness.SandboxLost, harness.VerificationPending, harness.VerificationRejected}
+	return len(at.Spec.Outputs) > 0 && !slices.Contains(goesOn, res.Reason)
 }
 
 // leave takes the outputs of a run, and gives its result. Where the runner is told to stop
