@@ -30,7 +30,7 @@ var _ = Describe("A Separate verification", func() {
 			"for f in ~/.bashrc ~/.profile ~/.bash_env; do echo 'PATH=/tmp/bin:$HOME/bin:$PATH' > $f; done",
 			"git config --global alias.prove '!true'",
 			"touch ~/planted /tmp/planted",
-			"(setsid " + sleep + " >/dev/null 2>&1 </dev/null &)",
+			"(setsid env -i /bin/sh -c '(exec " + sleep + ") & (exec " + sleep + ") &' >/dev/null 2>&1 </dev/null &)", // as proof is forged with
 		}, "; ")
 		s := newSpace()
 		s.applyRegistry(registry)
