@@ -97,6 +97,9 @@ const (
 	ReasonPolicyInvalid = "PolicyInvalid"
 	// ReasonVerifyFilesNotFound: the ConfigMap or a key that files of verify name does not exist.
 	ReasonVerifyFilesNotFound = "VerifyFilesNotFound"
+	// ReasonIsolationUnavailable: a verify command's isolation Separate cannot be had, since
+	// the cluster keeps no record, or since tools can write to a volume that outlives the pod.
+	ReasonIsolationUnavailable = "IsolationUnavailable"
 	// ReasonPromptNotFound: the ConfigMap or key that promptFrom names does not exist.
 	ReasonPromptNotFound = "PromptNotFound"
 	// ReasonOriginNotFound: the task that spec.from names does not exist. Create it, or, if
@@ -151,6 +154,15 @@ const (
 // ReasonInterrupted is a result's reason that is no end of a task: the runner
 // was told to stop (SIGTERM) though its task was not. The attempt was lost.
 const ReasonInterrupted = "Interrupted"
+
+// Results' reasons that are no end of a task, but hand it over to a pod of another kind.
+const (
+	// ReasonVerificationPending: the agent is done, and the Separate commands of verify are
+	// about to run in another pod.
+	ReasonVerificationPending = "VerificationPending"
+	// ReasonVerificationRejected: one of them failed, and the agent is about to go on.
+	ReasonVerificationRejected = "VerificationRejected"
+)
 
 // Reasons of a SandboxPool's Ready, besides those of its Sandboxes.
 const (

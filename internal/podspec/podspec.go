@@ -4,6 +4,7 @@ package podspec
 
 import (
 	"maps"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -73,11 +74,14 @@ type Input struct {
 	Scripts []Script
 	// Prompt is set where the task takes its prompt from a ConfigMap or Secret.
 	Prompt v1alpha1.PromptSource
-	// Verify are the task's verifications; the runner, and it alone, gets their files.
+	// Verify are the task's verifications; the runner, and it alone, gets the files of those
+	// that this pod runs.
 	Verify []v1alpha1.Verification
 	// Outputs are those of the task, some of which have credentials to push with.
 	Outputs []v1alpha1.Output
 	Scopes  []string
+	// Verifying: the pod runs Separate verifications alone, and gets what those need.
+	Verifying bool
 	// Egress opens the models and the repository of a Restricted Sandbox.
 	Egress []networkingv1.NetworkPolicyEgressRule
 	// Record is where the runner records; nil for nowhere.
@@ -168,7 +172,7 @@ func runner(in Input) corev1.Container {
 	for _, k := range in.ModelKeys {
 		env = append(env, fromSecret(k.Env, k.SecretName, k.Key, k.Optional))
 	}
-	if name := in.Sandbox.Spec.Template.Workspace.Git.CredentialsSecretRef.Name; name != "" {
+	if name := in.Sandbox.Spec.Template.Workspace.Git.CredentialsSecretRef.Name; name != "" && usesRepository(in) {
 		env = append(env,
 			fromSecret(podapi.EnvGitUsername, name, corev1.BasicAuthUsernameKey, true),
 			fromSecret(podapi.EnvGitPassword, name, corev1.BasicAuthPasswordKey, false))
@@ -198,6 +202,12 @@ func runner(in Input) corev1.Container {
 			{Name: "input", MountPath: podapi.InputDir, ReadOnly: true},
 		},
 	}
+}
+
+// usesRepository reports whether the runner asks the repository for something: it checks
+// the workspace out, or makes a patch or a branch of it.
+func usesRepository(in Input) bool {
+	return !in.Verifying || slices.ContainsFunc(in.Outputs, func(o v1alpha1.Output) bool { return o.Path == "" })
 }
 
 func sandbox(in Input) corev1.Container {
@@ -267,6 +277,9 @@ func inputs(in Input) []corev1.VolumeProjection {
 		out = append(out, configMap(ref.Name, ref.Key, podapi.TrustFile, false))
 	}
 	for i, v := range in.Verify {
+		if (v.Isolation == v1alpha1.VerificationSeparate) != in.Verifying {
+			continue // it runs in a pod of the other kind
+		}
 		for _, key := range v.Files.Keys {
 			out = append(out, configMap(v.Files.ConfigMapName, key, podapi.VerifyFile(i, key), false))
 		}

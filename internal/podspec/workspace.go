@@ -60,7 +60,7 @@ func workspaceMount(sb *v1alpha1.Sandbox) corev1.VolumeMount {
 
 // showHome gives the runner the home that checkpoints have, and no other.
 func showHome(in Input, spec *corev1.PodSpec) {
-	if in.Record == nil || !podapi.Checkpointed(in.Sandbox) {
+	if in.Record == nil || !podapi.Checkpointed(in.Sandbox) || in.Verifying {
 		return
 	}
 	for i := range spec.Containers {

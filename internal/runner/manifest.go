@@ -203,6 +203,13 @@ func validateVerify(path *field.Path, verify []v1alpha1.Verification) (errs fiel
 		if v.Files.ConfigMapName != "" || len(v.Files.Keys) > 0 {
 			errs = append(errs, field.Forbidden(at.Child("files"), "there are no ConfigMaps without a cluster; take it out, or see agent-runner eval for tests that the agent does not see"))
 		}
+		switch v.Isolation {
+		case "", v1alpha1.VerificationShared:
+		case v1alpha1.VerificationSeparate:
+			errs = append(errs, field.Forbidden(at.Child("isolation"), "there is no other machine without a cluster; take it out, or see agent-runner eval for tests in a box of their own"))
+		default:
+			errs = append(errs, field.NotSupported(at.Child("isolation"), v.Isolation, []v1alpha1.VerificationIsolation{v1alpha1.VerificationShared, v1alpha1.VerificationSeparate}))
+		}
 	}
 	return errs
 }

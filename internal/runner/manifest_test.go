@@ -39,6 +39,8 @@ func TestLoadTaskRefuses(t *testing.T) {
 		"no command":             {"  prompt: x\n  verify:\n  - {name: b}", "spec.verify[0].command: Required value"},
 		"a negative timeout":     {"  prompt: x\n  verify:\n  - {name: b, command: c, timeoutSeconds: -1}", "spec.verify[0].timeoutSeconds: Invalid value: -1"},
 		"files from a cluster":   {"  prompt: x\n  verify:\n  - {name: b, command: c, files: {configMapName: d, keys: [e]}}", "spec.verify[0].files: Forbidden: there are no ConfigMaps"},
+		"another machine":        {"  prompt: x\n  verify:\n  - {name: b, command: c, isolation: Separate}", "spec.verify[0].isolation: Forbidden: there is no other machine"},
+		"an unknown isolation":   {"  prompt: x\n  verify:\n  - {name: b, command: c, isolation: Alone}", "spec.verify[0].isolation: Unsupported value"},
 		"an output twice":        {"  prompt: x\n  outputs:\n  - {name: a, path: b}\n  - {name: a, path: c}", `task.yaml:8: spec.outputs[1].name: Duplicate value: "a"`},
 		"an output's name":       {"  prompt: x\n  outputs: [{name: ../a, path: b}]", "spec.outputs[0].name: Invalid value"},
 		"an empty output":        {"  prompt: x\n  outputs: [{name: a}]", "spec.outputs[0]: Invalid value: \"a\": set exactly one of"},

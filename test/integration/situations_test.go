@@ -211,6 +211,11 @@ var stages = []stage{
 			w.report("x", v1alpha1.ReasonSandboxLost)
 			w.pass(11 * time.Second)
 		}},
+		{v1alpha1.ReasonStarting, itself, handedOver},
+		{v1alpha1.ReasonIsolationUnavailable, "a manager that keeps a record, or another task without `isolation: Separate`", func(w *world) {
+			w.create(objects.MakeTask("x").VerifySeparately("v", "true").Obj())
+			w.settle()
+		}},
 		{v1alpha1.ReasonNameConflict, "the other Sandbox's deletion, or a task of another name", func(w *world) {
 			w.create(objects.MakeSandbox("x").Obj())
 			started(w)
@@ -269,6 +274,10 @@ var stages = []stage{
 	}},
 	{"While it runs", []situation{
 		{v1alpha1.ReasonRunning, itself, running},
+		{v1alpha1.ReasonRunning, itself, func(w *world) {
+			handedOver(w)
+			w.run("x-2")
+		}},
 		{v1alpha1.ReasonRetrying, itself + ", after the pause", func(w *world) {
 			running(w)
 			w.fail("x-1", "Evicted", "The node was low on resource: memory.")
@@ -374,7 +383,7 @@ var stages = []stage{
 }
 
 // notOfTasks are the reasons that no Succeeded of a task ever has.
-var notOfTasks = []string{"Pending", "Resolved", "LastValidRegistry", "Ready", "PodPending", "PodFinished", "Interrupted", "Recorded", "NoRecord", "Filling", "Updating", "Disabled"}
+var notOfTasks = []string{"Pending", "Resolved", "LastValidRegistry", "Ready", "PodPending", "PodFinished", "Interrupted", "Recorded", "NoRecord", "VerificationPending", "VerificationRejected", "Filling", "Updating", "Disabled"}
 
 const situationsPage = "docs/situations.md"
 

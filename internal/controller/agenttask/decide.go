@@ -71,6 +71,8 @@ const (
 	lose
 	// stop ends the attempt because the user wanted it to.
 	stop
+	// handOver ends the attempt because a pod of another kind is to go on.
+	handOver
 )
 
 // waitKind says what ends a wait.
@@ -136,6 +138,8 @@ func (f attemptState) decideResult() decision {
 		return decision{kind: stop, reason: v1alpha1.ReasonSuspended, message: "Stopped on request"}
 	case v1alpha1.ReasonInterrupted, v1alpha1.ReasonSandboxLost:
 		return f.namedLoss(res)
+	case v1alpha1.ReasonVerificationPending, v1alpha1.ReasonVerificationRejected:
+		return decision{kind: handOver, reason: res.Reason, message: res.Message}
 	}
 	return decision{kind: fail, reason: res.Reason, message: res.Message}
 }
@@ -294,7 +298,11 @@ func (f attemptState) decideRunning() decision {
 		return decision{kind: fail, reason: v1alpha1.ReasonDeadlineExceeded,
 			message: fmt.Sprintf("limits.activeSeconds (%d) has passed, and the runner has not stopped", int(active(f.task).Seconds()))}
 	}
-	return decision{reason: v1alpha1.ReasonRunning, message: "The agent runs in Pod " + f.task.Status.PodName, requeueAfter: left}
+	who := "The agent runs"
+	if verifies(f.task) {
+		who = "The Separate verify commands run"
+	}
+	return decision{reason: v1alpha1.ReasonRunning, message: who + " in Pod " + f.task.Status.PodName, requeueAfter: left}
 }
 
 // outputsGrace lets the runner take what a task leaves once its time is up.
@@ -318,6 +326,8 @@ func (f attemptState) decideStarting() decision {
 	d.message = f.ready.Message
 	if f.ready.Reason != v1alpha1.ReasonPodPending && f.ready.Reason != v1alpha1.ReasonIdle {
 		d.reason = f.ready.Reason
+	} else if verifies(f.task) {
+		d.message += ", to run the Separate verify commands"
 	}
 	if !f.sandboxStalled {
 		return f.within(d, f.task.Status.AttemptStartTime, maxPending)
@@ -388,7 +398,11 @@ func (f attemptState) awaitContact(d decision) decision {
 // startingMessage holds from the opening of an attempt until its pod is there:
 // one text, so that it is written once.
 func startingMessage(task *v1alpha1.AgentTask) string {
-	return fmt.Sprintf("Attempt %d is starting in Sandbox %s", task.Status.Attempt, task.Status.SandboxName)
+	what := ""
+	if verifies(task) {
+		what = ", which runs the Separate verify commands,"
+	}
+	return fmt.Sprintf("Attempt %d%s is starting in Sandbox %s", task.Status.Attempt, what, task.Status.SandboxName)
 }
 
 // active is how long the task may be active.

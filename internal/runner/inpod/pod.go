@@ -239,7 +239,7 @@ func (p *Runner) drive(ctx context.Context, sb *v1alpha1.Sandbox, at *v1alpha1.A
 // run prepares the workspace and runs the harness, with a transcript that is open.
 func (p *Runner) run(ctx context.Context, sb *v1alpha1.Sandbox, at *v1alpha1.AgentTask, task harness.Task, rep *reporter, j *recorded.Journal) (harness.Result, string) {
 	task.Limits.Active += j.Standing.Active // what is left is left from here on
-	if usedUp := rep.prior.remaining(&task.Limits); usedUp != "" {
+	if usedUp := rep.prior.remaining(&task.Limits); usedUp != "" && !verifying(at) {
 		return failed(harness.BudgetExceeded, fmt.Errorf("limits.%s was used up by earlier attempts", usedUp)), v1alpha1.ReasonBudgetExceeded
 	}
 	keeper, restored, err := p.restore(ctx, sb, rep, j)
@@ -254,7 +254,7 @@ func (p *Runner) run(ctx context.Context, sb *v1alpha1.Sandbox, at *v1alpha1.Age
 	case err != nil:
 		return failed(harness.Internal, err), v1alpha1.ReasonWorkspaceFailed
 	}
-	if !j.Standing.Ended { // what has been proven stays as it is until its outputs are taken
+	if !j.Standing.Ended && !verifying(at) { // what has been proven stays as it is until its outputs are taken
 		p.guests.open()
 	}
 	p.ran = at.UID
@@ -267,7 +267,7 @@ func (p *Runner) run(ctx context.Context, sb *v1alpha1.Sandbox, at *v1alpha1.Age
 		return filepath.Join(podapi.InputDir, podapi.ScriptFile(m.Name))
 	}}
 	config := harness.Config{
-		Task: task, Tools: tools, Rate: p.rate, Executor: exec, Ready: sandbox.wait, Reporter: rep.progress, Restored: restored,
+		Task: task, Tools: tools, Rate: p.rate, Executor: exec, Ready: sandbox.wait, Reporter: rep.progress, Restored: restored, Verifying: verifying(at),
 		Models: &broker.RegistryRouter{
 			Registry: p.registry, Selector: runner.SelectorOf(at), Connect: conn.Connect,
 			Need: models.Need{Scopes: p.scopes, Priced: !task.Limits.CostUSD.IsZero()},
@@ -325,7 +325,7 @@ func (p *Runner) taskFor(at *v1alpha1.AgentTask) (harness.Task, error) {
 	}
 	task, err := runner.TaskOf(at, prompt)
 	if err == nil {
-		err = addFiles(&task, at.Spec.Verify, podapi.InputDir)
+		err = addFiles(&task, at.Spec.Verify, verifying(at), podapi.InputDir)
 	}
 	if err == nil {
 		used := time.Duration(at.Status.ActiveSeconds) * time.Second // by earlier attempts
@@ -334,10 +334,14 @@ func (p *Runner) taskFor(at *v1alpha1.AgentTask) (harness.Task, error) {
 	return task, err
 }
 
-// addFiles reads the files of verifications, which the operator mounts into this container
-// alone. What they are now, they are for the whole attempt.
-func addFiles(task *harness.Task, verify []v1alpha1.Verification, dir string) error {
+// addFiles reads the files of the verifications that this pod runs, the Separate ones or the
+// others, which the operator mounts into this container alone. What they are now, they are
+// for the whole attempt.
+func addFiles(task *harness.Task, verify []v1alpha1.Verification, separate bool, dir string) error {
 	for i, v := range verify {
+		if task.Verify[i].Separate != separate {
+			continue
+		}
 		for _, key := range v.Files.Keys {
 			data, err := runner.ReadBounded(filepath.Join(dir, podapi.VerifyFile(i, key)))
 			if err != nil {

@@ -73,6 +73,13 @@ func (b *Task) VerifyFiles(name, command, configMap string, keys ...string) *Tas
 	return b
 }
 
+// VerifySeparately adds a verify command that runs in a pod of its own.
+func (b *Task) VerifySeparately(name, command string) *Task {
+	b.Verify(name, command)
+	b.task.Spec.Verify[len(b.task.Spec.Verify)-1].Isolation = v1alpha1.VerificationSeparate
+	return b
+}
+
 // State sets spec.state.
 func (b *Task) State(s v1alpha1.TaskState) *Task { b.task.Spec.State = s; return b }
 
