@@ -92,7 +92,7 @@ func (w *world) containersRun(name, node string) {
 	GinkgoHelper()
 	w.bind(name, node)
 	w.podStatus(name, func(st *corev1.PodStatus) {
-		st.Phase = corev1.PodRunning
+		st.Phase, st.StartTime = corev1.PodRunning, new(metav1.NewTime(w.clock.Now()))
 		st.Conditions = []corev1.PodCondition{{Type: corev1.PodReady, Status: corev1.ConditionTrue}}
 		for _, c := range []string{podapi.RunnerContainer, podapi.SandboxContainer} {
 			setContainer(st, c, corev1.ContainerState{Running: &corev1.ContainerStateRunning{}})
@@ -284,6 +284,10 @@ func (w *world) stands(name string) string {
 	Expect(c).NotTo(BeNil())
 	return string(c.Status) + " " + c.Reason
 }
+
+// starting is how a task stands whose pod was just made. Where a spec has moved the clock
+// on, the pod looks old, and nobody plays a scheduler.
+var starting = BeElementOf("Unknown Starting", "Unknown Unschedulable")
 
 // ready is "status reason" of a Sandbox's Ready.
 func (w *world) ready(name string) string {

@@ -45,8 +45,8 @@ var _ = Describe("A pod that nothing is told of", func() {
 			Expect(w.stands("x")).To(Equal(stands))
 			Expect(meta.FindStatusCondition(w.task("x").Status.Conditions, v1alpha1.ConditionSucceeded).Message).To(Equal(message))
 		}
-		w.pass(10 * time.Second)
-		says("Unknown Unschedulable", "No scheduler has looked at Pod x-1 yet; see whether the one runs that its spec.schedulerName has")
+		w.pass(61 * time.Second)
+		says("Unknown Unschedulable", `The scheduler "default-scheduler" has not looked at Pod x-1 yet; see whether it runs`)
 		w.bind("x-1", "node")
 		w.pass(10 * time.Second)
 		says("Unknown PodNotStarted", "Node node has not begun to start Pod x-1; see whether its kubelet runs")

@@ -232,7 +232,7 @@ var stages = []stage{
 		}},
 		{v1alpha1.ReasonUnschedulable, itself + ", when the scheduler runs", func(w *world) {
 			started(w)
-			w.pass(10 * time.Second)
+			w.pass(61 * time.Second)
 		}},
 		{v1alpha1.ReasonQueued, itself + ", when the queue admits the pod", func(w *world) {
 			started(w)
@@ -259,7 +259,7 @@ var stages = []stage{
 		{v1alpha1.ReasonPodNotStarted, itself + ", when the kubelet of the node runs, or when the node counts as lost", func(w *world) {
 			started(w)
 			w.bind("x-1", "node")
-			w.pass(10 * time.Second)
+			w.pass(61 * time.Second)
 		}},
 		{v1alpha1.ReasonPodNotStarted, itself + ", when the node can", func(w *world) {
 			started(w)

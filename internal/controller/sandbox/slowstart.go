@@ -19,18 +19,16 @@ import (
 // kubelet cannot mount, for example, is told nowhere else.
 const slowStart = 8 * time.Second
 
+// noticeTime is how long a pod may wait for a scheduler to look at it, and for its node to
+// begin, before that is told: both have more to do at times.
+const noticeTime = time.Minute
+
 // slowState is the state of a pod that has been starting for a while, and whose status
 // does not say what it waits for.
 func (r *Reconciler) slowState(ctx context.Context, pod *corev1.Pod) podState {
 	waiting := podState{phase: podWaiting, reason: v1alpha1.ReasonPodPending, message: "Pod " + pod.Name + " is starting"}
-	switch {
-	case pod.Spec.NodeName == "":
-		waiting.reason = v1alpha1.ReasonUnschedulable
-		waiting.message = fmt.Sprintf("No scheduler has looked at Pod %s yet; see whether the one runs that its spec.schedulerName has", pod.Name)
-		return waiting
-	case pod.Status.StartTime == nil: // kubelet sets it when it first sees the pod
-		waiting.reason = v1alpha1.ReasonPodNotStarted
-		waiting.message = fmt.Sprintf("Node %s has not begun to start Pod %s; see whether its kubelet runs", pod.Spec.NodeName, pod.Name)
+	if p := r.unnoticed(ctx, pod); p != nil {
+		waiting.reason, waiting.message = p.reason, p.message
 		return waiting
 	}
 	events := r.eventsOf(ctx, pod, nil)
@@ -50,6 +48,30 @@ func (r *Reconciler) slowState(ctx context.Context, pod *corev1.Pod) podState {
 		}
 	}
 	return waiting
+}
+
+// unnoticed tells that no scheduler, or no kubelet, has begun with a pod for so long that
+// one may be missing. A cache may be older than that, so it is read past.
+func (r *Reconciler) unnoticed(ctx context.Context, pod *corev1.Pod) *problem {
+	if pod.Status.StartTime != nil || r.Clock.Since(pod.CreationTimestamp.Time) < noticeTime {
+		return nil
+	}
+	var live corev1.Pod
+	if err := r.APIReader.Get(ctx, client.ObjectKeyFromObject(pod), &live); err != nil || live.UID != pod.UID {
+		if client.IgnoreNotFound(err) != nil {
+			logf.FromContext(ctx).Error(err, "Could not read the Pod", "pod", pod.Name)
+		}
+		return nil // the next look asks again
+	}
+	switch {
+	case live.Spec.NodeName == "":
+		return &problem{reason: v1alpha1.ReasonUnschedulable,
+			message: fmt.Sprintf("The scheduler %q has not looked at Pod %s yet; see whether it runs", live.Spec.SchedulerName, pod.Name)}
+	case live.Status.StartTime == nil: // kubelet sets it when it first sees the pod
+		return &problem{reason: v1alpha1.ReasonPodNotStarted,
+			message: fmt.Sprintf("Node %s has not begun to start Pod %s; see whether its kubelet runs", live.Spec.NodeName, pod.Name)}
+	}
+	return nil
 }
 
 // mountProblem finds in a pod's events what the node cannot attach or mount.
