@@ -81,6 +81,8 @@ func (s scope) has(status int, asked bool) bool {
 			http.StatusBadRequest, http.StatusNotFound, http.StatusMethodNotAllowed,
 			http.StatusUnsupportedMediaType, http.StatusUnprocessableEntity,
 		}, status)
+	case trouble:
+		return status >= http.StatusInternalServerError
 	case not429:
 		return status != http.StatusTooManyRequests
 	case unasked:
@@ -154,7 +156,11 @@ func (e *serverError) effectiveStatus(status int) int {
 		return status
 	}
 	for i := len(e.layers) - 1; i >= 0; i-- {
-		if own := e.layers[i].status(); own != 0 {
+		own := e.layers[i].status()
+		if own == http.StatusInternalServerError && status == http.StatusBadRequest && !e.layers[i].quoted {
+			continue // Ollama's api_error, for whatever it refuses
+		}
+		if own != 0 {
 			return own
 		}
 	}
