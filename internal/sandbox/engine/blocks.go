@@ -49,6 +49,8 @@ func (b *blocks) run() (binary bool, err error) {
 				b.src = format.Reader(io.MultiReader(bytes.NewReader(bytes.Clone(data)), b.src))
 				continue
 			}
+		}
+		if b.file.line == 1 && b.kept == 0 && !b.skipping {
 			data = bytes.TrimPrefix(data, []byte(bom))
 		}
 		if b.cr = b.cr || b.file.line == 1 && !b.skipping && bytes.IndexByte(data, '\n') < 0 && bytes.IndexByte(data, '\r') >= 0; b.cr {
