@@ -32,8 +32,8 @@ func closest(got string, names []string) []string {
 		if compared[n] = true; len(compared) > maxCompared {
 			break
 		}
-		// Where every letter must change, nothing is close.
-		if d := distance(strings.ToLower(got), strings.ToLower(n)); d <= far && d < min(len(got), len(n)) {
+		// Where every letter of a word must change, nothing is close.
+		if d := distance(strings.ToLower(got), strings.ToLower(n)); d <= far && (d <= 1 || d < min(len(got), len(n))) {
 			near = append(near, scored{n, d})
 		}
 	}
