@@ -204,7 +204,7 @@ const markPattern = `(?i)<` + bar + `?/?` + bar + `?(?:[a-z]+:|DSML` + bar + `)?
 	`arg_key|arg_value|tool_code|longcat_tool_call|call|return|end|end_function_call|start_function_call|action_end|action_start|plugin|END_ACTION|START_ACTION|tools_suffix|tools_prefix|` +
 	`eom_id|eot_id|im_end|endoftext|python_tag|python_end|python_start|tool_call_(?:end|start|begin)|tool_calls_section_(?:begin|end)|tool_call:[a-z]+|` +
 	`tool` + low + `calls?` + low + `(?:begin|end)|tool` + low + `sep|end` + low + `of` + low + `sentence)` + bar + `?>` +
-	"|</s>|\\[/?(?:TOOL_CALLS?|END_TOOL_REQUEST|TOOL_REQUEST|ARGS|unused\\d+)\\]|```(?:tool_code|tool_calls?|json|xml)?|<channel\\|>|<tool_call\\|>"
+	"|</s>|\\[/?(?:TOOL_CALLS?|END_TOOL_REQUEST|TOOL_REQUEST|ARGS|function|unused\\d+)\\]|```(?:tool_code|tool_calls?|json|xml)?|<channel\\|>|<tool_call\\|>"
 
 var (
 	marks     = compile(markPattern)

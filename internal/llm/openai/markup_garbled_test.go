@@ -9,6 +9,9 @@ import (
 // garbledCases are calls in markup that a server or model garbled, or made up. The
 // command of each is ls, with options.
 var garbledCases = map[string]string{
+	"CDATA":                            "<invoke name=\"bash\"><parameter name=\"command\"><![CDATA[ls]]></parameter></invoke>",
+	"brackets for tags":                "[function=bash]{\"command\": \"ls\"}[/function]",
+	"a label and a fence":              "Tool: bash\n```json\n{\"command\": \"ls\"}\n```",
 	"DSML with spaces":                 "<｜DSML｜ invoke name=\"bash\">\n<｜DSML｜ parameter name=\"command\" string=\"true\">ls</｜DSML｜ parameter>\n</｜DSML｜ invoke>",
 	"DSML, a parameter for the call":   "<｜DSML｜ parameter name=\"bash\">\n <｜DSML｜ parameter name=\"command\" string=\"true\">ls</｜DSML｜ parameter>\n</｜DSML｜ invoke>",
 	"DSML with two bars":               "<||DSML||invoke name=\"bash\">\n<||DSML||parameter name=\"command\" string=\"true\">ls</||DSML||parameter>\n</||DSML||invoke>",
@@ -109,6 +112,9 @@ func TestLostCallsAreNoAnswer(t *testing.T) {
 // Words, code and data that look like the garbled forms.
 func TestWordsAboutGarbledMarkupAreAnAnswer(t *testing.T) {
 	for name, text := range map[string]string{
+		"arguments as an example":                "I documented how to call bash:\n\n```json\n{\"command\": \"ls\"}\n```",
+		"a list of marks":                        "The tags are:\n- <tool_call>\n- </tool_call>",
+		"arguments in a table":                   "| tool | args |\n|---|---|\n| bash | {\"command\": \"ls\"} |",
 		"prose invoke":                           "I replaced the call to invoke name=\"bash\" in the docs, which was wrong.",
 		"prose functions.bash":                   "The registry now maps functions.bash:0 to the tool; see call.go.",
 		"fence documentation then done":          "I documented the protocol in PROTOCOL.md:\n\n```xml\n<invoke name=\"bash\">\n<parameter name=\"command\">ls</parameter>\n</invoke>\n```\n\nThe tests pass.",

@@ -26,7 +26,7 @@ var (
 func (l *lookup) findNamed(text string) []foundCalls {
 	for _, m := range nameThenObject.FindAllStringSubmatchIndex(text, 4*maxTextCalls) {
 		name := l.tool(text[m[2]:m[3]])
-		if name == "" || inCode(text, m[0]) {
+		if name == "" || inCode(text, m[0]) || strings.Contains(text[m[3]:m[4]], "```") && !labelled(text, m[0]) {
 			continue
 		}
 		calls, n := readJSONArguments(l, text[m[4]:], name)
@@ -49,6 +49,14 @@ func (l *lookup) findNamed(text string) []foundCalls {
 	}
 	return nil
 }
+
+// labelled says that nothing but a label stands before a name on its line, such as
+// "**Tool:**", or a mark. Behind a sentence, arguments in a fence are an example.
+func labelled(text string, at int) bool {
+	return label.MatchString(text[strings.LastIndexByte(text[:at], '\n')+1 : at])
+}
+
+var label = compile(`(?i)^\W*(?:(?:tool|function|action|call|calling|use|using|name)(?:[ _](?:name|call))?\W*)?$|>\s*$`)
 
 // fitsWell says that there are arguments, that fit.
 func (l *lookup) fitsWell(tool, args string) bool {

@@ -108,6 +108,9 @@ func (l *lookup) readTagged(rest, name string) ([]textCall, int) {
 
 // typed reads a value that stands as text: as JSON where its parameter is no string.
 func (l *lookup) typed(tool, parameter, text string) any {
+	if inner, marked := strings.CutPrefix(strings.TrimSpace(text), "<![CDATA["); marked {
+		text = strings.TrimSuffix(inner, "]]>")
+	}
 	switch l.kind(tool, parameter) {
 	case "string":
 		return text

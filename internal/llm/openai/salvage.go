@@ -63,7 +63,7 @@ func (x *exchange) strayMarks(r *result, l *lookup) *llm.Error {
 	content := plainMarkup(r.content)
 	anyName := *l
 	anyName.tool = func(name string) string {
-		if notInForeign.MatchString(name) {
+		if !foreignName.MatchString(name) {
 			return ""
 		}
 		return name
@@ -83,7 +83,7 @@ func (x *exchange) strayMarks(r *result, l *lookup) *llm.Error {
 	return nil
 }
 
-var notInForeign = compile(`[^A-Za-z0-9_.:/-]`)
+var foreignName = compile(`^[A-Za-z_][A-Za-z0-9_.:/-]*$`)
 
 // marked says that calls begin with a mark of some markup.
 func (f *foundCalls) marked(text string) bool {
