@@ -116,6 +116,9 @@ func (l *lookup) repair(text string) (string, error) {
 // find gives the calls in a text, and the text in which they stand: where it has
 // none that are whole, its markup may be garbled.
 func (l *lookup) find(text string) ([]foundCalls, string) {
+	if isProse(text) {
+		return nil, text
+	}
 	found := l.findCalls(text)
 	if len(found) > 0 && allWhole(found) || len(text) > maxMarkupBytes {
 		return found, text
@@ -126,6 +129,12 @@ func (l *lookup) find(text string) ([]foundCalls, string) {
 		}
 	}
 	return found, text
+}
+
+// isProse says that a text has none of the signs of which markup is made, so that
+// nothing need be looked for, and no pattern compiled.
+func isProse(text string) bool {
+	return !strings.ContainsAny(text, "<[{(&\\`") && !strings.Contains(text, "Action Input") && !strings.Contains(text, "invoke")
 }
 
 func allWhole(found []foundCalls) bool {

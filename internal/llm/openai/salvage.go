@@ -52,7 +52,7 @@ func (x *exchange) textCalls(r *result) *llm.Error {
 // strayMarks handles a reply that ends with a marked call of a tool that does not
 // exist, or that is nothing but what a parser left over.
 func (x *exchange) strayMarks(r *result, l *lookup) *llm.Error {
-	if r.content == "" || len(r.content) > maxMarkupBytes {
+	if isProse(r.content) || len(r.content) > maxMarkupBytes {
 		return nil
 	}
 	if onlyMarks(r.content) {
