@@ -86,7 +86,9 @@ func prober(in ProbeInput, containers []corev1.Container) corev1.Container {
 }
 
 // ofProber says that a volume is one that a runner needs which has no sandbox.
-func ofProber(volume string) bool { return slices.Contains([]string{"state", "input", "trust"}, volume) }
+func ofProber(volume string) bool {
+	return slices.Contains([]string{"state", "input", "trust"}, volume)
+}
 
 // probeLabel is the value of LabelSandbox of a probe's pod, by which the NetworkPolicy of
 // the namespace and the operator's cache know it. No Sandbox has a capital in its name.

@@ -57,7 +57,9 @@ func (r *Reconciler) begin(ctx context.Context, s *scope) error {
 	p.input.AccountPullSecrets = secrets
 	st.PodName = podapi.ProbePod(s.probe.Name)
 	st.Registry, st.RegistryDigest, st.Planned = p.registry, p.digest, p.planned
-	s.condition(metav1.ConditionUnknown, v1alpha1.ReasonProbing, fmt.Sprintf("Pod %s is starting", st.PodName))
+	if len(st.Conditions) == 0 { // else what kept the pod from being made is not taken back before it is
+		s.condition(metav1.ConditionUnknown, v1alpha1.ReasonProbing, fmt.Sprintf("Pod %s is starting", st.PodName))
+	}
 	if err := r.confirm(ctx, s); err != nil {
 		return err
 	}
