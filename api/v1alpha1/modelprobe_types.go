@@ -7,8 +7,6 @@ import (
 // ModelProbeSpec says which models of the registry are tried out, and what that may
 // cost. It cannot be changed, save for ttlSecondsAfterFinished: another probe is
 // another object.
-// +kubebuilder:validation:XValidation:rule="(has(self.models) ? self.models : []) == (has(oldSelf.models) ? oldSelf.models : [])",message="spec.models cannot be changed; create another ModelProbe",fieldPath=".models"
-// +kubebuilder:validation:XValidation:rule="has(self.limits) == has(oldSelf.limits) && (!has(self.limits) || self.limits == oldSelf.limits)",message="spec.limits cannot be changed; create another ModelProbe",fieldPath=".limits"
 // +kubebuilder:validation:MinProperties=1
 type ModelProbeSpec struct {
 	// models are ids of the registry that holds for the namespace. Default: all that the
@@ -254,6 +252,9 @@ type ProbedModel struct {
 // +kubebuilder:printcolumn:name="Measured",type=string,priority=1,JSONPath=`.status.models[*].measured`
 // +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
 // +kubebuilder:validation:XValidation:rule="size(self.metadata.name) <= 50",message="name must be at most 50 characters: the names of its pod and policy are made from it"
+// +kubebuilder:validation:XValidation:rule="(has(self.spec) && has(self.spec.models) ? self.spec.models : []) == (has(oldSelf.spec) && has(oldSelf.spec.models) ? oldSelf.spec.models : [])",message="spec.models cannot be changed; create another ModelProbe",fieldPath=".spec.models"
+// +kubebuilder:validation:XValidation:rule="(has(self.spec) && has(self.spec.limits) && has(self.spec.limits.activeSeconds) ? self.spec.limits.activeSeconds : 0) == (has(oldSelf.spec) && has(oldSelf.spec.limits) && has(oldSelf.spec.limits.activeSeconds) ? oldSelf.spec.limits.activeSeconds : 0)",message="spec.limits cannot be changed; create another ModelProbe",fieldPath=".spec.limits.activeSeconds"
+// +kubebuilder:validation:XValidation:rule="(has(self.spec) && has(self.spec.limits) && has(self.spec.limits.costUSD) ? self.spec.limits.costUSD : '') == (has(oldSelf.spec) && has(oldSelf.spec.limits) && has(oldSelf.spec.limits.costUSD) ? oldSelf.spec.limits.costUSD : '')",message="spec.limits cannot be changed; create another ModelProbe",fieldPath=".spec.limits.costUSD"
 type ModelProbe struct {
 	metav1.TypeMeta `json:",inline"`
 
