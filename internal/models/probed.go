@@ -36,6 +36,17 @@ type Measured struct {
 	Time time.Time
 }
 
+// Latest takes what was measured of an entry if nothing later is known of it. A probe that
+// measured nothing, as the server was busy or the key wrong, says nothing of the model.
+func Latest(known map[string]Measured, digest string, found Measured) {
+	if found.Level == "" {
+		return
+	}
+	if last, ok := known[digest]; !ok || last.Time.Before(found.Time) || last.Time.Equal(found.Time) && last.Probe < found.Probe {
+		known[digest] = found
+	}
+}
+
 // Unfit says that a probe has measured a model below the need, where the registry asks for
 // that to count; nil where none has.
 func (r *Registry) Unfit(m Model, need Need) *Dropped {

@@ -26,25 +26,13 @@ func (s *Store) probed(ctx context.Context, namespace string, entry *Entry) (*En
 		if err := s.Reader.List(ctx, &list, client.InNamespace(ns), client.UnsafeDisableDeepCopy); err != nil {
 			return nil, fmt.Errorf("listing ModelProbes of namespace %s: %w", ns, err)
 		}
-		for i := range list.Items {
-			out.add(&list.Items[i])
+		for _, probe := range list.Items {
+			for _, m := range probe.Status.Models {
+				models.Latest(out.Probed, m.Digest, models.Measured{Level: models.Level(m.Measured), Probe: probe.Namespace + "/" + probe.Name, Time: m.Time.Time})
+			}
 		}
 	}
 	return &out, nil
-}
-
-// add takes the results of a probe that are the latest of their entries. One that measured
-// nothing, as the server was busy or the key wrong, says nothing of the model.
-func (e *Entry) add(probe *v1alpha1.ModelProbe) {
-	for _, m := range probe.Status.Models {
-		if m.Measured == "" {
-			continue
-		}
-		found := models.Measured{Level: models.Level(m.Measured), Probe: probe.Namespace + "/" + probe.Name, Time: m.Time.Time}
-		if last, ok := e.Probed[m.Digest]; !ok || last.Time.Before(found.Time) || last.Time.Equal(found.Time) && last.Probe < found.Probe {
-			e.Probed[m.Digest] = found
-		}
-	}
 }
 
 // Text is all that a pod is given of a registry, as a text that changes with it: the
