@@ -234,7 +234,7 @@ type ProbedModel struct {
 
 	// time is when the result was there.
 	// +required
-	Time metav1.Time `json:"time,omitzero"`
+	Time *metav1.Time `json:"time,omitempty"`
 }
 
 // ModelProbe tries models of the registry out, once, in a pod of its own: how well they
@@ -254,7 +254,7 @@ type ProbedModel struct {
 // +kubebuilder:validation:XValidation:rule="size(self.metadata.name) <= 50",message="name must be at most 50 characters: the names of its pod and policy are made from it"
 // +kubebuilder:validation:XValidation:rule="(has(self.spec) && has(self.spec.models) ? self.spec.models : []) == (has(oldSelf.spec) && has(oldSelf.spec.models) ? oldSelf.spec.models : [])",message="spec.models cannot be changed; create another ModelProbe",fieldPath=".spec.models"
 // +kubebuilder:validation:XValidation:rule="(has(self.spec) && has(self.spec.limits) && has(self.spec.limits.activeSeconds) ? self.spec.limits.activeSeconds : 0) == (has(oldSelf.spec) && has(oldSelf.spec.limits) && has(oldSelf.spec.limits.activeSeconds) ? oldSelf.spec.limits.activeSeconds : 0)",message="spec.limits cannot be changed; create another ModelProbe",fieldPath=".spec.limits.activeSeconds"
-// +kubebuilder:validation:XValidation:rule="(has(self.spec) && has(self.spec.limits) && has(self.spec.limits.costUSD) ? self.spec.limits.costUSD : '') == (has(oldSelf.spec) && has(oldSelf.spec.limits) && has(oldSelf.spec.limits.costUSD) ? oldSelf.spec.limits.costUSD : '')",message="spec.limits cannot be changed; create another ModelProbe",fieldPath=".spec.limits.costUSD"
+// +kubebuilder:validation:XValidation:rule=`(has(self.spec) && has(self.spec.limits) && has(self.spec.limits.costUSD) ? self.spec.limits.costUSD : "") == (has(oldSelf.spec) && has(oldSelf.spec.limits) && has(oldSelf.spec.limits.costUSD) ? oldSelf.spec.limits.costUSD : "")`,message="spec.limits cannot be changed; create another ModelProbe",fieldPath=".spec.limits.costUSD"
 type ModelProbe struct {
 	metav1.TypeMeta `json:",inline"`
 

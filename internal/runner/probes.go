@@ -33,7 +33,9 @@ func LoadProbes(path string) (map[string]models.Measured, error) {
 	out := map[string]models.Measured{}
 	for _, p := range doc.Items {
 		for _, m := range p.Status.Models {
-			models.Latest(out, m.Digest, models.Measured{Level: models.Level(m.Measured), Probe: p.Namespace + "/" + p.Name, Time: m.Time.Time})
+			if m.Time != nil {
+				models.Latest(out, m.Digest, models.Measured{Level: models.Level(m.Measured), Probe: p.Namespace + "/" + p.Name, Time: m.Time.Time})
+			}
 		}
 	}
 	return out, nil

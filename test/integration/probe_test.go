@@ -91,7 +91,7 @@ func fleetWorld(ctx SpecContext) *world {
 
 // result is what a runner writes of a model.
 func (w *world) result(document, id string, outcome v1alpha1.ProbeOutcome, measured v1alpha1.ProbeLevel) v1alpha1.ProbedModel {
-	return v1alpha1.ProbedModel{ID: id, Digest: digestOf(document, id), Outcome: outcome, Declared: "Good", Measured: measured, Time: metav1.NewTime(w.clock.Now())}
+	return v1alpha1.ProbedModel{ID: id, Digest: digestOf(document, id), Outcome: outcome, Declared: "Good", Measured: measured, Time: new(metav1.NewTime(w.clock.Now()))}
 }
 
 // measure plays the runner of a probe.

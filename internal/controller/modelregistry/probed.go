@@ -28,7 +28,9 @@ func (s *Store) probed(ctx context.Context, namespace string, entry *Entry) (*En
 		}
 		for _, probe := range list.Items {
 			for _, m := range probe.Status.Models {
-				models.Latest(out.Probed, m.Digest, models.Measured{Level: models.Level(m.Measured), Probe: probe.Namespace + "/" + probe.Name, Time: m.Time.Time})
+				if m.Time != nil {
+					models.Latest(out.Probed, m.Digest, models.Measured{Level: models.Level(m.Measured), Probe: probe.Namespace + "/" + probe.Name, Time: m.Time.Time})
+				}
 			}
 		}
 	}

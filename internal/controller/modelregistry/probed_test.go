@@ -27,7 +27,7 @@ func probeOf(t *testing.T, namespace, name string, level v1alpha1.ProbeLevel, at
 	p := objects.MakeProbe(name)
 	p.Namespace = namespace
 	p.Status.Models = []v1alpha1.ProbedModel{{ID: "demo", Digest: models.Candidate{Model: reg.Models[0], Provider: reg.Providers["gateway"]}.Digest(),
-		Measured: level, Time: metav1.Unix(at, 0)}}
+		Measured: level, Time: new(metav1.Unix(at, 0))}}
 	return p
 }
 

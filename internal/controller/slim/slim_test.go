@@ -252,7 +252,7 @@ func TestPodsAreStripped(t *testing.T) {
 
 // TestOfAProbeResultsAreKept, and not what is for people to read.
 func TestOfAProbeResultsAreKept(t *testing.T) {
-	result := v1alpha1.ProbedModel{ID: "a", Digest: "d", Outcome: v1alpha1.ProbeFits, Declared: "Good", Measured: "Good", Time: metav1.Unix(5, 0)}
+	result := v1alpha1.ProbedModel{ID: "a", Digest: "d", Outcome: v1alpha1.ProbeFits, Declared: "Good", Measured: "Good", Time: new(metav1.Unix(5, 0))}
 	said := result
 	said.Message, said.Changes, said.Findings, said.Calls = long, long, []string{long}, new(int32(3))
 	probe := &v1alpha1.ModelProbe{ObjectMeta: meta(), Status: v1alpha1.ModelProbeStatus{PodName: "p", Models: []v1alpha1.ProbedModel{said}}}

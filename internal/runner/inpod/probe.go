@@ -69,7 +69,7 @@ func NewProber() (*Prober, error) {
 	p.candidates = reg.Usable(models.Need{AllScopes: true, ToolCalls: models.None})
 	env := runner.TakeSecrets(reg)
 	p.prober = probe.Prober{
-		Timeout: time.Duration(seconds) * time.Second, MaxCostUSD: cost, Parallel: podapi.ProbeParallel, Secrets: env.Values(), //nolint:gosec // of 31 bits
+		Timeout: time.Duration(seconds) * time.Second, MaxCostUSD: cost, Parallel: podapi.ProbeParallel, Secrets: env.Values(),
 		Connect: runner.Connector{TaskName: "probe", Env: env.Get, ScriptFile: func(m models.Provider) string {
 			return filepath.Join(podapi.InputDir, podapi.ScriptFile(m.Name))
 		}}.Connect,
@@ -123,7 +123,7 @@ func probedModel(c models.Candidate, r probe.Report, now time.Time) v1alpha1.Pro
 		ID: r.Model, Digest: c.Digest(), Outcome: v1alpha1.ProbeOutcome(r.Outcome),
 		Declared: v1alpha1.ProbeLevel(r.Declared), Measured: v1alpha1.ProbeLevel(r.Measured), Category: string(r.Category),
 		Message: text.Clip(text.Inline(r.Message), maxProbeMessage), Calls: new(int32(r.Calls)), //nolint:gosec // at most probe.MaxCalls
-		InputTokens: new(r.Usage.InputTokens), OutputTokens: new(r.Usage.OutputTokens), Time: metav1.NewTime(now),
+		InputTokens: new(r.Usage.InputTokens), OutputTokens: new(r.Usage.OutputTokens), Time: new(metav1.NewTime(now)),
 	}
 	for _, f := range r.Findings[:min(len(r.Findings), maxFindings)] {
 		out.Findings = append(out.Findings, text.Clip(text.Inline(f), maxFinding))

@@ -72,7 +72,7 @@ func TestResultsAreWritten(t *testing.T) {
 		t.Errorf("wrote %v results", lengths)
 	}
 	for _, m := range last {
-		if m.Outcome != v1alpha1.ProbeFixSetup || m.Category != string(llm.CredentialConfig) || m.Measured != "" || len(m.Digest) != 32 || m.Time.IsZero() {
+		if m.Outcome != v1alpha1.ProbeFixSetup || m.Category != string(llm.CredentialConfig) || m.Measured != "" || len(m.Digest) != 32 || m.Time == nil {
 			t.Errorf("%s: %+v", m.ID, m)
 		}
 		if strings.Contains(m.Message, "s3cret") || strings.ContainsAny(m.Message, "\x1b\n") || len(m.Message) > maxProbeMessage {
