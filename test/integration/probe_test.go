@@ -267,6 +267,22 @@ var _ = Describe("A probe", func() {
 		Expect(w.complete("nightly")).To(HavePrefix("Unknown Probing"))
 	})
 
+	It("waits for the pod of an earlier one of its name", func(ctx SpecContext) {
+		w := fleetWorld(ctx)
+		w.probing("nightly", "small")
+		first := w.pod("nightly-probe").UID
+		w.garbage = false
+		w.delete(w.probe("nightly"))
+		w.settle()
+		w.create(objects.MakeProbe("nightly", "small"))
+		w.settle()
+		Expect(w.complete("nightly")).To(Equal("Unknown PodPending: Waiting for Pod nightly-probe of an earlier ModelProbe nightly to be removed"))
+		w.garbage = true
+		w.pass(10 * time.Second)
+		Expect(w.complete("nightly")).To(HavePrefix("Unknown Probing: "))
+		Expect(w.pod("nightly-probe").UID).NotTo(Equal(first))
+	})
+
 	It("goes with its pod when it is deleted, and by itself after its time", func(ctx SpecContext) {
 		w := fleetWorld(ctx)
 		w.probing("gone", "small")

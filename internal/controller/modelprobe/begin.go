@@ -101,8 +101,7 @@ func (r *Reconciler) create(ctx context.Context, s *scope, p *plan) error {
 	}
 	err := r.Create(ctx, pod)
 	if apierrors.IsAlreadyExists(err) {
-		s.wait(v1alpha1.ReasonNameConflict, fmt.Sprintf("Pod %s exists and does not belong to this ModelProbe; delete it, or use another name", pod.Name), obstacleInterval)
-		return nil
+		return r.inTheWay(ctx, s, "Pod", pod)
 	}
 	if refused := s.refused(err, v1alpha1.ReasonPodRefused); refused || err != nil {
 		return ignore(err, refused)
@@ -133,10 +132,27 @@ func (r *Reconciler) restrict(ctx context.Context, s *scope, p *plan) (bool, err
 		return false, fmt.Errorf("reading NetworkPolicy %s: %w", policy.Name, err)
 	}
 	if !metav1.IsControlledBy(&found, s.probe) {
-		s.wait(v1alpha1.ReasonNameConflict, fmt.Sprintf("NetworkPolicy %s exists and does not belong to this ModelProbe; delete it, or use another name", policy.Name), obstacleInterval)
-		return false, nil
+		return false, r.inTheWay(ctx, s, "NetworkPolicy", &found)
 	}
 	return true, nil
+}
+
+// inTheWay says of an object that has the name of one of the probe's whether it goes by
+// itself, as what is left of an earlier probe does.
+func (r *Reconciler) inTheWay(ctx context.Context, s *scope, kind string, obj client.Object) error {
+	if err := r.APIReader.Get(ctx, client.ObjectKeyFromObject(obj), obj); err != nil {
+		return fmt.Errorf("reading %s %s: %w", kind, obj.GetName(), err)
+	}
+	waiting, err := kit.BlockingOwner(ctx, r.APIReader, kind, obj)
+	switch {
+	case err != nil:
+		return err
+	case waiting != "":
+		s.wait(v1alpha1.ReasonPodPending, waiting, obstacleInterval)
+	default:
+		s.wait(v1alpha1.ReasonNameConflict, fmt.Sprintf("%s %s exists and does not belong to this ModelProbe; delete it, or use another name", kind, obj.GetName()), obstacleInterval)
+	}
+	return nil
 }
 
 // refused says what the API server does not accept; it is tried again after a pause.
