@@ -267,6 +267,46 @@ var _ = Describe("A probe", func() {
 		Expect(w.complete("nightly")).To(HavePrefix("Unknown Probing"))
 	})
 
+	It("keeps the results that its controller does not see yet when its pod ends", func(ctx SpecContext) {
+		w := fleetWorld(ctx)
+		w.probing("nightly", "small")
+		w.lag(100, "ModelProbe")
+		w.measure("nightly", w.result(fleet, "small", v1alpha1.ProbeFits, "Good"))
+		w.podStatus("nightly-probe", func(st *corev1.PodStatus) {
+			st.Phase = corev1.PodSucceeded
+			w.terminate(st, podapi.RunnerContainer, 0, "Completed", "")
+		})
+		w.settle()
+		w.lag(0, "ModelProbe")
+		w.settle()
+		Expect(w.complete("nightly")).To(Equal("True Probed: 1 of 1 models fit"))
+	})
+
+	It("makes no pod for a probe that has ended, and that its controller sees as it was", func(ctx SpecContext) {
+		w := fleetWorld(ctx)
+		pod := objects.MakePod("nightly-probe").Obj()
+		pod.Spec.Containers = []corev1.Container{{Name: "other", Image: "other:1"}}
+		w.create(pod, objects.MakeProbe("nightly"))
+		w.settle()
+		w.lag(100, "ModelProbe")
+		probe := w.probe("nightly")
+		w.changeStatus(probe, func() { probe.Status.CompletionTime = new(metav1.NewTime(w.clock.Now())) })
+		w.delete(pod, client.GracePeriodSeconds(0))
+		w.settle()
+		Expect(w.made["v1.Pod"]).To(BeEmpty())
+	})
+
+	It("has lost its pod where another one of the name is there", func(ctx SpecContext) {
+		w := fleetWorld(ctx)
+		w.probing("nightly", "small")
+		w.delete(w.pod("nightly-probe"), client.GracePeriodSeconds(0))
+		other := objects.MakePod("nightly-probe").Obj()
+		other.Spec.Containers = []corev1.Container{{Name: podapi.RunnerContainer, Image: "other:1"}}
+		w.create(other)
+		w.settle()
+		Expect(w.complete("nightly")).To(Equal("False PodLost: Pod nightly-probe is gone"))
+	})
+
 	It("waits for the pod of an earlier one of its name", func(ctx SpecContext) {
 		w := fleetWorld(ctx)
 		w.probing("nightly", "small")

@@ -73,11 +73,6 @@ func (r *Reconciler) confirm(ctx context.Context, s *scope) error {
 	if err := r.writeStatus(ctx, s); err != nil || s.before != before {
 		return err
 	}
-	return r.unchanged(ctx, s)
-}
-
-// unchanged fails with errStale where somebody has written the probe since it was read.
-func (r *Reconciler) unchanged(ctx context.Context, s *scope) error {
 	var live v1alpha1.ModelProbe
 	if err := r.APIReader.Get(ctx, client.ObjectKeyFromObject(s.probe), &live); err != nil {
 		return fmt.Errorf("reading ModelProbe %s: %w", s.probe.Name, err)

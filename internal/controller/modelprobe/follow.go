@@ -31,7 +31,8 @@ func (r *Reconciler) follow(ctx context.Context, s *scope) error {
 		return err
 	}
 	if pod == nil {
-		return r.broken(ctx, s, v1alpha1.ReasonPodLost, "Pod "+s.probe.Status.PodName+" is gone")
+		s.broken(v1alpha1.ReasonPodLost, "Pod "+s.probe.Status.PodName+" is gone")
+		return nil
 	}
 	reason, message, over := sandbox.Trouble(pod)
 	switch deadline, running := s.deadline(), runs(pod); {
@@ -39,9 +40,9 @@ func (r *Reconciler) follow(ctx context.Context, s *scope) error {
 		if err := r.remove(ctx, pod); err != nil {
 			return err
 		}
-		return r.broken(ctx, s, v1alpha1.ReasonDeadlineExceeded, "Pod "+pod.Name+" has not ended in time")
+		s.broken(v1alpha1.ReasonDeadlineExceeded, "Pod "+pod.Name+" has not ended in time")
 	case over:
-		return r.broken(ctx, s, reason, message+lastWords(pod))
+		s.broken(reason, message+lastWords(pod))
 	case running:
 		s.wait(v1alpha1.ReasonProbing, fmt.Sprintf("%d of %d models have a result", len(s.probe.Status.Models), s.probe.Status.Planned), deadline.Sub(s.now))
 	case s.now.Sub(s.probe.Status.StartTime.Time) >= startLimit:
@@ -79,16 +80,13 @@ func (s *scope) giveUp(message string) {
 	s.end(metav1.ConditionFalse, reason, message)
 }
 
-// broken ends a probe whose pod cannot go on, once all that it has written is here.
-func (r *Reconciler) broken(ctx context.Context, s *scope, reason, message string) error {
-	if err := r.unchanged(ctx, s); err != nil {
-		return err
-	}
+// broken ends a probe whose pod cannot go on. The write of that fails where the runner has
+// written something that is not here yet.
+func (s *scope) broken(reason, message string) {
 	if n := len(s.probe.Status.Models); n > 0 {
 		message += fmt.Sprintf("; %d of %d models have a result", n, s.probe.Status.Planned)
 	}
 	s.end(metav1.ConditionFalse, reason, message)
-	return nil
 }
 
 // pod reads the probe's pod; nil if it is gone. One of that name and another UID is
