@@ -97,8 +97,7 @@ func probeLabel(probe *v1alpha1.ModelProbe) string { return "Probe." + probe.Nam
 // ProbePolicyName is the name of the NetworkPolicy of a ModelProbe.
 func ProbePolicyName(probe string) string { return "sampan-probe-" + probe }
 
-// ProbePolicy is what the pod of a ModelProbe may reach where the administrator lets no
-// pod's egress be open.
+// ProbePolicy is what the pod of a ModelProbe may reach where that is not left open.
 func ProbePolicy(probe *v1alpha1.ModelProbe, rules ...networkingv1.NetworkPolicyEgressRule) *networkingv1.NetworkPolicy {
 	return &networkingv1.NetworkPolicy{
 		ObjectMeta: metav1.ObjectMeta{

@@ -307,6 +307,17 @@ var _ = Describe("A probe", func() {
 		Expect(w.complete("nightly")).To(Equal("False PodLost: Pod nightly-probe is gone"))
 	})
 
+	It("is opened a way out of the operator's namespace, where a policy closes all", func(ctx SpecContext) {
+		w := fleetWorld(ctx)
+		w.probes.Registry.OperatorNamespace = w.ns
+		w.create(objects.MakeProbe("nightly"))
+		w.settle()
+		var egress networkingv1.NetworkPolicy
+		Expect(w.live.Get(ctx, types.NamespacedName{Namespace: w.ns, Name: podspec.ProbePolicyName("nightly")}, &egress)).To(Succeed())
+		Expect(egress.Spec.Egress).To(ContainElement(networkingv1.NetworkPolicyEgressRule{}))
+		Expect(w.pod("nightly-probe").DeletionTimestamp).To(BeNil())
+	})
+
 	It("waits for the pod of an earlier one of its name", func(ctx SpecContext) {
 		w := fleetWorld(ctx)
 		w.probing("nightly", "small")

@@ -83,10 +83,10 @@ func (r *Reconciler) confirm(ctx context.Context, s *scope) error {
 	return nil
 }
 
-// create makes the pod, and before it the policy that keeps it in.
+// create makes the pod, and before it the policy that says what it may reach.
 func (r *Reconciler) create(ctx context.Context, s *scope, p *plan) error {
-	if p.restricted {
-		if done, err := r.restrict(ctx, s, p); err != nil || !done {
+	if p.policed {
+		if done, err := r.police(ctx, s, p); err != nil || !done {
 			return err
 		}
 	}
@@ -106,8 +106,8 @@ func (r *Reconciler) create(ctx context.Context, s *scope, p *plan) error {
 	return nil
 }
 
-// restrict makes the NetworkPolicy of the pod. It reports whether it is there.
-func (r *Reconciler) restrict(ctx context.Context, s *scope, p *plan) (bool, error) {
+// police makes the NetworkPolicy of the pod. It reports whether it is there.
+func (r *Reconciler) police(ctx context.Context, s *scope, p *plan) (bool, error) {
 	api, err := r.Sandboxes.APIServerRules(ctx)
 	if err != nil {
 		return false, err
