@@ -46,6 +46,7 @@ type document struct {
 	Default   Selector                    `yaml:"default,omitempty"`
 	Providers map[string]providerDocument `yaml:"providers,omitempty"`
 	Models    []modelDocument             `yaml:"models,omitempty"`
+	Routing   Routing                     `yaml:"routing,omitempty"`
 }
 
 type providerDocument struct {

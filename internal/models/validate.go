@@ -99,6 +99,8 @@ func (v *validator) registry(doc document) *Registry {
 		v.fail("models", "has no entry")
 	}
 	v.defaultSelector(reg)
+	reg.Routing = doc.Routing
+	v.routing(doc.Routing)
 	return reg
 }
 

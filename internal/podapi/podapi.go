@@ -97,6 +97,22 @@ const (
 	EnvGitPassword = "SAMPAN_GIT_PASSWORD"
 )
 
+// Environment variables of the runner that probes models, besides those of its pod and
+// the keys: the ModelProbe, and what bounds the probe of each model.
+const (
+	EnvProbeName    = "SAMPAN_PROBE_NAME"
+	EnvProbeUID     = "SAMPAN_PROBE_UID"
+	EnvProbeSeconds = "SAMPAN_PROBE_SECONDS"
+	EnvProbeCostUSD = "SAMPAN_PROBE_COST_USD"
+)
+
+// ProbeParallel is how many models a runner probes at once.
+const ProbeParallel = 4
+
+// ProbePod is the name of the pod of a ModelProbe. No pod of a Sandbox has it: those end
+// with a number.
+func ProbePod(probe string) string { return probe + "-probe" }
+
 // MaxOutputs is how many outputs a task may have.
 const MaxOutputs = 16
 

@@ -215,9 +215,12 @@ func (w *world) collectGarbage() bool {
 	for _, sb := range w.sandboxList() {
 		sandboxes[sb.UID] = true
 	}
+	for _, probe := range w.probeList() {
+		sandboxes[probe.UID] = true
+	}
 	for _, p := range w.podList() {
 		owner := metav1.GetControllerOf(&p)
-		if w.garbage && owner != nil && owner.APIVersion == v1alpha1.GroupVersion.String() && owner.Kind == "Sandbox" && !sandboxes[owner.UID] && p.DeletionTimestamp == nil {
+		if w.garbage && owner != nil && owner.APIVersion == v1alpha1.GroupVersion.String() && (owner.Kind == "Sandbox" || owner.Kind == "ModelProbe") && !sandboxes[owner.UID] && p.DeletionTimestamp == nil {
 			w.delete(&p)
 			removed = true
 		}

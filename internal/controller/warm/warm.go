@@ -142,7 +142,7 @@ func (s *Surroundings) Hash(ctx context.Context, reader client.Reader, namespace
 	if err != nil {
 		return "", err
 	}
-	parts := append([]string{entry.Source.String(), entry.Document, strings.Join(scopes, ",")}, s.Images...)
+	parts := append([]string{entry.Source.String(), entry.Text(), strings.Join(scopes, ",")}, s.Images...)
 	for _, other := range s.Others {
 		part, err := other(ctx)
 		if err != nil {

@@ -120,6 +120,11 @@ func MakePool(name string, replicas int32) *v1alpha1.SandboxPool {
 	}
 }
 
+// MakeProbe gives a probe of some models, or of all.
+func MakeProbe(name string, models ...string) *v1alpha1.ModelProbe {
+	return &v1alpha1.ModelProbe{ObjectMeta: metav1.ObjectMeta{Name: name, Namespace: "default"}, Spec: v1alpha1.ModelProbeSpec{Models: models}}
+}
+
 // RegistryDocument is a registry with one model, called demo, of a provider whose key
 // is in Secret model-keys.
 const RegistryDocument = `version: 1
