@@ -29,6 +29,7 @@ type Store interface {
 	Hold(ctx context.Context, t record.Task, turn int) (record.Checkpoint, error)
 	Outputs(ctx context.Context, t record.Task) ([]record.Output, error)
 	OutputContent(ctx context.Context, t record.Task, name string) (record.Output, io.ReadCloser, error)
+	KeepLast(ctx context.Context, t record.Task, w record.Writer) error
 	Sweep(ctx context.Context, keep func(record.Task, record.Info) bool) (record.Swept, error)
 	Close() error
 }

@@ -140,6 +140,12 @@ func Checkpointed(sb *v1alpha1.Sandbox) bool {
 	return (OwnerTask(sb) != nil || OwnerPool(sb) != nil) && !Persistent(sb)
 }
 
+// Kept reports whether the workspace and the home of a Sandbox are kept from one pod to the
+// next, where the cluster has a record: it is somebody's own, and its workspace ephemeral.
+func Kept(sb *v1alpha1.Sandbox) bool {
+	return OwnerTask(sb) == nil && OwnerPool(sb) == nil && !Persistent(sb)
+}
+
 // PodName is the name of the n-th pod of a Sandbox, from 1.
 func PodName(sandbox string, n int32) string { return fmt.Sprintf("%s-%d", sandbox, n) }
 

@@ -373,6 +373,9 @@ func podAnnotations(in Input) map[string]string {
 	annotations[annotationRegistry] = in.Registry
 	if in.Record != nil {
 		annotations[annotationRecordCA] = in.Record.CA
+		if podapi.Kept(in.Sandbox) {
+			annotations[annotationKeeps] = "true"
+		}
 	}
 	if len(in.Egress) > 0 {
 		annotations[annotationEgress] = egressText(in.Egress)

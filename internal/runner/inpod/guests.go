@@ -32,8 +32,10 @@ type guests struct {
 	inside map[*guest]struct{}
 	// left is sent to when the last one has left.
 	left sync.Cond
-	// came is sent to when somebody comes or leaves.
-	came chan struct{}
+	// came and used are sent to when somebody comes or leaves.
+	came, used chan struct{}
+	// resting keeps everybody out, whoever opens meanwhile.
+	resting bool
 }
 
 // guest is somebody who was let in; one who is alone replaces the workspace.
@@ -46,7 +48,7 @@ type guest struct {
 var errOccupied = fmt.Errorf("%w: a task runs in the Sandbox, and works in the workspace that would be replaced", tool.ErrInvalid)
 
 func newGuests() *guests {
-	g := &guests{shut: convert.ErrNotReady, inside: map[*guest]struct{}{}, came: make(chan struct{}, 1)}
+	g := &guests{shut: convert.ErrNotReady, inside: map[*guest]struct{}{}, came: make(chan struct{}, 1), used: make(chan struct{}, 1)}
 	g.left.L = &g.mu
 	return g
 }
@@ -55,8 +57,8 @@ func newGuests() *guests {
 func (g *guests) enter(ctx context.Context, alone bool) (_ context.Context, leave func(), err error) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if g.shut != nil {
-		return nil, nil, g.shut
+	if err := g.why(); err != nil {
+		return nil, nil, err
 	}
 	if alone && g.busy {
 		return nil, nil, errOccupied
@@ -77,9 +79,11 @@ func (g *guests) enter(ctx context.Context, alone bool) (_ context.Context, leav
 
 // seen tells that somebody came or left.
 func (g *guests) seen() {
-	select {
-	case g.came <- struct{}{}:
-	default: // it is told already
+	for _, told := range []chan struct{}{g.came, g.used} {
+		select {
+		case told <- struct{}{}:
+		default: // it is told already
+		}
 	}
 }
 
@@ -96,6 +100,32 @@ func (g *guests) close(why error) {
 	defer g.mu.Unlock()
 	g.shut = why
 	g.sendAway(func(*guest) bool { return true })
+}
+
+// errResting is the error of somebody who comes while the Sandbox is being suspended.
+var errResting = fmt.Errorf("%w: the Sandbox is being suspended; its workspace is kept, and there again in the next pod", convert.ErrNotReady)
+
+// rest sends everybody away, returns when they have gone, and keeps them out until wake.
+func (g *guests) rest() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.resting = true
+	g.sendAway(func(*guest) bool { return true })
+}
+
+// wake ends what rest has begun.
+func (g *guests) wake() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.resting = false
+}
+
+// why is why nobody is let in; nil if somebody is. mu is held.
+func (g *guests) why() error {
+	if g.resting {
+		return errResting
+	}
+	return g.shut
 }
 
 // sendAway returns when those have left who have to. mu is held.
@@ -139,7 +169,7 @@ func (g *guests) openFirst() {
 func (g *guests) closed() error {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	return g.shut
+	return g.why()
 }
 
 // occupied reports whether a run is under way.

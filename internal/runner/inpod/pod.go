@@ -64,6 +64,8 @@ type Runner struct {
 	prepared bool
 	// base is the commit that it was checked out at, as far as that is known.
 	base string
+	// keeping keeps the workspace of a named Sandbox from one pod to the next.
+	keeping keeping
 	// rate of the models is that of all tasks, one after the other.
 	rate *broker.Rate
 }
@@ -83,7 +85,7 @@ func (c *counted) Write(p []byte) (int, error) {
 
 // New reads what the operator gave the pod.
 func New() (*Runner, error) {
-	p := &Runner{guests: newGuests(), rate: broker.NewRate(), preparing: make(chan struct{}, 1), log: counted{w: os.Stdout}, name: os.Getenv(podapi.EnvPodName), uid: os.Getenv(podapi.EnvPodUID), namespace: os.Getenv(podapi.EnvNamespace), sandbox: os.Getenv(podapi.EnvSandboxName)}
+	p := &Runner{guests: newGuests(), rate: broker.NewRate(), preparing: make(chan struct{}, 1), keeping: newKeeping(), log: counted{w: os.Stdout}, name: os.Getenv(podapi.EnvPodName), uid: os.Getenv(podapi.EnvPodUID), namespace: os.Getenv(podapi.EnvNamespace), sandbox: os.Getenv(podapi.EnvSandboxName)}
 	if p.name == "" || p.namespace == "" || p.sandbox == "" {
 		return nil, fmt.Errorf("%s, %s and %s must be set: this is no pod of Sampan", podapi.EnvPodName, podapi.EnvNamespace, podapi.EnvSandboxName)
 	}
@@ -125,9 +127,15 @@ func (p *Runner) Run(ctx context.Context) (int, error) {
 			_, _ = fmt.Fprintln(text.NewLogWriter(os.Stderr), err) // the task goes on
 		}
 	}()
+	kept := p.keep(ctx, w)
+	defer kept()
 	var last v1alpha1.TaskReference
 	for {
 		sb, err := w.claimed(ctx, last)
+		if errors.Is(err, errSuspending) {
+			p.rest(ctx, w)
+			continue
+		}
 		if err != nil {
 			return harness.Cancelled.ExitCode(), nil // told to stop while idle
 		}
@@ -140,6 +148,7 @@ func (p *Runner) Run(ctx context.Context) (int, error) {
 			continue
 		case err == nil:
 			if err = p.empty(ctx); err == nil {
+				p.keepAfter(ctx)
 				p.guests.open()
 				continue
 			}
@@ -175,6 +184,11 @@ func (p *Runner) runTask(ctx context.Context, w *watcher, sb *v1alpha1.Sandbox) 
 	ref := p.holder(sb)
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
+	go func() {
+		if _, err := w.await(ctx, suspending); err == nil {
+			cancel(errSuspending)
+		}
+	}()
 	task, err := w.task(ctx, ref, cancel)
 	if errors.Is(err, errReleased) {
 		return harness.Result{Reason: harness.Cancelled}, err
@@ -383,6 +397,9 @@ func (p *Runner) prepare(ctx context.Context, sb *v1alpha1.Sandbox, rep *reporte
 		return false, ctx.Err()
 	}
 	if err := ctx.Err(); err != nil {
+		return false, err
+	}
+	if err := p.bring(ctx, sb); err != nil {
 		return false, err
 	}
 	if p.prepared {
