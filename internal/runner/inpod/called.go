@@ -87,6 +87,9 @@ func (p *Runner) welcome(ctx context.Context, w *watcher) error {
 		return err
 	}
 	if podapi.OwnerTask(sb) == nil && !p.ready.Load() {
+		if err := p.awaitBrought(ctx, sb); err != nil {
+			return err
+		}
 		if _, err := p.prepare(ctx, sb, nil); err != nil {
 			return fmt.Errorf("%w: %w", convert.ErrNotReady, err)
 		}

@@ -23,6 +23,8 @@ type lodging struct {
 	*guests
 	exec *client.Client
 	url  string
+	// workspace is the sandbox's.
+	workspace string
 }
 
 func lodge(t *testing.T) *lodging {
@@ -32,7 +34,7 @@ func lodge(t *testing.T) *lodging {
 	ctx, stop := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
 	go func() { ended <- server.Run(ctx, server.Options{SocketPath: socket, Workspace: workspace}) }()
-	l := &lodging{guests: newGuests(), exec: client.New(socket)}
+	l := &lodging{guests: newGuests(), exec: client.New(socket), workspace: workspace}
 	if err := l.exec.WaitReady(t.Context()); err != nil {
 		t.Fatal(err)
 	}

@@ -65,7 +65,7 @@ type Runner struct {
 	// base is the commit that it was checked out at, as far as that is known.
 	base string
 	// keeping keeps the workspace of a named Sandbox from one pod to the next.
-	keeping keeping
+	keeping *keeping
 	// rate of the models is that of all tasks, one after the other.
 	rate *broker.Rate
 }
@@ -85,7 +85,7 @@ func (c *counted) Write(p []byte) (int, error) {
 
 // New reads what the operator gave the pod.
 func New() (*Runner, error) {
-	p := &Runner{guests: newGuests(), rate: broker.NewRate(), preparing: make(chan struct{}, 1), keeping: newKeeping(), log: counted{w: os.Stdout}, name: os.Getenv(podapi.EnvPodName), uid: os.Getenv(podapi.EnvPodUID), namespace: os.Getenv(podapi.EnvNamespace), sandbox: os.Getenv(podapi.EnvSandboxName)}
+	p := &Runner{guests: newGuests(), rate: broker.NewRate(), preparing: make(chan struct{}, 1), log: counted{w: os.Stdout}, name: os.Getenv(podapi.EnvPodName), uid: os.Getenv(podapi.EnvPodUID), namespace: os.Getenv(podapi.EnvNamespace), sandbox: os.Getenv(podapi.EnvSandboxName)}
 	if p.name == "" || p.namespace == "" || p.sandbox == "" {
 		return nil, fmt.Errorf("%s, %s and %s must be set: this is no pod of Sampan", podapi.EnvPodName, podapi.EnvNamespace, podapi.EnvSandboxName)
 	}
@@ -113,6 +113,7 @@ func New() (*Runner, error) {
 		return nil, err
 	}
 	p.exec = client.New(podapi.SocketPath)
+	p.keeping = newKeeping(p.uid)
 	return p, nil
 }
 
@@ -148,7 +149,7 @@ func (p *Runner) Run(ctx context.Context) (int, error) {
 			continue
 		case err == nil:
 			if err = p.empty(ctx); err == nil {
-				p.keepAfter(ctx)
+				p.takePassing(ctx)
 				p.guests.open()
 				continue
 			}
@@ -190,8 +191,8 @@ func (p *Runner) runTask(ctx context.Context, w *watcher, sb *v1alpha1.Sandbox) 
 		}
 	}()
 	task, err := w.task(ctx, ref, cancel)
-	if errors.Is(err, errReleased) {
-		return harness.Result{Reason: harness.Cancelled}, err
+	if errors.Is(err, errReleased) || errors.Is(err, errSuspending) { // the same attempt may begin later
+		return harness.Result{Reason: harness.Cancelled}, errReleased
 	}
 	if err != nil {
 		return harness.Result{Reason: harness.Cancelled}, nil
@@ -401,6 +402,9 @@ func (p *Runner) prepare(ctx context.Context, sb *v1alpha1.Sandbox, rep *reporte
 	}
 	if err := p.bring(ctx, sb); err != nil {
 		return false, err
+	}
+	if p.keeping.restored && !p.prepared {
+		p.prepared, p.base = true, p.keeping.bench.Base()
 	}
 	if p.prepared {
 		p.ready.Store(true)
