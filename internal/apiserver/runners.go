@@ -63,8 +63,6 @@ type call struct {
 	room   *room
 	door   *runners
 	origin *origin
-	// keepLast deletes the checkpoints before the last one; nil where all are kept.
-	keepLast func(context.Context) error
 }
 
 // handler serves what package wire says.
@@ -149,11 +147,11 @@ func (d *runners) admit(ctx context.Context, w http.ResponseWriter, req *http.Re
 	if err := r.describe(ctx, store, p.Task); err != nil {
 		return err
 	}
-	c := &call{w: w, req: req, body: body, rec: store.Recorder(p.Task, r.writer), writer: r.writer, room: d.room, door: d, origin: r.origin}
+	recorder := store.Recorder
 	if sandbox {
-		c.keepLast = func(ctx context.Context) error { return store.KeepLast(ctx, p.Task, r.writer) }
+		recorder = store.LastRecorder
 	}
-	return do(ctx, c)
+	return do(ctx, &call{w: w, req: req, body: body, rec: recorder(p.Task, r.writer), writer: r.writer, room: d.room, door: d, origin: r.origin})
 }
 
 // known finds out who makes a request. Until it knows, the request counts for its
@@ -264,13 +262,7 @@ func commit(ctx context.Context, c *call) error {
 		return refusal(wire.CodeInvalid, "the checkpoint is of turn %d, and the path says %.64q", checkpoint.Turn, said)
 	}
 	checkpoint.Writer = c.writer
-	if err := c.rec.Commit(ctx, checkpoint); err != nil || c.keepLast == nil {
-		return err
-	}
-	if err := c.keepLast(ctx); err != nil { // the next commit tries it again
-		klog.FromContext(ctx).Error(err, "Earlier checkpoints of a Sandbox were not deleted", "sandbox", c.req.PathValue("name"))
-	}
-	return nil
+	return c.rec.Commit(ctx, checkpoint)
 }
 
 func latest(ctx context.Context, c *call) error {

@@ -20,6 +20,7 @@ import (
 // Store is what the server needs of record.Store, and means what that says.
 type Store interface {
 	Recorder(t record.Task, w record.Writer) record.Recorder
+	LastRecorder(t record.Task, w record.Writer) record.Recorder
 	Describe(ctx context.Context, t record.Task, i record.Info) error
 	Info(ctx context.Context, t record.Task) (record.Info, error)
 	Log(ctx context.Context, t record.Task, from int64) (io.ReadCloser, error)
@@ -29,7 +30,6 @@ type Store interface {
 	Hold(ctx context.Context, t record.Task, turn int) (record.Checkpoint, error)
 	Outputs(ctx context.Context, t record.Task) ([]record.Output, error)
 	OutputContent(ctx context.Context, t record.Task, name string) (record.Output, io.ReadCloser, error)
-	KeepLast(ctx context.Context, t record.Task, w record.Writer) error
 	Sweep(ctx context.Context, keep func(record.Task, record.Info) bool) (record.Swept, error)
 	Close() error
 }
