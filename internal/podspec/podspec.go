@@ -56,6 +56,17 @@ const userID = 65532
 // a run, to leave room for a slow API server.
 const terminationGraceSeconds = 10
 
+// keepingGraceSeconds is that of a pod whose runner keeps the workspace: somebody may delete
+// it without having it suspended, and a last checkpoint takes its time.
+const keepingGraceSeconds = 20
+
+func gracePeriod(in Input) int64 {
+	if in.Record != nil && podapi.Kept(in.Sandbox) {
+		return keepingGraceSeconds
+	}
+	return terminationGraceSeconds
+}
+
 // Input is what a pod is made from.
 type Input struct {
 	Sandbox *v1alpha1.Sandbox
@@ -126,7 +137,7 @@ func Pod(in Input) *corev1.Pod {
 			EnableServiceLinks:            new(false),
 			ImagePullSecrets:              pullSecrets(in),
 			RestartPolicy:                 corev1.RestartPolicyNever,
-			TerminationGracePeriodSeconds: new(int64(terminationGraceSeconds)),
+			TerminationGracePeriodSeconds: new(gracePeriod(in)),
 			NodeSelector:                  t.Scheduling.NodeSelector,
 			Tolerations:                   t.Scheduling.Tolerations,
 			Affinity:                      t.Scheduling.Affinity,
