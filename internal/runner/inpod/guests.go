@@ -30,6 +30,8 @@ type guests struct {
 	// busy: a task's run is under way.
 	busy   bool
 	inside map[*guest]struct{}
+	// waiting counts those who wait for the workspace before they are let in.
+	waiting int
 	// left is sent to when the last one has left.
 	left sync.Cond
 	// came and used are sent to when somebody comes or leaves.
@@ -77,6 +79,23 @@ func (g *guests) enter(ctx context.Context, alone bool) (_ context.Context, leav
 	}, nil
 }
 
+// arrive counts somebody who waits to be let in, until the wait is over. That uses the
+// Sandbox already: its workspace may take long to be restored or checked out.
+func (g *guests) arrive() (over func()) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.resting { // who is sent away has not used anything
+		return func() {}
+	}
+	g.waiting++
+	g.seen()
+	return func() {
+		g.mu.Lock()
+		defer g.mu.Unlock()
+		g.waiting--
+	}
+}
+
 // seen tells that somebody came or left.
 func (g *guests) seen() {
 	for _, told := range []chan struct{}{g.came, g.used} {
@@ -91,7 +110,7 @@ func (g *guests) seen() {
 func (g *guests) present() bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	return len(g.inside) > 0
+	return len(g.inside) > 0 || g.waiting > 0
 }
 
 // close sends everybody away, and returns when they have gone.
@@ -249,7 +268,10 @@ func (g *guests) reception(via http.RoundTripper, ready func(context.Context) er
 		},
 	}
 	let := func(w http.ResponseWriter, r *http.Request) {
-		if err := ready(r.Context()); err != nil {
+		over := g.arrive()
+		err := ready(r.Context())
+		over()
+		if err != nil {
 			refuse(w, r, err)
 			return
 		}
