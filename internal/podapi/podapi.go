@@ -69,6 +69,10 @@ func VerifyFile(index int, name string) string { return path.Join("verify", strc
 // ScriptFile is where, under InputDir, a provider's script is.
 func ScriptFile(provider string) string { return "scripts/" + provider + ".yaml" }
 
+// KeyDir is where, under InputDir, the keys of models are in a pod that was made for no
+// task: each in a file with the name of its variable. Kubelet keeps them as the Secrets are.
+const KeyDir = "keys"
+
 // RecordAudience is that of the token for the server of the record.
 const RecordAudience = "sampan-record"
 

@@ -6,6 +6,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/sampan-dev/sampan/api/v1alpha1"
+	"github.com/sampan-dev/sampan/internal/podapi"
 	"github.com/sampan-dev/sampan/internal/podspec"
 	"github.com/sampan-dev/sampan/internal/testing/objects"
 )
@@ -38,6 +39,34 @@ func TestWhoseWorkspaceIsKept(t *testing.T) {
 		pod = podspec.Pod(podspec.Input{Sandbox: objects.MakeSandbox("box").With(tc.edit).Obj(), PodName: "box-1", Record: tc.record})
 		if got := *pod.Spec.TerminationGracePeriodSeconds > 10; got != tc.want {
 			t.Errorf("%s: its pod has %d seconds to end", name, *pod.Spec.TerminationGracePeriodSeconds)
+		}
+	}
+}
+
+// A pod that waits for tasks has keys as files of its runner, which follow their Secrets; one
+// that is made for a task has them in its environment.
+func TestWhereKeysAre(t *testing.T) {
+	for name, attempt := range map[string]int32{"waits": 0, "made for a task": 1} {
+		pod := podspec.Pod(podspec.Input{
+			Sandbox: objects.MakeSandbox("box").Obj(), PodName: "box-1", Task: v1alpha1.TaskReference{Attempt: attempt},
+			ModelKeys: []podspec.ModelKey{{Env: "SAMPAN_KEY_GATEWAY", SecretName: "model-keys", Key: "gateway", Optional: true}},
+		})
+		inEnv, inFile := false, false
+		for _, e := range container(t, pod, podapi.RunnerContainer).Env {
+			inEnv = inEnv || e.Name == "SAMPAN_KEY_GATEWAY"
+		}
+		for _, v := range pod.Spec.Volumes {
+			if v.Projected == nil {
+				continue
+			}
+			for _, source := range v.Projected.Sources {
+				if s := source.Secret; s != nil && s.Name == "model-keys" {
+					inFile = *s.Optional && s.Items[0].Key == "gateway" && s.Items[0].Path == "keys/SAMPAN_KEY_GATEWAY"
+				}
+			}
+		}
+		if inEnv != (attempt > 0) || inFile != (attempt == 0) {
+			t.Errorf("%s: in the environment %t, in a file %t", name, inEnv, inFile)
 		}
 	}
 }

@@ -82,7 +82,9 @@ turns:
 		s.apply(box)
 		s.furnish("box")
 		kubectl("-n", s.name, "delete", "pod", "box-1")
-		Eventually(func() string { return kubectl("-n", s.name, "get", "sandbox", "box", "-o", "jsonpath={.status.podName}") }).Should(Equal("box-2"))
+		Eventually(func() string {
+			return kubectl("-n", s.name, "get", "sandbox", "box", "-o", "jsonpath={.status.podName}")
+		}).Should(Equal("box-2"))
 		s.awaitBox("True Ready")
 		s.expectFurnished("box")
 	})

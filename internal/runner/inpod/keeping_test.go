@@ -98,7 +98,9 @@ func newBench(t *testing.T, pod string, rec record.Recorder) (b *bench, end func
 	b.become, b.told = become, told
 	k := newKeeping(pod)
 	k.open = func(*v1alpha1.Sandbox) (record.Recorder, error) { return rec, nil }
-	k.folders = func(*v1alpha1.Sandbox) recorded.Folders { return recorded.Folders{Workspace: b.workspace, Home: b.home} }
+	k.folders = func(*v1alpha1.Sandbox) recorded.Folders {
+		return recorded.Folders{Workspace: b.workspace, Home: b.home}
+	}
 	b.runner = &Runner{
 		name: "box-" + pod, uid: pod, namespace: "ns", sandbox: "box", api: a, exec: b.exec, guests: b.guests, keeping: k,
 		preparing: make(chan struct{}, 1), env: runner.TakeSecrets(&models.Registry{}),

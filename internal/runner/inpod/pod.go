@@ -224,6 +224,9 @@ func (p *Runner) runTask(ctx context.Context, w *watcher, sb *v1alpha1.Sandbox) 
 // the status: an end of the harness, or what stood in the way of a run.
 func (p *Runner) drive(ctx context.Context, sb *v1alpha1.Sandbox, at *v1alpha1.AgentTask, rep *reporter, cancel context.CancelCauseFunc) (harness.Result, string) {
 	task, err := p.taskFor(at)
+	if err == nil { // the pod may have waited for longer than the keys last
+		err = p.env.Reread(filepath.Join(podapi.InputDir, podapi.KeyDir))
+	}
 	if err != nil {
 		return failed(harness.Internal, err), v1alpha1.ReasonInternal
 	}
