@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"encoding/json"
 	"strings"
 
 	. "github.com/onsi/ginkgo/v2"
@@ -9,27 +10,33 @@ import (
 	"github.com/sampan-dev/sampan/api/v1alpha1"
 )
 
-// execIn runs a command in the Sandbox by way of the API server, and gives the answer. It
-// waits until the runner of the Sandbox's pod can be reached.
-func (s *space) execIn(sandbox, shell string) string {
+// shellBody is the body of a request that runs a command.
+func shellBody(shell string) string {
 	GinkgoHelper()
-	at := s.at(sandbox)
-	Eventually(func() error { _, err := tryKubectl("", "get", "--raw", at+"/status"); return err }).Should(Succeed())
-	return send("create", at+"/exec", `{"shell":"`+shell+`"}`)
+	body, err := json.Marshal(map[string]any{"shell": shell, "timeoutSeconds": 30})
+	Expect(err).NotTo(HaveOccurred())
+	return string(body)
 }
 
-// furnish leaves files of several kinds in the Sandbox, with a command that goes on.
-func (s *space) furnish(sandbox string) {
+// succeedIn runs a command in the Sandbox box by way of the API server, once its runner can
+// be reached, and expects it to succeed.
+func (s *space) succeedIn(shell string) {
 	GinkgoHelper()
-	Expect(s.execIn(sandbox, "mkdir -m 750 d && echo kept > d/notes && chmod 0755 d/notes && ln -s d/notes link && echo mine > ~/.noted")).
-		To(ContainSubstring(`"exitCode":0`))
+	Eventually(func() error { _, err := tryKubectl("", "get", "--raw", s.at("box")+"/status"); return err }).Should(Succeed())
+	Expect(send("create", s.at("box")+"/exec", shellBody(shell))).To(ContainSubstring(`"exitCode":0`))
 }
 
-// expectFurnished expects what furnish has left.
-func (s *space) expectFurnished(sandbox string) {
+// furnish leaves files of several kinds in the workspace and the home, and expectFurnished
+// expects them there.
+func (s *space) furnish() {
 	GinkgoHelper()
-	Expect(s.execIn(sandbox, "cat link ~/.noted; readlink link; stat -c '%A %n' d d/notes")).To(
-		ContainSubstring(`kept\nmine\nd/notes\ndrwxr-x--- d\n-rwxr-xr-x d/notes\n`))
+	s.succeedIn("mkdir -m 750 d && echo kept > d/notes && chmod 0755 d/notes && ln -s d/notes link && echo mine > ~/.noted")
+}
+
+func (s *space) expectFurnished() {
+	GinkgoHelper()
+	s.succeedIn(`test "$(cat link ~/.noted | tr '\n' ' ')" = "kept mine " && test "$(readlink link)" = d/notes && ` +
+		`test "$(stat -c %a d d/notes | tr '\n' ' ')" = "750 755 "`)
 }
 
 var _ = Describe("A named Sandbox whose workspace is ephemeral", func() {
@@ -37,8 +44,10 @@ var _ = Describe("A named Sandbox whose workspace is ephemeral", func() {
 		sleep, argument := sleeper()
 		s := scripted("turns: [{text: Done.}]")
 		s.apply(box)
-		s.furnish("box")
-		Expect(send("create", s.at("box")+"/exec/stream", `{"shell":"(setsid `+sleep+` &); echo begun"}`)).To(ContainSubstring("begun"))
+		s.furnish()
+		go func() { // it is cut off when the Sandbox is suspended
+			_, _ = tryKubectl(`{"shell":"`+sleep+`"}`, "create", "--raw", s.at("box")+"/exec/stream", "-f", "-")
+		}()
 		awaitRunning(argument)
 		node := s.pod("box-1").Spec.NodeName
 		s.setBox(v1alpha1.SandboxSuspended)
@@ -52,7 +61,7 @@ var _ = Describe("A named Sandbox whose workspace is ephemeral", func() {
 
 		left := leaveNode(node)
 		s.setBox(v1alpha1.SandboxRunning)
-		s.expectFurnished("box")
+		s.expectFurnished()
 		if left {
 			Expect(s.pod("box-2").Spec.NodeName).NotTo(Equal(node))
 		}
@@ -67,25 +76,25 @@ turns:
 - text: Done.
 `)
 		s.apply(strings.Replace(box, "spec: {}", "spec: {idleSeconds: 10}", 1))
-		s.furnish("box")
+		s.furnish()
 		s.apply(task("first", inBox("prompt: Leave something.")))
 		s.awaitEnd("first", "True Completed")
 		s.awaitBox("False Idle")
 		s.awaitNoPod("box-1")
 		s.apply(task("second", inBox("prompt: Look.\nverify: [{name: there, command: 'grep -q kept link && grep -q task left'}]")))
 		Expect(s.awaitEnd("second", "True Completed").Status.PodName).To(Equal("box-2"))
-		s.expectFurnished("box")
+		s.expectFurnished()
 	})
 
 	It("loses nothing that was kept when its pod is deleted", func() {
 		s := scripted("turns: [{text: Done.}]")
 		s.apply(box)
-		s.furnish("box")
+		s.furnish()
 		kubectl("-n", s.name, "delete", "pod", "box-1")
 		Eventually(func() string {
 			return kubectl("-n", s.name, "get", "sandbox", "box", "-o", "jsonpath={.status.podName}")
 		}).Should(Equal("box-2"))
 		s.awaitBox("True Ready")
-		s.expectFurnished("box")
+		s.expectFurnished()
 	})
 })
