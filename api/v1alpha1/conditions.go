@@ -34,10 +34,6 @@ const (
 // workspace is kept: nothing runs in it, and nobody is let in. Its reason is Suspended or Idle.
 const ConditionSuspending = "Suspending"
 
-// ReasonWorkspaceNotKept is that of an event: the pod of a Sandbox goes, and what its
-// workspace has had since the last checkpoint goes with it.
-const ReasonWorkspaceNotKept = "WorkspaceNotKept"
-
 // ConditionRecorded is True while the transcript of a task, and the state to go on
 // from, are kept where they outlive its pods, and False where they go with the pod.
 // Present once the task has run.

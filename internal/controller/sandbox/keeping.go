@@ -21,6 +21,10 @@ const (
 	keepWithin   = time.Hour
 )
 
+// notKept is the reason of the event that what a workspace has had since its last checkpoint
+// goes with its pod.
+const notKept = "WorkspaceNotKept"
+
 // keeping is a workspace that is being kept before its pod goes.
 type keeping struct {
 	// why the pod is to go: Suspended or Idle.
@@ -75,7 +79,7 @@ func (r *Reconciler) putAside(ctx context.Context, s *scope, why string) error {
 			return err
 		}
 		if lost != "" && stateOf(s.pod).phase != podWaiting { // else no tool has run in it
-			s.event(corev1.EventTypeWarning, v1alpha1.ReasonWorkspaceNotKept, "Stop", "The workspace goes with Pod %s: %s", s.pod.Name, lost)
+			s.event(corev1.EventTypeWarning, notKept, "Stop", "The workspace goes with Pod %s: %s", s.pod.Name, lost)
 		}
 	}
 	if s.facts.keeping.leaving = s.pod.Name; !suspending(s.before) {
