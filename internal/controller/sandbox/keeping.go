@@ -102,7 +102,7 @@ func (s *scope) kept() bool {
 // lost says why nothing more can be kept of a workspace; empty as long as it can.
 func (s *scope) lost() string {
 	if !podspec.Keeps(s.pod) {
-		return "the cluster had no record when the pod was made"
+		return "the cluster had no record when the pod was made, or an earlier version of the operator made it"
 	}
 	if state := stateOf(s.pod); state.phase != podReady {
 		return "what came after the last checkpoint is lost, as the pod does not run: " + state.message

@@ -208,7 +208,7 @@ func TestWhatUsesASandbox(t *testing.T) {
 	answered := make(chan int)
 	go func() {
 		w := httptest.NewRecorder()
-		front.ServeHTTP(w, httptest.NewRequest("GET", "/v1/status", nil))
+		front.ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/v1/status", nil))
 		answered <- w.Code
 	}()
 	<-l.came
@@ -221,7 +221,7 @@ func TestWhatUsesASandbox(t *testing.T) {
 	l.rest()
 	go func() {
 		w := httptest.NewRecorder()
-		front.ServeHTTP(w, httptest.NewRequest("GET", "/v1/status", nil))
+		front.ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/v1/status", nil))
 		answered <- w.Code
 	}()
 	ready <- nil
@@ -231,7 +231,7 @@ func TestWhatUsesASandbox(t *testing.T) {
 	l.wake()
 
 	ctx, leave := context.WithCancel(t.Context())
-	req, err := http.NewRequestWithContext(ctx, "POST", l.url+"/v1/exec/stream", strings.NewReader(`{"shell":"until test -e go; do sleep 0.01; done"}`))
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, l.url+"/v1/exec/stream", strings.NewReader(`{"shell":"until test -e go; do sleep 0.01; done"}`))
 	if err != nil {
 		t.Fatal(err)
 	}
