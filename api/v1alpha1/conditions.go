@@ -30,6 +30,10 @@ const (
 	ConditionStalled = "Stalled"
 )
 
+// ConditionSuspending is present, and True, on a Sandbox whose pod is about to go, while its
+// workspace is kept: nothing runs in it, and nobody is let in. Its reason is Suspended or Idle.
+const ConditionSuspending = "Suspending"
+
 // ConditionRecorded is True while the transcript of a task, and the state to go on
 // from, are kept where they outlive its pods, and False where they go with the pod.
 // Present once the task has run.
@@ -58,7 +62,8 @@ const (
 	ReasonRunning = "Running"
 	// ReasonRetrying: an attempt was lost and the next one is about to start.
 	ReasonRetrying = "Retrying"
-	// ReasonSuspending: spec.state is Suspended and the pod is being stopped.
+	// ReasonSuspending: spec.state is Suspended and the pod is being stopped. Of a
+	// Sandbox: its workspace is being kept before its pod goes.
 	ReasonSuspending = "Suspending"
 	// ReasonSuspended: spec.state is Suspended and nothing runs. Set it to Active to go on.
 	ReasonSuspended = "Suspended"

@@ -69,6 +69,10 @@ func VerifyFile(index int, name string) string { return path.Join("verify", strc
 // ScriptFile is where, under InputDir, a provider's script is.
 func ScriptFile(provider string) string { return "scripts/" + provider + ".yaml" }
 
+// KeyDir is where, under InputDir, the keys of models are in a pod that was made for no
+// task: each in a file with the name of its variable. Kubelet keeps them as the Secrets are.
+const KeyDir = "keys"
+
 // RecordAudience is that of the token for the server of the record.
 const RecordAudience = "sampan-record"
 
@@ -154,6 +158,12 @@ func owner(sb *v1alpha1.Sandbox, kind string) *metav1.OwnerReference {
 // belongs to more than one task.
 func Checkpointed(sb *v1alpha1.Sandbox) bool {
 	return (OwnerTask(sb) != nil || OwnerPool(sb) != nil) && !Persistent(sb)
+}
+
+// Kept reports whether the workspace and the home of a Sandbox are kept from one pod to the
+// next, where the cluster has a record: it is somebody's own, and its workspace ephemeral.
+func Kept(sb *v1alpha1.Sandbox) bool {
+	return OwnerTask(sb) == nil && OwnerPool(sb) == nil && !Persistent(sb)
 }
 
 // PodName is the name of the n-th pod of a Sandbox, from 1.

@@ -4,6 +4,7 @@ package podspec
 
 import (
 	"maps"
+	"path"
 	"slices"
 	"strconv"
 	"strings"
@@ -56,6 +57,17 @@ const userID = 65532
 // terminationGraceSeconds is far above the one second in which the runner ends
 // a run, to leave room for a slow API server.
 const terminationGraceSeconds = 10
+
+// keepingGraceSeconds is that of a pod whose runner keeps the workspace: somebody may delete
+// it without having it suspended, and a last checkpoint takes its time.
+const keepingGraceSeconds = 20
+
+func gracePeriod(in Input) int64 {
+	if in.Record != nil && podapi.Kept(in.Sandbox) {
+		return keepingGraceSeconds
+	}
+	return terminationGraceSeconds
+}
 
 // Input is what a pod is made from.
 type Input struct {
@@ -130,7 +142,7 @@ func Pod(in Input) *corev1.Pod {
 			EnableServiceLinks:            new(false),
 			ImagePullSecrets:              pullSecrets(in),
 			RestartPolicy:                 corev1.RestartPolicyNever,
-			TerminationGracePeriodSeconds: new(int64(terminationGraceSeconds)),
+			TerminationGracePeriodSeconds: new(gracePeriod(in)),
 			NodeSelector:                  t.Scheduling.NodeSelector,
 			Tolerations:                   t.Scheduling.Tolerations,
 			Affinity:                      t.Scheduling.Affinity,
@@ -169,8 +181,10 @@ func runner(in Input) corev1.Container {
 		env = append(env, corev1.EnvVar{Name: podapi.EnvRecordURL, Value: in.Record.URL})
 	}
 	env = append(env, surroundings(&in.Sandbox.Spec.Template)...)
-	for _, k := range in.ModelKeys {
-		env = append(env, fromSecret(k.Env, k.SecretName, k.Key, k.Optional))
+	if forTask(in) {
+		for _, k := range in.ModelKeys {
+			env = append(env, fromSecret(k.Env, k.SecretName, k.Key, k.Optional))
+		}
 	}
 	if name := in.Sandbox.Spec.Template.Workspace.Git.CredentialsSecretRef.Name; name != "" && usesRepository(in) {
 		env = append(env,
@@ -270,6 +284,11 @@ func inputs(in Input) []corev1.VolumeProjection {
 			}},
 			annotationFile(annotationRecordCA, podapi.RecordCAFile))
 	}
+	if !forTask(in) {
+		for _, k := range in.ModelKeys {
+			out = append(out, secret(k.SecretName, k.Key, path.Join(podapi.KeyDir, k.Env), k.Optional))
+		}
+	}
 	for _, s := range in.Scripts {
 		out = append(out, configMap(s.ConfigMapName, s.Key, podapi.ScriptFile(s.Provider), s.Optional))
 	}
@@ -288,10 +307,7 @@ func inputs(in Input) []corev1.VolumeProjection {
 		out = append(out, configMap(ref.Name, ref.Key, podapi.PromptFile, false))
 	}
 	if ref := in.Prompt.SecretKeyRef; ref.Name != "" {
-		out = append(out, corev1.VolumeProjection{Secret: &corev1.SecretProjection{
-			LocalObjectReference: corev1.LocalObjectReference{Name: ref.Name},
-			Items:                []corev1.KeyToPath{{Key: ref.Key, Path: podapi.PromptFile}},
-		}})
+		out = append(out, secret(ref.Name, ref.Key, podapi.PromptFile, false))
 	}
 	return out
 }
@@ -314,10 +330,25 @@ func configMap(name, key, path string, optional bool) corev1.VolumeProjection {
 	return corev1.VolumeProjection{ConfigMap: source}
 }
 
+func secret(name, key, path string, optional bool) corev1.VolumeProjection {
+	source := &corev1.SecretProjection{
+		LocalObjectReference: corev1.LocalObjectReference{Name: name},
+		Items:                []corev1.KeyToPath{{Key: key, Path: path}},
+	}
+	if optional {
+		source.Optional = new(true)
+	}
+	return corev1.VolumeProjection{Secret: source}
+}
+
 // field is a field of the pod itself.
 func field(path string) *corev1.ObjectFieldSelector {
 	return &corev1.ObjectFieldSelector{APIVersion: "v1", FieldPath: path}
 }
+
+// forTask reports whether a pod is made for an attempt of a task. Any other waits for tasks,
+// perhaps for longer than a key lasts: it has keys as files, which follow the Secrets.
+func forTask(in Input) bool { return in.Task.Attempt > 0 }
 
 func fromSecret(env, name, key string, optional bool) corev1.EnvVar {
 	ref := &corev1.SecretKeySelector{LocalObjectReference: corev1.LocalObjectReference{Name: name}, Key: key}
@@ -386,6 +417,9 @@ func podAnnotations(in Input) map[string]string {
 	annotations[annotationRegistry] = in.Registry
 	if in.Record != nil {
 		annotations[annotationRecordCA] = in.Record.CA
+		if podapi.Kept(in.Sandbox) {
+			annotations[annotationKeeps] = "true"
+		}
 	}
 	if len(in.Egress) > 0 {
 		annotations[annotationEgress] = egressText(in.Egress)

@@ -104,6 +104,9 @@ func (r *recorder) Commit(ctx context.Context, c Checkpoint) error {
 	if err := r.stillLeads(ctx, l.term); err != nil {
 		return err
 	}
+	if r.last {
+		return r.prune(ctx, l.term, c.Turn)
+	}
 	return r.remember(ctx, named)
 }
 

@@ -156,6 +156,9 @@ func (f attemptState) namedLoss(res *v1alpha1.TaskResult) decision {
 	if f.ready != nil && lossReasons[f.ready.Reason] && !runnerReasons[f.ready.Reason] {
 		return decision{kind: lose, reason: f.ready.Reason, message: f.ready.Message}
 	}
+	if reason, message := f.suspending(); reason != "" {
+		return decision{kind: lose, reason: reason, message: message}
+	}
 	if f.sandboxTerminating {
 		return f.sandboxDeleted()
 	}
@@ -169,6 +172,15 @@ func (f attemptState) namedLoss(res *v1alpha1.TaskResult) decision {
 		reason = v1alpha1.ReasonPodLost
 	}
 	return decision{kind: lose, reason: reason, message: res.Message}
+}
+
+// suspending is the loss of an attempt whose named Sandbox is being suspended; empty if it
+// is not.
+func (f attemptState) suspending() (reason, message string) {
+	if f.ready == nil || f.ready.Reason != v1alpha1.ReasonSuspending {
+		return "", ""
+	}
+	return v1alpha1.ReasonSuspended, "Sandbox " + f.task.Status.SandboxName + " is being suspended"
 }
 
 // sandboxDeleted is the loss of an attempt whose Sandbox somebody deleted: the
@@ -251,6 +263,8 @@ func (f attemptState) loss() (reason, message string) {
 	switch {
 	case f.ready != nil && lossReasons[f.ready.Reason]:
 		return f.ready.Reason, f.ready.Message
+	case f.ready != nil && f.ready.Reason == v1alpha1.ReasonSuspending:
+		return f.suspending()
 	case f.sandboxTerminating:
 		v := f.sandboxDeleted()
 		return v.reason, v.message

@@ -68,7 +68,7 @@ func (r *Reconciler) reconcilePod(ctx context.Context, s *scope) error {
 		return nil
 	case s.sandbox.Spec.State == v1alpha1.SandboxSuspended:
 		s.facts.suspended = true
-		return r.removePod(ctx, s)
+		return r.putAside(ctx, s, v1alpha1.ReasonSuspended)
 	case podapi.OwnerTask(s.sandbox) != nil:
 		return r.reconcileAttempt(ctx, s)
 	case s.idleFor(s.sandbox.Spec.IdleSeconds):

@@ -35,6 +35,8 @@ type facts struct {
 	suspended bool
 	// idle: it was not used for spec.idleSeconds.
 	idle bool
+	// keeping is set while its workspace is kept before its pod goes.
+	keeping *keeping
 	// lost: the pod is gone and must not be replaced now.
 	lost bool
 	// noAttempt: the task whose own Sandbox it is has no open attempt.
@@ -119,11 +121,13 @@ func (f facts) apply(sb *v1alpha1.Sandbox) {
 		if f.problem.passing {
 			state.phase = podWaiting
 		}
+	case f.keeping != nil:
+		state = f.keeping.state()
 	case f.suspended:
-		state = podState{phase: podNone, reason: v1alpha1.ReasonSuspended, message: "spec.state is Suspended"}
+		state = podState{phase: podNone, reason: v1alpha1.ReasonSuspended, message: "spec.state is Suspended" + whatIsKept(sb)}
 	case f.idle:
 		state = podState{phase: podNone, reason: v1alpha1.ReasonIdle,
-			message: fmt.Sprintf("It was not used for spec.idleSeconds (%d); the next task gets a new pod", sb.Spec.IdleSeconds)}
+			message: fmt.Sprintf("It was not used for spec.idleSeconds (%d); the next task gets a new pod", sb.Spec.IdleSeconds) + whatIsKept(sb)}
 	case f.noAttempt:
 		state = podState{phase: podNone, reason: v1alpha1.ReasonIdle, message: "The task has no attempt under way"}
 	case f.over:
@@ -138,6 +142,10 @@ func (f facts) apply(sb *v1alpha1.Sandbox) {
 	// A pod that finished is no failure, and there is nothing for anybody to mend.
 	stalled := state.phase == podBlocked || state.phase == podDead && state.reason != v1alpha1.ReasonPodFinished
 	f.setCondition(sb, v1alpha1.ConditionStalled, stalled, false, state)
+	if f.keeping != nil {
+		state.reason = f.keeping.why
+	}
+	f.setCondition(sb, v1alpha1.ConditionSuspending, f.keeping != nil, false, state)
 }
 
 // setCondition sets a condition; those that are abnormal when True are removed

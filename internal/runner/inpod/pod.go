@@ -64,6 +64,8 @@ type Runner struct {
 	prepared bool
 	// base is the commit that it was checked out at, as far as that is known.
 	base string
+	// keeping keeps the workspace of a named Sandbox from one pod to the next.
+	keeping *keeping
 	// rate of the models is that of all tasks, one after the other.
 	rate *broker.Rate
 }
@@ -111,6 +113,7 @@ func New() (*Runner, error) {
 		return nil, err
 	}
 	p.exec = client.New(podapi.SocketPath)
+	p.keeping = newKeeping(p.uid)
 	return p, nil
 }
 
@@ -125,9 +128,15 @@ func (p *Runner) Run(ctx context.Context) (int, error) {
 			_, _ = fmt.Fprintln(text.NewLogWriter(os.Stderr), err) // the task goes on
 		}
 	}()
+	kept := p.keep(ctx, w)
+	defer kept()
 	var last v1alpha1.TaskReference
 	for {
 		sb, err := w.claimed(ctx, last)
+		if errors.Is(err, errSuspending) {
+			p.rest(ctx, w)
+			continue
+		}
 		if err != nil {
 			return harness.Cancelled.ExitCode(), nil // told to stop while idle
 		}
@@ -140,6 +149,7 @@ func (p *Runner) Run(ctx context.Context) (int, error) {
 			continue
 		case err == nil:
 			if err = p.empty(ctx); err == nil {
+				p.takePassing(ctx)
 				p.guests.open()
 				continue
 			}
@@ -175,9 +185,14 @@ func (p *Runner) runTask(ctx context.Context, w *watcher, sb *v1alpha1.Sandbox) 
 	ref := p.holder(sb)
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
+	go func() {
+		if _, err := w.await(ctx, suspending); err == nil {
+			cancel(errSuspending)
+		}
+	}()
 	task, err := w.task(ctx, ref, cancel)
-	if errors.Is(err, errReleased) {
-		return harness.Result{Reason: harness.Cancelled}, err
+	if errors.Is(err, errReleased) || errors.Is(err, errSuspending) { // the same attempt may begin later
+		return harness.Result{Reason: harness.Cancelled}, errReleased
 	}
 	if err != nil {
 		return harness.Result{Reason: harness.Cancelled}, nil
@@ -209,6 +224,9 @@ func (p *Runner) runTask(ctx context.Context, w *watcher, sb *v1alpha1.Sandbox) 
 // the status: an end of the harness, or what stood in the way of a run.
 func (p *Runner) drive(ctx context.Context, sb *v1alpha1.Sandbox, at *v1alpha1.AgentTask, rep *reporter, cancel context.CancelCauseFunc) (harness.Result, string) {
 	task, err := p.taskFor(at)
+	if err == nil { // the pod may have waited for longer than the keys last
+		err = p.env.Reread(filepath.Join(podapi.InputDir, podapi.KeyDir))
+	}
 	if err != nil {
 		return failed(harness.Internal, err), v1alpha1.ReasonInternal
 	}
@@ -388,6 +406,12 @@ func (p *Runner) prepare(ctx context.Context, sb *v1alpha1.Sandbox, rep *reporte
 	}
 	if err := ctx.Err(); err != nil {
 		return false, err
+	}
+	if err := p.bring(ctx, sb); err != nil {
+		return false, err
+	}
+	if p.keeping.restored && !p.prepared {
+		p.prepared, p.base = true, p.keeping.bench.Base()
 	}
 	if p.prepared {
 		p.ready.Store(true)

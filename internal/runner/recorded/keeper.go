@@ -85,14 +85,7 @@ func (k *Keeper) Seal(ctx context.Context, turn int, log harness.TranscriptSumma
 // take takes a checkpoint. A workspace that is too large, and a record that refuses it,
 // end checkpoints, and not the run.
 func (k *Keeper) take(ctx context.Context, turn int, log harness.TranscriptSummary) error {
-	err := k.commit(ctx, turn, log)
-	if errors.Is(err, record.ErrNotFound) { // of a chunk that was there before
-		k.snap.Reset()
-		if k.home != nil {
-			k.home.Reset()
-		}
-		err = k.commit(ctx, turn, log)
-	}
+	err := k.attempt(ctx, turn, log)
 	var large *snapshot.TooLargeError
 	switch {
 	case err == nil, ctx.Err() != nil, errors.Is(err, record.ErrFenced):
@@ -103,6 +96,20 @@ func (k *Keeper) take(ctx context.Context, turn int, log harness.TranscriptSumma
 	k.ended, k.ending = true, err.Error()
 	k.tell("No later checkpoint is taken: " + k.ending)
 	return nil
+}
+
+// attempt commits a checkpoint, from nothing where one of the chunks that were there before
+// is not there any more.
+func (k *Keeper) attempt(ctx context.Context, turn int, log harness.TranscriptSummary) error {
+	err := k.commit(ctx, turn, log)
+	if errors.Is(err, record.ErrNotFound) {
+		k.snap.Reset()
+		if k.home != nil {
+			k.home.Reset()
+		}
+		err = k.commit(ctx, turn, log)
+	}
+	return err
 }
 
 func (k *Keeper) commit(ctx context.Context, turn int, log harness.TranscriptSummary) error {
