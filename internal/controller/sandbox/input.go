@@ -55,7 +55,7 @@ func (r *Reconciler) podInput(ctx context.Context, s *scope) (*podspec.Input, *p
 			return nil, templateConflict(task), nil
 		}
 		selector = modelregistry.Selector(task)
-		if candidates, err = entry.Route(task, scopes); err != nil {
+		if candidates, err = entry.Route(task, scopes, task.Status.Budget.GrantedUSD != ""); err != nil {
 			return nil, &problem{reason: v1alpha1.ReasonModelNotFound, message: err.Error()}, nil
 		}
 		in.Prompt, in.Verify, in.Outputs, in.Task = task.Spec.PromptFrom, task.Spec.Verify, task.Spec.Outputs, kit.Reference(task, task.Status.Attempt)

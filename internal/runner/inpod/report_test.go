@@ -254,7 +254,7 @@ func TestStopMessages(t *testing.T) {
 		ctx, cancel := context.WithCancelCause(t.Context())
 		cancel(cause)
 		at := &v1alpha1.AgentTask{Spec: v1alpha1.AgentTaskSpec{Prompt: "x"}}
-		if got, _ := new(Runner).drive(ctx, &v1alpha1.Sandbox{}, at, &reporter{}, cancel); got.Message != want || got.Reason != harness.Cancelled {
+		if got, _ := new(Runner).drive(ctx, &v1alpha1.Sandbox{}, at, &reporter{}, newAllowance(), cancel); got.Message != want || got.Reason != harness.Cancelled {
 			t.Errorf("%v gives %+v, want %q", cause, got, want)
 		}
 	}
