@@ -1,22 +1,29 @@
 package integration
 
 import (
+	"context"
 	"fmt"
 	"math/rand/v2"
 	"slices"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
 
 	"github.com/shopspring/decimal"
+	corev1 "k8s.io/api/core/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/utils/clock"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/sampan-dev/sampan/api/v1alpha1"
+	"github.com/sampan-dev/sampan/internal/controller/budget"
 	"github.com/sampan-dev/sampan/internal/controller/kit"
 	"github.com/sampan-dev/sampan/internal/podapi"
 	"github.com/sampan-dev/sampan/internal/testing/faults"
@@ -26,9 +33,12 @@ import (
 // pricedWorld has a model with a price, which a Budget needs.
 func pricedWorld(ctx SpecContext) *world {
 	w := emptyWorld(ctx)
-	priced := strings.Replace(objects.RegistryDocument, "provider: gateway}", `provider: gateway, pricing: {inputPerMTok: "1", outputPerMTok: "3"}}`, 1)
-	w.create(objects.MakeRegistry(w.ns, priced))
+	w.create(pricedRegistry(w.ns))
 	return w
+}
+
+func pricedRegistry(namespace string) *corev1.ConfigMap {
+	return objects.MakeRegistry(namespace, strings.Replace(objects.RegistryDocument, "provider: gateway}", `provider: gateway, pricing: {inputPerMTok: "1", outputPerMTok: "3"}}`, 1))
 }
 
 func budgetOf(name, costUSD string) *v1alpha1.Budget {
@@ -388,6 +398,95 @@ var _ = Describe("A Budget", func() {
 		w.create(b)
 		b.Spec.Period = v1alpha1.BudgetMonth
 		Expect(w.live.Update(ctx, b)).To(MatchError(ContainSubstring("period is immutable")))
+	})
+})
+
+var _ = Describe("Who accounts for a Budget", Ordered, func() {
+	const mallory = "mallory"
+	var ns string
+	status := func(ctx SpecContext, c client.Client, obj client.Object, status string) error {
+		return c.Status().Patch(ctx, obj, client.RawPatch(types.MergePatchType, []byte(`{"status":`+status+`}`)))
+	}
+	refused := MatchError(And(ContainSubstring("'sampan-budgets'"), ContainSubstring("written by the operator")))
+	daily := func() *v1alpha1.Budget {
+		b := budgetOf("daily", "1")
+		b.Namespace = ns
+		return b
+	}
+	task := func() *v1alpha1.AgentTask { return objects.MakeTask("x").Namespace(ns).Obj() }
+
+	BeforeAll(func(ctx SpecContext) {
+		everybodyMay(ctx)
+		ns = guardedNamespace(ctx)
+		Expect(api.Client.Create(ctx, daily())).To(Succeed())
+		Expect(api.Client.Create(ctx, task())).To(Succeed())
+		awaitPolicy("sampan-budgets", func() error { return status(ctx, as(mallory, ""), daily(), `{"settledUSD":"0"}`) })
+	})
+
+	It("is nobody who may do anything else in the namespace", func(ctx SpecContext) {
+		for what, c := range map[string]client.Client{"a person": as(mallory, ""), "a runner": account(ns, "sampan-runner", "x-1"), "an account": account(ns, "default", "")} {
+			Expect(status(ctx, c, daily(), `{"settledUSD":"0"}`)).To(refused, what)
+		}
+		for _, s := range []string{`{"budget":{"grantedUSD":"100"}}`, `{"progress":{"turns":1,"usage":{"costUSD":"0"}}}`, `{"result":{"attempt":1,"reason":"Completed"}}`} {
+			Expect(status(ctx, as(mallory, ""), task(), s)).To(refused, s)
+		}
+	})
+
+	It("is the operator", func(ctx SpecContext) {
+		w := guardedWorld(ctx)
+		registry := objects.MakeRegistry(w.ns, "")
+		w.change(registry, func() { registry.Data = pricedRegistry(w.ns).Data })
+		w.create(budgetOf("daily", "1"), objects.MakeTask("x").Obj())
+		w.settle()
+		w.spend("x", "0.2", "0.3", v1alpha1.ReasonCompleted)
+		Expect(w.stands("x")).To(Equal("True Completed"))
+		Expect(w.budget("daily").Status.SpentUSD).To(Equal("0.2"))
+	})
+
+	It("gives those who edit or view a namespace the right to read it alone", func(ctx SpecContext) {
+		for _, role := range []string{"sampan-edit", "sampan-view"} {
+			var r rbacv1.ClusterRole
+			Expect(api.Client.Get(ctx, types.NamespacedName{Name: role}, &r)).To(Succeed())
+			var verbs []string
+			for _, rule := range r.Rules {
+				if slices.Contains(rule.Resources, "budgets") || slices.Contains(rule.Resources, "*") {
+					verbs = append(verbs, rule.Verbs...)
+				}
+			}
+			Expect(verbs).To(ConsistOf("get", "list", "watch"), role)
+		}
+	})
+})
+
+var _ = Describe("Two managers at once", func() {
+	It("reserve no more of a Budget than there is", func(ctx SpecContext) {
+		ns := newNamespace(ctx)
+		b := budgetOf("daily", "1")
+		b.Namespace = ns
+		Expect(api.Client.Create(ctx, b)).To(Succeed())
+		managers := []*budget.Store{{Client: api.Client, APIReader: api.Client, Clock: clock.RealClock{}}, {Client: api.Client, APIReader: api.Client, Clock: clock.RealClock{}}}
+		var granted atomic.Int64
+		var all sync.WaitGroup
+		for i := range 50 {
+			all.Go(func() {
+				defer GinkgoRecover()
+				task := objects.MakeTask(fmt.Sprintf("t%d", i)).Namespace(ns).Obj()
+				task.UID, task.Status.Attempt, task.Status.Progress.RequestedUSD = types.UID(task.Name), 1, "0.03"
+				var refusal *budget.Refusal
+				Eventually(func() (err error) {
+					_, refusal, err = managers[i%2].Reserve(ctx, task, true, func(context.Context) error { return nil })
+					return err
+				}).WithTimeout(patience).Should(Succeed(), "conflicts pass")
+				if refusal == nil {
+					granted.Add(1)
+				}
+			})
+		}
+		all.Wait()
+		Expect(granted.Load()).To(BeEquivalentTo(33))
+		Expect(api.Client.Get(ctx, client.ObjectKeyFromObject(b), b)).To(Succeed())
+		Expect(b.Status.ReservedUSD).To(Equal("0.99"))
+		Expect(b.Status.Reservations).To(HaveLen(33))
 	})
 })
 
