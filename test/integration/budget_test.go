@@ -104,7 +104,7 @@ func (p *runners) spend(cost decimal.Decimal) {
 }
 
 func newRunners(w *world, call string, calls int) *runners {
-	return &runners{w: w, r: rand.New(rand.NewPCG(1, 2)), call: usd(call), calls: calls, runs: map[types.UID]*playedRun{}} //nolint:gosec // a test that can be repeated
+	return &runners{w: w, r: rand.New(rand.NewPCG(1, 2)), call: usd(call), calls: calls, runs: map[types.UID]*playedRun{}}
 }
 
 // play lets every runner do one thing, and says whether there was one.

@@ -149,7 +149,7 @@ type run struct {
 func TestLedgerNeverOvershoots(t *testing.T) {
 	t.Parallel()
 	for seed := range uint64(100) {
-		w := &spending{t: t, r: rand.New(rand.NewPCG(seed, 1)), now: time.Date(2026, 1, 31, 20, 0, 0, 0, time.UTC)} //nolint:gosec // a test that can be repeated
+		w := &spending{t: t, r: rand.New(rand.NewPCG(seed, 1)), now: time.Date(2026, 1, 31, 20, 0, 0, 0, time.UTC)}
 		w.budget = v1alpha1.Budget{Spec: v1alpha1.BudgetSpec{Period: v1alpha1.BudgetDay, CostUSD: "1"}}
 		for range 400 {
 			w.step()
