@@ -218,3 +218,25 @@ func TestAllowEndsWithTheRun(t *testing.T) {
 		t.Errorf("the run ended %s: %s", res.Reason, res.Message)
 	}
 }
+
+// A call that a process died in counts as the most that it can have cost where the run has
+// to ask what it may spend.
+func TestLostCallUnderAllow(t *testing.T) {
+	for name, want := range map[string]string{"alone": "0.0001", "with others": "0.0101"} {
+		first := newFixture(script(says("done")))
+		m := model("m", first.provider)
+		m.Pricing, m.MaxOutputTokens = &models.Pricing{OutputPerMTok: decimal.NewFromInt(10)}, 1000
+		first.Models = broker.FixedRouter{m}
+		first.run(t, t.Context())
+		next := newFixture(script(says("done")))
+		m.Provider = next.provider
+		next.Models, next.Transcript = broker.FixedRouter{m}, nil
+		next.Resume = PastOf(recordedEvents(t, first)[:2]) // run_started, request
+		if name == "with others" {
+			next.Allow = func(context.Context, decimal.Decimal) error { return nil }
+		}
+		if res := Run(t.Context(), next.Config); res.Reason != Completed || res.Progress.CostUSD.String() != want {
+			t.Errorf("%s: %s at %s USD, want %s", name, res.Reason, res.Progress.CostUSD, want)
+		}
+	}
+}
