@@ -263,6 +263,7 @@ var _ = Describe("A Budget", func() {
 		monthly.Spec.Period = v1alpha1.BudgetMonth
 		w.create(monthly, objects.MakeTask("x").Obj())
 		w.settle()
+		w.run("x-1")
 		w.spend("x", "0", "0.09", "")
 		Expect(w.task("x").Status.Budget.GrantedUSD).To(Equal("0.09"))
 		w.spend("x", "0.08", "0.15", "")
@@ -270,6 +271,7 @@ var _ = Describe("A Budget", func() {
 		w.spend("x", "0.08", "0.15", v1alpha1.ReasonBudgetSpent)
 		Expect(w.stands("x")).To(Equal("Unknown BudgetSpent"))
 		Expect(w.budget("monthly").Status.SpentUSD).To(Equal("0.08"), "what is left of the grant was given back")
+		Expect(w.podList()).To(BeEmpty(), "nothing runs meanwhile")
 		active := w.task("x").Status.ActiveSeconds
 
 		w.restart()
@@ -284,6 +286,7 @@ var _ = Describe("A Budget", func() {
 		Expect(w.stands("x")).To(Equal("Unknown Starting"))
 		Expect(w.task("x").Status.Attempt).To(Equal(int32(2)))
 		Expect(w.task("x").Status.FailedAttempts).To(BeZero())
+		Expect(w.names(w.podList())).To(ContainElement("x-2"))
 		Expect(usd(w.task("x").Status.Budget.GrantedUSD).GreaterThanOrEqual(usd("0.15"))).To(BeTrue(), "it was granted what it waited for")
 	})
 
@@ -353,6 +356,20 @@ var _ = Describe("A Budget", func() {
 		Expect(w.stands("suspended")).To(Equal("Unknown Suspended"))
 		Expect(w.budget("daily").Status.Reservations).To(BeEmpty())
 		Expect(w.budget("daily").Status.SpentUSD).To(Equal("0.4"), "neither runner has said how it ended")
+	})
+
+	It("keeps no room for a task that waits for something else", func(ctx SpecContext) {
+		w := pricedWorld(ctx)
+		w.create(budgetOf("daily", "1"), objects.MakeSandbox("dev").Obj(), objects.MakeTask("holder").In("dev").Obj())
+		w.settle()
+		w.spend("holder", "0", "0.985", "")
+		w.create(objects.MakeTask("queued").In("dev").Obj())
+		w.settle()
+		Expect(w.stands("queued")).To(Equal("Unknown SandboxBusy"))
+		w.create(objects.MakeTask("x").Obj())
+		_, err := w.tasks.Reconcile(ctx, request(w.task("x")))
+		Expect(err).NotTo(HaveOccurred())
+		Expect(w.stands("x")).To(Equal("Unknown Starting"))
 	})
 
 	It("lets go those that it bounds when it is deleted", func(ctx SpecContext) {

@@ -26,6 +26,11 @@ const inputInterval = 5 * time.Second
 // that is over by its user's wish or by its time ends at once, whatever is left
 // of its last attempt: cleanUp sees to that.
 func (r *Reconciler) begin(ctx context.Context, s *scope) error {
+	defer func() {
+		if !kit.AttemptOpen(s.task) {
+			r.Budgets.Forget(s.task.UID)
+		}
+	}()
 	switch {
 	case s.task.Spec.State == v1alpha1.TaskCancelled:
 		s.cancelled()

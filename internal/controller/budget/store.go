@@ -103,7 +103,7 @@ func (s *Store) Admit(ctx context.Context, task *v1alpha1.AgentTask, recorded bo
 // read: who has ended holds nothing.
 func (s *Store) Reserve(ctx context.Context, task *v1alpha1.AgentTask, recorded bool, confirm func(context.Context) error) (decimal.Decimal, *Refusal, error) {
 	defer s.lock(task.Namespace)()
-	defer s.forget(task.UID)
+	defer s.Forget(task.UID)
 	who, err := spenderOf(task, recorded)
 	if err != nil {
 		return decimal.Zero, nil, err
@@ -282,7 +282,11 @@ func (s *Store) promise(task *v1alpha1.AgentTask, usd decimal.Decimal) {
 	s.promised[task.UID] = promise{task.Namespace, usd, s.Clock.Now().Add(promisedFor)}
 }
 
-func (s *Store) forget(task types.UID) {
+// Forget gives the room back that is kept for a task which does not begin now.
+func (s *Store) Forget(task types.UID) {
+	if s == nil {
+		return
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	delete(s.promised, task)
