@@ -113,6 +113,11 @@ type AgentTaskStatus struct {
 	// +optional
 	CompletionTime *metav1.Time `json:"completionTime,omitempty"`
 
+	// budget is what the Budgets of the namespace let the task spend; absent where there
+	// was none when its attempt began.
+	// +optional
+	Budget TaskBudget `json:"budget,omitzero"`
+
 	// progress is where the run stands, summed over all attempts.
 	// +optional
 	Progress TaskProgress `json:"progress,omitzero"`
@@ -149,6 +154,25 @@ const (
 	AttemptWork         AttemptKind = "Work"
 	AttemptVerification AttemptKind = "Verification"
 )
+
+// TaskBudget is what a task may spend. Amounts are in US dollars, over all attempts.
+type TaskBudget struct {
+	// grantedUSD is what the task may come to cost: no model call begins that could
+	// bring it above that.
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=32
+	// +kubebuilder:validation:Pattern=`^[0-9]+(\.[0-9]+)?$`
+	GrantedUSD string `json:"grantedUSD,omitempty"`
+
+	// refusedUSD is the last of progress.requestedUSD for which there was no room. The
+	// attempt is paused.
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=32
+	// +kubebuilder:validation:Pattern=`^[0-9]+(\.[0-9]+)?$`
+	RefusedUSD string `json:"refusedUSD,omitempty"`
+}
 
 // AttemptStatus is an ended attempt.
 type AttemptStatus struct {
@@ -227,6 +251,14 @@ type TaskProgress struct {
 	// usage is what was used.
 	// +optional
 	Usage TaskUsage `json:"usage,omitzero"`
+
+	// requestedUSD is what the next model calls may bring the cost to, where that is more
+	// than budget.grantedUSD.
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=32
+	// +kubebuilder:validation:Pattern=`^[0-9]+(\.[0-9]+)?$`
+	RequestedUSD string `json:"requestedUSD,omitempty"`
 
 	// activity says in a few words what is going on.
 	// +optional

@@ -69,6 +69,11 @@ const (
 	ReasonSuspended = "Suspended"
 	// ReasonCancelling: spec.state is Cancelled and the pod is being stopped.
 	ReasonCancelling = "Cancelling"
+	// ReasonBudgetSpent: a Budget of the namespace has no room for the task's next model
+	// call. Nothing runs and nothing is lost: it starts, or goes on, by itself when the
+	// next period begins, when another task gives back what it has reserved, or when the
+	// Budget is raised.
+	ReasonBudgetSpent = "BudgetSpent"
 	// ReasonSandboxBusy: the named Sandbox runs another task; this one waits its turn.
 	ReasonSandboxBusy = "SandboxBusy"
 	// ReasonSandboxNotFound: the named Sandbox does not exist. Create it.
@@ -177,6 +182,12 @@ const (
 	ReasonUpdating = "Updating"
 	// ReasonDisabled: the feature gate SandboxPool is off, and the pool is emptied.
 	ReasonDisabled = "Disabled"
+)
+
+// Reasons of a Budget's Ready, which is True also where nothing is left: BudgetSpent.
+const (
+	// ReasonBudgetAvailable: there is room for more tasks.
+	ReasonBudgetAvailable = "BudgetAvailable"
 )
 
 // Reasons of a Sandbox's Ready, and of a task that waits for its Sandbox or

@@ -1,4 +1,4 @@
-// Package v1alpha1 holds the sampan.dev/v1alpha1 API: AgentTask, Sandbox, SandboxPool and ModelProbe.
+// Package v1alpha1 holds the sampan.dev/v1alpha1 API: AgentTask, Sandbox, SandboxPool, Budget and ModelProbe.
 // +kubebuilder:object:generate=true
 // +groupName=sampan.dev
 package v1alpha1
@@ -19,6 +19,7 @@ func AddToScheme(scheme *runtime.Scheme) error {
 		&Sandbox{}, &SandboxList{},
 		&SandboxPool{}, &SandboxPoolList{},
 		&ModelProbe{}, &ModelProbeList{},
+		&Budget{}, &BudgetList{},
 	)
 	metav1.AddToGroupVersion(scheme, GroupVersion)
 	return nil

@@ -35,6 +35,7 @@ import (
 	"github.com/sampan-dev/sampan/api/v1alpha1"
 	"github.com/sampan-dev/sampan/internal/controller/adminpolicy"
 	"github.com/sampan-dev/sampan/internal/controller/agenttask"
+	"github.com/sampan-dev/sampan/internal/controller/budget"
 	"github.com/sampan-dev/sampan/internal/controller/metrics"
 	"github.com/sampan-dev/sampan/internal/controller/modelprobe"
 	"github.com/sampan-dev/sampan/internal/controller/modelregistry"
@@ -217,8 +218,13 @@ func run(ctx context.Context, o *options) error {
 	if err != nil {
 		return fmt.Errorf("setting up the sandboxpool controller: %w", err)
 	}
+	budgets := &budget.Store{Client: cached, APIReader: mgr.GetAPIReader(), Clock: clock.RealClock{}}
+	if err := (&budget.Reconciler{Store: budgets, Workers: o.workers}).SetupWithManager(mgr); err != nil {
+		return fmt.Errorf("setting up the budget controller: %w", err)
+	}
 	if err := (&agenttask.Reconciler{
-		Client: cached, APIReader: mgr.GetAPIReader(), Recorder: recorder,
+		Budgets: budgets,
+		Client:  cached, APIReader: mgr.GetAPIReader(), Recorder: recorder,
 		Clock: clock.RealClock{}, Registry: store, Policy: bounds, Surroundings: surroundings, Workers: o.workers,
 	}).SetupWithManager(ctx, mgr); err != nil {
 		return fmt.Errorf("setting up the agenttask controller: %w", err)

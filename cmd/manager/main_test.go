@@ -135,6 +135,7 @@ func TestTheManagerRunsWithItsRights(t *testing.T) {
 	live(t, api)
 	checkPools(t, api)
 	checkProbes(t, api)
+	checkBudgets(t, api)
 	checkMetrics(t, api, o.metricsAddr)
 	checkImpostor(t, api)
 	checkPolicyWatch(t, api)

@@ -1,8 +1,11 @@
 package harness
 
 import (
+	"bytes"
 	"context"
+	"errors"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -13,6 +16,7 @@ import (
 	"github.com/sampan-dev/sampan/internal/llm"
 	"github.com/sampan-dev/sampan/internal/llm/broker"
 	"github.com/sampan-dev/sampan/internal/models"
+	"github.com/sampan-dev/sampan/internal/transcript"
 )
 
 // TestReserve: a request never allows a reply that would pass a limit.
@@ -149,5 +153,90 @@ func TestSharedBudgetIsNotPassed(t *testing.T) {
 	}
 	if spent.Usage != sum.Usage || !spent.CostUSD.Equal(sum.CostUSD) {
 		t.Errorf("%+v was settled, the results add up to %+v", spent, sum)
+	}
+}
+
+// Before each call the run asks whether it may come to cost the most that the call may
+// take; where it may not it makes none, and goes on from where it is in another process.
+func TestAllow(t *testing.T) {
+	usd := decimal.RequireFromString
+	p := script(calls(call("1", "write", "a")), says("done"))
+	m := model("m", p)
+	m.Pricing, m.MaxOutputTokens = &models.Pricing{OutputPerMTok: decimal.NewFromInt(10)}, 1000
+	unpriced := model("free", script(says("I cost nothing")))
+	unpriced.Pricing = nil
+	f := newFixture(p)
+	f.Models = broker.FixedRouter{unpriced, m}
+	var asked []string
+	granted := usd("0.01") // the longest reply of one call
+	f.Allow = func(_ context.Context, upTo decimal.Decimal) error {
+		asked = append(asked, upTo.String())
+		if upTo.GreaterThan(granted) {
+			return errors.New("nothing is left of it")
+		}
+		return nil
+	}
+	res := f.run(t, t.Context())
+	if res.Reason != Cancelled || res.Message != "nothing is left of it" {
+		t.Errorf("the run ended %s: %s", res.Reason, res.Message)
+	}
+	if len(p.sent()) != 1 || len(unpriced.Provider.(*fakeProvider).sent()) != 0 {
+		t.Errorf("%d calls were made, and %d of a model without a price", len(p.sent()), len(unpriced.Provider.(*fakeProvider).sent()))
+	}
+	// A reply of 10 tokens has cost 0.0001.
+	if want := []string{"0.01", "0.0101"}; !slices.Equal(asked, want) {
+		t.Errorf("it was asked for %v, want %v", asked, want)
+	}
+
+	granted = usd("1")
+	next := newFixture(p)
+	next.Models, next.Allow = f.Models, f.Allow
+	past := &Past{}
+	var err error
+	if next.Transcript, err = transcript.Continue(bytes.NewReader(f.out.Bytes()), transcript.Options{Tee: &next.out}, past.Add); err != nil {
+		t.Fatal(err)
+	}
+	next.out.Write(f.out.Bytes())
+	next.Resume = past
+	if res := next.run(t, t.Context()); res.Reason != Completed || len(p.sent()) != 2 || !res.Progress.CostUSD.Equal(usd("0.0002")) {
+		t.Errorf("it went on to %s after %d calls, at %s USD: %s", res.Reason, len(p.sent()), res.Progress.CostUSD, res.Message)
+	}
+}
+
+func TestAllowEndsWithTheRun(t *testing.T) {
+	f := newFixture(script(says("done")))
+	m := model("m", f.provider)
+	m.Pricing = oneDollarEach()
+	f.Models = broker.FixedRouter{m}
+	ctx, cancel := context.WithCancelCause(t.Context())
+	f.Allow = func(ctx context.Context, _ decimal.Decimal) error {
+		cancel(ErrSuspended)
+		<-ctx.Done()
+		return ctx.Err()
+	}
+	if res := f.run(t, ctx); res.Reason != Cancelled || res.Message != "The run was stopped on request and can go on." {
+		t.Errorf("the run ended %s: %s", res.Reason, res.Message)
+	}
+}
+
+// A call that a process died in counts as the most that it can have cost where the run has
+// to ask what it may spend.
+func TestLostCallUnderAllow(t *testing.T) {
+	for name, want := range map[string]string{"alone": "0.0001", "with others": "0.0101"} {
+		first := newFixture(script(says("done")))
+		m := model("m", first.provider)
+		m.Pricing, m.MaxOutputTokens = &models.Pricing{OutputPerMTok: decimal.NewFromInt(10)}, 1000
+		first.Models = broker.FixedRouter{m}
+		first.run(t, t.Context())
+		next := newFixture(script(says("done")))
+		m.Provider = next.provider
+		next.Models, next.Transcript = broker.FixedRouter{m}, nil
+		next.Resume = PastOf(recordedEvents(t, first)[:2]) // run_started, request
+		if name == "with others" {
+			next.Allow = func(context.Context, decimal.Decimal) error { return nil }
+		}
+		if res := Run(t.Context(), next.Config); res.Reason != Completed || res.Progress.CostUSD.String() != want {
+			t.Errorf("%s: %s at %s USD, want %s", name, res.Reason, res.Progress.CostUSD, want)
+		}
 	}
 }

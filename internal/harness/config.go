@@ -5,6 +5,8 @@ import (
 	"errors"
 	"time"
 
+	"github.com/shopspring/decimal"
+
 	"github.com/sampan-dev/sampan/internal/harness/tool"
 	"github.com/sampan-dev/sampan/internal/llm"
 	"github.com/sampan-dev/sampan/internal/llm/broker"
@@ -56,6 +58,10 @@ type Config struct {
 	Models broker.Router
 	// Budget is shared with other runs of this process, beside Task.Limits; it may be nil.
 	Budget *broker.Ledger
+	// Allow is asked before each model call whether the run may come to cost so much, in
+	// US dollars, and waits where that takes a moment; an error pauses the run, and is what
+	// people read. It may be nil. Models without a price are no candidates where it is not.
+	Allow func(ctx context.Context, upTo decimal.Decimal) error
 	// Rate is shared with other runs of this process, which keep to the models' rates
 	// together; it may be nil.
 	Rate *broker.Rate

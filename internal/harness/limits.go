@@ -26,6 +26,8 @@ type budget struct {
 	limits Limits
 	// ledger has what calls took, and what is reserved for the one under way.
 	ledger *broker.Ledger
+	// allow is Config.Allow, or nil.
+	allow func(context.Context, decimal.Decimal) error
 	// began is when the run's active time starts to count; for a resumed run
 	// that lies before this process.
 	began time.Time
@@ -83,7 +85,27 @@ func (b *budget) reserve(ctx context.Context, m broker.Model) (*broker.Hold, err
 	case err != nil:
 		return nil, stopFromContext(ctx)
 	}
+	if err := b.ask(ctx, hold); err != nil {
+		hold.Release()
+		return nil, err
+	}
 	return hold, nil
+}
+
+// ask asks whether the run may come to cost what a call may take at most, and pauses the
+// run where it may not: it can go on when it may.
+func (b *budget) ask(ctx context.Context, hold *broker.Hold) error {
+	if b.allow == nil {
+		return nil
+	}
+	err := b.allow(ctx, b.log.state.progress.CostUSD.Add(hold.CostUSD()))
+	switch {
+	case err == nil:
+		return nil
+	case ctx.Err() != nil:
+		return stopFromContext(ctx)
+	}
+	return stopf(Cancelled, "%v", err)
 }
 
 // priceOf is what usage of a model costs.

@@ -68,13 +68,13 @@ func newRun(cfg Config) *run {
 	log := &journal{transcript: cfg.Transcript, reporter: cfg.Reporter, clock: clock}
 	l := task.Limits
 	ledger := broker.NewLedger(broker.Limits{InputTokens: l.InputTokens, OutputTokens: l.OutputTokens, CostUSD: l.CostUSD}, cfg.Budget)
-	spent := &budget{log: log, clock: clock, limits: l, ledger: ledger, began: clock.Now()}
+	spent := &budget{log: log, clock: clock, limits: l, ledger: ledger, allow: cfg.Allow, began: clock.Now()}
 	return &run{
 		cfg: cfg, clock: clock, log: log, budget: spent,
 		models: &caller{
 			log: log, budget: spent, clock: clock, retry: cfg.Retry, timeout: cfg.CallTimeout,
 			broker: broker.New(broker.Options{
-				Router: cfg.Models, Clock: clock, CoolDown: cfg.Retry.CoolDown, Priced: ledger.Priced(), Rate: cfg.Rate,
+				Router: cfg.Models, Clock: clock, CoolDown: cfg.Retry.CoolDown, Priced: ledger.Priced() || cfg.Allow != nil, Rate: cfg.Rate,
 			}),
 		},
 		tools:  &toolbox{tools: cfg.Tools, limit: task.Limits.Tool, clock: clock},

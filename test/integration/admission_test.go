@@ -204,6 +204,7 @@ var _ = Describe("Who writes a task's status", Ordered, func() {
 		}),
 		Entry(nil, "podName", func(st *v1alpha1.AgentTaskStatus) { st.PodName = "x-9" }),
 		Entry(nil, "podUID", func(st *v1alpha1.AgentTaskStatus) { st.PodUID = "x-9" }),
+		Entry(nil, "budget", func(st *v1alpha1.AgentTaskStatus) { st.Budget.GrantedUSD = "1000" }),
 		Entry(nil, "fromUID", func(st *v1alpha1.AgentTaskStatus) { st.FromUID = "another" }),
 		Entry(nil, "claim", func(st *v1alpha1.AgentTaskStatus) {
 			st.Claim = v1alpha1.ClaimStatus{Outcome: v1alpha1.ClaimHit, Reason: v1alpha1.ClaimWarm, TemplateHash: "another"}

@@ -158,6 +158,15 @@ var stages = []stage{
 			w.create(objects.MakeTask("x").Model("other").Obj())
 			w.settle()
 		}},
+		{v1alpha1.ReasonBudgetSpent, itself + ", when there is room; or more `costUSD` of the Budget", func(w *world) {
+			w.clock.SetTime(time.Date(2040, 1, 1, 12, 0, 0, 0, time.UTC))
+			registry := objects.MakeRegistry(w.ns, "")
+			w.change(registry, func() { registry.Data = pricedRegistry(w.ns).Data })
+			w.create(budgetOf("daily", "20"), objects.MakeTask("first").Obj())
+			w.settle()
+			w.spend("first", "0", "20", "")
+			started(w)
+		}},
 		{v1alpha1.ReasonPromptNotFound, "a ConfigMap with the key", func(w *world) {
 			w.create(objects.MakeTask("x").PromptFrom("words", "prompt").Obj())
 			w.settle()
@@ -383,7 +392,7 @@ var stages = []stage{
 }
 
 // notOfTasks are the reasons that no Succeeded of a task ever has.
-var notOfTasks = []string{"Pending", "Resolved", "LastValidRegistry", "Ready", "PodPending", "PodFinished", "Interrupted", "Recorded", "NoRecord", "VerificationPending", "VerificationRejected", "Filling", "Updating", "Disabled"}
+var notOfTasks = []string{"Pending", "Resolved", "LastValidRegistry", "Ready", "PodPending", "PodFinished", "Interrupted", "Recorded", "NoRecord", "VerificationPending", "VerificationRejected", "Filling", "Updating", "Disabled", "BudgetAvailable"}
 
 const situationsPage = "docs/situations.md"
 
@@ -391,7 +400,7 @@ const situationsIntro = `# Situations
 
 The situations that a task can be in. The reason and the message are those of the condition Succeeded, here of a task
 called x in the namespace default. A task that is *Reconciling* goes on by itself: the wait uses up no active time and ends
-after a day. One that is *Stalled* and has not ended needs somebody to act, and waits as long as it may be active
+after a day, but that for a Budget does not. One that is *Stalled* and has not ended needs somebody to act, and waits as long as it may be active
 (` + "`limits.activeSeconds`" + `). The event is written once, when the situation begins.
 
 A test produces each row (` + "`test/integration/situations_test.go`" + `); with the flag ` + "`-update`" + ` it writes this page.

@@ -22,6 +22,7 @@ import (
 	"github.com/sampan-dev/sampan/api/v1alpha1"
 	"github.com/sampan-dev/sampan/internal/controller/adminpolicy"
 	"github.com/sampan-dev/sampan/internal/controller/agenttask"
+	"github.com/sampan-dev/sampan/internal/controller/budget"
 	"github.com/sampan-dev/sampan/internal/controller/modelprobe"
 	"github.com/sampan-dev/sampan/internal/controller/modelregistry"
 	"github.com/sampan-dev/sampan/internal/controller/sandbox"
@@ -56,6 +57,7 @@ type world struct {
 	sandboxes *sandbox.Reconciler
 	pools     *sandboxpool.Reconciler
 	probes    *modelprobe.Reconciler
+	budgets   *budget.Reconciler
 }
 
 // newWorld makes a namespace with a registry, and the controllers.
@@ -86,7 +88,7 @@ func worldIn(ctx SpecContext, namespace string, operator client.WithWatch) *worl
 	}
 	w.cache = &faults.Cache{Live: api.Client, Namespace: w.ns, Index: map[string]client.IndexerFunc{"spec.sandbox.sandboxRef.name": agenttask.IndexSandboxRef, warm.IndexPool: warm.IndexOfPool}}
 	Expect(w.cache.Follow(&v1alpha1.AgentTaskList{}, &v1alpha1.SandboxList{}, &v1alpha1.SandboxPoolList{}, &corev1.PodList{}, &networkingv1.NetworkPolicyList{},
-		&corev1.PersistentVolumeClaimList{}, &corev1.ServiceAccountList{}, &rbacv1.RoleBindingList{}, &corev1.ConfigMapList{}, &v1alpha1.ModelProbeList{})).To(Succeed())
+		&corev1.PersistentVolumeClaimList{}, &corev1.ServiceAccountList{}, &rbacv1.RoleBindingList{}, &corev1.ConfigMapList{}, &v1alpha1.ModelProbeList{}, &v1alpha1.BudgetList{})).To(Succeed())
 	w.live = w.cache.Writer(api.Client)
 	w.writes.After = func(verb string, obj client.Object) {
 		if kind := strings.TrimPrefix(fmt.Sprintf("%T", obj), "*"); verb == "create" {
@@ -109,7 +111,8 @@ func (w *world) restartWith(c client.Client) {
 	store := &modelregistry.Store{Reader: c, OperatorNamespace: w.ns + "-operator", Recorder: w.events}
 	policy := &adminpolicy.Store{Reader: c, Namespace: w.ns + "-operator", Recorder: w.events}
 	surroundings := &warm.Surroundings{Registry: store, Images: []string{"runner:test"}, Others: []func(context.Context) (string, error){policy.Document}}
-	w.tasks = &agenttask.Reconciler{Client: c, APIReader: w.operator, Recorder: w.events, Clock: w.clock, Registry: store, Policy: policy, Surroundings: surroundings}
+	w.budgets = &budget.Reconciler{Store: &budget.Store{Client: c, APIReader: w.operator, Clock: w.clock}}
+	w.tasks = &agenttask.Reconciler{Budgets: w.budgets.Store, Client: c, APIReader: w.operator, Recorder: w.events, Clock: w.clock, Registry: store, Policy: policy, Surroundings: surroundings}
 	w.pools = &sandboxpool.Reconciler{Client: c, APIReader: w.operator, Recorder: w.events, Clock: w.clock, Policy: policy, Surroundings: surroundings}
 	w.sandboxes = &sandbox.Reconciler{Client: c, APIReader: w.operator, Recorder: w.events, Clock: w.clock, Registry: store, Policy: policy,
 		Options: sandbox.Options{RunnerImage: "runner:test", SandboxImage: "sandbox:test", RunnerRole: podspec.RunnerName}}
@@ -125,6 +128,9 @@ func (w *world) settle() {
 		written, failed := w.writes.Done(), false
 		for _, t := range w.taskList() {
 			failed = w.reconcile(w.tasks.Reconcile, &t) || failed
+		}
+		for _, b := range w.budgetList() {
+			failed = w.reconcile(w.budgets.Reconcile, &b) || failed
 		}
 		for _, pool := range w.poolList() {
 			failed = w.reconcile(w.pools.Reconcile, &pool) || failed
@@ -170,6 +176,7 @@ func (w *world) reconcile(do func(context.Context, ctrl.Request) (ctrl.Result, e
 func (w *world) check() {
 	GinkgoHelper()
 	driven := map[string]string{}
+	w.checkBudgets()
 	for _, t := range w.taskList() {
 		Expect(finalizersOfOurs(&t)).To(BeEmpty(), "nobody takes it off where the operator is deleted, too")
 		if len(t.Status.Conditions) > 0 {
@@ -253,6 +260,13 @@ func (w *world) taskList() []v1alpha1.AgentTask {
 func (w *world) poolList() []v1alpha1.SandboxPool {
 	GinkgoHelper()
 	var l v1alpha1.SandboxPoolList
+	Expect(w.cache.Newest(&l)).To(Succeed())
+	return l.Items
+}
+
+func (w *world) budgetList() []v1alpha1.Budget {
+	GinkgoHelper()
+	var l v1alpha1.BudgetList
 	Expect(w.cache.Newest(&l)).To(Succeed())
 	return l.Items
 }

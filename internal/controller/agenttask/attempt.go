@@ -58,6 +58,9 @@ func (r *Reconciler) reconcileAttempt(ctx context.Context, s *scope) error {
 	case goOn:
 	}
 	s.noteStop()
+	if changed, err := r.reserveBudget(ctx, s); err != nil || changed {
+		return err
+	}
 	if err := r.makeSandbox(ctx, s, &d); err != nil {
 		return err
 	}
@@ -281,6 +284,9 @@ func (s *scope) archive(d decision) {
 	case s.task.Spec.State == v1alpha1.TaskCancelled:
 		// The ended pod stays, as after any other end, so that its log can be read.
 		s.cancelled()
+		return
+	case d.reason == v1alpha1.ReasonBudgetSpent && s.task.Spec.State == v1alpha1.TaskActive:
+		s.setInProgress(d.reason, d.message, passes)
 		return
 	case d.kind == stop || s.task.Spec.State == v1alpha1.TaskSuspended:
 		s.setInProgress(v1alpha1.ReasonSuspending, "The attempt was stopped on request", passes)

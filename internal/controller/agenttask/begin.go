@@ -26,6 +26,11 @@ const inputInterval = 5 * time.Second
 // that is over by its user's wish or by its time ends at once, whatever is left
 // of its last attempt: cleanUp sees to that.
 func (r *Reconciler) begin(ctx context.Context, s *scope) error {
+	defer func() {
+		if !kit.AttemptOpen(s.task) {
+			r.Budgets.Forget(s.task.UID)
+		}
+	}()
 	switch {
 	case s.task.Spec.State == v1alpha1.TaskCancelled:
 		s.cancelled()
@@ -41,6 +46,10 @@ func (r *Reconciler) begin(ctx context.Context, s *scope) error {
 		if err := r.release(ctx, s); err != nil { // what the last attempt held
 			return err
 		}
+	}
+	var err error
+	if s.budgeted, err = r.Budgets.Any(ctx, s.task.Namespace); err != nil {
+		return err
 	}
 	if ready, err := r.prepare(ctx, s); err != nil || !ready {
 		return err
@@ -103,7 +112,7 @@ func (s *scope) pausing() bool {
 
 // prepare checks what an attempt needs. What is missing is named, and waited for.
 func (r *Reconciler) prepare(ctx context.Context, s *scope) (bool, error) {
-	for _, check := range []func(context.Context, *scope) (bool, error){r.checkPolicy, r.checkModel, r.checkPrompt, r.checkVerifyFiles, r.checkOrigin} {
+	for _, check := range []func(context.Context, *scope) (bool, error){r.checkPolicy, r.checkModel, r.checkPrompt, r.checkVerifyFiles, r.checkOrigin, r.checkBudget} {
 		if ok, err := check(ctx, s); err != nil || !ok {
 			return false, err
 		}
@@ -125,7 +134,7 @@ func (r *Reconciler) checkModel(ctx context.Context, s *scope) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	candidates, err := entry.Route(s.task, scopes)
+	candidates, err := entry.Route(s.task, scopes, s.budgeted)
 	if err != nil {
 		s.noModel(v1alpha1.ReasonModelNotFound, fmt.Errorf("ConfigMap %s: %w", entry.Source, err))
 		return false, nil
@@ -278,6 +287,10 @@ func (r *Reconciler) open(ctx context.Context, s *scope) error {
 	}
 	st.AttemptStartTime, st.StopRequestTime, st.RunningTime = &now, nil, nil
 	st.Result = v1alpha1.TaskResult{}
+	st.Budget = v1alpha1.TaskBudget{}
+	if s.budgeted { // from here on the runner spends nothing that was not granted
+		st.Budget.GrantedUSD = "0"
+	}
 	if !ownRecord(st.Transcript.URI, s.task) { // the log of an earlier pod
 		st.Transcript = v1alpha1.TranscriptStatus{}
 	}

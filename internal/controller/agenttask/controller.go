@@ -17,6 +17,7 @@ import (
 
 	"github.com/sampan-dev/sampan/api/v1alpha1"
 	"github.com/sampan-dev/sampan/internal/controller/adminpolicy"
+	"github.com/sampan-dev/sampan/internal/controller/budget"
 	"github.com/sampan-dev/sampan/internal/controller/kit"
 	"github.com/sampan-dev/sampan/internal/controller/modelregistry"
 	"github.com/sampan-dev/sampan/internal/controller/slim"
@@ -38,6 +39,8 @@ type Reconciler struct {
 	Registry  *modelregistry.Store
 	// Policy is what the administrator lets tasks ask for; nil is the default one.
 	Policy *adminpolicy.Store
+	// Budgets bound what the tasks of a namespace spend; nil bounds nothing.
+	Budgets *budget.Store
 	// Surroundings are what warm Sandboxes must have been made in; nil claims none.
 	Surroundings *warm.Surroundings
 	// Workers is how many tasks are reconciled at once.
@@ -54,6 +57,8 @@ type scope struct {
 	sandbox *v1alpha1.Sandbox
 	// pod of that Sandbox, or nil.
 	pod *corev1.Pod
+	// budgeted: the namespace has Budgets.
+	budgeted bool
 	// written: this reconcile has written the task's status, so it is no stale one.
 	written bool
 	// now is one time for all of a step.

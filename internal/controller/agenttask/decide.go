@@ -136,6 +136,8 @@ func (f attemptState) decideResult() decision {
 		fallthrough
 	case v1alpha1.ReasonSuspended:
 		return decision{kind: stop, reason: v1alpha1.ReasonSuspended, message: "Stopped on request"}
+	case v1alpha1.ReasonBudgetSpent:
+		return decision{kind: stop, reason: res.Reason, message: res.Message}
 	case v1alpha1.ReasonInterrupted, v1alpha1.ReasonSandboxLost:
 		return f.namedLoss(res)
 	case v1alpha1.ReasonVerificationPending, v1alpha1.ReasonVerificationRejected:

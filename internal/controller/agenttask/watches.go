@@ -48,6 +48,7 @@ func (r *Reconciler) SetupWithManager(ctx context.Context, mgr ctrl.Manager) err
 		Watches(&v1alpha1.Sandbox{}, handler.EnqueueRequestsFromMapFunc(r.tasksOfSandbox), builder.WithPredicates(sandboxChanged())).
 		Watches(&corev1.Pod{}, handler.EnqueueRequestsFromMapFunc(r.tasksOfPod), builder.WithPredicates(podChanged())).
 		Watches(&corev1.ConfigMap{}, handler.EnqueueRequestsFromMapFunc(r.tasksOfRegistry)).
+		Watches(&v1alpha1.Budget{}, handler.EnqueueRequestsFromMapFunc(r.tasksOfBudget)).
 		WatchesRawSource(r.Policy.Source(r.tasksRefused)).
 		WatchesRawSource(source.Func(r.watchOverdue)).
 		WithOptions(controller.Options{MaxConcurrentReconciles: r.Workers, NewQueue: fair.NewQueue(r.Workers, slim.Large(r.Client, &v1alpha1.AgentTask{}))}). //nolint:contextcheck // a queue looks into the cache, which takes no time
@@ -59,7 +60,8 @@ func (r *Reconciler) SetupWithManager(ctx context.Context, mgr ctrl.Manager) err
 func taskChanged() predicate.Predicate {
 	return kit.Updated(func(before, after *v1alpha1.AgentTask) bool {
 		return before.Generation != after.Generation || len(before.Finalizers) != len(after.Finalizers) ||
-			before.Status.Progress.Attempt != after.Status.Progress.Attempt || before.Status.Result.Attempt != after.Status.Result.Attempt
+			before.Status.Progress.Attempt != after.Status.Progress.Attempt || before.Status.Result.Attempt != after.Status.Result.Attempt ||
+			before.Status.Progress.RequestedUSD != after.Status.Progress.RequestedUSD
 	})
 }
 

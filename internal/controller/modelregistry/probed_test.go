@@ -59,7 +59,7 @@ func TestProbesThatCount(t *testing.T) {
 			c := fake.NewClientBuilder().WithScheme(scheme).WithObjects(append(tc.probes, objects.MakeRegistry("op", tc.document))...).Build()
 			s := &modelregistry.Store{Reader: c, OperatorNamespace: "op", Recorder: events.NewFakeRecorder(1)}
 			e := load(t, s)
-			_, err := e.Route(objects.MakeTask("x").Obj(), nil)
+			_, err := e.Route(objects.MakeTask("x").Obj(), nil, false)
 			all, text := len(e.All(nil)), e.Text()
 			switch {
 			case tc.want == "" && (err != nil || all != 1 || text != e.Document):

@@ -15,9 +15,9 @@ func Selector(task *v1alpha1.AgentTask) models.Selector {
 	return models.Selector{Name: m.Name, Group: m.Group, Role: m.Role}
 }
 
-// Route gives the candidate models of a task.
-func (e *Entry) Route(task *v1alpha1.AgentTask, scopes []string) ([]models.Candidate, error) {
-	return e.Registry.Route(Selector(task), models.Need{Scopes: scopes, Priced: task.Spec.Limits.CostUSD != "", Probed: e.Probed})
+// Route gives the candidate models of a task, whose cost is bounded where it is budgeted.
+func (e *Entry) Route(task *v1alpha1.AgentTask, scopes []string, budgeted bool) ([]models.Candidate, error) {
+	return e.Registry.Route(Selector(task), models.Need{Scopes: scopes, Priced: budgeted || task.Spec.Limits.CostUSD != "", Probed: e.Probed})
 }
 
 // Inputs are what a runner must be given to reach the candidates' providers.

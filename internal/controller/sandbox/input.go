@@ -55,7 +55,7 @@ func (r *Reconciler) podInput(ctx context.Context, s *scope) (*podspec.Input, *p
 			return nil, problem, nil
 		}
 		selector = modelregistry.Selector(task)
-		if candidates, err = entry.Route(task, scopes); err != nil {
+		if candidates, err = entry.Route(task, scopes, task.Status.Budget.GrantedUSD != ""); err != nil {
 			return nil, &problem{reason: v1alpha1.ReasonModelNotFound, message: err.Error()}, nil
 		}
 		in.ModelKeys, in.Scripts = modelregistry.Inputs(modelsOf(in, candidates))

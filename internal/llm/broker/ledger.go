@@ -117,6 +117,9 @@ type Hold struct {
 	once  sync.Once
 }
 
+// CostUSD is the most that the call may cost, in US dollars.
+func (h *Hold) CostUSD() decimal.Decimal { return h.amount.cost }
+
 // Reserve holds the most that a call may take. Where that does not fit beside what
 // others hold and may do so once they have settled, it waits. The error is an
 // *Exhausted, or that of ctx.

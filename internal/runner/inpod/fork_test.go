@@ -20,7 +20,7 @@ func TestWithoutARecordNothingIsGoneOnFrom(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	res, reason := (&Runner{env: runner.TakeSecrets(&models.Registry{})}).drive(t.Context(), nil, at, newReporter(&api{}, at, "t-1", used), func(error) {})
+	res, reason := (&Runner{env: runner.TakeSecrets(&models.Registry{})}).drive(t.Context(), nil, at, newReporter(&api{}, at, "t-1", used), newAllowance(), func(error) {})
 	if reason != v1alpha1.ReasonCheckpointNotFound || !strings.Contains(res.Message, "keeps no record") {
 		t.Errorf("it ends with %s: %s", reason, res.Message)
 	}

@@ -14,6 +14,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/shopspring/decimal"
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/sampan-dev/sampan/api/v1alpha1"
@@ -185,12 +186,13 @@ func (p *Runner) runTask(ctx context.Context, w *watcher, sb *v1alpha1.Sandbox) 
 	ref := p.holder(sb)
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
+	budget := newAllowance()
 	go func() {
 		if _, err := w.await(ctx, suspending); err == nil {
 			cancel(errSuspending)
 		}
 	}()
-	task, err := w.task(ctx, ref, cancel)
+	task, err := w.task(ctx, ref, cancel, budget.note)
 	if errors.Is(err, errReleased) || errors.Is(err, errSuspending) { // the same attempt may begin later
 		return harness.Result{Reason: harness.Cancelled}, errReleased
 	}
@@ -209,9 +211,10 @@ func (p *Runner) runTask(ctx context.Context, w *watcher, sb *v1alpha1.Sandbox) 
 	}, ticker.C, cancel)
 	rep := newReporter(p.api, task, p.name, b)
 	rep.logged = p.log.n
+	budget.cost, budget.ask = rep.cost, rep.request
 	reporting, stop := context.WithCancel(context.WithoutCancel(ctx))
 	go rep.run(reporting)
-	res, reason := p.drive(ctx, sb, task, rep, cancel)
+	res, reason := p.drive(ctx, sb, task, rep, budget, cancel)
 	stop()
 	<-rep.done
 	if errors.Is(context.Cause(ctx), errFenced) {
@@ -222,7 +225,7 @@ func (p *Runner) runTask(ctx context.Context, w *watcher, sb *v1alpha1.Sandbox) 
 
 // drive prepares the workspace and runs the harness. The reason is the one of
 // the status: an end of the harness, or what stood in the way of a run.
-func (p *Runner) drive(ctx context.Context, sb *v1alpha1.Sandbox, at *v1alpha1.AgentTask, rep *reporter, cancel context.CancelCauseFunc) (harness.Result, string) {
+func (p *Runner) drive(ctx context.Context, sb *v1alpha1.Sandbox, at *v1alpha1.AgentTask, rep *reporter, budget *allowance, cancel context.CancelCauseFunc) (harness.Result, string) {
 	task, err := p.taskFor(at)
 	if err == nil { // the pod may have waited for longer than the keys last
 		err = p.env.Reread(filepath.Join(podapi.InputDir, podapi.KeyDir))
@@ -247,7 +250,7 @@ func (p *Runner) drive(ctx context.Context, sb *v1alpha1.Sandbox, at *v1alpha1.A
 	case err != nil:
 		return failed(harness.Internal, err), v1alpha1.ReasonInternal
 	}
-	res, reason := p.run(ctx, sb, at, task, rep, j)
+	res, reason := p.run(ctx, sb, at, task, rep, budget, j)
 	if err := j.Writer.Close(); err != nil && res.Reason == harness.Completed {
 		return failed(harness.Internal, fmt.Errorf("closing the transcript: %w", err)), v1alpha1.ReasonInternal
 	}
@@ -255,7 +258,7 @@ func (p *Runner) drive(ctx context.Context, sb *v1alpha1.Sandbox, at *v1alpha1.A
 }
 
 // run prepares the workspace and runs the harness, with a transcript that is open.
-func (p *Runner) run(ctx context.Context, sb *v1alpha1.Sandbox, at *v1alpha1.AgentTask, task harness.Task, rep *reporter, j *recorded.Journal) (harness.Result, string) {
+func (p *Runner) run(ctx context.Context, sb *v1alpha1.Sandbox, at *v1alpha1.AgentTask, task harness.Task, rep *reporter, budget *allowance, j *recorded.Journal) (harness.Result, string) {
 	task.Limits.Active += j.Standing.Active // what is left is left from here on
 	if usedUp := rep.prior.remaining(&task.Limits); usedUp != "" && !verifying(at) {
 		return failed(harness.BudgetExceeded, fmt.Errorf("limits.%s was used up by earlier attempts", usedUp)), v1alpha1.ReasonBudgetExceeded
@@ -291,6 +294,11 @@ func (p *Runner) run(ctx context.Context, sb *v1alpha1.Sandbox, at *v1alpha1.Age
 			Need: models.Need{Scopes: p.scopes, Priced: !task.Limits.CostUSD.IsZero()},
 		},
 	}
+	if at.Status.Budget.GrantedUSD != "" {
+		config.Allow = func(ctx context.Context, upTo decimal.Decimal) error {
+			return budget.allow(ctx, upTo.Add(rep.before()))
+		}
+	}
 	res := j.Run(ctx, keeper, config, func(res harness.Result) bool { return leavesOutputs(at, res) && !j.Told(res) })
 	p.guests.close(errProving)
 	if leavesOutputs(at, res) {
@@ -298,6 +306,9 @@ func (p *Runner) run(ctx context.Context, sb *v1alpha1.Sandbox, at *v1alpha1.Age
 	}
 	if res.Reason == harness.SandboxLost && errors.Is(sandbox.failure(), client.ErrProtocolMismatch) {
 		return res, v1alpha1.ReasonProtocolMismatch
+	}
+	if res.Reason == harness.Cancelled && ctx.Err() == nil && budget.paused() {
+		return res, v1alpha1.ReasonBudgetSpent
 	}
 	return res, reasonOf(ctx, res)
 }

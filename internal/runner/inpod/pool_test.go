@@ -56,7 +56,7 @@ func TestAPodOfAPoolServesTheTaskThatClaimsIt(t *testing.T) {
 	}
 	_, fence := context.WithCancelCause(ctx)
 	defer fence(nil)
-	if at, err := w.task(ctx, ref, fence); err != nil || at.Name != "x" {
+	if at, err := w.task(ctx, ref, fence, func(*v1alpha1.AgentTask) {}); err != nil || at.Name != "x" {
 		t.Errorf("the task is %v, %v", at, err)
 	}
 }

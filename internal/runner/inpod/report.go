@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/cenkalti/backoff/v5"
+	"github.com/shopspring/decimal"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 
 	"github.com/sampan-dev/sampan/api/v1alpha1"
@@ -53,15 +54,19 @@ type reporter struct {
 	checkpoint v1alpha1.CheckpointStatus
 	// outputs are those of the task so far, also of earlier attempts.
 	outputs []v1alpha1.OutputStatus
+	// requested is what the run asks the Budgets of the namespace to let the task cost.
+	requested string
 	// waits is what the run waits for that it cannot tell itself.
 	waits string
 	wake  chan struct{}
-	done  chan struct{}
+	// urgent asks for a write without a pause before it.
+	urgent chan struct{}
+	done   chan struct{}
 }
 
 func newReporter(a *api, task *v1alpha1.AgentTask, pod string, b priorUsage) *reporter {
 	r := &reporter{task: task, pod: pod, prior: b, outputs: task.Status.Outputs, apply: a.applyStatus, terminationLog: terminationLog,
-		wake: make(chan struct{}, 1), done: make(chan struct{})}
+		wake: make(chan struct{}, 1), urgent: make(chan struct{}, 1), done: make(chan struct{})}
 	r.rouse() // the operator waits for a first report, whatever is in it
 	r.progress = harness.NewReporter(r.note, nil)
 	return r
@@ -88,21 +93,54 @@ func (r *reporter) rouse() {
 // comes first: a short run tells only its result.
 func (r *reporter) run(ctx context.Context) {
 	defer close(r.done)
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-time.After(reportInterval):
-		}
-		select {
-		case <-ctx.Done():
-			return
-		case <-r.wake:
-		}
+	for r.due(ctx) {
 		if err := r.apply(ctx, r.task, r.current()); err != nil {
 			r.rouse() // it is tried again after the pause, with what there is then
 		}
 	}
+}
+
+// due waits until something is to be written; false when ctx has ended.
+func (r *reporter) due(ctx context.Context) bool {
+	select {
+	case <-ctx.Done():
+		return false
+	case <-r.urgent:
+		return true
+	case <-time.After(reportInterval):
+	}
+	select {
+	case <-ctx.Done():
+		return false
+	case <-r.urgent:
+	case <-r.wake:
+	}
+	return true
+}
+
+// request asks that the task may come to cost so much, at once: the run may wait for it.
+func (r *reporter) request(upTo decimal.Decimal) {
+	r.mu.Lock()
+	r.requested = upTo.String()
+	r.mu.Unlock()
+	select {
+	case r.urgent <- struct{}{}:
+	default:
+	}
+}
+
+// cost is what the task has cost so far.
+func (r *reporter) cost() decimal.Decimal {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.prior.cost.Add(r.latest.CostUSD)
+}
+
+// before is what the task had cost before this run, as far as its record does not have it.
+func (r *reporter) before() decimal.Decimal {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.prior.cost
 }
 
 // resumed notes that the run goes on from the record, which has some of what was used.
@@ -164,7 +202,7 @@ func (r *reporter) status(p harness.Progress, t harness.TranscriptSummary) v1alp
 
 func (r *reporter) taskProgress(p harness.Progress) v1alpha1.TaskProgress {
 	out := r.prior.progress(p)
-	out.Attempt = r.task.Status.Attempt
+	out.Attempt, out.RequestedUSD = r.task.Status.Attempt, r.requested
 	return out
 }
 

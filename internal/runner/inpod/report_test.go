@@ -257,7 +257,7 @@ func TestStopMessages(t *testing.T) {
 		cancel(cause)
 		at := &v1alpha1.AgentTask{Spec: v1alpha1.AgentTaskSpec{Prompt: "x"}}
 		p := &Runner{env: runner.TakeSecrets(&models.Registry{})}
-		if got, _ := p.drive(ctx, &v1alpha1.Sandbox{}, at, &reporter{}, cancel); got.Message != want || got.Reason != harness.Cancelled {
+		if got, _ := p.drive(ctx, &v1alpha1.Sandbox{}, at, &reporter{}, newAllowance(), cancel); got.Message != want || got.Reason != harness.Cancelled {
 			t.Errorf("%v gives %+v, want %q", cause, got, want)
 		}
 	}

@@ -111,8 +111,8 @@ func (w *watcher) claimed(ctx context.Context, last v1alpha1.TaskReference) (*v1
 // task waits until a task's status names this pod, which is what lets the
 // runner report, and gives the task as it is then. From then on a change that
 // ends the run ends ctx through cancel. A claim that is given back before, since
-// its task was stopped meanwhile, is errReleased.
-func (w *watcher) task(ctx context.Context, ref v1alpha1.TaskReference, cancel context.CancelCauseFunc) (*v1alpha1.AgentTask, error) {
+// its task was stopped meanwhile, is errReleased. Whatever the task comes to be is noted.
+func (w *watcher) task(ctx context.Context, ref v1alpha1.TaskReference, cancel context.CancelCauseFunc, note func(*v1alpha1.AgentTask)) (*v1alpha1.AgentTask, error) {
 	started := make(chan *v1alpha1.AgentTask, 1)
 	ours := false
 	go follow(ctx, w.pod.api, "agenttasks", ref.Name, func(at *v1alpha1.AgentTask) {
@@ -120,6 +120,7 @@ func (w *watcher) task(ctx context.Context, ref v1alpha1.TaskReference, cancel c
 		case at == nil || string(at.UID) != ref.UID || at.Status.Attempt > ref.Attempt:
 			cancel(errFenced)
 		case at.Status.Attempt == ref.Attempt && at.Status.PodName == w.pod.name && (at.Status.PodUID == "" || at.Status.PodUID == w.pod.uid):
+			note(at)
 			if !ours {
 				ours = true
 				started <- at

@@ -85,7 +85,7 @@ func TestReleasedClaim(t *testing.T) {
 	go func() {
 		ctx, cancel := context.WithCancelCause(ctx)
 		defer cancel(nil)
-		_, err := w.task(ctx, ref, cancel)
+		_, err := w.task(ctx, ref, cancel, func(*v1alpha1.AgentTask) {})
 		waited <- err
 	}()
 	changes <- box("2", v1alpha1.TaskReference{})

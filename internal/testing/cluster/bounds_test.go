@@ -44,7 +44,7 @@ func TestEverythingIsBounded(t *testing.T) {
 		for _, v := range crd.Spec.Versions {
 			seen += v.Schema.Root.check(t, filepath.Base(file), "")
 		}
-		if seen < 100 {
+		if seen < 25 {
 			t.Errorf("%s: saw %d fields; the walk does not find them", file, seen)
 		}
 	}
