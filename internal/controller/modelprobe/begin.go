@@ -34,6 +34,10 @@ func (r *Reconciler) begin(ctx context.Context, s *scope) error {
 			return err
 		}
 	}
+	if len(st.Models) > 0 { // what has written them was not recorded, and is gone
+		s.lost()
+		return nil
+	}
 	if s.now.Sub(st.StartTime.Time) > startLimit {
 		s.giveUp("The pod could not be made for " + startLimit.String())
 		return nil

@@ -91,7 +91,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 	}
 	s := &scope{probe: probe, before: probe.DeepCopy(), now: r.Clock.Now()}
 	if probe.Status.CompletionTime != nil {
-		return r.expire(ctx, s)
+		return r.close(ctx, s)
 	}
 	if err := r.advance(ctx, s); err != nil {
 		return kit.ResultFor(err)
@@ -102,7 +102,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 	}
 	if ended {
 		r.tell(s.probe)
-		return r.expire(ctx, s)
+		return r.close(ctx, s)
 	}
 	return ctrl.Result{RequeueAfter: s.requeue}, nil
 }
@@ -116,6 +116,14 @@ func (r *Reconciler) advance(ctx context.Context, s *scope) error {
 		return r.begin(ctx, s)
 	}
 	return r.follow(ctx, s)
+}
+
+// close ends what a probe that has ended still has, and the probe after its time.
+func (r *Reconciler) close(ctx context.Context, s *scope) (ctrl.Result, error) {
+	if err := r.stop(ctx, s); err != nil {
+		return kit.ResultFor(err)
+	}
+	return r.expire(ctx, s)
 }
 
 // expire deletes a probe that has ended after its TTL.
