@@ -77,7 +77,7 @@ func (r *Reconciler) SetupWithManager(mgr ctrl.Manager) error {
 // +kubebuilder:rbac:groups=sampan.dev,resources=modelprobes/status,verbs=get;patch
 // +kubebuilder:rbac:groups=sampan.dev,resources=modelprobes/finalizers,verbs=update
 // +kubebuilder:rbac:groups="",resources=pods,verbs=get;list;watch;create;delete
-// +kubebuilder:rbac:groups=networking.k8s.io,resources=networkpolicies,verbs=get;list;watch;create
+// +kubebuilder:rbac:groups=networking.k8s.io,resources=networkpolicies,verbs=get;list;watch;create;update
 
 // Reconcile brings one probe closer to its end. What is left of one that is gone the
 // garbage collector deletes.
@@ -107,10 +107,14 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 	return ctrl.Result{RequeueAfter: s.requeue}, nil
 }
 
-// advance makes the pod, or looks how far it is.
+// advance makes the pod, or looks how far it is. When it began is written before all else,
+// since that bounds the wait for what fails before there is anything to say.
 func (r *Reconciler) advance(ctx context.Context, s *scope) error {
 	if s.probe.Status.StartTime == nil {
 		s.probe.Status.StartTime = new(metav1.NewTime(s.now))
+		if err := r.writeStatus(ctx, s); err != nil {
+			return err
+		}
 	}
 	if s.probe.Status.PodUID == "" {
 		return r.begin(ctx, s)
