@@ -7,6 +7,7 @@ import (
 
 	"github.com/sampan-dev/sampan/api/v1alpha1"
 	"github.com/sampan-dev/sampan/internal/models"
+	"github.com/sampan-dev/sampan/internal/podapi"
 )
 
 // LoadProbes reads what ModelProbes have measured, by the digest of the entry, from a
@@ -33,8 +34,8 @@ func LoadProbes(path string) (map[string]models.Measured, error) {
 	out := map[string]models.Measured{}
 	for _, p := range doc.Items {
 		for _, m := range p.Status.Models {
-			if m.Time != nil {
-				models.Latest(out, m.Digest, models.Measured{Level: models.Level(m.Measured), Probe: p.Namespace + "/" + p.Name, Time: m.Time.Time})
+			if at, ok := podapi.MeasuredAt(&p.Status, &m); ok {
+				models.Latest(out, m.Digest, models.Measured{Level: models.Level(m.Measured), Probe: p.Namespace + "/" + p.Name, Time: at})
 			}
 		}
 	}

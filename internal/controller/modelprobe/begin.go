@@ -7,6 +7,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	networkingv1 "k8s.io/api/networking/v1"
+	"k8s.io/apimachinery/pkg/api/equality"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
@@ -33,6 +34,10 @@ func (r *Reconciler) begin(ctx context.Context, s *scope) error {
 		if found, err := r.adopt(ctx, s); err != nil || found {
 			return err
 		}
+	}
+	if len(st.Models) > 0 { // what has written them was not recorded, and is gone
+		s.lost()
+		return nil
 	}
 	if s.now.Sub(st.StartTime.Time) > startLimit {
 		s.giveUp("The pod could not be made for " + startLimit.String())
@@ -129,7 +134,13 @@ func (r *Reconciler) police(ctx context.Context, s *scope, p *plan) (bool, error
 	if !metav1.IsControlledBy(&found, s.probe) {
 		return false, r.inTheWay(ctx, s, "NetworkPolicy", &found)
 	}
-	return true, nil
+	if equality.Semantic.DeepEqual(found.Spec, policy.Spec) {
+		return true, nil
+	}
+	found.Spec = policy.Spec // made for a registry that has changed while there was no pod
+	err = r.Update(ctx, &found)
+	refused := s.refused(err, v1alpha1.ReasonNetworkPolicyRefused)
+	return err == nil, ignore(err, refused)
 }
 
 // inTheWay says of an object that has the name of one of the probe's whether it goes by

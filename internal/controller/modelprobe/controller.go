@@ -77,7 +77,7 @@ func (r *Reconciler) SetupWithManager(mgr ctrl.Manager) error {
 // +kubebuilder:rbac:groups=sampan.dev,resources=modelprobes/status,verbs=get;patch
 // +kubebuilder:rbac:groups=sampan.dev,resources=modelprobes/finalizers,verbs=update
 // +kubebuilder:rbac:groups="",resources=pods,verbs=get;list;watch;create;delete
-// +kubebuilder:rbac:groups=networking.k8s.io,resources=networkpolicies,verbs=get;list;watch;create
+// +kubebuilder:rbac:groups=networking.k8s.io,resources=networkpolicies,verbs=get;list;watch;create;update
 
 // Reconcile brings one probe closer to its end. What is left of one that is gone the
 // garbage collector deletes.
@@ -91,7 +91,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 	}
 	s := &scope{probe: probe, before: probe.DeepCopy(), now: r.Clock.Now()}
 	if probe.Status.CompletionTime != nil {
-		return r.expire(ctx, s)
+		return r.close(ctx, s)
 	}
 	if err := r.advance(ctx, s); err != nil {
 		return kit.ResultFor(err)
@@ -102,20 +102,32 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 	}
 	if ended {
 		r.tell(s.probe)
-		return r.expire(ctx, s)
+		return r.close(ctx, s)
 	}
 	return ctrl.Result{RequeueAfter: s.requeue}, nil
 }
 
-// advance makes the pod, or looks how far it is.
+// advance makes the pod, or looks how far it is. When it began is written before all else,
+// since that bounds the wait for what fails before there is anything to say.
 func (r *Reconciler) advance(ctx context.Context, s *scope) error {
 	if s.probe.Status.StartTime == nil {
 		s.probe.Status.StartTime = new(metav1.NewTime(s.now))
+		if err := r.writeStatus(ctx, s); err != nil {
+			return err
+		}
 	}
 	if s.probe.Status.PodUID == "" {
 		return r.begin(ctx, s)
 	}
 	return r.follow(ctx, s)
+}
+
+// close ends what a probe that has ended still has, and the probe after its time.
+func (r *Reconciler) close(ctx context.Context, s *scope) (ctrl.Result, error) {
+	if err := r.stop(ctx, s); err != nil {
+		return kit.ResultFor(err)
+	}
+	return r.expire(ctx, s)
 }
 
 // expire deletes a probe that has ended after its TTL.

@@ -31,24 +31,20 @@ func (r *Reconciler) follow(ctx context.Context, s *scope) error {
 		return err
 	}
 	if pod == nil {
-		s.broken(v1alpha1.ReasonPodLost, "Pod "+s.probe.Status.PodName+" is gone")
+		s.lost()
 		return nil
 	}
 	reason, message, over := sandbox.Trouble(pod)
 	switch deadline, running := s.deadline(), runs(pod); {
-	case !s.now.Before(deadline), pod.Status.Reason == "DeadlineExceeded":
-		if err := r.remove(ctx, pod); err != nil {
-			return err
-		}
-		s.broken(v1alpha1.ReasonDeadlineExceeded, "Pod "+pod.Name+" has not ended in time")
-	case over:
+	case pod.Status.Reason == "DeadlineExceeded":
+		s.late(pod)
+	case over: // before our own deadline: it may have ended long ago, while no operator ran
 		s.broken(reason, message+lastWords(pod))
+	case !s.now.Before(deadline):
+		s.late(pod)
 	case running:
 		s.wait(v1alpha1.ReasonProbing, fmt.Sprintf("%d of %d models have a result", len(s.probe.Status.Models), s.probe.Status.Planned), deadline.Sub(s.now))
 	case s.now.Sub(s.probe.Status.StartTime.Time) >= startLimit:
-		if err := r.remove(ctx, pod); err != nil {
-			return err
-		}
 		s.giveUp("Pod " + pod.Name + " did not run within " + startLimit.String())
 	case reason != "":
 		s.wait(reason, message, s.untilGivenUp())
@@ -89,6 +85,16 @@ func (s *scope) broken(reason, message string) {
 	s.end(metav1.ConditionFalse, reason, message)
 }
 
+// lost ends a probe whose pod is gone.
+func (s *scope) lost() {
+	s.broken(v1alpha1.ReasonPodLost, "Pod "+s.probe.Status.PodName+" is gone")
+}
+
+// late ends a probe whose pod takes too long.
+func (s *scope) late(pod *corev1.Pod) {
+	s.broken(v1alpha1.ReasonDeadlineExceeded, "Pod "+pod.Name+" has not ended in time")
+}
+
 // pod reads the probe's pod; nil if it is gone. One of that name and another UID is
 // somebody else's.
 func (r *Reconciler) pod(ctx context.Context, s *scope) (*corev1.Pod, error) {
@@ -106,8 +112,21 @@ func (r *Reconciler) pod(ctx context.Context, s *scope) (*corev1.Pod, error) {
 	return nil, nil
 }
 
-func (r *Reconciler) remove(ctx context.Context, pod *corev1.Pod) error {
-	if err := r.Delete(ctx, pod, client.Preconditions{UID: &pod.UID}); client.IgnoreNotFound(err) != nil {
+// stop deletes what still runs of a probe that has broken off. That comes after its end is
+// written: so why it has ended is not lost when the operator is.
+func (r *Reconciler) stop(ctx context.Context, s *scope) error {
+	if st := s.probe.Status; st.PodUID == "" || meta.IsStatusConditionTrue(st.Conditions, v1alpha1.ConditionComplete) {
+		return nil
+	}
+	var pod corev1.Pod
+	if err := r.Get(ctx, types.NamespacedName{Namespace: s.probe.Namespace, Name: s.probe.Status.PodName}, &pod); err != nil {
+		return client.IgnoreNotFound(err)
+	}
+	ended := pod.Status.Phase == corev1.PodSucceeded || pod.Status.Phase == corev1.PodFailed
+	if string(pod.UID) != s.probe.Status.PodUID || ended || pod.DeletionTimestamp != nil {
+		return nil
+	}
+	if err := r.Delete(ctx, &pod, client.Preconditions{UID: &pod.UID}); client.IgnoreNotFound(err) != nil {
 		return fmt.Errorf("deleting Pod %s: %w", pod.Name, err)
 	}
 	logf.FromContext(ctx).Info("Deleted Pod", "pod", pod.Name)

@@ -3,7 +3,6 @@ package modelregistry
 import (
 	"context"
 	"fmt"
-	"maps"
 	"slices"
 	"strings"
 
@@ -11,6 +10,7 @@ import (
 
 	"github.com/sampan-dev/sampan/api/v1alpha1"
 	"github.com/sampan-dev/sampan/internal/models"
+	"github.com/sampan-dev/sampan/internal/podapi"
 )
 
 // probed gives a registry with what probes have measured, where it asks for that. Those of
@@ -28,8 +28,8 @@ func (s *Store) probed(ctx context.Context, namespace string, entry *Entry) (*En
 		}
 		for _, probe := range list.Items {
 			for _, m := range probe.Status.Models {
-				if m.Time != nil {
-					models.Latest(out.Probed, m.Digest, models.Measured{Level: models.Level(m.Measured), Probe: probe.Namespace + "/" + probe.Name, Time: m.Time.Time})
+				if at, ok := podapi.MeasuredAt(&probe.Status, &m); ok {
+					models.Latest(out.Probed, m.Digest, models.Measured{Level: models.Level(m.Measured), Probe: probe.Namespace + "/" + probe.Name, Time: at})
 				}
 			}
 		}
@@ -41,9 +41,9 @@ func (s *Store) probed(ctx context.Context, namespace string, entry *Entry) (*En
 // document, and which of its models are unfit.
 func (e *Entry) Text() string {
 	var unfit []string
-	for _, digest := range slices.Sorted(maps.Keys(e.Probed)) {
-		if !e.Probed[digest].Level.AtLeast(models.DefaultToolCalls) {
-			unfit = append(unfit, digest)
+	for _, m := range e.Registry.Models {
+		if e.unfit(m) {
+			unfit = append(unfit, m.ID)
 		}
 	}
 	if len(unfit) == 0 {

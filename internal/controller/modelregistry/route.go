@@ -40,11 +40,21 @@ func Inputs(candidates []models.Candidate) (keys []podspec.ModelKey, scripts []p
 }
 
 // All gives every model that a namespace may use, for a Sandbox that is not
-// made for one task, without those that probes have found unfit for any.
+// made for one task, without those that probes have found unfit for any. Where that would
+// leave none it gives them all: a runner without models does not start, and who uses the
+// Sandbox by hand needs none. Its tasks are routed before they get there.
 func (e *Entry) All(scopes []string) []models.Candidate {
-	return slices.DeleteFunc(e.Declared(scopes), func(c models.Candidate) bool {
-		return e.Registry.Unfit(c.Model, models.Need{Probed: e.Probed}) != nil
-	})
+	declared := e.Declared(scopes)
+	fit := slices.DeleteFunc(slices.Clone(declared), func(c models.Candidate) bool { return e.unfit(c.Model) })
+	if len(fit) == 0 {
+		return declared
+	}
+	return fit
+}
+
+// unfit says that a probe has found a model unfit for any task.
+func (e *Entry) unfit(m models.Model) bool {
+	return e.Registry.Unfit(m, models.Need{Probed: e.Probed}) != nil
 }
 
 // Declared gives every model that a namespace may use, whatever it calls tools like.
