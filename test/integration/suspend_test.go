@@ -130,6 +130,18 @@ var _ = Describe("A named Sandbox that is suspended", func() {
 		Expect(w.ready("dev")).To(Equal("False Suspended"))
 	})
 
+	It("is not ready while its pod could not restore what is kept", func(ctx SpecContext) {
+		w := begun(ctx)
+		w.says("dev", "dev-1", v1alpha1.CheckpointNotRestored, "a chunk is damaged")
+		Expect(w.ready("dev")).To(Equal("False WorkspaceFailed"))
+		Expect(w.readyMessage("dev")).To(And(ContainSubstring("a chunk is damaged"), ContainSubstring("Delete the pod")))
+		Expect(w.pod("dev-1").DeletionTimestamp).To(BeNil())
+		w.delete(w.pod("dev-1"))
+		w.settle()
+		w.run("dev-2")
+		Expect(w.ready("dev")).To(Equal("True Ready"), "what the first pod said is not so of the second")
+	})
+
 	It("loses a pod whose runner does not answer, and tells what is lost", func(ctx SpecContext) {
 		w := begun(ctx)
 		w.pass(time.Hour)
