@@ -136,10 +136,14 @@ var _ = Describe("A named Sandbox that is suspended", func() {
 		Expect(w.ready("dev")).To(Equal("False WorkspaceFailed"))
 		Expect(w.readyMessage("dev")).To(And(ContainSubstring("a chunk is damaged"), ContainSubstring("Delete the pod")))
 		Expect(w.pod("dev-1").DeletionTimestamp).To(BeNil())
+		w.create(objects.MakeTask("x").In("dev").Attempts(1).Obj())
+		w.settle()
+		Expect(w.stands("x")).To(Equal("Unknown WorkspaceFailed"))
 		w.delete(w.pod("dev-1"))
 		w.settle()
 		w.run("dev-2")
 		Expect(w.ready("dev")).To(Equal("True Ready"), "what the first pod said is not so of the second")
+		Expect(w.stands("x")).To(Equal("Unknown Running"))
 	})
 
 	It("loses a pod whose runner does not answer, and tells what is lost", func(ctx SpecContext) {

@@ -130,6 +130,8 @@ func (r *Reconciler) unusable(ctx context.Context, sb *v1alpha1.Sandbox) (reason
 		return "", "", nil
 	case ready != nil && ready.Reason == v1alpha1.ReasonSuspending:
 		return v1alpha1.ReasonIdle, "Sandbox " + sb.Name + " gets another pod: " + ready.Message, nil
+	case ready != nil && ready.Reason == v1alpha1.ReasonWorkspaceFailed:
+		return ready.Reason, "Sandbox " + sb.Name + " serves nobody: " + ready.Message, nil
 	case ready != nil && ready.Reason == v1alpha1.ReasonIdle:
 		return ready.Reason, "Sandbox " + sb.Name + " gets another pod: Pod " + sb.Status.PodName + " is being deleted since there was no task", nil
 	}
