@@ -207,6 +207,19 @@ var _ = Describe("A named Sandbox that is suspended", func() {
 		Expect(w.task("x").Status.Attempts).To(BeEmpty())
 	})
 
+	It("goes on for a task when it is idle and cannot be kept", func(ctx SpecContext) {
+		w := begun(ctx, idleAfter(60))
+		w.pass(61 * time.Second)
+		Expect(w.ready("dev")).To(Equal("False Suspending"))
+		w.says("dev", "dev-1", v1alpha1.CheckpointFailed, "the record is full")
+		w.create(objects.MakeTask("x").In("dev").Attempts(1).Obj())
+		w.settle()
+		w.pass(10 * time.Second)
+		Expect(w.stands("x")).To(Equal("Unknown Running"))
+		Expect(w.ready("dev")).To(Equal("True Ready"))
+		Expect(w.made["v1.Pod"]).To(Equal([]string{"dev-1"}))
+	})
+
 	It("goes on when it is used after all", func(ctx SpecContext) {
 		w := begun(ctx, idleAfter(60))
 		w.pass(61 * time.Second)
