@@ -52,6 +52,9 @@ func (e Environment) Reread(dir string) error {
 	defer e.mu.Unlock()
 	for _, name := range e.keys {
 		value, err := ReadBounded(filepath.Join(dir, name))
+		if errors.Is(err, fs.ErrNotExist) { // or kubelet has put others in place of all files meanwhile
+			value, err = ReadBounded(filepath.Join(dir, name))
+		}
 		switch {
 		case errors.Is(err, fs.ErrNotExist):
 			delete(e.secrets, name)
