@@ -504,7 +504,8 @@ type SandboxCheckpoint struct {
 	PodUID string `json:"podUID,omitempty"`
 
 	// state is set while the Sandbox is suspended: Taking, Complete, or Failed, which
-	// is tried again.
+	// is tried again. NotRestored says that the pod could not restore the last
+	// checkpoint, and serves nobody.
 	// +optional
 	State CheckpointState `json:"state,omitempty"`
 
@@ -530,7 +531,7 @@ type SandboxCheckpoint struct {
 }
 
 // CheckpointState is how far a runner is with the last checkpoint of its pod.
-// +kubebuilder:validation:Enum=Taking;Complete;Failed
+// +kubebuilder:validation:Enum=Taking;Complete;Failed;NotRestored
 type CheckpointState string
 
 // The states of a last checkpoint. Complete says that the record has all of the
@@ -539,6 +540,9 @@ const (
 	CheckpointTaking   CheckpointState = "Taking"
 	CheckpointComplete CheckpointState = "Complete"
 	CheckpointFailed   CheckpointState = "Failed"
+	// CheckpointNotRestored: the last checkpoint is there, and its workspace is not in
+	// the pod.
+	CheckpointNotRestored CheckpointState = "NotRestored"
 )
 
 // Sandbox is a pod in which agents work: a trusted runner and an untrusted

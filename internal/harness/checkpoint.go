@@ -33,6 +33,9 @@ type Restored struct {
 	Events int64
 	// Home tells that the home directory was restored with the workspace.
 	Home bool
+	// Kept tells that it is none of the run's own, but the workspace and the home that a
+	// Sandbox has kept for all of its tasks.
+	Kept bool
 }
 
 // keep begins a checkpoint: the model thinks meanwhile, and no tool runs.
@@ -73,6 +76,9 @@ func (r *run) kept(ctx context.Context) error {
 // lostCalls are the calls that had results and whose effects on the workspace are
 // gone with the machine.
 func (r *run) lostCalls() []pastResult {
+	if r.cfg.Restored.Kept {
+		return nil // whether they are is not known
+	}
 	return slices.DeleteFunc(slices.Clone(r.cfg.Resume.results), func(res pastResult) bool {
 		return res.seq <= r.cfg.Restored.Events || r.tools.readOnly(res.name)
 	})
@@ -86,7 +92,7 @@ func (r *run) reconcile() error {
 	}
 	lost := r.lostCalls()
 	pending := r.log.state.pendingReply()
-	if len(lost) == 0 && pending != nil {
+	if len(lost) == 0 && pending != nil && !r.cfg.Restored.Kept {
 		r.untold = true // until it was acted on
 		return nil
 	}
@@ -98,9 +104,17 @@ func (r *run) reconcile() error {
 	return r.tellRestored(lost)
 }
 
+// keptText tells of a workspace that was kept for all tasks of a Sandbox.
+const keptText = "[harness] The run goes on in a new container, with the workspace and the home directory that the Sandbox has kept " +
+	"from the one before. They may lack the last changes, and have changes of others; other files, caches, and programs that were " +
+	"running, are gone. Look before you go on."
+
 // tellRestored tells the model what became of the machine.
 func (r *run) tellRestored(lost []pastResult) error {
 	r.untold = false
+	if r.cfg.Restored.Kept {
+		return r.log.notice(transcript.NoticeWorkspaceRestored, keptText)
+	}
 	var words strings.Builder
 	_, _ = fmt.Fprintf(&words, "[harness] The run goes on in a new container. The workspace is as it was after turn %d; ", r.cfg.Restored.Turn)
 	if r.cfg.Restored.Home {

@@ -290,6 +290,30 @@ func TestResumeReadsAgain(t *testing.T) {
 	}
 }
 
+// TestAKeptWorkspaceIsTold: a run goes on in what a Sandbox has kept. The model is told that
+// before anything is done in it, and of no changes that they are gone.
+func TestAKeptWorkspaceIsTold(t *testing.T) {
+	f := newFixture(script(calls(call("a", "write", "1")), calls(call("b", "write", "2"))))
+	log := diesIn(t, f, t.Context(), transcript.TypeToolCall)
+	past := &Past{}
+	w, err := transcript.Continue(bytes.NewReader(log), transcript.Options{}, past.Add)
+	if err != nil {
+		t.Fatal(err)
+	}
+	next := newFixture(script(says("done")))
+	next.Transcript, next.Resume, next.Restored = w, past, &Restored{Events: 1, Kept: true}
+	if res := Run(t.Context(), next.Config); res.Reason != Completed {
+		t.Fatalf("ended %s: %s", res.Reason, res.Message)
+	}
+	if len(next.tools.ran) > 0 {
+		t.Errorf("before the model was told there ran %v", next.tools.ran)
+	}
+	sent := next.provider.sent()[0].Messages
+	if !slices.ContainsFunc(sent, func(m llm.Message) bool { return strings.Contains(m.Content, "that the Sandbox has kept") }) {
+		t.Errorf("the model was not told of the workspace: %+v", sent)
+	}
+}
+
 // diesIn gives the log of a run up to its first event of a type.
 func diesIn(t *testing.T, f *fixture, ctx context.Context, before transcript.Type) []byte {
 	t.Helper()

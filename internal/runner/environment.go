@@ -45,15 +45,16 @@ func TakeSecrets(reg *models.Registry) Environment {
 }
 
 // Reread reads the keys of models from a folder in which each is a file with the name of
-// its variable, as they are now. Without the folder they stay as they are.
+// its variable, as they are now. One that is not there is none any more, and so are all
+// without the folder.
 func (e Environment) Reread(dir string) error {
-	if _, err := os.Stat(dir); errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	for _, name := range e.keys {
 		value, err := ReadBounded(filepath.Join(dir, name))
+		if errors.Is(err, fs.ErrNotExist) { // or kubelet has put others in place of all files meanwhile
+			value, err = ReadBounded(filepath.Join(dir, name))
+		}
 		switch {
 		case errors.Is(err, fs.ErrNotExist):
 			delete(e.secrets, name)

@@ -31,7 +31,6 @@ func TestKeysAreReadAgain(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	reread(filepath.Join(dir, "none"))
 	has("old")
 	file := filepath.Join(dir, "SAMPAN_KEY_GATEWAY")
 	for _, key := range []string{"new", "newer"} {
@@ -45,5 +44,12 @@ func TestKeysAreReadAgain(t *testing.T) {
 		t.Fatal(err)
 	}
 	reread(dir)
+	has("")
+	if err := os.WriteFile(file, []byte("last"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	reread(dir)
+	has("last")
+	reread(filepath.Join(dir, "none"))
 	has("")
 }

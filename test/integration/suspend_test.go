@@ -130,6 +130,22 @@ var _ = Describe("A named Sandbox that is suspended", func() {
 		Expect(w.ready("dev")).To(Equal("False Suspended"))
 	})
 
+	It("is not ready while its pod could not restore what is kept", func(ctx SpecContext) {
+		w := begun(ctx)
+		w.says("dev", "dev-1", v1alpha1.CheckpointNotRestored, "a chunk is damaged")
+		Expect(w.ready("dev")).To(Equal("False WorkspaceFailed"))
+		Expect(w.readyMessage("dev")).To(And(ContainSubstring("a chunk is damaged"), ContainSubstring("Delete the pod")))
+		Expect(w.pod("dev-1").DeletionTimestamp).To(BeNil())
+		w.create(objects.MakeTask("x").In("dev").Attempts(1).Obj())
+		w.settle()
+		Expect(w.stands("x")).To(Equal("Unknown WorkspaceFailed"))
+		w.delete(w.pod("dev-1"))
+		w.settle()
+		w.run("dev-2")
+		Expect(w.ready("dev")).To(Equal("True Ready"), "what the first pod said is not so of the second")
+		Expect(w.stands("x")).To(Equal("Unknown Running"))
+	})
+
 	It("loses a pod whose runner does not answer, and tells what is lost", func(ctx SpecContext) {
 		w := begun(ctx)
 		w.pass(time.Hour)
@@ -189,6 +205,19 @@ var _ = Describe("A named Sandbox that is suspended", func() {
 		w.run("dev-2")
 		Expect(w.stands("x")).To(Equal("Unknown Running"))
 		Expect(w.task("x").Status.Attempts).To(BeEmpty())
+	})
+
+	It("goes on for a task when it is idle and cannot be kept", func(ctx SpecContext) {
+		w := begun(ctx, idleAfter(60))
+		w.pass(61 * time.Second)
+		Expect(w.ready("dev")).To(Equal("False Suspending"))
+		w.says("dev", "dev-1", v1alpha1.CheckpointFailed, "the record is full")
+		w.create(objects.MakeTask("x").In("dev").Attempts(1).Obj())
+		w.settle()
+		w.pass(10 * time.Second)
+		Expect(w.stands("x")).To(Equal("Unknown Running"))
+		Expect(w.ready("dev")).To(Equal("True Ready"))
+		Expect(w.made["v1.Pod"]).To(Equal([]string{"dev-1"}))
 	})
 
 	It("goes on when it is used after all", func(ctx SpecContext) {

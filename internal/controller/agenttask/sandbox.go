@@ -76,6 +76,9 @@ func (r *Reconciler) claim(ctx context.Context, s *scope, attempt int32) (bool, 
 			s.wait(reason, message)
 		}
 		s.requeueWithin(busyInterval)
+		if unkept(&sb) {
+			return false, r.noteUse(ctx, &sb)
+		}
 		return false, r.setTaskRef(ctx, &sb, v1alpha1.TaskReference{})
 	}
 	if err := r.setTaskRef(ctx, &sb, kit.Reference(s.task, attempt)); err != nil {
@@ -130,6 +133,8 @@ func (r *Reconciler) unusable(ctx context.Context, sb *v1alpha1.Sandbox) (reason
 		return "", "", nil
 	case ready != nil && ready.Reason == v1alpha1.ReasonSuspending:
 		return v1alpha1.ReasonIdle, "Sandbox " + sb.Name + " gets another pod: " + ready.Message, nil
+	case ready != nil && ready.Reason == v1alpha1.ReasonWorkspaceFailed:
+		return ready.Reason, "Sandbox " + sb.Name + " serves nobody: " + ready.Message, nil
 	case ready != nil && ready.Reason == v1alpha1.ReasonIdle:
 		return ready.Reason, "Sandbox " + sb.Name + " gets another pod: Pod " + sb.Status.PodName + " is being deleted since there was no task", nil
 	}
@@ -147,6 +152,22 @@ func (r *Reconciler) setTaskRef(ctx context.Context, sb *v1alpha1.Sandbox, ref v
 	}
 	before := sb.DeepCopy()
 	sb.Status.TaskRef = ref
+	sb.Status.LastActivityTime = new(metav1.NewTime(r.Clock.Now()).Rfc3339Copy())
+	return r.Status().Patch(ctx, sb, optimistic(before))
+}
+
+// unkept reports whether a Sandbox is idle and has its pod nevertheless, since its workspace
+// cannot be kept: a task that waits for another pod might wait for ever.
+func unkept(sb *v1alpha1.Sandbox) bool {
+	st := &sb.Status
+	return sb.Spec.State != v1alpha1.SandboxSuspended && st.TaskRef.Name == "" &&
+		meta.IsStatusConditionTrue(st.Conditions, v1alpha1.ConditionSuspending) &&
+		st.Checkpoint.State == v1alpha1.CheckpointFailed && st.Checkpoint.PodUID == st.PodUID
+}
+
+// noteUse lets an idle Sandbox go on in the pod that it has.
+func (r *Reconciler) noteUse(ctx context.Context, sb *v1alpha1.Sandbox) error {
+	before := sb.DeepCopy()
 	sb.Status.LastActivityTime = new(metav1.NewTime(r.Clock.Now()).Rfc3339Copy())
 	return r.Status().Patch(ctx, sb, optimistic(before))
 }

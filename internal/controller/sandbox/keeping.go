@@ -68,7 +68,9 @@ func (r *Reconciler) putAside(ctx context.Context, s *scope, why string) error {
 	s.facts.keeping = &keeping{why: why}
 	if s.pod.DeletionTimestamp == nil {
 		lost := s.lost()
-		if lost == "" && !s.kept() {
+		if s.kept() {
+			lost = "" // whatever has become of its pod since
+		} else if lost == "" {
 			if s.said(v1alpha1.CheckpointFailed) {
 				s.facts.keeping.failed = s.sandbox.Status.Checkpoint.Message
 			}
@@ -92,6 +94,17 @@ func (r *Reconciler) putAside(ctx context.Context, s *scope, why string) error {
 func (s *scope) said(state v1alpha1.CheckpointState) bool {
 	c := s.sandbox.Status.Checkpoint
 	return c.PodUID == string(s.pod.UID) && c.State == state
+}
+
+// observeRestored lets a pod that runs be none that serves, where its runner could not restore
+// the workspace.
+func (s *scope) observeRestored() {
+	if s.facts.phase != podReady || !podapi.Kept(s.sandbox) || !s.said(v1alpha1.CheckpointNotRestored) {
+		return
+	}
+	s.facts.podState = podState{phase: podBlocked, reason: v1alpha1.ReasonWorkspaceFailed,
+		message: fmt.Sprintf("The workspace that is kept is not in Pod %s, which serves nobody: %s. Delete the pod to have it tried again, or the Sandbox to begin anew without it",
+			s.pod.Name, s.sandbox.Status.Checkpoint.Message)}
 }
 
 // kept reports whether the record has the workspace as it is, since its runner was asked.

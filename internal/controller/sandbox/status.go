@@ -85,6 +85,7 @@ func (r *Reconciler) observePod(ctx context.Context, s *scope) {
 		return
 	}
 	s.facts.podState = stateOf(s.pod)
+	s.observeRestored()
 	if s.facts.telling() { // else each of them would be a write of its own
 		s.sandbox.Status.PodIP = s.pod.Status.PodIP
 		s.sandbox.Status.NodeName = s.pod.Spec.NodeName

@@ -45,8 +45,9 @@ type keeping struct {
 	err     error
 	// bench is nil where nothing is kept, and before brought is closed.
 	bench *recorded.Bench
-	// restored: there was a checkpoint.
-	restored bool
+	// restored: there was a checkpoint; checkout: without one there is a repository to be
+	// checked out. Both are known once brought is closed.
+	restored, checkout bool
 
 	mu sync.Mutex
 	// status is what the Sandbox is to be told, and waits what a checkpoint waits for.
@@ -94,7 +95,7 @@ func (k *keeping) bring(ctx context.Context, sb *v1alpha1.Sandbox, pod string) e
 	if err != nil {
 		return fmt.Errorf("restoring the workspace of the last pod: %w", err)
 	}
-	k.bench = bench
+	k.bench, k.checkout = bench, sb.Spec.Template.Workspace.Git.URL != ""
 	return nil
 }
 
@@ -116,6 +117,19 @@ func (k *keeping) say(state v1alpha1.CheckpointState, message string) {
 	})
 }
 
+// awake tells the Sandbox that nothing is being kept any more before its pod goes.
+func (k *keeping) awake() {
+	select {
+	case <-k.brought:
+		if k.err != nil {
+			k.say(v1alpha1.CheckpointNotRestored, k.err.Error())
+			return
+		}
+	default: // what was not restored yet may be
+	}
+	k.say("", "")
+}
+
 // kept notes a checkpoint.
 func (k *keeping) kept(c record.Checkpoint, message string) {
 	k.set(func(s *v1alpha1.SandboxCheckpoint) {
@@ -124,10 +138,14 @@ func (k *keeping) kept(c record.Checkpoint, message string) {
 	})
 }
 
-// wait notes what a checkpoint waits for; empty when it goes on.
+// wait notes what a checkpoint waits for; empty when it goes on. A last checkpoint that had
+// to wait counts as one that failed and is tried again, also when it goes on: the operator
+// bounds the time of one that is being taken, and waiting has none.
 func (k *keeping) wait(what string) {
 	k.mu.Lock()
-	k.waits = what
+	if k.waits = what; what != "" && k.status.State == v1alpha1.CheckpointTaking {
+		k.status.State = v1alpha1.CheckpointFailed
+	}
 	k.mu.Unlock()
 	k.rouse()
 }
@@ -139,17 +157,13 @@ func (k *keeping) rouse() {
 	}
 }
 
-// current is what the Sandbox is to be told. A checkpoint that waits has not failed for
-// good, and is told as one that is tried again.
+// current is what the Sandbox is to be told.
 func (k *keeping) current() v1alpha1.SandboxCheckpoint {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	out := k.status
 	if k.waits != "" {
 		out.Message = k.waits
-		if out.State == v1alpha1.CheckpointTaking {
-			out.State = v1alpha1.CheckpointFailed
-		}
 	}
 	return out
 }
@@ -178,7 +192,7 @@ func (p *Runner) bringFrom(ctx context.Context, w *watcher, running *sync.WaitGr
 	}
 	running.Go(func() { p.tell(ctx, sb) })
 	if k.err = k.bring(ctx, sb, p.name); k.err != nil {
-		k.say("", k.err.Error())
+		k.say(v1alpha1.CheckpointNotRestored, k.err.Error())
 		return
 	}
 	running.Go(func() { p.keepUsed(ctx) })

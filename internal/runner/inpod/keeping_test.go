@@ -9,6 +9,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -283,6 +284,9 @@ func TestWhatCannotBeKeptIsSaid(t *testing.T) {
 	}
 	stop()
 	<-rested
+	if _, err := first.w.claimed(ctx, v1alpha1.TaskReference{}); !errors.Is(err, context.Canceled) {
+		t.Errorf("a runner that is told to stop while it rests goes on with %v", err)
+	}
 	end()
 	second, end := newBench(t, "2", writers(2))
 	defer end()
@@ -292,4 +296,81 @@ func TestWhatCannotBeKeptIsSaid(t *testing.T) {
 	if got := read(t, second.workspace, "x"); got != "kept" {
 		t.Errorf("the second pod has %q", got)
 	}
+}
+
+// TestWhatFailedOnceIsNotBegunAnew: a pod whose runner begins a checkpoint and does not end it
+// within an hour goes with its work, so one that has waited or failed never says that again.
+func TestWhatFailedOnceIsNotBegunAnew(t *testing.T) {
+	k := newKeeping("1")
+	k.say(v1alpha1.CheckpointTaking, "")
+	k.wait("waiting for the record: it is down")
+	if c := k.current(); c.State != v1alpha1.CheckpointFailed || !strings.Contains(c.Message, "it is down") {
+		t.Errorf("while it waits the Sandbox is told %+v", c)
+	}
+	k.wait("")
+	if c := k.current(); c.State != v1alpha1.CheckpointFailed || c.Message != "" {
+		t.Errorf("when it goes on the Sandbox is told %+v", c)
+	}
+}
+
+// TestWhatIsDoneByExecIsKept: kubectl exec works in a workspace that no task and no guest has
+// had prepared.
+func TestWhatIsDoneByExecIsKept(t *testing.T) {
+	writers := recorders.Memory(t)
+	for n, row := range []struct{ file, before string }{{"one", ""}, {"two", "one"}} {
+		b, end := newBench(t, strconv.Itoa(n+1), writers(int32(n+1)))
+		if err := b.runner.bring(t.Context(), benchSandbox("1", b.runner.uid, false)); err != nil {
+			t.Fatal(err)
+		}
+		if row.before != "" && read(t, b.workspace, row.before) == "" {
+			t.Errorf("the next pod lacks %q", row.before)
+		}
+		if err := os.WriteFile(filepath.Join(b.workspace, row.file), []byte("kept"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		b.runner.takeLast(t.Context())
+		if c := b.awaitTold(t, v1alpha1.CheckpointComplete); *c.Files != int64(n+1) {
+			t.Errorf("of the files of pod %d are kept: %d", n+1, *c.Files)
+		}
+		end()
+	}
+}
+
+// TestAnUnpreparedCheckoutIsNotKept: the next pod would have its empty workspace in place of
+// the repository.
+func TestAnUnpreparedCheckoutIsNotKept(t *testing.T) {
+	b, end := newBench(t, "1", recorders.Memory(t)(1))
+	defer end()
+	<-b.runner.keeping.brought
+	b.runner.keeping.checkout = true
+	b.runner.takeLast(t.Context())
+	if c := b.awaitTold(t, v1alpha1.CheckpointComplete); c.Time != nil {
+		t.Errorf("a workspace that waits for its checkout is kept: %+v", c)
+	}
+}
+
+// TestAWorkspaceThatCannotBeRestoredIsSaid: also after the Sandbox has rested.
+func TestAWorkspaceThatCannotBeRestoredIsSaid(t *testing.T) {
+	b, end := newBench(t, "1", brokenRecord{recorders.Memory(t)(1)})
+	defer end()
+	if c := b.awaitTold(t, v1alpha1.CheckpointNotRestored); !strings.Contains(c.Message, "it is damaged") {
+		t.Errorf("the Sandbox is told %+v", c)
+	}
+	b.become <- benchSandbox("2", "1", true)
+	if _, err := b.w.await(t.Context(), suspending); err != nil {
+		t.Fatal(err)
+	}
+	rested := make(chan struct{})
+	go func() { b.runner.rest(t.Context(), b.w); close(rested) }()
+	b.awaitTold(t, v1alpha1.CheckpointComplete)
+	b.become <- benchSandbox("3", "1", false)
+	b.awaitTold(t, v1alpha1.CheckpointNotRestored)
+	<-rested
+}
+
+// brokenRecord has a last checkpoint that cannot be read.
+type brokenRecord struct{ record.Recorder }
+
+func (brokenRecord) Latest(context.Context) (record.Checkpoint, error) {
+	return record.Checkpoint{}, errors.New("it is damaged")
 }

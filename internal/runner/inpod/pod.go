@@ -150,7 +150,9 @@ func (p *Runner) Run(ctx context.Context) (int, error) {
 			continue
 		case err == nil:
 			if err = p.empty(ctx); err == nil {
-				p.takePassing(ctx)
+				if !suspending(w.sandbox()) { // else the last one is taken at once
+					p.takePassing(ctx)
+				}
 				p.guests.open()
 				continue
 			}
@@ -227,7 +229,7 @@ func (p *Runner) runTask(ctx context.Context, w *watcher, sb *v1alpha1.Sandbox) 
 // the status: an end of the harness, or what stood in the way of a run.
 func (p *Runner) drive(ctx context.Context, sb *v1alpha1.Sandbox, at *v1alpha1.AgentTask, rep *reporter, budget *allowance, cancel context.CancelCauseFunc) (harness.Result, string) {
 	task, err := p.taskFor(at)
-	if err == nil { // the pod may have waited for longer than the keys last
+	if err == nil && p.attempt == 0 { // the pod may have waited for longer than the keys last
 		err = p.env.Reread(filepath.Join(podapi.InputDir, podapi.KeyDir))
 	}
 	if err != nil {

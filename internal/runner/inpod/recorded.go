@@ -77,7 +77,14 @@ func (p *Runner) restore(ctx context.Context, sb *v1alpha1.Sandbox, rep *reporte
 	case podapi.Persistent(sb), p.ran == rep.task.UID:
 		return nil, nil, nil
 	default:
-		return nil, j.Anew(), nil // a new checkout, or others' work
+		if err := p.bring(ctx, sb); err != nil {
+			return nil, nil, err
+		}
+		anew := j.Anew() // a new checkout, or others' work
+		if anew != nil {
+			anew.Kept = p.keeping.restored
+		}
+		return nil, anew, nil
 	}
 	k, restored, err := j.Restore(ctx, foldersOf(sb), func() string { return p.base })
 	if err != nil || restored == nil {

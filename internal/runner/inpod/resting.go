@@ -43,15 +43,16 @@ func (p *Runner) rest(ctx context.Context, w *watcher) {
 	p.takeLast(resting)
 	<-resting.Done()
 	if ctx.Err() == nil { // from here on the workspace may have more than what is kept
-		p.keeping.say("", "")
+		p.keeping.awake()
 		p.report(ctx, w.sandbox())
 	}
 }
 
-// takeLast takes the checkpoint before the pod goes, as often as it takes until ctx ends.
+// takeLast takes the checkpoint before the pod goes, as often as it takes until ctx ends. One
+// that has failed is said to have until it is complete.
 func (p *Runner) takeLast(ctx context.Context) {
+	p.keeping.say(v1alpha1.CheckpointTaking, "")
 	for {
-		p.keeping.say(v1alpha1.CheckpointTaking, "")
 		message, err := p.tryLast(ctx)
 		if err == nil {
 			p.keeping.say(v1alpha1.CheckpointComplete, message)
@@ -77,12 +78,25 @@ func (p *Runner) tryLast(ctx context.Context) (message string, err error) {
 	return message, p.take(ctx)
 }
 
-// take takes a checkpoint of a workspace that was prepared: in any other nothing was done.
+// take takes a checkpoint of the workspace, also of one in which only kubectl exec has worked
+// so far. Before there is one, or while a repository is still to be checked out, there is
+// nothing to keep.
 func (p *Runner) take(ctx context.Context) error {
-	if !p.ready.Load() || p.keeping.bench == nil {
+	k := p.keeping
+	select {
+	case <-k.brought:
+	default:
 		return nil
 	}
-	err := p.keeping.bench.Take(ctx, p.base)
+	ready := p.ready.Load()
+	if k.bench == nil || !ready && k.checkout && !k.restored {
+		return nil
+	}
+	base := k.bench.Base()
+	if ready {
+		base = p.base
+	}
+	err := k.bench.Take(ctx, base)
 	var large *snapshot.TooLargeError
 	if errors.As(err, &large) {
 		return large

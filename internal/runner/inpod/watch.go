@@ -94,6 +94,8 @@ func (w *watcher) await(ctx context.Context, is func(*v1alpha1.Sandbox) bool) (*
 func (w *watcher) claimed(ctx context.Context, last v1alpha1.TaskReference) (*v1alpha1.Sandbox, error) {
 	for {
 		switch sb := w.sandbox(); {
+		case ctx.Err() != nil:
+			return nil, context.Cause(ctx)
 		case sb == nil:
 		case suspending(sb):
 			return sb, errSuspending

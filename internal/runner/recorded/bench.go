@@ -24,6 +24,9 @@ type Bench struct {
 	base string
 	// events is how many lines the log has.
 	events int64
+	// turn is that of the last checkpoint that was begun: one whose acknowledgement was
+	// lost may be there, and is not to be written again with other contents.
+	turn int
 }
 
 // opened is the line that the log of a Bench has for each pod.
@@ -40,7 +43,7 @@ func OpenBench(ctx context.Context, rec record.Recorder, of Folders, pod string,
 	b.keeper = &Keeper{ctx: ctx, rec: rec, base: func() string { return b.base }, snap: of.workspace(), home: of.home(), kept: kept}
 	switch c, err := rec.Latest(ctx); {
 	case err == nil:
-		b.keeper.newest, b.base = &c, c.Base
+		b.keeper.newest, b.base, b.turn = &c, c.Base, c.Turn
 		b.keeper.tell(leftOut(c))
 	case !errors.Is(err, record.ErrNotFound):
 		return nil, fmt.Errorf("reading the last checkpoint: %w", err)
@@ -104,9 +107,6 @@ func (b *Bench) Take(ctx context.Context, base string) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.base = base
-	turn := 1
-	if b.keeper.newest != nil {
-		turn = b.keeper.newest.Turn + 1
-	}
-	return b.keeper.attempt(ctx, turn, harness.TranscriptSummary{Events: b.events})
+	b.turn++
+	return b.keeper.attempt(ctx, b.turn, harness.TranscriptSummary{Events: b.events})
 }

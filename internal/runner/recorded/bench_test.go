@@ -1,6 +1,7 @@
 package recorded
 
 import (
+	"context"
 	"errors"
 	"os"
 	"path/filepath"
@@ -75,5 +76,39 @@ func TestABenchGoesFromPodToPod(t *testing.T) {
 	}
 	if has(t, four.Workspace, "a") || !has(t, four.Workspace, "c") {
 		t.Error("the last pod has what the second had removed, or lacks what that had added")
+	}
+}
+
+// deafRecord commits checkpoints, and the first answer does not arrive.
+type deafRecord struct {
+	record.Recorder
+	lost bool
+}
+
+func (d *deafRecord) Commit(ctx context.Context, c record.Checkpoint) error {
+	err := d.Recorder.Commit(ctx, c)
+	if err == nil && !d.lost {
+		d.lost = true
+		return context.DeadlineExceeded
+	}
+	return err
+}
+
+// A checkpoint whose acknowledgement is lost does not stand in the way of the next one.
+func TestABenchGoesOnAfterALostAnswer(t *testing.T) {
+	writers := recorders.Memory(t)
+	of := Folders{Workspace: t.TempDir(), Home: t.TempDir()}
+	told := &record.Checkpoint{}
+	b, err := OpenBench(t.Context(), &deafRecord{Recorder: writers(1)}, of, "box", func(c record.Checkpoint, _ string) { *told = c })
+	if err != nil {
+		t.Fatal(err)
+	}
+	put(t, of.Workspace, "a")
+	if err := b.Take(t.Context(), theBase); !errors.Is(err, context.DeadlineExceeded) {
+		t.Fatalf("the first checkpoint: %v", err)
+	}
+	put(t, of.Workspace, "b")
+	if err := b.Take(t.Context(), theBase); err != nil || told.Files != 2 {
+		t.Errorf("the next checkpoint: %v, and it is told of %d files", err, told.Files)
 	}
 }
