@@ -93,7 +93,7 @@ deploy() {
   export KUBECONFIG
   KUBECONFIG=$(kubeconfig)
   manifests | kubectl apply --server-side --force-conflicts -f - >/dev/null
-  kubectl wait --for=condition=Established --timeout=60s crd/agenttasks.sampan.dev crd/sandboxes.sampan.dev crd/sandboxpools.sampan.dev >/dev/null
+  kubectl wait --for=condition=Established --timeout=60s crd/agenttasks.sampan.dev crd/sandboxes.sampan.dev crd/sandboxpools.sampan.dev crd/modelprobes.sampan.dev >/dev/null
   kubectl -n "$NAMESPACE" rollout restart deployment/sampan-controller-manager deployment/sampan-apiserver deployment/sampan-record >/dev/null
   kubectl -n "$NAMESPACE" rollout status deployment/sampan-controller-manager --timeout=120s
   kubectl -n "$NAMESPACE" rollout status deployment/sampan-apiserver --timeout=120s
@@ -108,13 +108,15 @@ release() {
     done
 }
 
-# removeTasks deletes every SandboxPool, AgentTask and Sandbox; pools first, which make
+# removeTasks deletes every ModelProbe, SandboxPool, AgentTask and Sandbox; pools first, which make
 # Sandboxes. While the operator runs it stops their pods in order. Where it does not, or
 # takes too long, they go all the same, and Kubernetes collects what belonged to them.
 removeTasks() {
-  if kubectl get crd sandboxpools.sampan.dev >/dev/null 2>&1; then # earlier versions have none
-    kubectl delete sandboxpools --all --all-namespaces --timeout=60s
-  fi
+  for kind in sandboxpools modelprobes; do
+    if kubectl get crd "$kind.sampan.dev" >/dev/null 2>&1; then # earlier versions have none
+      kubectl delete "$kind" --all --all-namespaces --timeout=60s
+    fi
+  done
   kubectl delete agenttasks,sandboxes --all --all-namespaces --timeout="$UNDEPLOY_TIMEOUT" && return
   echo "The operator has not removed these in $UNDEPLOY_TIMEOUT; going on without it." >&2
   release agenttasks.sampan.dev

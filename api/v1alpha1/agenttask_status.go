@@ -60,6 +60,11 @@ type AgentTaskStatus struct {
 	// +kubebuilder:validation:Minimum=1
 	Attempt int32 `json:"attempt,omitempty"`
 
+	// attemptKind says what the pod of that attempt is for: Work, also where it is unset, or
+	// Verification, which runs the Separate commands of verify and no agent.
+	// +optional
+	AttemptKind AttemptKind `json:"attemptKind,omitempty"`
+
 	// attemptStartTime is when the current attempt was begun.
 	// +optional
 	AttemptStartTime *metav1.Time `json:"attemptStartTime,omitempty"`
@@ -139,6 +144,16 @@ type AgentTaskStatus struct {
 	// +optional
 	Result TaskResult `json:"result,omitzero"`
 }
+
+// AttemptKind says what the pod of an attempt is for.
+// +kubebuilder:validation:Enum=Work;Verification
+type AttemptKind string
+
+// The kinds of attempts.
+const (
+	AttemptWork         AttemptKind = "Work"
+	AttemptVerification AttemptKind = "Verification"
+)
 
 // TaskBudget is what a task may spend. Amounts are in US dollars, over all attempts.
 type TaskBudget struct {

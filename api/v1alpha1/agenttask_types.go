@@ -23,6 +23,8 @@ import (
 // +kubebuilder:validation:XValidation:rule="has(self.limits) == has(oldSelf.limits) && (!has(self.limits) || self.limits == oldSelf.limits)",message="limits is immutable; create a new AgentTask instead",fieldPath=".limits"
 // +kubebuilder:validation:XValidation:rule="has(self.verify) == has(oldSelf.verify) && (!has(self.verify) || self.verify == oldSelf.verify)",message="verify is immutable; create a new AgentTask instead",fieldPath=".verify"
 // +kubebuilder:validation:XValidation:rule="!has(self.verify) || !has(self.sandbox) || !has(self.sandbox.sandboxRef) || !self.verify.exists(v, has(v.files))",message="files of verify need a Sandbox of the task's own: the pod of a named one exists before the task",fieldPath=".verify"
+// +kubebuilder:validation:XValidation:rule="!has(self.verify) || !self.verify.exists(v, has(v.isolation) && v.isolation == 'Separate') || !has(self.sandbox) || !has(self.sandbox.sandboxRef) && (!has(self.sandbox.template) || !has(self.sandbox.template.workspace) || !has(self.sandbox.template.workspace.persistence) || self.sandbox.template.workspace.persistence != 'Persistent')",message="isolation Separate needs a checkpoint of the workspace: use a Sandbox of the task's own, and leave workspace.persistence out",fieldPath=".verify"
+// +kubebuilder:validation:XValidation:rule="!has(self.verify) || !self.verify.exists(v, has(v.isolation) && v.isolation == 'Separate') || !has(self.sandbox) || !has(self.sandbox.template) || !has(self.sandbox.template.volumes) || self.sandbox.template.volumes.all(v, (!has(v.persistentVolumeClaim) || has(v.persistentVolumeClaim.readOnly) && v.persistentVolumeClaim.readOnly) && (!has(v.csi) || has(v.csi.readOnly) && v.csi.readOnly))",message="isolation Separate needs a Sandbox without volumes that tools can write to and that outlive its pod: make claims and csi volumes readOnly",fieldPath=".verify"
 // +kubebuilder:validation:XValidation:rule="has(self.outputs) == has(oldSelf.outputs) && (!has(self.outputs) || self.outputs == oldSelf.outputs)",message="outputs is immutable; create a new AgentTask instead",fieldPath=".outputs"
 // +kubebuilder:validation:XValidation:rule="!has(self.outputs) || self.outputs.all(o, has(o.path)) || has(self.sandbox) && (has(self.sandbox.sandboxRef) || has(self.sandbox.poolRef) || has(self.sandbox.template) && has(self.sandbox.template.workspace) && has(self.sandbox.template.workspace.git))",message="a patch and a branch need a repository: set sandbox.template.workspace.git",fieldPath=".outputs"
 // +kubebuilder:validation:XValidation:rule="!has(self.outputs) || !has(self.sandbox) || !has(self.sandbox.sandboxRef) || !self.outputs.exists(o, has(o.branch) && has(o.branch.credentialsSecretRef))",message="branch.credentialsSecretRef needs a Sandbox of the task's own: the pod of a named one exists before the task; its workspace.git.credentialsSecretRef is used there",fieldPath=".outputs"
@@ -335,7 +337,26 @@ type Verification struct {
 	// environment variable VERIFY_FILES names. No tool of the agent ever sees them.
 	// +optional
 	Files VerificationFiles `json:"files,omitzero"`
+
+	// isolation says on which machine the command runs: Shared, the agent's own, or
+	// Separate, a new one. There the workspace is that of the last checkpoint, and nothing
+	// else is as the agent has left it; it runs after the Shared ones have passed, and what
+	// it changes is not seen by the agent. Default Shared.
+	// +optional
+	Isolation VerificationIsolation `json:"isolation,omitempty"`
 }
+
+// VerificationIsolation says on which machine a verify command runs.
+// +kubebuilder:validation:Enum=Shared;Separate
+type VerificationIsolation string
+
+// The isolations.
+const (
+	// VerificationShared runs in the agent's sandbox, once nothing else runs there.
+	VerificationShared VerificationIsolation = "Shared"
+	// VerificationSeparate runs in another pod, with the files of the workspace.
+	VerificationSeparate VerificationIsolation = "Separate"
+)
 
 // VerificationFiles are keys of a ConfigMap in the task's namespace, as they are when
 // an attempt starts.

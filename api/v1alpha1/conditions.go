@@ -30,6 +30,10 @@ const (
 	ConditionStalled = "Stalled"
 )
 
+// ConditionSuspending is present, and True, on a Sandbox whose pod is about to go, while its
+// workspace is kept: nothing runs in it, and nobody is let in. Its reason is Suspended or Idle.
+const ConditionSuspending = "Suspending"
+
 // ConditionRecorded is True while the transcript of a task, and the state to go on
 // from, are kept where they outlive its pods, and False where they go with the pod.
 // Present once the task has run.
@@ -58,7 +62,8 @@ const (
 	ReasonRunning = "Running"
 	// ReasonRetrying: an attempt was lost and the next one is about to start.
 	ReasonRetrying = "Retrying"
-	// ReasonSuspending: spec.state is Suspended and the pod is being stopped.
+	// ReasonSuspending: spec.state is Suspended and the pod is being stopped. Of a
+	// Sandbox: its workspace is being kept before its pod goes.
 	ReasonSuspending = "Suspending"
 	// ReasonSuspended: spec.state is Suspended and nothing runs. Set it to Active to go on.
 	ReasonSuspended = "Suspended"
@@ -102,6 +107,9 @@ const (
 	ReasonPolicyInvalid = "PolicyInvalid"
 	// ReasonVerifyFilesNotFound: the ConfigMap or a key that files of verify name does not exist.
 	ReasonVerifyFilesNotFound = "VerifyFilesNotFound"
+	// ReasonIsolationUnavailable: a verify command's isolation Separate cannot be had, since
+	// the cluster keeps no record, or since tools can write to a volume that outlives the pod.
+	ReasonIsolationUnavailable = "IsolationUnavailable"
 	// ReasonPromptNotFound: the ConfigMap or key that promptFrom names does not exist.
 	ReasonPromptNotFound = "PromptNotFound"
 	// ReasonOriginNotFound: the task that spec.from names does not exist. Create it, or, if
@@ -157,6 +165,15 @@ const (
 // was told to stop (SIGTERM) though its task was not. The attempt was lost.
 const ReasonInterrupted = "Interrupted"
 
+// Results' reasons that are no end of a task, but hand it over to a pod of another kind.
+const (
+	// ReasonVerificationPending: the agent is done, and the Separate commands of verify are
+	// about to run in another pod.
+	ReasonVerificationPending = "VerificationPending"
+	// ReasonVerificationRejected: one of them failed, and the agent is about to go on.
+	ReasonVerificationRejected = "VerificationRejected"
+)
+
 // Reasons of a SandboxPool's Ready, besides those of its Sandboxes.
 const (
 	// ReasonFilling: the pool makes Sandboxes, or waits until they have started.
@@ -192,7 +209,10 @@ const (
 	ReasonConfigMapNotFound = "ConfigMapNotFound"
 	// ReasonContainerConfigError: kubelet cannot make a container of the pod for another reason.
 	ReasonContainerConfigError = "ContainerConfigError"
-	// ReasonVolumeFailed: kubelet cannot mount a volume of the pod.
+	// ReasonPodNotStarted: the node cannot start the pod's containers yet, for example for
+	// its network, or has not begun to. The message is kubelet's, where it has said anything.
+	ReasonPodNotStarted = "PodNotStarted"
+	// ReasonVolumeFailed: the node cannot attach or mount a volume of the pod.
 	ReasonVolumeFailed = "VolumeFailed"
 	// ReasonVolumeUnbound: the workspace's PersistentVolumeClaim gets no volume,
 	// for example since there is no StorageClass of that name. The message says why.

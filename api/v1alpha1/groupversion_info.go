@@ -1,4 +1,4 @@
-// Package v1alpha1 holds the sampan.dev/v1alpha1 API: AgentTask, Sandbox, SandboxPool and Budget.
+// Package v1alpha1 holds the sampan.dev/v1alpha1 API: AgentTask, Sandbox, SandboxPool, Budget and ModelProbe.
 // +kubebuilder:object:generate=true
 // +groupName=sampan.dev
 package v1alpha1
@@ -18,6 +18,7 @@ func AddToScheme(scheme *runtime.Scheme) error {
 		&AgentTask{}, &AgentTaskList{},
 		&Sandbox{}, &SandboxList{},
 		&SandboxPool{}, &SandboxPoolList{},
+		&ModelProbe{}, &ModelProbeList{},
 		&Budget{}, &BudgetList{},
 	)
 	metav1.AddToGroupVersion(scheme, GroupVersion)

@@ -110,14 +110,15 @@ type SandboxSpec struct {
 	// +optional
 	Template SandboxTemplate `json:"template,omitzero"`
 
-	// state is what is wanted of the pod. Suspended deletes the pod, and an
-	// ephemeral workspace with it.
+	// state is what is wanted of the pod. Suspended deletes the pod, once the record
+	// has an ephemeral workspace; the next pod restores it. Without a record an
+	// ephemeral workspace goes with the pod.
 	// +optional
 	// +default="Running"
 	State SandboxState `json:"state,omitempty"`
 
 	// idleSeconds is how long the Sandbox may be unused before its pod is
-	// deleted, and an ephemeral workspace with it; the next task gets a new pod.
+	// deleted, as by state Suspended; the next task gets a new pod.
 	// Unset keeps the pod.
 	// +optional
 	// +kubebuilder:validation:Minimum=1
@@ -429,7 +430,7 @@ type Scheduling struct {
 // SandboxStatus is what is known of a Sandbox.
 // +kubebuilder:validation:MinProperties=1
 type SandboxStatus struct {
-	// conditions are Ready and, while they hold, Reconciling and Stalled.
+	// conditions are Ready and, while they hold, Reconciling, Stalled and Suspending.
 	// +optional
 	// +listType=map
 	// +listMapKey=type
@@ -484,7 +485,61 @@ type SandboxStatus struct {
 	// idleSeconds and ttlSeconds count from it.
 	// +optional
 	LastActivityTime *metav1.Time `json:"lastActivityTime,omitempty"`
+
+	// checkpoint is what the record has of an ephemeral workspace and the home beside
+	// it. The runner writes it. It is unset where nothing is kept: the workspace is
+	// Persistent, or a task's own, or the cluster has no record.
+	// +optional
+	Checkpoint SandboxCheckpoint `json:"checkpoint,omitzero"`
 }
+
+// SandboxCheckpoint is the last checkpoint of a workspace, and how far its runner is
+// with the one before the pod goes.
+// +kubebuilder:validation:MinProperties=1
+type SandboxCheckpoint struct {
+	// podUID is the pod whose runner says this.
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=36
+	PodUID string `json:"podUID,omitempty"`
+
+	// state is set while the Sandbox is suspended: Taking, Complete, or Failed, which
+	// is tried again.
+	// +optional
+	State CheckpointState `json:"state,omitempty"`
+
+	// time is when the last checkpoint was taken; unset without one.
+	// +optional
+	Time *metav1.Time `json:"time,omitempty"`
+
+	// files in the workspace of the last checkpoint.
+	// +optional
+	// +kubebuilder:validation:Minimum=0
+	Files *int64 `json:"files,omitempty"`
+
+	// bytes of those files.
+	// +optional
+	// +kubebuilder:validation:Minimum=0
+	Bytes *int64 `json:"bytes,omitempty"`
+
+	// message says what it does not have, or why there is no newer one.
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=256
+	Message string `json:"message,omitempty"`
+}
+
+// CheckpointState is how far a runner is with the last checkpoint of its pod.
+// +kubebuilder:validation:Enum=Taking;Complete;Failed
+type CheckpointState string
+
+// The states of a last checkpoint. Complete says that the record has all of the
+// workspace, and that nothing changes it any more.
+const (
+	CheckpointTaking   CheckpointState = "Taking"
+	CheckpointComplete CheckpointState = "Complete"
+	CheckpointFailed   CheckpointState = "Failed"
+)
 
 // Sandbox is a pod in which agents work: a trusted runner and an untrusted
 // container for tools.

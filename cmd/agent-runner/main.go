@@ -57,8 +57,12 @@ func forShell(args []string) bool {
 // rootCommand makes the command tree. A command that ends in its own way sets code.
 func rootCommand(code *int) *cobra.Command {
 	root := group(&cobra.Command{
-		Use:           "agent-runner",
-		Short:         "Run AI agents, in a pod or on a laptop",
+		Use:   "agent-runner",
+		Short: "Run AI agents, in a pod or on a laptop",
+		Example: `  agent-runner models validate models.yaml
+  agent-runner probe --registry models.yaml
+  agent-runner run --task task.yaml --registry models.yaml --workspace DIR
+  agent-runner transcript show run.jsonl`,
 		Version:       version.String(),
 		SilenceUsage:  true,
 		SilenceErrors: true,
@@ -77,6 +81,9 @@ func (e usageError) Unwrap() error { return e.error }
 
 // flagError says what is wrong with a flag, and which one may have been meant.
 func flagError(cmd *cobra.Command, err error) error {
+	if before := cmd.Flags().Args(); cmd.HasSubCommands() && len(before) > 0 {
+		return noSuchCommand(cmd, before[0]) // the flag is one of a command that was not found
+	}
 	var missing *pflag.NotExistError
 	if !errors.As(err, &missing) || missing.GetSpecifiedShortnames() != "" {
 		return usageError{fmt.Errorf("%w; see %s --help", err, cmd.CommandPath())}
@@ -98,20 +105,26 @@ func group(cmd *cobra.Command, children ...*cobra.Command) *cobra.Command {
 		if len(args) == 0 {
 			return cmd.Help()
 		}
-		var names []string
-		for _, c := range cmd.Commands() {
-			if c.IsAvailableCommand() {
-				names = append(names, c.Name())
-			}
-		}
-		hint := models.DidYouMean(args[0], names)
-		if hint == "" {
-			hint = "; the commands are " + strings.Join(names, ", ")
-		}
-		return usageError{fmt.Errorf("%s has no command %q%s", cmd.CommandPath(), args[0], hint)}
+		return noSuchCommand(cmd, args[0])
 	}
+	cmd.DisableFlagsInUseLine = true
 	cmd.Args = cobra.ArbitraryArgs
 	return cmd
+}
+
+// noSuchCommand says that a group has no such command, and which one may have been meant.
+func noSuchCommand(cmd *cobra.Command, name string) error {
+	var names []string
+	for _, c := range cmd.Commands() {
+		if c.IsAvailableCommand() {
+			names = append(names, c.Name())
+		}
+	}
+	hint := models.DidYouMean(name, names)
+	if hint == "" {
+		hint = "; the commands are " + strings.Join(names, ", ")
+	}
+	return usageError{fmt.Errorf("%s has no command %q%s", cmd.CommandPath(), name, hint)}
 }
 
 // oneArg wants the one argument that the usage line names.

@@ -198,7 +198,9 @@ type explainFlags struct {
 	conversation int
 	priced       bool
 	task         string
-	format       string
+	// probes is a file with the ModelProbes that count.
+	probes string
+	format string
 }
 
 const explainLong = `Say which models a task gets, in the order in which they are called, and why not
@@ -206,7 +208,9 @@ the others. Without --name, --group and --role it is a task that names no model;
 --task takes them, and whether there is a cost limit, from an AgentTask manifest.
 
 A task of a namespace has the scopes of its label sampan.dev/scopes: --scope. A
-run without a cluster may use every model: --all-scopes.
+run without a cluster may use every model: --all-scopes. Where the registry says
+routing.unfit: Exclude, what ModelProbes have measured counts: --probes, with those of
+the task's namespace and of the registry's.
 
 The exit code is 10 where no model can be used.`
 
@@ -218,7 +222,8 @@ func modelsExplainCommand(code *int) *cobra.Command {
 		Long:  explainLong,
 		Example: `  agent-runner models explain models.yaml --role coder --scope workspace
   agent-runner models explain models.yaml --task task.yaml --all-scopes
-  agent-runner models explain models.yaml --group coding --conversation 150000 -o json`,
+  agent-runner models explain models.yaml --group coding --conversation 150000 -o json
+  kubectl get modelprobes -o json | agent-runner models explain models.yaml --probes /dev/stdin`,
 		Args: oneArg,
 		RunE: func(cmd *cobra.Command, args []string) error { return f.run(cmd, args[0], code) },
 	}
@@ -232,6 +237,7 @@ func modelsExplainCommand(code *int) *cobra.Command {
 	flags.StringVar(&f.level, "tool-calls", string(models.DefaultToolCalls), "the lowest level of tool calls that will do")
 	flags.IntVar(&f.conversation, "conversation", 0, "how long the conversation is, in tokens")
 	flags.BoolVar(&f.priced, "cost-limit", false, "the task has a cost limit")
+	flags.StringVar(&f.probes, "probes", "", "file with the ModelProbes that count, as of kubectl get modelprobes -o json")
 	addFormat(cmd, &f.format)
 	cobra.CheckErr(cmd.MarkFlagFilename("task", "yaml", "yml", "json"))
 	cobra.CheckErr(cmd.RegisterFlagCompletionFunc("tool-calls", cobra.FixedCompletions(models.Levels(), cobra.ShellCompDirectiveNoFileComp)))
@@ -257,6 +263,11 @@ func (f *explainFlags) run(cmd *cobra.Command, path string, code *int) error {
 		return err
 	}
 	need := models.Need{Scopes: f.scopes, AllScopes: f.allScopes, ToolCalls: models.Level(f.level), Priced: f.priced}
+	if f.probes != "" {
+		if need.Probed, err = runner.LoadProbes(f.probes); err != nil {
+			return &runner.UsageError{Err: err}
+		}
+	}
 	e, err := reg.Explain(f.sel, need, f.conversation)
 	if err != nil {
 		return usageError{err}

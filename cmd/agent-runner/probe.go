@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -9,12 +10,15 @@ import (
 	"text/tabwriter"
 	"time"
 
+	"github.com/go-logr/logr"
 	"github.com/shopspring/decimal"
 	"github.com/spf13/cobra"
+	"k8s.io/klog/v2"
 
 	"github.com/sampan-dev/sampan/internal/harness"
 	"github.com/sampan-dev/sampan/internal/models"
 	"github.com/sampan-dev/sampan/internal/runner"
+	"github.com/sampan-dev/sampan/internal/runner/inpod"
 	"github.com/sampan-dev/sampan/internal/runner/probe"
 	"github.com/sampan-dev/sampan/internal/text"
 )
@@ -52,7 +56,9 @@ type probeFlags struct {
 	format   string
 	maxCost  string
 	quiet    bool
-	prober   probe.Prober
+	// inCluster is for the pod of a ModelProbe.
+	inCluster bool
+	prober    probe.Prober
 }
 
 func probeCommand(code *int) *cobra.Command {
@@ -64,9 +70,15 @@ func probeCommand(code *int) *cobra.Command {
 		Example: `  agent-runner probe --registry models.yaml
   agent-runner probe --registry models.yaml --model qwen2.5-coder-32b -o json`,
 		Args: noArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error { return f.run(cmd, code) },
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if f.inCluster {
+				return probeInCluster(cmd.Context())
+			}
+			return f.run(cmd, code)
+		},
 	}
 	flags := cmd.Flags()
+	flags.BoolVar(&f.inCluster, "in-cluster", false, "probe as the pod of a ModelProbe, and report to its status")
 	flags.StringVar(&f.registry, "registry", "", "model registry document")
 	flags.StringSliceVar(&f.models, "model", nil, "probe this model only; may be given several times")
 	flags.DurationVar(&f.prober.Timeout, "timeout", f.prober.Timeout, "how long the probe of one model may take")
@@ -76,6 +88,21 @@ func probeCommand(code *int) *cobra.Command {
 	addFormat(cmd, &f.format)
 	cobra.CheckErr(cmd.MarkFlagFilename("registry", "yaml", "yml", "json"))
 	return cmd
+}
+
+// probeInCluster probes the models that a ModelProbe names, in its pod.
+func probeInCluster(ctx context.Context) error {
+	if err := protect(); err != nil {
+		return err
+	}
+	ctx, stop := stopOnSignal(ctx, harness.ErrInterrupted)
+	defer stop()
+	klog.SetLogger(logr.Discard()) // the log of the container has the reports
+	pod, err := inpod.NewProber()
+	if err != nil {
+		return err
+	}
+	return pod.Run(ctx)
 }
 
 func (f *probeFlags) run(cmd *cobra.Command, code *int) error {

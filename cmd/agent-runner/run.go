@@ -217,10 +217,12 @@ func runInCluster(ctx context.Context, code *int) error {
 	// what the Kubernetes client has to say.
 	klog.SetLogger(logr.Discard())
 	pod, err := inpod.New()
-	if err != nil {
-		return err
+	if err == nil {
+		*code, err = pod.Run(ctx)
 	}
-	*code, err = pod.Run(ctx)
+	if err != nil {
+		err = errors.Join(err, inpod.LeaveError(err))
+	}
 	return err
 }
 

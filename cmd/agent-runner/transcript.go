@@ -274,5 +274,9 @@ func withInput(cmd *cobra.Command, name string, read func(io.Reader) error) erro
 		return &runner.UsageError{Err: err}
 	}
 	defer f.Close() //nolint:errcheck // only read
-	return read(f)
+	err = read(f)
+	if errors.As(err, new(*transcript.Error)) {
+		return fmt.Errorf("%s: %w", name, err)
+	}
+	return err
 }

@@ -37,6 +37,7 @@ import (
 	"github.com/sampan-dev/sampan/internal/controller/agenttask"
 	"github.com/sampan-dev/sampan/internal/controller/budget"
 	"github.com/sampan-dev/sampan/internal/controller/metrics"
+	"github.com/sampan-dev/sampan/internal/controller/modelprobe"
 	"github.com/sampan-dev/sampan/internal/controller/modelregistry"
 	"github.com/sampan-dev/sampan/internal/controller/recording"
 	"github.com/sampan-dev/sampan/internal/controller/sandbox"
@@ -228,12 +229,19 @@ func run(ctx context.Context, o *options) error {
 	}).SetupWithManager(ctx, mgr); err != nil {
 		return fmt.Errorf("setting up the agenttask controller: %w", err)
 	}
-	if err := (&sandbox.Reconciler{
+	sandboxes := &sandbox.Reconciler{
 		Client: cached, APIReader: mgr.GetAPIReader(), Recorder: recorder,
 		Clock: clock.RealClock{}, Registry: store, Policy: bounds, Options: o.sandbox,
 		Record: record,
-	}).SetupWithManager(mgr); err != nil { //nolint:contextcheck // a queue looks into the cache, which takes no time
+	}
+	if err := sandboxes.SetupWithManager(mgr); err != nil { //nolint:contextcheck // a queue looks into the cache, which takes no time
 		return fmt.Errorf("setting up the sandbox controller: %w", err)
+	}
+	if err := (&modelprobe.Reconciler{
+		Client: cached, APIReader: mgr.GetAPIReader(), Recorder: recorder,
+		Clock: clock.RealClock{}, Registry: store, Policy: bounds, Sandboxes: sandboxes,
+	}).SetupWithManager(mgr); err != nil { //nolint:contextcheck // a queue looks into the cache, which takes no time
+		return fmt.Errorf("setting up the modelprobe controller: %w", err)
 	}
 	if err := mgr.Add(&metrics.Watcher{Cache: mgr.GetCache(), Clock: clock.RealClock{}}); err != nil {
 		return fmt.Errorf("setting up the metrics: %w", err)

@@ -134,6 +134,7 @@ func TestTheManagerRunsWithItsRights(t *testing.T) {
 	go func() { ended <- run(ctx, o) }()
 	live(t, api)
 	checkPools(t, api)
+	checkProbes(t, api)
 	checkBudgets(t, api)
 	checkMetrics(t, api, o.metricsAddr)
 	checkImpostor(t, api)

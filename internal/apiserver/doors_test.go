@@ -148,6 +148,11 @@ func TestFollowEndsWithTheRunAndWithTheTask(t *testing.T) {
 			t.Errorf("got %q, %v", got, err)
 		}
 	})
+	for reason, over := range map[string]bool{"VerificationPending": false, "VerificationRejected": false, "Cancelled": true, "": true} {
+		if got := readHead([]byte(`{"seq":2,"turn":1,"type":"run_ended","data":{"reason":"` + reason + `","message":"m"}}`)); got.over != over {
+			t.Errorf("that a run is over which ended with %q: %t", reason, got.over)
+		}
+	}
 	t.Run("task", func(t *testing.T) {
 		p, h := doors(t, oneTask{ended: true})
 		write(t, h, 1, event(1, 0, "run_started"))

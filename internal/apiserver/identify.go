@@ -20,6 +20,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/sampan-dev/sampan/api/v1alpha1"
+	"github.com/sampan-dev/sampan/internal/podapi"
 	"github.com/sampan-dev/sampan/internal/record"
 	"github.com/sampan-dev/sampan/internal/record/wire"
 )
@@ -59,6 +60,8 @@ func newIdentifier(c clock.Clock) *identifier {
 type place struct {
 	record.Task
 	name string
+	// sandbox: it is that of a named Sandbox, not of a task.
+	sandbox bool
 }
 
 // check refuses what is no place before anybody is asked about it.
@@ -67,10 +70,10 @@ func (p place) check() error {
 		return refusal(wire.CodeInvalid, "the namespace is %.64q: %s", p.Namespace, problems[0])
 	}
 	if problems := validation.IsDNS1123Subdomain(p.name); len(problems) > 0 {
-		return refusal(wire.CodeInvalid, "the task's name is %.64q: %s", p.name, problems[0])
+		return refusal(wire.CodeInvalid, "the name is %.64q: %s", p.name, problems[0])
 	}
 	if !uids.MatchString(p.UID) {
-		return refusal(wire.CodeInvalid, "the task's UID is %.64q, which is none", p.UID)
+		return refusal(wire.CodeInvalid, "the UID is %.64q, which is none", p.UID)
 	}
 	return nil
 }
@@ -119,7 +122,11 @@ func (i *identifier) identify(ctx context.Context, req *http.Request, p place) (
 	if err != nil {
 		return nil, err
 	}
-	r, err := i.ofTask(ctx, pod, p)
+	find := i.ofTask
+	if p.sandbox {
+		find = i.ofSandbox
+	}
+	r, err := find(ctx, pod, p)
 	if err != nil {
 		return nil, err
 	}
@@ -192,6 +199,46 @@ func (i *identifier) ofTask(ctx context.Context, pod podIdentity, p place) (*run
 		writer: record.Writer{Attempt: task.Status.Attempt, PodUID: pod.uid}, origin: originOf(&task),
 		info: infoOf(&task, i.retain),
 	}, nil
+}
+
+// ofSandbox gives the runner in a pod, if it is that of a named Sandbox whose workspace is
+// kept.
+func (i *identifier) ofSandbox(ctx context.Context, pod podIdentity, p place) (*runner, error) {
+	sb, err := sandboxOf(ctx, i.tasks, pod, p)
+	if err != nil {
+		return nil, err
+	}
+	switch {
+	case sb.Status.PodUID != pod.uid:
+		return nil, refusal(wire.CodeFenced, "status.podUID of Sandbox %s is %q", p.name, sb.Status.PodUID)
+	case !podapi.Kept(sb):
+		return nil, refusal(wire.CodeForbidden, "the workspace of Sandbox %s is not kept: it is a task's, or Persistent", p.name)
+	}
+	number := int32(1)
+	if sb.Status.Restarts != nil {
+		number += *sb.Status.Restarts
+	}
+	return &runner{
+		writer: record.Writer{Attempt: number, PodUID: pod.uid},
+		info:   record.Info{Name: sb.Name, Kind: record.KindSandbox, Created: sb.CreationTimestamp.UTC()},
+	}, nil
+}
+
+// sandboxOf gives the Sandbox of a place, if a pod is its own.
+func sandboxOf(ctx context.Context, sandboxes client.Reader, pod podIdentity, p place) (*v1alpha1.Sandbox, error) {
+	var sb v1alpha1.Sandbox
+	err := sandboxes.Get(ctx, client.ObjectKey{Namespace: p.Namespace, Name: p.name}, &sb)
+	switch status := &sb.Status; {
+	case apierrors.IsNotFound(err):
+		return nil, refusal(wire.CodeFenced, "Sandbox %s is gone", p.name)
+	case err != nil:
+		return nil, fmt.Errorf("%w: reading Sandbox %s: %w", record.ErrUnavailable, p.name, err)
+	case string(sb.UID) != p.UID:
+		return nil, refusal(wire.CodeFenced, "Sandbox %s has the UID %s now, not %s", p.name, sb.UID, p.UID)
+	case status.PodName != pod.name, status.PodUID != "" && status.PodUID != pod.uid:
+		return nil, refusal(wire.CodeFenced, "the pod of Sandbox %s is another one: status.podName is %q", p.name, status.PodName)
+	}
+	return &sb, nil
 }
 
 // refused is an answer that says no.

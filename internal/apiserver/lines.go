@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 
+	"github.com/sampan-dev/sampan/api/v1alpha1"
 	"github.com/sampan-dev/sampan/internal/transcript"
 )
 
@@ -18,6 +19,8 @@ const headBytes = 1 << 10
 type head struct {
 	turn int
 	kind transcript.Type
+	// over: it is the end of a run, and not only of an attempt that hands over to another.
+	over bool
 }
 
 // readHead reads the beginning of a line up to the event's data.
@@ -29,7 +32,11 @@ func readHead(line []byte) head {
 	}
 	for {
 		key, err := d.Token()
-		if err != nil || key == "data" {
+		if err != nil {
+			return h
+		}
+		if key == "data" {
+			h.over = h.kind == transcript.TypeRunEnded && !handsOver(d)
 			return h
 		}
 		var into any
@@ -45,6 +52,19 @@ func readHead(line []byte) head {
 			return h
 		}
 	}
+}
+
+// handsOver reads the beginning of the data of a run's end, which is its reason.
+func handsOver(d *json.Decoder) bool {
+	var begin [3]json.Token
+	for i := range begin {
+		token, err := d.Token()
+		if err != nil {
+			return false
+		}
+		begin[i] = token
+	}
+	return begin[1] == "reason" && (begin[2] == v1alpha1.ReasonVerificationPending || begin[2] == v1alpha1.ReasonVerificationRejected)
 }
 
 // lines goes through a log line by line and holds no line as a whole.

@@ -81,7 +81,7 @@ func (r *records) find(ctx context.Context, namespace, name, uid string) (*subje
 	// A right may be for some names only, so an UID does not do without its name.
 	kept, err := s.store.Info(ctx, s.task)
 	switch {
-	case errors.Is(err, record.ErrNotFound), err == nil && kept.Name != name:
+	case errors.Is(err, record.ErrNotFound), err == nil && (kept.Name != name || kept.Kind != ""): // that of a Sandbox is nobody's to read
 		return nil, notFound("no record is kept of an AgentTask %s in namespace %s that had the UID %s", name, namespace, uid)
 	case err != nil:
 		return nil, err

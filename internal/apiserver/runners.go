@@ -70,17 +70,23 @@ func (d *runners) handler() http.Handler {
 	mux := http.NewServeMux()
 	route := func(method, path string, maxBody int64, do func(context.Context, *call) error) {
 		mux.HandleFunc(method+" "+wire.TaskPattern+path, func(w http.ResponseWriter, req *http.Request) {
-			d.serve(w, req, maxBody, do)
+			d.serve(w, req, false, maxBody, do)
+		})
+	}
+	shared := func(method, path string, maxBody int64, do func(context.Context, *call) error) {
+		route(method, path, maxBody, do)
+		mux.HandleFunc(method+" "+wire.SandboxPattern+path, func(w http.ResponseWriter, req *http.Request) {
+			d.serve(w, req, true, maxBody, do)
 		})
 	}
 	// A log takes room for itself, as much as the part of it that is read.
-	route("POST", wire.Log, record.MaxAppend, appendLog)
-	route("GET", wire.Log, 0, readLog)
-	route("POST", wire.ChunksMissing, wire.MaxJSON, missingChunks)
-	route("PUT", wire.Chunks+"{digest}", record.MaxChunk, putChunk)
-	route("GET", wire.Chunks+"{digest}", 0, getChunk)
-	route("PUT", wire.Checkpoints+"{turn}", wire.MaxJSON, commit)
-	route("GET", wire.LatestCheckpoint, 0, latest)
+	shared("POST", wire.Log, record.MaxAppend, appendLog)
+	shared("GET", wire.Log, 0, readLog)
+	shared("POST", wire.ChunksMissing, wire.MaxJSON, missingChunks)
+	shared("PUT", wire.Chunks+"{digest}", record.MaxChunk, putChunk)
+	shared("GET", wire.Chunks+"{digest}", 0, getChunk)
+	shared("PUT", wire.Checkpoints+"{turn}", wire.MaxJSON, commit)
+	shared("GET", wire.LatestCheckpoint, 0, latest)
 	route("PUT", wire.Outputs+"/{output}", wire.MaxJSON, putOutput)
 	route("GET", wire.Outputs, 0, listOutputs)
 	route("GET", wire.OriginCheckpoint, 0, originCheckpoint)
@@ -91,11 +97,11 @@ func (d *runners) handler() http.Handler {
 	return mux
 }
 
-func (d *runners) serve(w http.ResponseWriter, req *http.Request, maxBody int64, do func(context.Context, *call) error) {
+func (d *runners) serve(w http.ResponseWriter, req *http.Request, sandbox bool, maxBody int64, do func(context.Context, *call) error) {
 	ctx, cancel := context.WithTimeout(req.Context(), requestDeadline)
 	defer cancel()
 	out := &begun{ResponseWriter: w}
-	err := d.admit(ctx, out, req, maxBody, do)
+	err := d.admit(ctx, out, req, sandbox, maxBody, do)
 	switch {
 	case err == nil && !out.begun:
 		w.WriteHeader(http.StatusNoContent)
@@ -109,10 +115,10 @@ func (d *runners) serve(w http.ResponseWriter, req *http.Request, maxBody int64,
 }
 
 // admit does what a request asks for, if it may.
-func (d *runners) admit(ctx context.Context, w http.ResponseWriter, req *http.Request, maxBody int64, do func(context.Context, *call) error) error {
+func (d *runners) admit(ctx context.Context, w http.ResponseWriter, req *http.Request, sandbox bool, maxBody int64, do func(context.Context, *call) error) error {
 	p := place{
 		Task: record.Task{Namespace: req.PathValue("namespace"), UID: req.PathValue("uid")},
-		name: req.PathValue("name"),
+		name: req.PathValue("name"), sandbox: sandbox,
 	}
 	if err := p.check(); err != nil {
 		return err
@@ -141,7 +147,11 @@ func (d *runners) admit(ctx context.Context, w http.ResponseWriter, req *http.Re
 	if err := r.describe(ctx, store, p.Task); err != nil {
 		return err
 	}
-	return do(ctx, &call{w: w, req: req, body: body, rec: store.Recorder(p.Task, r.writer), writer: r.writer, room: d.room, door: d, origin: r.origin})
+	recorder := store.Recorder
+	if sandbox {
+		recorder = store.LastRecorder
+	}
+	return do(ctx, &call{w: w, req: req, body: body, rec: recorder(p.Task, r.writer), writer: r.writer, room: d.room, door: d, origin: r.origin})
 }
 
 // known finds out who makes a request. Until it knows, the request counts for its

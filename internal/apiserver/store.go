@@ -20,6 +20,7 @@ import (
 // Store is what the server needs of record.Store, and means what that says.
 type Store interface {
 	Recorder(t record.Task, w record.Writer) record.Recorder
+	LastRecorder(t record.Task, w record.Writer) record.Recorder
 	Describe(ctx context.Context, t record.Task, i record.Info) error
 	Info(ctx context.Context, t record.Task) (record.Info, error)
 	Log(ctx context.Context, t record.Task, from int64) (io.ReadCloser, error)

@@ -67,13 +67,13 @@ func (s *sweeper) keep(ctx context.Context, store Store, t record.Task, info rec
 	}
 	ctx, cancel := context.WithTimeout(ctx, askDeadline)
 	defer cancel()
-	var task v1alpha1.AgentTask
-	err := s.tasks.Get(ctx, client.ObjectKey{Namespace: t.Namespace, Name: info.Name}, &task)
+	owner := ownerOf(info)
+	err := s.tasks.Get(ctx, client.ObjectKey{Namespace: t.Namespace, Name: info.Name}, owner)
 	if err != nil && !apierrors.IsNotFound(err) {
-		klog.FromContext(ctx).Error(err, "It is unknown whether a task is gone. Its record stays.", "namespace", t.Namespace, "task", info.Name)
+		klog.FromContext(ctx).Error(err, "It is unknown whether the owner of a record is gone. Its record stays.", "namespace", t.Namespace, "name", info.Name)
 		return true
 	}
-	if err == nil && string(task.UID) == t.UID {
+	if err == nil && string(owner.GetUID()) == t.UID {
 		return true
 	}
 	now, retain := s.clock.Now(), time.Duration(info.RetainSeconds)*time.Second
@@ -88,30 +88,55 @@ func (s *sweeper) keep(ctx context.Context, store Store, t record.Task, info rec
 	return true
 }
 
+// ownerOf is an empty object of the kind that a record belongs to.
+func ownerOf(info record.Info) client.Object {
+	if info.Kind == record.KindSandbox {
+		return &v1alpha1.Sandbox{}
+	}
+	return &v1alpha1.AgentTask{}
+}
+
 // tasksPage is how many tasks are listed at a time.
 const tasksPage = 500
 
 // keepNameless is keep for a record that does not know whose it is: it may belong to any
-// task of the namespace. One that is there is noted down again.
+// task or Sandbox of the namespace. One that is there is noted down again.
 func (s *sweeper) keepNameless(ctx context.Context, store Store, t record.Task) bool {
 	ctx, cancel := context.WithTimeout(ctx, askDeadline)
 	defer cancel()
 	log := klog.FromContext(ctx).WithValues("namespace", t.Namespace, "uid", t.UID)
-	page := &metav1.PartialObjectMetadataList{}
-	page.SetGroupVersionKind(v1alpha1.GroupVersion.WithKind("AgentTaskList"))
-	for {
-		if err := s.tasks.List(ctx, page, client.InNamespace(t.Namespace), client.Limit(tasksPage), client.Continue(page.Continue)); err != nil {
+	for _, kind := range []string{"AgentTask", record.KindSandbox} {
+		name, err := s.nameOf(ctx, kind, t)
+		switch {
+		case err != nil:
 			log.Error(err, "It is unknown whose record this is. It stays.")
 			return true
+		case name != "" && kind == record.KindSandbox: // its runner notes it down when it next writes
+			return true
+		case name != "":
+			s.describe(ctx, store, t, name)
+			return true
+		}
+	}
+	log.Info("Nobody is left whose record this is. It is deleted.")
+	return false
+}
+
+// nameOf gives the name of the object of a kind that has the UID of a record; empty
+// without one.
+func (s *sweeper) nameOf(ctx context.Context, kind string, t record.Task) (string, error) {
+	page := &metav1.PartialObjectMetadataList{}
+	page.SetGroupVersionKind(v1alpha1.GroupVersion.WithKind(kind + "List"))
+	for {
+		if err := s.tasks.List(ctx, page, client.InNamespace(t.Namespace), client.Limit(tasksPage), client.Continue(page.Continue)); err != nil {
+			return "", err
 		}
 		i := slices.IndexFunc(page.Items, func(o metav1.PartialObjectMetadata) bool { return string(o.UID) == t.UID })
 		if i >= 0 {
-			s.describe(ctx, store, t, page.Items[i].Name)
-			return true
+			return page.Items[i].Name, nil
 		}
 		if page.Continue == "" {
-			log.Info("Nobody is left whose record this is. It is deleted.")
-			return false
+			return "", nil
 		}
 	}
 }

@@ -75,3 +75,51 @@ func TestRecordsWithoutAName(t *testing.T) {
 		t.Errorf("the record is told %+v, %v", info, err)
 	}
 }
+
+// What a Sandbox keeps of its workspace goes with it, at once, and not with a task of its
+// name; also where the record does not know any more whose it is.
+func TestRecordsOfSandboxes(t *testing.T) {
+	now := time.Now()
+	store, err := record.OpenWith(t.Context(), "mem://", record.Options{Now: func() time.Time { return now }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = store.Close() })
+	named, nameless := record.Task{Namespace: "a", UID: "named"}, record.Task{Namespace: "a", UID: "nameless"}
+	for _, box := range []record.Task{named, nameless} {
+		if err := store.LastRecorder(box, record.Writer{Attempt: 1, PodUID: "pod"}).Append(t.Context(), 1, []byte("x\n")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := store.Describe(t.Context(), named, record.Info{Name: "box", Kind: record.KindSandbox}); err != nil {
+		t.Fatal(err)
+	}
+	scheme := runtime.NewScheme()
+	if err := v1alpha1.AddToScheme(scheme); err != nil {
+		t.Fatal(err)
+	}
+	box := &v1alpha1.Sandbox{ObjectMeta: metav1.ObjectMeta{Namespace: "a", Name: "box", UID: "named"}}
+	other := &v1alpha1.Sandbox{ObjectMeta: metav1.ObjectMeta{Namespace: "a", Name: "other", UID: "nameless"}}
+	task := &v1alpha1.AgentTask{ObjectMeta: metav1.ObjectMeta{Namespace: "a", Name: "box", UID: "task"}}
+	c := fake.NewClientBuilder().WithScheme(scheme).WithObjects(box, other, task).Build()
+	lazy := newLazyStore(nil, clock.RealClock{})
+	lazy.set(store, nil)
+	s := &sweeper{store: lazy, tasks: c, clock: clock.RealClock{}, retain: time.Hour}
+	left := func(want ...int64) {
+		t.Helper()
+		s.sweep(t.Context())
+		for i, r := range []record.Task{named, nameless} {
+			if last, err := store.LastEvent(t.Context(), r); err != nil || last != want[i] {
+				t.Errorf("the record %s ends with event %d, %v, want %d", r.UID, last, err, want[i])
+			}
+		}
+	}
+	now = now.Add(25 * time.Hour)
+	left(1, 1)
+	for _, sb := range []*v1alpha1.Sandbox{box, other} {
+		if err := c.Delete(t.Context(), sb); err != nil {
+			t.Fatal(err)
+		}
+	}
+	left(0, 0)
+}

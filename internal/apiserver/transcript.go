@@ -12,7 +12,6 @@ import (
 	"k8s.io/klog/v2"
 
 	"github.com/sampan-dev/sampan/internal/record/wire"
-	"github.com/sampan-dev/sampan/internal/transcript"
 )
 
 const (
@@ -86,7 +85,7 @@ func (t *tail) run(ctx context.Context) error {
 		if err := t.pass(ctx); err != nil {
 			return err
 		}
-		if !t.query.follow || over || t.done() || t.last.kind == transcript.TypeRunEnded {
+		if !t.query.follow || over || t.done() || t.last.over {
 			return nil
 		}
 		if err := t.out.flush(); err != nil {

@@ -1,12 +1,10 @@
 package apiserver
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"net/http"
 
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/klog/v2"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -70,24 +68,11 @@ func (t *tunnels) known(req *http.Request) (tunnel.Key, error) {
 	if err != nil {
 		return tunnel.Key{}, err
 	}
-	return t.ofSandbox(req.Context(), pod, p)
-}
-
-// ofSandbox gives the key of a Sandbox, if a pod is its own.
-func (t *tunnels) ofSandbox(ctx context.Context, pod podIdentity, p place) (tunnel.Key, error) {
-	var sb v1alpha1.Sandbox
-	err := t.sandboxes.Get(ctx, client.ObjectKey{Namespace: p.Namespace, Name: p.name}, &sb)
-	switch status := &sb.Status; {
-	case apierrors.IsNotFound(err):
-		return tunnel.Key{}, refusal(wire.CodeFenced, "Sandbox %s is gone", p.name)
-	case err != nil:
-		return tunnel.Key{}, fmt.Errorf("%w: reading Sandbox %s: %w", record.ErrUnavailable, p.name, err)
-	case string(sb.UID) != p.UID:
-		return tunnel.Key{}, refusal(wire.CodeFenced, "Sandbox %s has the UID %s now, not %s", p.name, sb.UID, p.UID)
-	case status.PodName != pod.name, status.PodUID != "" && status.PodUID != pod.uid:
-		return tunnel.Key{}, refusal(wire.CodeFenced, "the pod of Sandbox %s is another one: status.podName is %q", p.name, status.PodName)
+	sb, err := sandboxOf(req.Context(), t.sandboxes, pod, p)
+	if err != nil {
+		return tunnel.Key{}, err
 	}
-	return keyOf(&sb), nil
+	return keyOf(sb), nil
 }
 
 func keyOf(sb *v1alpha1.Sandbox) tunnel.Key {

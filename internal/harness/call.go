@@ -229,7 +229,7 @@ func (c *caller) attempts(ctx context.Context, m broker.Model, t *broker.Trial, 
 			return nil, err
 		}
 		req.Messages = c.log.state.conv.view()
-		why := fmt.Sprintf("%s failed (%s, attempt %d), trying for another %s", m.ID, le.Category, attempt, t.Left().Round(time.Second))
+		why := fmt.Sprintf("%s failed (%s, attempt %d), trying for another %s", m.ID, le.Category, attempt, t.LeftFor(le).Round(time.Second))
 		if err := c.pause(ctx, wait, why); err != nil {
 			return nil, err
 		}

@@ -19,6 +19,10 @@ type Checkpointer interface {
 	// Wait waits until what was begun is kept; it returns soon after ctx ends. An
 	// error ends the run.
 	Wait(ctx context.Context) error
+	// Seal keeps what the workspace is now, at the end of a turn of which nothing was kept
+	// yet, and gives the digest of it; it returns soon after ctx ends. An error ends the
+	// run; why says that it cannot be kept, for people.
+	Seal(ctx context.Context, turn int, log TranscriptSummary) (digest, why string, err error)
 }
 
 // Restored says what the workspace of a resumed run is: that of a checkpoint.
@@ -128,7 +132,7 @@ func (r *run) answerUnbegun(calls []llm.ToolCall) error {
 }
 
 // resumable reports whether another process may go on after a run ended: it was only
-// stopped, or its sandbox was lost.
+// stopped, its sandbox was lost, or it has handed over.
 func resumable(ended *transcript.RunEnded) bool {
-	return slices.Contains([]End{Cancelled, SandboxLost}, End(ended.Reason))
+	return slices.Contains([]End{Cancelled, SandboxLost, VerificationPending, VerificationRejected}, End(ended.Reason))
 }

@@ -29,6 +29,8 @@ type checkpoints struct {
 	begun *checkpoint
 	kept  []checkpoint
 	err   error
+	// why no workspace can be sealed.
+	why string
 }
 
 func (c *checkpoints) Begin(turn int, log TranscriptSummary) {
@@ -42,6 +44,16 @@ func (c *checkpoints) Wait(context.Context) error {
 	c.commit()
 	return c.err
 }
+
+func (c *checkpoints) Seal(ctx context.Context, turn int, log TranscriptSummary) (digest, why string, err error) {
+	c.Begin(turn, log)
+	if err := c.Wait(ctx); err != nil || c.why != "" {
+		return "", c.why, err
+	}
+	return digestOf(*c.files), "", nil
+}
+
+func digestOf(files []string) string { return fmt.Sprint("digest of ", files) }
 
 func (c *checkpoints) commit() {
 	if c.begun != nil {

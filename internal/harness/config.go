@@ -100,12 +100,17 @@ type Config struct {
 	// Fork is where a run begins that goes on from another one; the workspace is as it
 	// was there. It may be nil, and counts only without Resume.
 	Fork *Fork
-	// Checkpoints keeps the workspace; it may be nil.
+	// Checkpoints keeps the workspace; it may be nil where no verification is Separate.
 	Checkpoints Checkpointer
+	// Verifying: this process runs the Separate verifications of Resume, whose run has
+	// ended as VerificationPending, and asks no model. The workspace is that of the
+	// checkpoint which Standing names.
+	Verifying bool
 }
 
 // withDefaults fills in what was left out.
 func (c Config) withDefaults() Config {
+	c.Task.Verify = separateLast(c.Task.Verify)
 	setDefault(&c.Task.Limits.Turns, DefaultTurns)
 	setDefault(&c.Task.Limits.Tool, DefaultToolTimeout)
 	setDefault(&c.Retry.Patience, 15*time.Minute)

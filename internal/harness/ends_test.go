@@ -217,7 +217,7 @@ func (panickingRouter) Candidates(context.Context, broker.Need) ([]broker.Model,
 func TestExitCodes(t *testing.T) {
 	seen := map[int]End{}
 	for _, e := range []End{
-		Completed, VerificationFailed, MaxTurns, DeadlineExceeded, BudgetExceeded, LoopDetected,
+		Completed, VerificationFailed, VerificationPending, VerificationRejected, MaxTurns, DeadlineExceeded, BudgetExceeded, LoopDetected,
 		EmptyResponse, ContextExhausted, ModelUnavailable, SandboxLost, Cancelled, Internal,
 	} {
 		code := e.ExitCode()

@@ -39,6 +39,11 @@ const (
 	SandboxLost End = "SandboxLost"
 	// Cancelled: the run was stopped from outside; the message says why.
 	Cancelled End = "Cancelled"
+	// VerificationPending: the model finished and every Shared verification passed; the
+	// Separate ones are to run elsewhere. No process goes on with the agent meanwhile.
+	VerificationPending End = "VerificationPending"
+	// VerificationRejected: a Separate verification failed; the agent is to go on.
+	VerificationRejected End = "VerificationRejected"
 	// Internal: the harness itself failed.
 	Internal End = "Internal"
 )
@@ -48,6 +53,7 @@ const (
 var exitCodes = map[End]int{
 	Completed: 0, Internal: 1, VerificationFailed: 3, MaxTurns: 4, DeadlineExceeded: 5, BudgetExceeded: 6,
 	LoopDetected: 7, EmptyResponse: 8, ContextExhausted: 9, ModelUnavailable: 10, SandboxLost: 11, Cancelled: 12,
+	VerificationPending: 13, VerificationRejected: 14,
 }
 
 // ExitCode is what a process that ran the task exits with: 0 for Completed
@@ -100,6 +106,9 @@ type Verification struct {
 	// Files are there while the command runs and at no other time, in the folder that
 	// VERIFY_FILES names.
 	Files map[string][]byte
+	// Separate: it is run by another process, in a sandbox that has nothing of this one's
+	// but the files of the workspace. It comes after those that are not.
+	Separate bool
 }
 
 // Result is how a run ended. What it says is in the transcript.

@@ -93,10 +93,17 @@ type Standing struct {
 	Active   time.Duration
 	// Ended: it has come to an end that no process goes on after.
 	Ended bool
+	// Pending is the digest of the workspace that Separate verifications are to run on;
+	// empty unless the run waits for them.
+	Pending string
 }
 
 // Standing says how far the run has come, or why nobody can tell.
 func (p *Past) Standing() (Standing, error) {
-	ended := p.state.ended
-	return Standing{Progress: p.state.progress, Active: p.state.active, Ended: ended != nil && !resumable(ended)}, p.err
+	ended, pending := p.state.ended, p.state.pending
+	s := Standing{Progress: p.state.progress, Active: p.state.active, Ended: ended != nil && !resumable(ended)}
+	if pending != nil && !s.Ended {
+		s.Pending = pending.Checkpoint
+	}
+	return s, p.err
 }

@@ -48,7 +48,11 @@ func systemPrompt(t Task, docs string) string {
 func verifyWords(verify []Verification) string {
 	lines := []string{"After you say that you are done, these commands are run in the workspace. Each must exit 0, or you will be told to go on:"}
 	for _, v := range verify {
-		lines = append(lines, fmt.Sprintf("- %s: %s", v.Name, v.Command))
+		line := fmt.Sprintf("- %s: %s", v.Name, v.Command)
+		if v.Separate {
+			line += " (in a new sandbox that has the files of the workspace, and nothing else that you leave or install)"
+		}
+		lines = append(lines, line)
 	}
 	return strings.Join(lines, "\n")
 }

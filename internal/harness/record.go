@@ -85,7 +85,7 @@ func (r *run) writeEnd(s *stop) error {
 	err := r.log.record(&transcript.RunEnded{
 		Reason: string(s.reason), Category: s.category, Message: s.message, ExitCode: s.reason.ExitCode(),
 		Model: p.Model, Turns: p.Turns, ToolCalls: p.ToolCalls, Failed: p.FailedToolCalls,
-		Usage: p.Usage, CostUSD: p.CostUSD, Detail: s.detail,
+		Usage: p.Usage, CostUSD: p.CostUSD, Detail: s.detail, Checkpoint: s.checkpoint,
 	})
 	if err == nil {
 		err = r.log.transcript.Sync()
@@ -120,7 +120,7 @@ func startedEvent(t Task, system string, specs []llm.ToolSpec) *transcript.RunSt
 	}
 	for _, v := range t.Verify {
 		e.Verify = append(e.Verify, transcript.Verification{
-			Name: v.Name, Command: v.Command, TimeoutSeconds: seconds(v.Timeout),
+			Name: v.Name, Command: v.Command, TimeoutSeconds: seconds(v.Timeout), Separate: v.Separate,
 		})
 	}
 	return e

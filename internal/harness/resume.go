@@ -50,12 +50,7 @@ func (r *run) tellPrompt() {
 // resume goes on from the state of an earlier process. Calls that were under way
 // are answered, since nobody knows how far they came; the model finds out.
 func (r *run) resume(ctx context.Context) error {
-	r.budget.began = r.clock.Now().Add(-r.log.state.active)
-	r.log.turn = r.log.state.progress.Turns
-	err := r.log.record(&transcript.RunResumed{
-		FromSeq: r.cfg.Resume.Events(), Messages: len(r.log.state.conv.messages),
-	})
-	if err != nil {
+	if err := r.takeUp(); err != nil {
 		return err
 	}
 	if err := r.models.bookLostCall(ctx); err != nil {
@@ -75,6 +70,15 @@ func (r *run) resume(ctx context.Context) error {
 		return stopFromContext(ctx)
 	}
 	return r.checkExecutor()
+}
+
+// takeUp records that this process goes on where an earlier one has ended.
+func (r *run) takeUp() error {
+	r.budget.began = r.clock.Now().Add(-r.log.state.active)
+	r.log.turn = r.log.state.progress.Turns
+	return r.log.record(&transcript.RunResumed{
+		FromSeq: r.cfg.Resume.Events(), Messages: len(r.log.state.conv.messages),
+	})
 }
 
 // bookLostCall charges the model call that the earlier process died in: the
@@ -135,9 +139,9 @@ func (r *run) answerOpen(ctx context.Context, c llm.ToolCall) (outcome, error) {
 
 // endedBefore gives the result of a run whose transcript has its terminal
 // event: it is over, and only the news of it may have been lost.
-func (r *run) endedBefore() Result {
+func (r *run) endedBefore(ended *transcript.RunEnded) Result {
 	r.log.synced = r.log.summary()
-	ended, p := r.log.state.ended, r.log.progress("", "")
+	p := r.log.progress("", "")
 	p.Time = r.log.state.last
 	return Result{
 		Reason: End(ended.Reason), Category: ended.Category, Message: ended.Message,

@@ -48,13 +48,17 @@ func Run(ctx context.Context, cfg Config) Result { return newRun(cfg.withDefault
 
 func (r *run) run(ctx context.Context) Result {
 	s := r.guard(r.replay)
-	if ended := r.log.state.ended; s == nil && ended != nil && !resumable(ended) {
-		return r.endedBefore()
+	if ended := r.over(); s == nil && ended != nil {
+		return r.endedBefore(ended)
 	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	if s == nil {
-		s = r.guard(func() error { return r.loop(ctx, cancel) })
+		work := r.loop
+		if r.cfg.Verifying {
+			work = r.verifySeparately
+		}
+		s = r.guard(func() error { return work(ctx, cancel) })
 	}
 	return r.finish(ctx, s)
 }
@@ -94,10 +98,7 @@ func (r *run) loop(ctx context.Context, cancel context.CancelCauseFunc) error {
 	if err := r.begin(ctx); err != nil {
 		return err
 	}
-	if active := r.budget.limits.Active; active > 0 {
-		left := active - r.clock.Now().Sub(r.budget.began)
-		defer r.clock.AfterFunc(max(left, 0), func() { cancel(errActive) })()
-	}
+	defer r.keepDeadline(cancel)()
 	if reply := r.log.state.pendingReply(); reply != nil {
 		if err := r.react(ctx, reply); err != nil {
 			return err
@@ -113,6 +114,17 @@ func (r *run) loop(ctx context.Context, cancel context.CancelCauseFunc) error {
 			return err
 		}
 	}
+}
+
+// keepDeadline ends the run when its time is up; the function that it gives takes that back.
+func (r *run) keepDeadline(cancel context.CancelCauseFunc) (release func()) {
+	active := r.budget.limits.Active
+	if active <= 0 {
+		return func() {}
+	}
+	left := active - r.clock.Now().Sub(r.budget.began)
+	stop := r.clock.AfterFunc(max(left, 0), func() { cancel(errActive) })
+	return func() { stop() }
 }
 
 // begin builds the conversation and records it.

@@ -49,6 +49,9 @@ type state struct {
 	// idleClaims counts how often in a row the model called a failing task done
 	// without a single tool call in between.
 	idleClaims int
+	// pending is the end with which the run was handed over to Separate verifications,
+	// until one of them has sent it back.
+	pending *transcript.RunEnded
 	// active is the time that processes spent on the run, last that of the newest event.
 	active time.Duration
 	last   time.Time
@@ -117,6 +120,9 @@ func (s *state) applyStep(e event) {
 		s.applyVerification(d)
 	case *transcript.RunEnded:
 		s.ended = d
+		if End(d.Reason) == VerificationPending {
+			s.pending = d
+		}
 	}
 }
 
@@ -223,6 +229,7 @@ func (s *state) applyNotice(turn int, d *transcript.Notice) {
 		s.empties++
 	case transcript.NoticeVerificationFailed:
 		s.idleClaims++
+		s.pending = nil
 	case transcript.NoticeOutputLimit, transcript.NoticePaused, transcript.NoticeUnusableReply, transcript.NoticeWorkspaceRestored:
 	}
 }

@@ -14,6 +14,8 @@ type stop struct {
 	reason   End
 	category llm.Category
 	message  string
+	// checkpoint is the workspace's that is handed over.
+	checkpoint string
 	// detail is for finding a bug; it goes to the transcript only.
 	detail string
 	// verifications, if set, are those of a round that the end came in the middle of.

@@ -34,19 +34,37 @@ func (r *run) conclude(ctx context.Context, resp *llm.Response) error {
 	if end := r.ready(ctx); end != nil {
 		return end
 	}
-	for _, v := range r.cfg.Task.Verify {
-		if err := r.log.sync(PhaseVerifying, "verifying: "+v.Name); err != nil {
+	shared, separate := bySeparation(r.cfg.Task.Verify)
+	for _, v := range shared {
+		passed, err := r.prove(ctx, v)
+		if err != nil || !passed {
 			return err
-		}
-		result, err := r.checks.verify(ctx, v)
-		if err != nil {
-			return err
-		}
-		if !result.Passed {
-			return r.rejectCompletion(v, result)
 		}
 	}
-	return &stop{reason: Completed, message: strings.TrimSpace(resp.Message.Content)}
+	if len(separate) > 0 {
+		return r.handOver(ctx, separate)
+	}
+	return completed(resp)
+}
+
+// completed is the end of a run whose verifications have all passed.
+func completed(last *llm.Response) *stop {
+	return &stop{reason: Completed, message: strings.TrimSpace(last.Message.Content)}
+}
+
+// prove runs a verification. The model is told of one that failed.
+func (r *run) prove(ctx context.Context, v Verification) (passed bool, err error) {
+	if err := r.log.sync(PhaseVerifying, "verifying: "+v.Name); err != nil {
+		return false, err
+	}
+	result, err := r.checks.verify(ctx, v)
+	if err != nil {
+		return false, err
+	}
+	if !result.Passed {
+		return false, r.rejectCompletion(v, result)
+	}
+	return true, nil
 }
 
 // ready waits for the sandbox before it is needed for the first time: to run a
@@ -73,8 +91,12 @@ func (r *run) rejectCompletion(v Verification, result *transcript.Verification) 
 		return stopf(VerificationFailed, "Verification %q failed, and the model called the task done %d times without another tool call.",
 			v.Name, claims)
 	}
-	words := fmt.Sprintf("[harness] The task is not done yet: verification %q failed (%s).\n$ %s\n%s\nFix the cause, then answer again.",
-		v.Name, howItEnded(result), v.Command, result.Output)
+	where := ""
+	if v.Separate {
+		where = "It ran in a new sandbox, with the files of the workspace, and without anything else that you left or installed. "
+	}
+	words := fmt.Sprintf("[harness] The task is not done yet: verification %q failed (%s).\n$ %s\n%s\n%sFix the cause, then answer again.",
+		v.Name, howItEnded(result), v.Command, result.Output, where)
 	if err := r.log.notice(transcript.NoticeVerificationFailed, words); err != nil {
 		return err
 	}
@@ -118,7 +140,7 @@ func (r *verifier) verify(ctx context.Context, v Verification) (*transcript.Veri
 		got = &tool.ExecResult{Stderr: []byte("The command could not be run: " + err.Error())}
 	}
 	result := &transcript.Verification{
-		Name: v.Name, Command: v.Command, TimeoutSeconds: seconds(timeout), ExitCode: got.ExitCode,
+		Name: v.Name, Command: v.Command, TimeoutSeconds: seconds(timeout), Separate: v.Separate, ExitCode: got.ExitCode,
 		Passed:   got.ExitCode != nil && *got.ExitCode == 0 && !got.TimedOut,
 		TimedOut: got.TimedOut, Output: r.log.transcript.Redact(outputText(got, timeout)),
 		DurationMillis: r.clock.Now().Sub(began).Milliseconds(),

@@ -95,7 +95,7 @@ func (r *Registry) unused(sel Selector, need Need, routed []Candidate) []Explain
 			continue
 		}
 		e := Explained{ID: m.ID, Decision: NotReached, Why: fmt.Sprintf("would do, but a task that names %s gets no other model while %s cannot be used", sel.Name, sel.Name)}
-		if d := need.drop(m); d != nil {
+		if d := r.drop(m, need); d != nil {
 			e.Decision, e.Reason, e.Why = Excluded, d.Reason, d.Detail
 		}
 		matched = append(matched, e)

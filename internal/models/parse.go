@@ -4,6 +4,8 @@ import (
 	"errors"
 	"strings"
 
+	"go.yaml.in/yaml/v3"
+
 	"github.com/sampan-dev/sampan/internal/yamldoc"
 )
 
@@ -44,6 +46,7 @@ type document struct {
 	Default   Selector                    `yaml:"default,omitempty"`
 	Providers map[string]providerDocument `yaml:"providers,omitempty"`
 	Models    []modelDocument             `yaml:"models,omitempty"`
+	Routing   Routing                     `yaml:"routing,omitempty"`
 }
 
 type providerDocument struct {
@@ -103,6 +106,9 @@ func parse(data []byte) (*Registry, *validator, error) {
 	case root == nil:
 		return nil, nil, invalid(Problem{Message: "the document is empty"})
 	}
+	if isObject(root) {
+		return nil, nil, invalid(Problem{Line: root.Line, Column: root.Column, Message: "this is a Kubernetes object; give the registry itself, which a ConfigMap has in its data under models.yaml"})
+	}
 	var doc document
 	if problems := yamldoc.Decode(root, &doc, DidYouMean); len(problems) > 0 {
 		return nil, nil, &InvalidError{Problems: problems}
@@ -114,6 +120,20 @@ func parse(data []byte) (*Registry, *validator, error) {
 		return nil, nil, &InvalidError{Problems: problems}
 	}
 	return reg, v, nil
+}
+
+// isObject says that a document is one of Kubernetes, such as the ConfigMap that
+// has a registry in it.
+func isObject(root *yaml.Node) bool {
+	has := func(key string) bool {
+		for i := 0; root.Kind == yaml.MappingNode && i < len(root.Content); i += 2 {
+			if root.Content[i].Value == key {
+				return true
+			}
+		}
+		return false
+	}
+	return has("apiVersion") && has("kind")
 }
 
 func invalid(p Problem) error { return &InvalidError{Problems: []Problem{p}} }

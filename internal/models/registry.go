@@ -22,6 +22,8 @@ type Registry struct {
 	Providers map[string]Provider
 	// Models in the order of the document.
 	Models []Model
+	// Routing says what else counts when a model is chosen.
+	Routing Routing
 }
 
 // Selector says what to route to. At most one field is set; none means the

@@ -20,6 +20,9 @@ type Need struct {
 	ToolCalls Level
 	// Priced drops models without pricing: a cost limit cannot hold for them.
 	Priced bool
+	// Probed is what probes have measured of entries, by their digest (Candidate.Digest).
+	// It counts where the registry says routing.unfit: Exclude.
+	Probed map[string]Measured
 }
 
 // Candidate is a model that may be used, with its provider.
@@ -37,6 +40,7 @@ const (
 	DropScope     DropReason = "ScopeNotAllowed"
 	DropToolCalls DropReason = "ToolCallsBelowNeed"
 	DropUnpriced  DropReason = "PricingUnknown"
+	DropUnfit     DropReason = "ProbedBelowNeed"
 )
 
 // Dropped is a model that matched and cannot be used.
@@ -92,7 +96,7 @@ func (r *Registry) Route(sel Selector, need Need) ([]Candidate, error) {
 	var out []Candidate
 	failed := &RouteError{Selector: sel}
 	for i, m := range matching {
-		d := need.drop(m)
+		d := r.drop(m, need)
 		if d == nil {
 			out = append(out, Candidate{Model: m, Provider: r.Providers[m.Provider]})
 			continue
@@ -114,7 +118,7 @@ func (r *Registry) Route(sel Selector, need Need) ([]Candidate, error) {
 func (r *Registry) Usable(need Need) []Candidate {
 	var out []Candidate
 	for _, m := range r.Models {
-		if need.drop(m) == nil {
+		if r.drop(m, need) == nil {
 			out = append(out, Candidate{Model: m, Provider: r.Providers[m.Provider]})
 		}
 	}
@@ -147,6 +151,14 @@ func (r *Registry) matching(sel Selector) []Model {
 }
 
 // drop says why a model cannot be used, nil when it can.
+func (r *Registry) drop(m Model, need Need) *Dropped {
+	if d := need.drop(m); d != nil {
+		return d
+	}
+	return r.Unfit(m, need)
+}
+
+// drop says why a model cannot be used by what its entry says, nil when it can.
 func (n Need) drop(m Model) *Dropped {
 	level := n.ToolCalls
 	if level == "" {

@@ -93,6 +93,7 @@ func TestSchemaHasTheValues(t *testing.T) {
 	model, provider := root.Defs["model"].Properties, root.Defs["provider"].Properties
 	fields := map[string]*jsonschema.Schema{
 		"models[0].toolCalls": model["toolCalls"], "providers.p.type": provider["type"], "providers.p.profile": provider["profile"],
+		"routing.unfit": root.Properties["routing"].Properties["unfit"],
 	}
 	for name, s := range root.Defs["quirks"].Properties {
 		if s.Enum != nil {
@@ -101,8 +102,8 @@ func TestSchemaHasTheValues(t *testing.T) {
 	}
 	for path, s := range fields {
 		at := map[string]string{path: "zz"}
-		doc := fmt.Sprintf("version: 1\nproviders: {p: {type: %s, baseURL: 'https://h/v1', profile: %s}}\nmodels: [{id: m, provider: p, toolCalls: %s, quirks: {%s}}]\n",
-			or(at["providers.p.type"], "openai"), or(at["providers.p.profile"], "vllm"), or(at["models[0].toolCalls"], "Good"), quirkOf(path))
+		doc := fmt.Sprintf("version: 1\nproviders: {p: {type: %s, baseURL: 'https://h/v1', profile: %s}}\nmodels: [{id: m, provider: p, toolCalls: %s, quirks: {%s}}]\nrouting: {unfit: %s}\n",
+			or(at["providers.p.type"], "openai"), or(at["providers.p.profile"], "vllm"), or(at["models[0].toolCalls"], "Good"), quirkOf(path), or(at["routing.unfit"], "Allow"))
 		_, err := Parse([]byte(doc))
 		if err == nil {
 			t.Errorf("%s: Parse takes any value", path)

@@ -32,7 +32,8 @@ func closest(got string, names []string) []string {
 		if compared[n] = true; len(compared) > maxCompared {
 			break
 		}
-		if d := distance(strings.ToLower(got), strings.ToLower(n)); d <= far {
+		// Where every letter of a word must change, nothing is close.
+		if d := distance(strings.ToLower(got), strings.ToLower(n)); d <= far && (d <= 1 || d < min(len(got), len(n))) {
 			near = append(near, scored{n, d})
 		}
 	}

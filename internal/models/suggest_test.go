@@ -9,6 +9,7 @@ func TestDidYouMean(t *testing.T) {
 		"Role": "; did you mean role or roles?",
 		"kye":  "; did you mean key?", // is among the names twice
 		"zzzz": "",
+		"xy":   "", // as far from everything as it can be
 	} {
 		if said := DidYouMean(got, []string{"role", "roles", "key", "key"}); said != want {
 			t.Errorf("%s gives %q, want %q", got, said, want)

@@ -99,6 +99,8 @@ func (v *validator) registry(doc document) *Registry {
 		v.fail("models", "has no entry")
 	}
 	v.defaultSelector(reg)
+	reg.Routing = doc.Routing
+	v.routing(doc.Routing)
 	return reg
 }
 
@@ -145,9 +147,17 @@ func (v *validator) openAI(path string, doc providerDocument) {
 			v.fail(path+".apiKey", "needs secretName and key")
 		case !secret && k.Env == "":
 			v.fail(path+".apiKey", "is empty; give secretName and key, or leave it out")
+		case k.Env != "" && !variable.MatchString(k.Env):
+			v.fail(path+".apiKey.env", "is not the name of an environment variable; give the name alone, without $, and never the key itself")
 		}
 	}
 }
+
+// variable is the name of an environment variable.
+var variable = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)
+
+// host is a name or an address, without the marks of a text that is to be filled in.
+var host = regexp.MustCompile(`^[\pL\pN._:%-]+$`)
 
 // operations are the ends of a URL that the client adds itself, or would not use.
 var operations = []string{"/chat/completions", "/completions", "/responses", "/messages", "/embeddings"}
@@ -169,6 +179,12 @@ func (v *validator) baseURL(path string, doc providerDocument) {
 	case err != nil || (u.Scheme != "http" && u.Scheme != "https") || u.Hostname() == "":
 		v.fail(path, "%s is not an http or https URL", quote(doc.BaseURL))
 		return
+	case !host.MatchString(u.Hostname()):
+		v.fail(path, "%s is not the name of a host", quote(u.Hostname()))
+		return
+	case u.Port() != "" && !validPort(u.Port()):
+		v.fail(path, "%s is not a port; want 1 to 65535", quote(u.Port()))
+		return
 	case u.RawQuery != "" || u.Fragment != "":
 		v.fail(path, "must not have a query or a fragment")
 		return
@@ -183,6 +199,11 @@ func (v *validator) baseURL(path string, doc providerDocument) {
 	if o, _ := origin.Of(u); doc.APIKey != nil && !doc.InsecureHTTP && !o.Confidential() {
 		v.fail(path, "would send the apiKey by http to %s, where others on the way can read it: use https, a name that ends in .svc for a Service, or insecureHTTP: true where nobody can listen", o.Host)
 	}
+}
+
+func validPort(port string) bool {
+	n, err := strconv.ParseUint(port, 10, 16)
+	return err == nil && n > 0
 }
 
 func (v *validator) scripted(path string, doc providerDocument) {

@@ -69,6 +69,10 @@ func VerifyFile(index int, name string) string { return path.Join("verify", strc
 // ScriptFile is where, under InputDir, a provider's script is.
 func ScriptFile(provider string) string { return "scripts/" + provider + ".yaml" }
 
+// KeyDir is where, under InputDir, the keys of models are in a pod that was made for no
+// task: each in a file with the name of its variable. Kubelet keeps them as the Secrets are.
+const KeyDir = "keys"
+
 // RecordAudience is that of the token for the server of the record.
 const RecordAudience = "sampan-record"
 
@@ -96,6 +100,22 @@ const (
 	EnvGitUsername = "SAMPAN_GIT_USERNAME"
 	EnvGitPassword = "SAMPAN_GIT_PASSWORD"
 )
+
+// Environment variables of the runner that probes models, besides those of its pod and
+// the keys: the ModelProbe, and what bounds the probe of each model.
+const (
+	EnvProbeName    = "SAMPAN_PROBE_NAME"
+	EnvProbeUID     = "SAMPAN_PROBE_UID"
+	EnvProbeSeconds = "SAMPAN_PROBE_SECONDS"
+	EnvProbeCostUSD = "SAMPAN_PROBE_COST_USD"
+)
+
+// ProbeParallel is how many models a runner probes at once.
+const ProbeParallel = 4
+
+// ProbePod is the name of the pod of a ModelProbe. No pod of a Sandbox has it: those end
+// with a number.
+func ProbePod(probe string) string { return probe + "-probe" }
 
 // MaxOutputs is how many outputs a task may have.
 const MaxOutputs = 16
@@ -138,6 +158,12 @@ func owner(sb *v1alpha1.Sandbox, kind string) *metav1.OwnerReference {
 // belongs to more than one task.
 func Checkpointed(sb *v1alpha1.Sandbox) bool {
 	return (OwnerTask(sb) != nil || OwnerPool(sb) != nil) && !Persistent(sb)
+}
+
+// Kept reports whether the workspace and the home of a Sandbox are kept from one pod to the
+// next, where the cluster has a record: it is somebody's own, and its workspace ephemeral.
+func Kept(sb *v1alpha1.Sandbox) bool {
+	return OwnerTask(sb) == nil && OwnerPool(sb) == nil && !Persistent(sb)
 }
 
 // PodName is the name of the n-th pod of a Sandbox, from 1.

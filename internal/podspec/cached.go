@@ -28,7 +28,9 @@ func cachedConditions(in []corev1.PodCondition) []corev1.PodCondition {
 // is read from the API server.
 func Cached(pod *corev1.Pod) {
 	pod.ManagedFields = nil
-	maps.DeleteFunc(pod.Annotations, func(key, value string) bool { return key != annotationEgress || len(value) > maxEgressBytes })
+	maps.DeleteFunc(pod.Annotations, func(key, value string) bool {
+		return key != annotationEgress && key != annotationKeeps || len(value) > maxEgressBytes
+	})
 	if len(pod.Annotations) == 0 {
 		pod.Annotations = nil // an empty map is as large as it was
 	}

@@ -4,6 +4,8 @@ package podspec
 
 import (
 	"maps"
+	"path"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -56,6 +58,17 @@ const userID = 65532
 // a run, to leave room for a slow API server.
 const terminationGraceSeconds = 10
 
+// keepingGraceSeconds is that of a pod whose runner keeps the workspace: somebody may delete
+// it without having it suspended, and a last checkpoint takes its time.
+const keepingGraceSeconds = 20
+
+func gracePeriod(in Input) int64 {
+	if in.Record != nil && podapi.Kept(in.Sandbox) {
+		return keepingGraceSeconds
+	}
+	return terminationGraceSeconds
+}
+
 // Input is what a pod is made from.
 type Input struct {
 	Sandbox *v1alpha1.Sandbox
@@ -73,11 +86,14 @@ type Input struct {
 	Scripts []Script
 	// Prompt is set where the task takes its prompt from a ConfigMap or Secret.
 	Prompt v1alpha1.PromptSource
-	// Verify are the task's verifications; the runner, and it alone, gets their files.
+	// Verify are the task's verifications; the runner, and it alone, gets the files of those
+	// that this pod runs.
 	Verify []v1alpha1.Verification
 	// Outputs are those of the task, some of which have credentials to push with.
 	Outputs []v1alpha1.Output
 	Scopes  []string
+	// Verifying: the pod runs Separate verifications alone, and gets what those need.
+	Verifying bool
 	// Egress opens the models and the repository of a Restricted Sandbox.
 	Egress []networkingv1.NetworkPolicyEgressRule
 	// Record is where the runner records; nil for nowhere.
@@ -126,7 +142,7 @@ func Pod(in Input) *corev1.Pod {
 			EnableServiceLinks:            new(false),
 			ImagePullSecrets:              pullSecrets(in),
 			RestartPolicy:                 corev1.RestartPolicyNever,
-			TerminationGracePeriodSeconds: new(int64(terminationGraceSeconds)),
+			TerminationGracePeriodSeconds: new(gracePeriod(in)),
 			NodeSelector:                  t.Scheduling.NodeSelector,
 			Tolerations:                   t.Scheduling.Tolerations,
 			Affinity:                      t.Scheduling.Affinity,
@@ -165,10 +181,12 @@ func runner(in Input) corev1.Container {
 		env = append(env, corev1.EnvVar{Name: podapi.EnvRecordURL, Value: in.Record.URL})
 	}
 	env = append(env, surroundings(&in.Sandbox.Spec.Template)...)
-	for _, k := range in.ModelKeys {
-		env = append(env, fromSecret(k.Env, k.SecretName, k.Key, k.Optional))
+	if forTask(in) {
+		for _, k := range in.ModelKeys {
+			env = append(env, fromSecret(k.Env, k.SecretName, k.Key, k.Optional))
+		}
 	}
-	if name := in.Sandbox.Spec.Template.Workspace.Git.CredentialsSecretRef.Name; name != "" {
+	if name := in.Sandbox.Spec.Template.Workspace.Git.CredentialsSecretRef.Name; name != "" && usesRepository(in) {
 		env = append(env,
 			fromSecret(podapi.EnvGitUsername, name, corev1.BasicAuthUsernameKey, true),
 			fromSecret(podapi.EnvGitPassword, name, corev1.BasicAuthPasswordKey, false))
@@ -198,6 +216,12 @@ func runner(in Input) corev1.Container {
 			{Name: "input", MountPath: podapi.InputDir, ReadOnly: true},
 		},
 	}
+}
+
+// usesRepository reports whether the runner asks the repository for something: it checks
+// the workspace out, or makes a patch or a branch of it.
+func usesRepository(in Input) bool {
+	return !in.Verifying || slices.ContainsFunc(in.Outputs, func(o v1alpha1.Output) bool { return o.Path == "" })
 }
 
 func sandbox(in Input) corev1.Container {
@@ -260,6 +284,11 @@ func inputs(in Input) []corev1.VolumeProjection {
 			}},
 			annotationFile(annotationRecordCA, podapi.RecordCAFile))
 	}
+	if !forTask(in) {
+		for _, k := range in.ModelKeys {
+			out = append(out, secret(k.SecretName, k.Key, path.Join(podapi.KeyDir, k.Env), k.Optional))
+		}
+	}
 	for _, s := range in.Scripts {
 		out = append(out, configMap(s.ConfigMapName, s.Key, podapi.ScriptFile(s.Provider), s.Optional))
 	}
@@ -267,6 +296,9 @@ func inputs(in Input) []corev1.VolumeProjection {
 		out = append(out, configMap(ref.Name, ref.Key, podapi.TrustFile, false))
 	}
 	for i, v := range in.Verify {
+		if (v.Isolation == v1alpha1.VerificationSeparate) != in.Verifying {
+			continue // it runs in a pod of the other kind
+		}
 		for _, key := range v.Files.Keys {
 			out = append(out, configMap(v.Files.ConfigMapName, key, podapi.VerifyFile(i, key), false))
 		}
@@ -275,10 +307,7 @@ func inputs(in Input) []corev1.VolumeProjection {
 		out = append(out, configMap(ref.Name, ref.Key, podapi.PromptFile, false))
 	}
 	if ref := in.Prompt.SecretKeyRef; ref.Name != "" {
-		out = append(out, corev1.VolumeProjection{Secret: &corev1.SecretProjection{
-			LocalObjectReference: corev1.LocalObjectReference{Name: ref.Name},
-			Items:                []corev1.KeyToPath{{Key: ref.Key, Path: podapi.PromptFile}},
-		}})
+		out = append(out, secret(ref.Name, ref.Key, podapi.PromptFile, false))
 	}
 	return out
 }
@@ -301,10 +330,25 @@ func configMap(name, key, path string, optional bool) corev1.VolumeProjection {
 	return corev1.VolumeProjection{ConfigMap: source}
 }
 
+func secret(name, key, path string, optional bool) corev1.VolumeProjection {
+	source := &corev1.SecretProjection{
+		LocalObjectReference: corev1.LocalObjectReference{Name: name},
+		Items:                []corev1.KeyToPath{{Key: key, Path: path}},
+	}
+	if optional {
+		source.Optional = new(true)
+	}
+	return corev1.VolumeProjection{Secret: source}
+}
+
 // field is a field of the pod itself.
 func field(path string) *corev1.ObjectFieldSelector {
 	return &corev1.ObjectFieldSelector{APIVersion: "v1", FieldPath: path}
 }
+
+// forTask reports whether a pod is made for an attempt of a task. Any other waits for tasks,
+// perhaps for longer than a key lasts: it has keys as files, which follow the Secrets.
+func forTask(in Input) bool { return in.Task.Attempt > 0 }
 
 func fromSecret(env, name, key string, optional bool) corev1.EnvVar {
 	ref := &corev1.SecretKeySelector{LocalObjectReference: corev1.LocalObjectReference{Name: name}, Key: key}
@@ -373,6 +417,9 @@ func podAnnotations(in Input) map[string]string {
 	annotations[annotationRegistry] = in.Registry
 	if in.Record != nil {
 		annotations[annotationRecordCA] = in.Record.CA
+		if podapi.Kept(in.Sandbox) {
+			annotations[annotationKeeps] = "true"
+		}
 	}
 	if len(in.Egress) > 0 {
 		annotations[annotationEgress] = egressText(in.Egress)

@@ -35,7 +35,7 @@ func fullPod() *corev1.Pod {
 		Verify:    []v1alpha1.Verification{{Name: "a"}, {Name: "b", Files: v1alpha1.VerificationFiles{ConfigMapName: "tests", Keys: []string{"test.sh"}}}},
 		Outputs: []v1alpha1.Output{{Name: "change", Patch: &v1alpha1.PatchOutput{}},
 			{Name: "fix", Branch: v1alpha1.BranchOutput{Ref: "fix", CredentialsSecretRef: v1alpha1.SecretReference{Name: "push"}}}},
-		Scopes: []string{"a", "b"}, UserNamespaces: true,
+		Scopes: []string{"a", "b"}, UserNamespaces: true, Task: v1alpha1.TaskReference{Name: "fix", UID: "u", Attempt: 1},
 	})
 }
 

@@ -54,8 +54,7 @@ func addVolumes(sb *v1alpha1.Sandbox, spec *corev1.PodSpec) {
 		case v.Ephemeral != nil && v.Ephemeral.VolumeClaimTemplate != nil && v.Ephemeral.VolumeClaimTemplate.Spec.VolumeMode == nil:
 			v.Ephemeral.VolumeClaimTemplate.Spec.VolumeMode = new(corev1.PersistentVolumeFilesystem)
 		}
-		readOnly := v.ConfigMap != nil || v.Secret != nil || v.PersistentVolumeClaim != nil && v.PersistentVolumeClaim.ReadOnly ||
-			v.CSI != nil && v.CSI.ReadOnly != nil && *v.CSI.ReadOnly
+		readOnly := readOnly(v)
 		spec.Volumes = append(spec.Volumes, corev1.Volume{Name: volumePrefix + v.Name, VolumeSource: source})
 		for i := range spec.Containers {
 			if c := &spec.Containers[i]; c.Name == podapi.SandboxContainer {
@@ -63,6 +62,22 @@ func addVolumes(sb *v1alpha1.Sandbox, spec *corev1.PodSpec) {
 			}
 		}
 	}
+}
+
+func readOnly(v v1alpha1.Volume) bool {
+	return v.ConfigMap != nil || v.Secret != nil || v.PersistentVolumeClaim != nil && v.PersistentVolumeClaim.ReadOnly ||
+		v.CSI != nil && v.CSI.ReadOnly != nil && *v.CSI.ReadOnly
+}
+
+// OutlivesPod names the first volume of a template in which the next pod finds what tools
+// have written in this one; empty if there is none.
+func OutlivesPod(t *v1alpha1.SandboxTemplate) string {
+	for _, v := range t.Volumes {
+		if (v.PersistentVolumeClaim != nil || v.CSI != nil) && !readOnly(v) {
+			return v.Name
+		}
+	}
+	return ""
 }
 
 func emptyDirSize(sb *v1alpha1.Sandbox, source *corev1.EmptyDirVolumeSource) resource.Quantity {

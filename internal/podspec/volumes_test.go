@@ -44,7 +44,7 @@ func TestTheHomeIsShownToWhoTakesCheckpoints(t *testing.T) {
 	}{
 		"a task's own":         {[]func(*v1alpha1.Sandbox){owned}, record, []string{"/home/agent"}},
 		"without a record":     {[]func(*v1alpha1.Sandbox){owned}, nil, nil},
-		"a named Sandbox":      {nil, record, nil},
+		"a named Sandbox":      {nil, record, []string{"/home/agent"}},
 		"persistent workspace": {[]func(*v1alpha1.Sandbox){owned, persistent}, record, nil},
 	} {
 		t.Run(name, func(t *testing.T) {

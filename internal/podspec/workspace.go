@@ -60,7 +60,7 @@ func workspaceMount(sb *v1alpha1.Sandbox) corev1.VolumeMount {
 
 // showHome gives the runner the home that checkpoints have, and no other.
 func showHome(in Input, spec *corev1.PodSpec) {
-	if in.Record == nil || !podapi.Checkpointed(in.Sandbox) {
+	if in.Record == nil || podapi.Persistent(in.Sandbox) || in.Verifying {
 		return
 	}
 	for i := range spec.Containers {
@@ -69,6 +69,13 @@ func showHome(in Input, spec *corev1.PodSpec) {
 		}
 	}
 }
+
+// annotationKeeps marks a pod whose runner keeps the workspace in the record.
+const annotationKeeps = "sampan.dev/keeps-workspace"
+
+// Keeps reports whether the runner of a pod keeps the workspace in the record, so that it
+// can be asked to do so before the pod goes.
+func Keeps(pod *corev1.Pod) bool { return pod.Annotations[annotationKeeps] != "" }
 
 // keepWorkspace gives the pod of a persistent workspace what it needs besides:
 // the runner its record, and both containers the right to write to the volume.

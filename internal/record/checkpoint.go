@@ -3,9 +3,12 @@ package record
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"math"
 	"slices"
 
@@ -38,6 +41,15 @@ func (c Checkpoint) check(w Writer) error {
 		return errors.New("a checkpoint's home has no negative numbers")
 	}
 	return checkTree(c.Home.Chunks)
+}
+
+// Workspace is a digest of the workspace that a checkpoint has: "sha256:" and hex digits.
+func (c Checkpoint) Workspace() string {
+	h := sha256.New()
+	for _, d := range c.Tree {
+		_, _ = io.WriteString(h, string(d)+"\n")
+	}
+	return "sha256:" + hex.EncodeToString(h.Sum(nil))
 }
 
 func checkTree(tree []Digest) error {
@@ -91,6 +103,9 @@ func (r *recorder) Commit(ctx context.Context, c Checkpoint) error {
 	}
 	if err := r.stillLeads(ctx, l.term); err != nil {
 		return err
+	}
+	if r.last {
+		return r.prune(ctx, l.term, c.Turn)
 	}
 	return r.remember(ctx, named)
 }

@@ -9,9 +9,15 @@ import (
 	"gocloud.dev/blob"
 )
 
+// KindSandbox is the kind of a record that has the workspace of a named Sandbox.
+const KindSandbox = "Sandbox"
+
 // Info is what a record knows of its task, for when the task is gone.
 type Info struct {
-	Name    string    `json:"name"`
+	Name string `json:"name"`
+	// Kind is empty for a task, or KindSandbox: the name is that of a Sandbox then, and so
+	// is the UID of the record.
+	Kind    string    `json:"kind,omitempty"`
 	Created time.Time `json:"created"`
 	// Ended is when the task did, unless it still goes on.
 	Ended *time.Time `json:"ended,omitempty"`

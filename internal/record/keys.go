@@ -74,8 +74,9 @@ func (t Task) claimKey(term int64) string {
 	return t.claimPrefix() + number(term)
 }
 func (t Task) baseKey(term int64) string { return t.prefix() + "bases/" + number(term) }
+func (t Task) checkpointsPrefix() string { return t.prefix() + "checkpoints/" }
 func (t Task) checkpointPrefix(term int64) string {
-	return t.prefix() + "checkpoints/" + number(term) + "/"
+	return t.checkpointsPrefix() + number(term) + "/"
 }
 func (t Task) checkpointKey(term int64, turn int) string {
 	return t.checkpointPrefix(term) + number(int64(turn))

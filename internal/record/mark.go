@@ -33,7 +33,7 @@ func (m *mark) update(ctx context.Context) error {
 		return err
 	}
 	for _, t := range tasks {
-		if err := m.each(ctx, t.prefix()+"checkpoints/", m.checkpoint); err != nil {
+		if err := m.each(ctx, t.checkpointsPrefix(), m.checkpoint); err != nil {
 			return err
 		}
 		if err := m.each(ctx, t.outputsPrefix(), m.output); err != nil {

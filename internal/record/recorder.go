@@ -10,6 +10,8 @@ type recorder struct {
 	s *Store
 	t Task
 	w Writer
+	// last: only the last checkpoint is kept.
+	last bool
 }
 
 // Recorder gives the record of a task to one who writes it. A task or writer that is

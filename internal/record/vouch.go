@@ -37,7 +37,8 @@ import (
 // plan and ages are in the store.
 //
 // Chunks that the checkpoint before of the same writer names already are not looked for:
-// that checkpoint is there for as long as the record is.
+// that checkpoint is there for as long as the record is. Where only the last one is kept,
+// every chunk is looked for.
 
 // vouchCheckpoint makes sure of every chunk that a checkpoint names and no checkpoint
 // before it. Parts of the listing that one before has, too, are not read again: what

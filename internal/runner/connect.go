@@ -4,6 +4,7 @@ package runner
 
 import (
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/sampan-dev/sampan/internal/llm"
@@ -51,7 +52,7 @@ func (c Connector) key(p models.Provider) (string, error) {
 		return "", nil
 	}
 	name := keyVariable(p)
-	if key := c.Env(name); key != "" {
+	if key := c.Env(name); strings.TrimSpace(key) != "" {
 		return key, nil
 	}
 	if p.APIKey.SecretName != "" {

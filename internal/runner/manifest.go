@@ -2,7 +2,6 @@ package runner
 
 import (
 	"bytes"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -161,17 +160,32 @@ func validateGit(path *field.Path, src v1alpha1.GitSource) (errs field.ErrorList
 func validateWritten(spec *field.Path, data []byte) (errs field.ErrorList) {
 	var written struct {
 		Spec struct {
-			Limits map[string]any  `json:"limits"`
-			Tools  *map[string]any `json:"tools"`
+			Limits  map[string]any  `json:"limits"`
+			Tools   *map[string]any `json:"tools"`
+			Sandbox struct {
+				Template struct {
+					Workspace struct {
+						Git *map[string]any `json:"git"`
+					} `json:"workspace"`
+				} `json:"template"`
+			} `json:"sandbox"`
 		} `json:"spec"`
 	}
 	if err := yaml.Unmarshal(data, &written); err != nil {
 		return field.ErrorList{field.InternalError(spec, err)}
 	}
 	for _, name := range slices.Sorted(maps.Keys(written.Spec.Limits)) {
-		if n, ok := written.Spec.Limits[name].(float64); ok && n < 1 {
+		n, ok := written.Spec.Limits[name].(float64)
+		switch {
+		case !ok || n >= 1:
+		case name == "costUSD":
+			errs = append(errs, field.Invalid(spec.Child("limits", name), n, fmt.Sprintf("must be a string; write %q", fmt.Sprint(n))))
+		default:
 			errs = append(errs, field.Invalid(spec.Child("limits", name), n, "must be at least 1; leave it out for the default"))
 		}
+	}
+	if git := written.Spec.Sandbox.Template.Workspace.Git; git != nil && (*git)["url"] == "" {
+		errs = append(errs, field.Required(spec.Child("sandbox", "template", "workspace", "git", "url"), "name the repository; leave git out for an empty workspace"))
 	}
 	if tools := written.Spec.Tools; tools != nil {
 		if allowed, _ := (*tools)["allowed"].([]any); len(allowed) == 0 {
@@ -203,30 +217,15 @@ func validateVerify(path *field.Path, verify []v1alpha1.Verification) (errs fiel
 		if v.Files.ConfigMapName != "" || len(v.Files.Keys) > 0 {
 			errs = append(errs, field.Forbidden(at.Child("files"), "there are no ConfigMaps without a cluster; take it out, or see agent-runner eval for tests that the agent does not see"))
 		}
+		switch v.Isolation {
+		case "", v1alpha1.VerificationShared:
+		case v1alpha1.VerificationSeparate:
+			errs = append(errs, field.Forbidden(at.Child("isolation"), "there is no other machine without a cluster; take it out, or see agent-runner eval for tests in a box of their own"))
+		default:
+			errs = append(errs, field.NotSupported(at.Child("isolation"), v.Isolation, []v1alpha1.VerificationIsolation{v1alpha1.VerificationShared, v1alpha1.VerificationSeparate}))
+		}
 	}
 	return errs
-}
-
-// What the decoder says; it knows fields and no lines.
-var (
-	unknownField = regexp.MustCompile(`unknown field "([^"]+)"`)
-	syntaxLine   = regexp.MustCompile(`^yaml: (?:unmarshal errors:\s*)?line (\d+): `)
-)
-
-// manifestError says in which line of the file it is that something is wrong.
-func manifestError(path string, data []byte, root *yaml3.Node, err error) error {
-	words := strings.TrimPrefix(err.Error(), "error converting YAML to JSON: ")
-	if m := syntaxLine.FindStringSubmatch(words); m != nil {
-		return fmt.Errorf("%s:%s: %s", path, m[1], strings.TrimPrefix(words, m[0]))
-	}
-	var mistyped *json.UnmarshalTypeError
-	if errors.As(err, &mistyped) {
-		return fmt.Errorf("%s: %s: got a %s, want %s", place(path, root, mistyped.Field), mistyped.Field, mistyped.Value, mistyped.Type)
-	}
-	if m := unknownField.FindStringSubmatch(words); m != nil {
-		return fmt.Errorf("%s: there is no field %q here", keyPlace(path, data, m[1]), m[1])
-	}
-	return fmt.Errorf("%s: %s", path, words)
 }
 
 // place gives FILE:LINE of a field, or the file alone where it is not found.
@@ -239,16 +238,6 @@ func place(path string, root *yaml3.Node, field string) string {
 		return path
 	}
 	return fmt.Sprintf("%s:%d", path, node.Line)
-}
-
-// keyPlace gives FILE:LINE of the first such key; all that is known of an
-// unknown field is its name.
-func keyPlace(path string, data []byte, key string) string {
-	loc := regexp.MustCompile(`(?m)(?:^|[\s{,])["']?` + regexp.QuoteMeta(key) + `["']?\s*:`).FindIndex(data)
-	if loc == nil {
-		return path
-	}
-	return fmt.Sprintf("%s:%d", path, 1+bytes.Count(data[:loc[1]], []byte("\n")))
 }
 
 // LoadRegistry reads a registry document. Errors say where they are, as

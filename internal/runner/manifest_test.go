@@ -39,6 +39,8 @@ func TestLoadTaskRefuses(t *testing.T) {
 		"no command":             {"  prompt: x\n  verify:\n  - {name: b}", "spec.verify[0].command: Required value"},
 		"a negative timeout":     {"  prompt: x\n  verify:\n  - {name: b, command: c, timeoutSeconds: -1}", "spec.verify[0].timeoutSeconds: Invalid value: -1"},
 		"files from a cluster":   {"  prompt: x\n  verify:\n  - {name: b, command: c, files: {configMapName: d, keys: [e]}}", "spec.verify[0].files: Forbidden: there are no ConfigMaps"},
+		"another machine":        {"  prompt: x\n  verify:\n  - {name: b, command: c, isolation: Separate}", "spec.verify[0].isolation: Forbidden: there is no other machine"},
+		"an unknown isolation":   {"  prompt: x\n  verify:\n  - {name: b, command: c, isolation: Alone}", "spec.verify[0].isolation: Unsupported value"},
 		"an output twice":        {"  prompt: x\n  outputs:\n  - {name: a, path: b}\n  - {name: a, path: c}", `task.yaml:8: spec.outputs[1].name: Duplicate value: "a"`},
 		"an output's name":       {"  prompt: x\n  outputs: [{name: ../a, path: b}]", "spec.outputs[0].name: Invalid value"},
 		"an empty output":        {"  prompt: x\n  outputs: [{name: a}]", "spec.outputs[0]: Invalid value: \"a\": set exactly one of"},
@@ -50,6 +52,14 @@ func TestLoadTaskRefuses(t *testing.T) {
 		"two prompts":            {"  prompt: x\n  promptFrom: {secretKeyRef: {name: a, key: b}}", "task.yaml:6: spec.promptFrom: Forbidden: set only one of prompt and promptFrom"},
 		"no tool":                {"  prompt: x\n  tools: {allowed: []}", "task.yaml:6: spec.tools.allowed: Required value"},
 		"tools without a list":   {"  prompt: x\n  tools: {}", "spec.tools.allowed: Required value"},
+		"a field with a slip":    {"  promt: x", `task.yaml:5: there is no field "promt" here; did you mean prompt`},
+		"a field of nothing":     {"  prompt: x\n  zzzzzz: 1", `task.yaml:6: there is no field "zzzzzz" here`},
+		"a list for a text":      {"  prompt: [a]", "task.yaml:5: spec.prompt: is a list, want a string"},
+		"a text for a number":    {"  prompt: x\n  limits: {turns: many}", "task.yaml:6: spec.limits.turns: is a string, want a whole number"},
+		"a text for a list":      {"  prompt: x\n  verify: make", "task.yaml:6: spec.verify: is a string, want a list"},
+		"a text for a mapping":   {"  prompt: x\n  model: gpt", "task.yaml:6: spec.model: is a string, want a mapping"},
+		"money as a number":      {"  prompt: x\n  limits: {costUSD: 0.5}", `task.yaml:6: spec.limits.costUSD: Invalid value: 0.5: must be a string; write "0.5"`},
+		"a clone of nothing":     {"  prompt: x\n  sandbox: {template: {workspace: {git: {url: \"\"}}}}", "task.yaml:6: spec.sandbox.template.workspace.git.url: Required value"},
 		"two tasks":              {"  prompt: x\n---\n" + manifestHead + "  prompt: y", "task.yaml:6: a second document begins here; there can be only one"},
 		"something after a task": {"  prompt: x\n--- {kind: Secret}\n", "task.yaml:6: a second document"},
 	} {
@@ -58,6 +68,9 @@ func TestLoadTaskRefuses(t *testing.T) {
 				t.Errorf("error is %v, want one with %q", err, tc.want)
 			}
 		})
+	}
+	if err := loadText(t, "- a\n"); err == nil || !strings.Contains(err.Error(), "task.yaml:1: the document: is a list, want a mapping") {
+		t.Errorf("a list: %v", err)
 	}
 	err := loadText(t, manifestHead+"  prompt: x\n  state: active\n  limits: {turns: -1}\n")
 	if err == nil || len(strings.Split(err.Error(), "\n")) != 2 {

@@ -38,6 +38,7 @@ func TaskOf(at *v1alpha1.AgentTask, prompt string) (harness.Task, error) {
 	for _, v := range spec.Verify {
 		task.Verify = append(task.Verify, harness.Verification{
 			Name: v.Name, Command: v.Command, Timeout: seconds(cmp.Or(v.TimeoutSeconds, v1alpha1.DefaultVerifySeconds)),
+			Separate: v.Isolation == v1alpha1.VerificationSeparate,
 		})
 	}
 	return task, nil

@@ -212,6 +212,8 @@ type Verification struct {
 	Name           string `json:"name"`
 	Command        string `json:"command"`
 	TimeoutSeconds int64  `json:"timeoutSeconds,omitempty"`
+	// Separate: it is run in another pod, on the files of a checkpoint.
+	Separate bool `json:"separate,omitempty"`
 	// The rest is absent in run_started.
 	Passed         bool   `json:"passed,omitempty"`
 	ExitCode       *int   `json:"exitCode,omitempty"`
@@ -233,6 +235,9 @@ type RunEnded struct {
 	Failed    int             `json:"failedToolCalls"`
 	Usage     llm.Usage       `json:"usage"`
 	CostUSD   decimal.Decimal `json:"costUSD"`
+	// Checkpoint is the digest of the workspace that Separate verifications run on, with
+	// reason VerificationPending.
+	Checkpoint string `json:"checkpoint,omitempty"`
 	// Detail helps to find a bug (a stack), with reason Internal.
 	Detail string `json:"detail,omitempty"`
 }

@@ -17,14 +17,14 @@ import (
 func every() []Data {
 	usage := llm.Usage{InputTokens: 1, CachedInputTokens: 1, OutputTokens: 1, ReasoningTokens: 1, Estimated: true}
 	cost, one := decimal.RequireFromString("0.01"), 1
-	verify := Verification{Name: "v", Command: "c", TimeoutSeconds: 1, Passed: true, ExitCode: &one, TimedOut: true, Output: "o", DurationMillis: 1}
+	verify := Verification{Name: "v", Command: "c", TimeoutSeconds: 1, Separate: true, Passed: true, ExitCode: &one, TimedOut: true, Output: "o", DurationMillis: 1}
 	call := llm.ToolCall{ID: "i", Name: "n", Arguments: "{}", Opaque: "{}"}
 	return []Data{
 		RunStarted{
 			Task: "t", SystemPrompt: "s", Prompt: "p", Models: []string{"m"},
 			Tools:  []ToolSpec{{Name: "n", Description: "d", Parameters: json.RawMessage(`{"type":"object"}`)}},
 			Limits: Limits{Turns: 1, ActiveSeconds: 1, InputTokens: 1, OutputTokens: 1, CostUSD: "1", ToolSeconds: 1},
-			Verify: []Verification{{Name: "v", Command: "c", TimeoutSeconds: 1}},
+			Verify: []Verification{{Name: "v", Command: "c", TimeoutSeconds: 1, Separate: true}},
 			From: &Origin{
 				Task: "t", UID: "u", Turn: 1, Events: 1, Digest: digest(New(Options{}).sum),
 				Messages: []llm.Message{{Role: llm.RoleUser, Content: "c"}}, Prompt: "c", Notice: "d",
@@ -48,7 +48,7 @@ func every() []Data {
 		verify,
 		RunEnded{
 			Reason: "Completed", Category: llm.Timeout, Message: "m", ExitCode: 1, Model: "m", Turns: 1, ToolCalls: 1, Failed: 1,
-			Usage: usage, CostUSD: cost, Detail: "d",
+			Usage: usage, CostUSD: cost, Checkpoint: "c", Detail: "d",
 		},
 	}
 }

@@ -48,6 +48,8 @@ func (d *decoder) decode(n *yaml.Node, out reflect.Value) {
 	case kind == reflect.Pointer:
 		out.Set(reflect.New(out.Type().Elem()))
 		d.decode(n, out.Elem())
+	case kind == reflect.Struct && n.Kind != yaml.MappingNode:
+		d.fail(n, "a %s is not a mapping; want one with %s", kindName(n), strings.Join(ownFields(out.Type()), ", "))
 	case kind == reflect.Struct:
 		d.mapping(n, func(key, value *yaml.Node) { d.field(key, value, out) })
 	case kind == reflect.Map:
@@ -131,6 +133,21 @@ func fieldOf(out reflect.Value, name string) (reflect.Value, bool) {
 		}
 	}
 	return reflect.Value{}, false
+}
+
+// ownFields are those that a mapping of a type has itself.
+func ownFields(t reflect.Type) []string {
+	var names []string
+	for f := range t.Fields() {
+		name, options, _ := strings.Cut(f.Tag.Get("yaml"), ",")
+		switch {
+		case options == "inline":
+			names = append(names, ownFields(f.Type)...)
+		case name != "" && name != "-":
+			names = append(names, name)
+		}
+	}
+	return names
 }
 
 // fieldNames are those of a type and of all that is within it.

@@ -140,12 +140,12 @@ func TestDecodeRefuses(t *testing.T) {
 		"on: [1]":              "line 1:5: a list is not true or false",
 		"list: 1":              "line 1:7: a single value is not a list",
 		"by: [1]":              "line 1:5: a list is not a mapping",
-		"inner: 1":             "a single value is not a mapping",
+		"inner: 1":             "line 1:8: a single value is not a mapping; want one with ",
 		"wait: long":           "is not a duration",
 		"extra: {[a]: b}":      "a list cannot be a key",
 		"extra: {a: .nan}":     "is not a number in JSON",
 		"null":                 "line 1:1: null was used where a mapping is wanted",
-		"[a]":                  "a list is not a mapping",
+		"[a]":                  "a list is not a mapping; want one with ",
 	} {
 		_, problems := decode(t, doc)
 		if len(problems) != 1 || !strings.Contains(problems[0].String(), want) {

@@ -17,6 +17,7 @@ func (s *space) explain() {
 	}
 	show("tasks", "-n", s.name, "get", "agenttasks", "-o", "yaml")
 	show("sandboxes", "-n", s.name, "get", "sandboxes", "-o", "yaml")
+	show("probes", "-n", s.name, "get", "modelprobes", "-o", "yaml")
 	show("pods", "-n", s.name, "get", "pods", "-o", "yaml")
 	show("events", "-n", s.name, "get", "events", "--sort-by=.metadata.creationTimestamp")
 	pods, _ := tryKubectl("", "-n", s.name, "get", "pods", "-o", "name")

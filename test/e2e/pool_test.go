@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"fmt"
+	"time"
 
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
@@ -9,6 +10,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/sampan-dev/sampan/api/v1alpha1"
+	"github.com/sampan-dev/sampan/internal/podapi"
 )
 
 // pool is the manifest of a SandboxPool.
@@ -31,6 +33,23 @@ func (s *space) waiting() string {
 }
 
 var _ = Describe("A SandboxPool", func() {
+	It("gives a task the key of now, in a pod that has waited since before it was changed", func() {
+		s := newSpace()
+		s.serveModel(justDone, "the-first-key")
+		s.apply(pool(1))
+		s.awaitPool("1 1 Ready")
+		had := s.waiting()
+		key := func() string { return s.exec(had+"-1", "runner", "cat "+podapi.InputDir+"/"+podapi.KeyDir+"/*") }
+		Expect(key()).To(Equal("the-first-key"))
+		kubectl("-n", s.name, "delete", "pod", "model-server", "--wait=true")
+		s.serveModel(justDone, "the-second-key")
+		Eventually(key).WithTimeout(3 * time.Minute).Should(Equal("the-second-key")) // kubelet looks once a minute or so
+		s.apply(task("warm", "prompt: Run.\nsandbox: {poolRef: {name: spare}}"))
+		at := s.awaitEnd("warm", "True Completed")
+		Expect(at.Status.Claim.Outcome).To(Equal(v1alpha1.ClaimHit), at.Status.Claim.Message)
+		Expect(at.Status.SandboxName).To(Equal(had))
+	})
+
 	It("gives a task a Sandbox that runs, once, and fills up again", func() {
 		s := scripted(`
 cases:

@@ -54,6 +54,16 @@ var _ = Describe("Who writes a Sandbox's status", Ordered, func() {
 		Expect(patch(ctx, runner("box-1"), `{"lastActivityTime":null}`)).To(forbidden("does not go back"))
 	})
 
+	It("lets the runner of its pod say what it keeps, and of no other pod", func(ctx SpecContext) {
+		keeps := func(uid string) string { return `{"checkpoint":{"podUID":"` + uid + `","state":"Complete"}}` }
+		Expect(patch(ctx, runner("box-1"), keeps(podUID("box-1")))).To(Succeed())
+		Expect(patch(ctx, runner("box-1"), keeps(podUID("box-2")))).To(forbidden("the runner's own pod"))
+		Expect(patch(ctx, runner("box-1"), `{"checkpoint":null}`)).To(forbidden("the runner's own pod"))
+		Expect(patch(ctx, runner("box-2"), keeps(podUID("box-2")))).To(forbidden("may be written only by the runner"))
+		Expect(api.Client.Get(ctx, client.ObjectKeyFromObject(sb), sb)).To(Succeed())
+		Expect(sb.Status.Checkpoint.State).To(Equal(v1alpha1.CheckpointComplete))
+	})
+
 	It("lets nobody else", func(ctx SpecContext) {
 		later := `{"lastActivityTime":"2032-01-01T12:00:00Z"}`
 		for what, c := range map[string]client.Client{

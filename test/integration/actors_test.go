@@ -92,7 +92,7 @@ func (w *world) containersRun(name, node string) {
 	GinkgoHelper()
 	w.bind(name, node)
 	w.podStatus(name, func(st *corev1.PodStatus) {
-		st.Phase = corev1.PodRunning
+		st.Phase, st.StartTime = corev1.PodRunning, new(metav1.NewTime(w.clock.Now()))
 		st.Conditions = []corev1.PodCondition{{Type: corev1.PodReady, Status: corev1.ConditionTrue}}
 		for _, c := range []string{podapi.RunnerContainer, podapi.SandboxContainer} {
 			setContainer(st, c, corev1.ContainerState{Running: &corev1.ContainerStateRunning{}})
@@ -100,11 +100,32 @@ func (w *world) containersRun(name, node string) {
 	})
 }
 
-// bind plays the scheduler.
+// bind plays the scheduler, where it has not played yet.
 func (w *world) bind(name, node string) {
 	GinkgoHelper()
+	if w.pod(name).Spec.NodeName == node {
+		return
+	}
 	binding := &corev1.Binding{ObjectMeta: metav1.ObjectMeta{Name: name, Namespace: w.ns}, Target: corev1.ObjectReference{Kind: "Node", Name: node}}
 	Expect(w.live.SubResource("binding").Create(w.ctx, w.pod(name), binding)).To(Succeed())
+}
+
+// take plays a kubelet that has begun with a pod, and tells of it.
+func (w *world) take(name, reason, message string) {
+	GinkgoHelper()
+	w.bind(name, "node")
+	w.podStatus(name, func(st *corev1.PodStatus) { st.StartTime = new(metav1.NewTime(w.clock.Now())) })
+	w.tell(w.pod(name), "Pod", reason, message)
+}
+
+// tell writes an event of an object.
+func (w *world) tell(obj client.Object, kind, reason, message string) {
+	GinkgoHelper()
+	w.create(&corev1.Event{
+		ObjectMeta: metav1.ObjectMeta{GenerateName: obj.GetName() + ".", Namespace: w.ns},
+		Type:       corev1.EventTypeWarning, Reason: reason, Message: message, LastTimestamp: metav1.NewTime(w.clock.Now()),
+		InvolvedObject: corev1.ObjectReference{Kind: kind, Namespace: w.ns, Name: obj.GetName(), UID: obj.GetUID()},
+	})
 }
 
 // exit plays kubelet: both containers ended.
@@ -194,9 +215,12 @@ func (w *world) collectGarbage() bool {
 	for _, sb := range w.sandboxList() {
 		sandboxes[sb.UID] = true
 	}
+	for _, probe := range w.probeList() {
+		sandboxes[probe.UID] = true
+	}
 	for _, p := range w.podList() {
 		owner := metav1.GetControllerOf(&p)
-		if w.garbage && owner != nil && owner.APIVersion == v1alpha1.GroupVersion.String() && owner.Kind == "Sandbox" && !sandboxes[owner.UID] && p.DeletionTimestamp == nil {
+		if w.garbage && owner != nil && owner.APIVersion == v1alpha1.GroupVersion.String() && (owner.Kind == "Sandbox" || owner.Kind == "ModelProbe") && !sandboxes[owner.UID] && p.DeletionTimestamp == nil {
 			w.delete(&p)
 			removed = true
 		}
@@ -263,6 +287,10 @@ func (w *world) stands(name string) string {
 	Expect(c).NotTo(BeNil())
 	return string(c.Status) + " " + c.Reason
 }
+
+// starting is how a task stands whose pod was just made. Where a spec has moved the clock
+// on, the pod looks old, and nobody plays a scheduler.
+var starting = BeElementOf("Unknown Starting", "Unknown Unschedulable")
 
 // ready is "status reason" of a Sandbox's Ready.
 func (w *world) ready(name string) string {

@@ -198,6 +198,7 @@ var _ = Describe("Who writes a task's status", Ordered, func() {
 		Entry(nil, "conditions", func(st *v1alpha1.AgentTaskStatus) { st.Conditions[0].Status = metav1.ConditionTrue }),
 		Entry(nil, "no conditions", func(st *v1alpha1.AgentTaskStatus) { st.Conditions = nil }),
 		Entry(nil, "attempt", func(st *v1alpha1.AgentTaskStatus) { st.Attempt = 2 }),
+		Entry(nil, "attemptKind", func(st *v1alpha1.AgentTaskStatus) { st.AttemptKind = v1alpha1.AttemptVerification }),
 		Entry(nil, "attempts", func(st *v1alpha1.AgentTaskStatus) {
 			st.Attempts = []v1alpha1.AttemptStatus{{Number: 1, Reason: "PodLost"}}
 		}),

@@ -94,7 +94,9 @@ func keptSandbox(w *world) {
 	Expect(w.made["v1.NetworkPolicy"]).To(ConsistOf("sampan-sandboxes", "sampan-sandbox-dev", "sampan-sandbox-dev"))
 }
 
-var stories = map[string]func(*world){"own": ownSandbox, "named": namedSandbox, "kept": keptSandbox, "pooled": pooledSandbox}
+var stories = map[string]func(*world){
+	"own": ownSandbox, "named": namedSandbox, "kept": keptSandbox, "pooled": pooledSandbox, "separate": separateTold, "no": probedModels,
+}
 
 // everyWrite tells a story again and again, each time failing another write of the
 // controllers, until there is none left to fail. Some are told at once.

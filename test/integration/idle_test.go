@@ -55,7 +55,7 @@ var _ = Describe("An idle Sandbox", func() {
 		Expect(w.sandbox("dev").Status.TaskRef.Name).To(Equal("x"))
 		Expect(w.stands("x")).To(Equal("Unknown Starting"), "nothing is wrong with it")
 		w.settle()
-		Expect(w.stands("x")).To(Equal("Unknown Starting"))
+		Expect(w.stands("x")).To(starting)
 		Expect(w.task("x").Status.PodName).To(Equal("dev-2"))
 		w.run("dev-2")
 		Expect(w.stands("x")).To(Equal("Unknown Running"))

@@ -88,6 +88,7 @@ var _ = Describe("A persistent workspace", func() {
 		w.create(theirs, objects.MakeSandbox("dev").With(persistent).Obj())
 		w.settle()
 		Expect(w.ready("dev")).To(Equal("False NameConflict"))
+		Expect(meta.FindStatusCondition(w.sandbox("dev").Status.Conditions, v1alpha1.ConditionReady).Message).To(HaveSuffix("delete it, or use another name"))
 		Expect(w.made["v1.Pod"]).To(BeEmpty())
 	})
 

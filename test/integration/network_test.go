@@ -280,6 +280,7 @@ var _ = Describe("The network of Sandboxes", func() {
 		w.create(foreign)
 		w.settle()
 		Expect(w.ready("dev")).To(Equal("False NameConflict"))
+		Expect(meta.FindStatusCondition(w.sandbox("dev").Status.Conditions, v1alpha1.ConditionReady).Message).To(HaveSuffix("delete it, or use another namespace"), "its name is the same for all Sandboxes")
 		Expect(w.policy(p.Name).ResourceVersion).To(Equal(foreign.ResourceVersion))
 	})
 

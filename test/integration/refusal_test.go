@@ -105,7 +105,7 @@ var _ = Describe("What the API server refuses", func() {
 
 				answer = nil
 				w.pass(pauses[len(pauses)-1])
-				Expect(w.stands("x")).To(Equal("Unknown Starting"))
+				Expect(w.stands("x")).To(starting)
 				w.run("x-1")
 				Expect(w.stands("x")).To(Equal("Unknown Running"))
 				Expect(meta.FindStatusCondition(w.task("x").Status.Conditions, v1alpha1.ConditionStalled)).To(BeNil())

@@ -50,7 +50,7 @@ var _ = Describe("Every sample", func() {
 				kinds[obj.GetKind()]++
 			}
 		}
-		for _, kind := range []string{"AgentTask", "Sandbox", "SandboxPool"} {
+		for _, kind := range []string{"AgentTask", "Sandbox", "SandboxPool", "ModelProbe"} {
 			Expect(kinds).To(HaveKey(kind), "there must be a sample of each kind")
 		}
 	})

@@ -220,6 +220,11 @@ var stages = []stage{
 			w.report("x", v1alpha1.ReasonSandboxLost)
 			w.pass(11 * time.Second)
 		}},
+		{v1alpha1.ReasonStarting, itself, handedOver},
+		{v1alpha1.ReasonIsolationUnavailable, "a manager that keeps a record, or another task without `isolation: Separate`", func(w *world) {
+			w.create(objects.MakeTask("x").VerifySeparately("v", "true").Obj())
+			w.settle()
+		}},
 		{v1alpha1.ReasonNameConflict, "the other Sandbox's deletion, or a task of another name", func(w *world) {
 			w.create(objects.MakeSandbox("x").Obj())
 			started(w)
@@ -233,6 +238,10 @@ var stages = []stage{
 		{v1alpha1.ReasonUnschedulable, itself + ", when a node takes the pod", func(w *world) {
 			started(w)
 			w.unscheduled("x-1", corev1.PodReasonUnschedulable, "0/3 nodes are available: 3 Insufficient cpu.")
+		}},
+		{v1alpha1.ReasonUnschedulable, itself + ", when the scheduler runs", func(w *world) {
+			started(w)
+			w.pass(61 * time.Second)
 		}},
 		{v1alpha1.ReasonQueued, itself + ", when the queue admits the pod", func(w *world) {
 			started(w)
@@ -253,9 +262,17 @@ var stages = []stage{
 		{v1alpha1.ReasonContainerConfigError, "what the message asks for", waitingFor("sandbox", "CreateContainerError", "no such device")},
 		{v1alpha1.ReasonVolumeFailed, "what the message asks for", func(w *world) {
 			started(w)
-			w.create(&corev1.Event{ObjectMeta: metav1.ObjectMeta{Name: "x-1.1", Namespace: w.ns}, Type: corev1.EventTypeWarning, Reason: "FailedMount",
-				Message:        `MountVolume.SetUp failed for volume "workspace" : timed out`,
-				InvolvedObject: corev1.ObjectReference{Kind: "Pod", Namespace: w.ns, Name: "x-1", UID: w.pod("x-1").UID}})
+			w.take("x-1", "FailedMount", `MountVolume.SetUp failed for volume "workspace" : timed out`)
+			w.pass(10 * time.Second)
+		}},
+		{v1alpha1.ReasonPodNotStarted, itself + ", when the kubelet of the node runs, or when the node counts as lost", func(w *world) {
+			started(w)
+			w.bind("x-1", "node")
+			w.pass(61 * time.Second)
+		}},
+		{v1alpha1.ReasonPodNotStarted, itself + ", when the node can", func(w *world) {
+			started(w)
+			w.take("x-1", "FailedCreatePodSandBox", "Failed to create pod sandbox: plugin type=\"calico\" failed (add): no IP addresses available")
 			w.pass(10 * time.Second)
 		}},
 		{v1alpha1.ReasonRunnerSilent, itself + ", after five minutes with another attempt; the runner's way to the API server", func(w *world) {
@@ -266,6 +283,10 @@ var stages = []stage{
 	}},
 	{"While it runs", []situation{
 		{v1alpha1.ReasonRunning, itself, running},
+		{v1alpha1.ReasonRunning, itself, func(w *world) {
+			handedOver(w)
+			w.run("x-2")
+		}},
 		{v1alpha1.ReasonRetrying, itself + ", after the pause", func(w *world) {
 			running(w)
 			w.fail("x-1", "Evicted", "The node was low on resource: memory.")
@@ -371,7 +392,7 @@ var stages = []stage{
 }
 
 // notOfTasks are the reasons that no Succeeded of a task ever has.
-var notOfTasks = []string{"Pending", "Resolved", "LastValidRegistry", "Ready", "PodPending", "PodFinished", "Interrupted", "Recorded", "NoRecord", "Filling", "Updating", "Disabled", "BudgetAvailable"}
+var notOfTasks = []string{"Pending", "Resolved", "LastValidRegistry", "Ready", "PodPending", "PodFinished", "Interrupted", "Recorded", "NoRecord", "VerificationPending", "VerificationRejected", "Filling", "Updating", "Disabled", "BudgetAvailable"}
 
 const situationsPage = "docs/situations.md"
 

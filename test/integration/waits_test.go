@@ -204,7 +204,7 @@ var _ = Describe("What a user asks of a task", func() {
 		w.pass(time.Hour)
 		w.change(task, func() { task.Spec.State = v1alpha1.TaskActive })
 		w.settle()
-		Expect(w.stands("x")).To(Equal("Unknown Starting"))
+		Expect(w.stands("x")).To(starting)
 		Expect(w.task("x").Status.PodName).To(Equal("x-2"))
 		w.run("x-2")
 		w.pass(50 * time.Second)

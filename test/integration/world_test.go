@@ -23,6 +23,7 @@ import (
 	"github.com/sampan-dev/sampan/internal/controller/adminpolicy"
 	"github.com/sampan-dev/sampan/internal/controller/agenttask"
 	"github.com/sampan-dev/sampan/internal/controller/budget"
+	"github.com/sampan-dev/sampan/internal/controller/modelprobe"
 	"github.com/sampan-dev/sampan/internal/controller/modelregistry"
 	"github.com/sampan-dev/sampan/internal/controller/sandbox"
 	"github.com/sampan-dev/sampan/internal/controller/sandboxpool"
@@ -55,6 +56,7 @@ type world struct {
 	tasks     *agenttask.Reconciler
 	sandboxes *sandbox.Reconciler
 	pools     *sandboxpool.Reconciler
+	probes    *modelprobe.Reconciler
 	budgets   *budget.Reconciler
 }
 
@@ -85,8 +87,8 @@ func worldIn(ctx SpecContext, namespace string, operator client.WithWatch) *worl
 		clock: clocktesting.NewFakeClock(time.Now().Truncate(time.Second)), writes: &faults.Writes{}, made: map[string][]string{},
 	}
 	w.cache = &faults.Cache{Live: api.Client, Namespace: w.ns, Index: map[string]client.IndexerFunc{"spec.sandbox.sandboxRef.name": agenttask.IndexSandboxRef, warm.IndexPool: warm.IndexOfPool}}
-	Expect(w.cache.Follow(&v1alpha1.AgentTaskList{}, &v1alpha1.SandboxList{}, &v1alpha1.SandboxPoolList{}, &v1alpha1.BudgetList{}, &corev1.PodList{}, &networkingv1.NetworkPolicyList{},
-		&corev1.PersistentVolumeClaimList{}, &corev1.ServiceAccountList{}, &rbacv1.RoleBindingList{}, &corev1.ConfigMapList{})).To(Succeed())
+	Expect(w.cache.Follow(&v1alpha1.AgentTaskList{}, &v1alpha1.SandboxList{}, &v1alpha1.SandboxPoolList{}, &corev1.PodList{}, &networkingv1.NetworkPolicyList{},
+		&corev1.PersistentVolumeClaimList{}, &corev1.ServiceAccountList{}, &rbacv1.RoleBindingList{}, &corev1.ConfigMapList{}, &v1alpha1.ModelProbeList{}, &v1alpha1.BudgetList{})).To(Succeed())
 	w.live = w.cache.Writer(api.Client)
 	w.writes.After = func(verb string, obj client.Object) {
 		if kind := strings.TrimPrefix(fmt.Sprintf("%T", obj), "*"); verb == "create" {
@@ -114,6 +116,7 @@ func (w *world) restartWith(c client.Client) {
 	w.pools = &sandboxpool.Reconciler{Client: c, APIReader: w.operator, Recorder: w.events, Clock: w.clock, Policy: policy, Surroundings: surroundings}
 	w.sandboxes = &sandbox.Reconciler{Client: c, APIReader: w.operator, Recorder: w.events, Clock: w.clock, Registry: store, Policy: policy,
 		Options: sandbox.Options{RunnerImage: "runner:test", SandboxImage: "sandbox:test", RunnerRole: podspec.RunnerName}}
+	w.probes = &modelprobe.Reconciler{Client: c, APIReader: w.operator, Recorder: w.events, Clock: w.clock, Registry: store, Policy: policy, Sandboxes: w.sandboxes}
 }
 
 // settle reconciles everything until nothing changes any more, and checks after
@@ -134,6 +137,9 @@ func (w *world) settle() {
 		}
 		for _, sb := range w.sandboxList() {
 			failed = w.reconcile(w.sandboxes.Reconcile, &sb) || failed
+		}
+		for _, probe := range w.probeList() {
+			failed = w.reconcile(w.probes.Reconcile, &probe) || failed
 		}
 		for _, sb := range w.sandboxesGone() {
 			failed = w.reconcile(w.sandboxes.Reconcile, &sb) || failed

@@ -60,6 +60,15 @@ func (s *Store) Registry(ctx context.Context, reader client.Reader, namespace st
 	})
 }
 
+// Open reports whether the policy lets the egress of a pod be open.
+func (s *Store) Open(ctx context.Context) (open bool, refusal *Refusal, err error) {
+	refusal, err = s.check(ctx, func(p *policy.Policy) []policy.Violation {
+		open = p.Network.Open
+		return nil
+	})
+	return open, refusal, err
+}
+
 // Endpoints holds the addresses of a namespace's own models, which are opened for
 // its Restricted Sandboxes, against the policy.
 func (s *Store) Endpoints(ctx context.Context, source types.NamespacedName, candidates []models.Candidate) (*Refusal, error) {

@@ -52,7 +52,7 @@ func (r *Reconciler) reconcileAttempt(ctx context.Context, s *scope) error {
 	case succeed, fail:
 		s.end(d)
 		return nil
-	case lose, stop:
+	case lose, stop, handOver:
 		s.archive(d)
 		return nil
 	case goOn:
@@ -277,6 +277,9 @@ func (s *scope) archive(d decision) {
 		st.ActiveSeconds += int64(contactLimit.Seconds()) // it ran, though nothing was heard of it
 	}
 	st.AttemptStartTime, st.RunningTime = nil, nil
+	if d.kind == handOver {
+		st.AttemptKind = kindAfter(d.reason)
+	}
 	switch {
 	case s.task.Spec.State == v1alpha1.TaskCancelled:
 		// The ended pod stays, as after any other end, so that its log can be read.
@@ -287,6 +290,10 @@ func (s *scope) archive(d decision) {
 		return
 	case d.kind == stop || s.task.Spec.State == v1alpha1.TaskSuspended:
 		s.setInProgress(v1alpha1.ReasonSuspending, "The attempt was stopped on request", passes)
+		return
+	case d.kind == handOver:
+		s.event(corev1.EventTypeNormal, d.reason, "HandOver", "%s", d.message)
+		s.setInProgress(v1alpha1.ReasonStarting, handOverMessage(a.Number, d.reason), passes)
 		return
 	}
 	s.event(corev1.EventTypeWarning, d.reason, "Retry", "Attempt %d was lost: %s", a.Number, d.message)

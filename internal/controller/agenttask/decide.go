@@ -6,9 +6,11 @@ import (
 
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/utils/ptr"
 
 	"github.com/sampan-dev/sampan/api/v1alpha1"
 	"github.com/sampan-dev/sampan/internal/controller/kit"
+	"github.com/sampan-dev/sampan/internal/text"
 )
 
 const (
@@ -69,6 +71,8 @@ const (
 	lose
 	// stop ends the attempt because the user wanted it to.
 	stop
+	// handOver ends the attempt because a pod of another kind is to go on.
+	handOver
 )
 
 // waitKind says what ends a wait.
@@ -136,6 +140,8 @@ func (f attemptState) decideResult() decision {
 		return decision{kind: stop, reason: res.Reason, message: res.Message}
 	case v1alpha1.ReasonInterrupted, v1alpha1.ReasonSandboxLost:
 		return f.namedLoss(res)
+	case v1alpha1.ReasonVerificationPending, v1alpha1.ReasonVerificationRejected:
+		return decision{kind: handOver, reason: res.Reason, message: res.Message}
 	}
 	return decision{kind: fail, reason: res.Reason, message: res.Message}
 }
@@ -152,6 +158,9 @@ func (f attemptState) namedLoss(res *v1alpha1.TaskResult) decision {
 	if f.ready != nil && lossReasons[f.ready.Reason] && !runnerReasons[f.ready.Reason] {
 		return decision{kind: lose, reason: f.ready.Reason, message: f.ready.Message}
 	}
+	if reason, message := f.suspending(); reason != "" {
+		return decision{kind: lose, reason: reason, message: message}
+	}
 	if f.sandboxTerminating {
 		return f.sandboxDeleted()
 	}
@@ -165,6 +174,15 @@ func (f attemptState) namedLoss(res *v1alpha1.TaskResult) decision {
 		reason = v1alpha1.ReasonPodLost
 	}
 	return decision{kind: lose, reason: reason, message: res.Message}
+}
+
+// suspending is the loss of an attempt whose named Sandbox is being suspended; empty if it
+// is not.
+func (f attemptState) suspending() (reason, message string) {
+	if f.ready == nil || f.ready.Reason != v1alpha1.ReasonSuspending {
+		return "", ""
+	}
+	return v1alpha1.ReasonSuspended, "Sandbox " + f.task.Status.SandboxName + " is being suspended"
 }
 
 // sandboxDeleted is the loss of an attempt whose Sandbox somebody deleted: the
@@ -247,6 +265,8 @@ func (f attemptState) loss() (reason, message string) {
 	switch {
 	case f.ready != nil && lossReasons[f.ready.Reason]:
 		return f.ready.Reason, f.ready.Message
+	case f.ready != nil && f.ready.Reason == v1alpha1.ReasonSuspending:
+		return f.suspending()
 	case f.sandboxTerminating:
 		v := f.sandboxDeleted()
 		return v.reason, v.message
@@ -294,7 +314,11 @@ func (f attemptState) decideRunning() decision {
 		return decision{kind: fail, reason: v1alpha1.ReasonDeadlineExceeded,
 			message: fmt.Sprintf("limits.activeSeconds (%d) has passed, and the runner has not stopped", int(active(f.task).Seconds()))}
 	}
-	return decision{reason: v1alpha1.ReasonRunning, message: "The agent runs in Pod " + f.task.Status.PodName, requeueAfter: left}
+	who := "The agent runs"
+	if verifies(f.task) {
+		who = "The Separate verify commands run"
+	}
+	return decision{reason: v1alpha1.ReasonRunning, message: who + " in Pod " + f.task.Status.PodName, requeueAfter: left}
 }
 
 // outputsGrace lets the runner take what a task leaves once its time is up.
@@ -318,6 +342,8 @@ func (f attemptState) decideStarting() decision {
 	d.message = f.ready.Message
 	if f.ready.Reason != v1alpha1.ReasonPodPending && f.ready.Reason != v1alpha1.ReasonIdle {
 		d.reason = f.ready.Reason
+	} else if verifies(f.task) {
+		d.message += ", to run the Separate verify commands"
 	}
 	if !f.sandboxStalled {
 		return f.within(d, f.task.Status.AttemptStartTime, maxPending)
@@ -388,7 +414,11 @@ func (f attemptState) awaitContact(d decision) decision {
 // startingMessage holds from the opening of an attempt until its pod is there:
 // one text, so that it is written once.
 func startingMessage(task *v1alpha1.AgentTask) string {
-	return fmt.Sprintf("Attempt %d is starting in Sandbox %s", task.Status.Attempt, task.Status.SandboxName)
+	what := ""
+	if verifies(task) {
+		what = ", which runs the Separate verify commands,"
+	}
+	return fmt.Sprintf("Attempt %d%s is starting in Sandbox %s", task.Status.Attempt, what, task.Status.SandboxName)
 }
 
 // active is how long the task may be active.
@@ -428,14 +458,11 @@ func unproven(task *v1alpha1.AgentTask, res *v1alpha1.TaskResult) string {
 }
 
 func summary(task *v1alpha1.AgentTask, res *v1alpha1.TaskResult) string {
-	turns := int32(0)
-	if t := task.Status.Progress.Turns; t != nil {
-		turns = *t
-	}
+	turns := text.Plural(int(ptr.Deref(task.Status.Progress.Turns, 0)), "turn")
 	if len(res.Verifications) == 0 {
-		return fmt.Sprintf("The agent finished after %d turns; the task has no verify command", turns)
+		return fmt.Sprintf("The agent finished after %s; the task has no verify command", turns)
 	}
-	return fmt.Sprintf("The agent finished after %d turns and %d of %d verify commands passed", turns, len(res.Verifications), len(res.Verifications))
+	return fmt.Sprintf("The agent finished after %s and %d of %d verify commands passed", turns, len(res.Verifications), len(res.Verifications))
 }
 
 func readyOf(sb *v1alpha1.Sandbox) *metav1.Condition {

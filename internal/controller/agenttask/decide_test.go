@@ -263,3 +263,21 @@ func TestADeletedSandboxIsSaid(t *testing.T) {
 		})
 	}
 }
+
+func TestSummary(t *testing.T) {
+	verified := &v1alpha1.TaskResult{Verifications: make([]v1alpha1.VerificationStatus, 2)}
+	for _, c := range []struct {
+		turns int32
+		res   *v1alpha1.TaskResult
+		want  string
+	}{
+		{1, &v1alpha1.TaskResult{}, "The agent finished after 1 turn; the task has no verify command"},
+		{2, verified, "The agent finished after 2 turns and 2 of 2 verify commands passed"},
+	} {
+		task := objects.MakeTask("x").Obj()
+		task.Status.Progress.Turns = &c.turns
+		if got := summary(task, c.res); got != c.want {
+			t.Error(got)
+		}
+	}
+}

@@ -128,6 +128,8 @@ func (r *Reconciler) unusable(ctx context.Context, sb *v1alpha1.Sandbox) (reason
 		return ready.Reason, "Sandbox " + sb.Name + " gets another pod: " + ready.Message, nil
 	case sb.Status.PodName == "":
 		return "", "", nil
+	case ready != nil && ready.Reason == v1alpha1.ReasonSuspending:
+		return v1alpha1.ReasonIdle, "Sandbox " + sb.Name + " gets another pod: " + ready.Message, nil
 	case ready != nil && ready.Reason == v1alpha1.ReasonIdle:
 		return ready.Reason, "Sandbox " + sb.Name + " gets another pod: Pod " + sb.Status.PodName + " is being deleted since there was no task", nil
 	}

@@ -32,7 +32,7 @@ func BlockingOwner(ctx context.Context, live client.Reader, kind string, obj cli
 	return "", nil
 }
 
-// gone reports whether an owner is a Sandbox or an AgentTask that does not exist
+// gone reports whether an owner is a Sandbox, an AgentTask or a ModelProbe that does not exist
 // any more. One of the same name and another UID is another. Who else owns things
 // is not ours to read.
 func gone(ctx context.Context, live client.Reader, namespace string, owner *metav1.OwnerReference) (bool, error) {
@@ -42,6 +42,8 @@ func gone(ctx context.Context, live client.Reader, namespace string, owner *meta
 		found = &v1alpha1.Sandbox{}
 	case v1alpha1.GroupVersion.WithKind("AgentTask").GroupKind():
 		found = &v1alpha1.AgentTask{}
+	case v1alpha1.GroupVersion.WithKind("ModelProbe").GroupKind():
+		found = &v1alpha1.ModelProbe{}
 	default:
 		return false, nil
 	}

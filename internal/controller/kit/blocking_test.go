@@ -58,6 +58,7 @@ func TestBlockingOwner(t *testing.T) {
 		"of another version of the API":    {owner(func(o *metav1.OwnerReference) { o.APIVersion = "sampan.dev/v1beta1" }), ofDev},
 		"a Sandbox's":                      {owner(func(o *metav1.OwnerReference) { o.UID = "new" }), ""},
 		"a Sandbox's, being deleted":       {leaving(owner(func(o *metav1.OwnerReference) { o.UID = "new" })), deleted},
+		"an earlier ModelProbe's":          {owner(func(o *metav1.OwnerReference) { o.Kind, o.Name = "ModelProbe", "nightly" }), "Waiting for Pod p of an earlier ModelProbe nightly to be removed"},
 		"an AgentTask's":                   {owner(func(o *metav1.OwnerReference) { o.Kind, o.Name, o.UID = "AgentTask", "x", "new" }), ""},
 		"another API's":                    {owner(func(o *metav1.OwnerReference) { o.APIVersion = "agents.example.com/v1alpha1" }), ""},
 		"a ReplicaSet's":                   {owner(func(o *metav1.OwnerReference) { o.APIVersion, o.Kind = "apps/v1", "ReplicaSet" }), ""},

@@ -2,6 +2,7 @@ package modelregistry
 
 import (
 	"errors"
+	"slices"
 
 	"github.com/sampan-dev/sampan/api/v1alpha1"
 	"github.com/sampan-dev/sampan/internal/models"
@@ -16,7 +17,7 @@ func Selector(task *v1alpha1.AgentTask) models.Selector {
 
 // Route gives the candidate models of a task, whose cost is bounded where it is budgeted.
 func (e *Entry) Route(task *v1alpha1.AgentTask, scopes []string, budgeted bool) ([]models.Candidate, error) {
-	return e.Registry.Route(Selector(task), models.Need{Scopes: scopes, Priced: budgeted || task.Spec.Limits.CostUSD != ""})
+	return e.Registry.Route(Selector(task), models.Need{Scopes: scopes, Priced: budgeted || task.Spec.Limits.CostUSD != "", Probed: e.Probed})
 }
 
 // Inputs are what a runner must be given to reach the candidates' providers.
@@ -39,8 +40,15 @@ func Inputs(candidates []models.Candidate) (keys []podspec.ModelKey, scripts []p
 }
 
 // All gives every model that a namespace may use, for a Sandbox that is not
-// made for one task.
+// made for one task, without those that probes have found unfit for any.
 func (e *Entry) All(scopes []string) []models.Candidate {
+	return slices.DeleteFunc(e.Declared(scopes), func(c models.Candidate) bool {
+		return e.Registry.Unfit(c.Model, models.Need{Probed: e.Probed}) != nil
+	})
+}
+
+// Declared gives every model that a namespace may use, whatever it calls tools like.
+func (e *Entry) Declared(scopes []string) []models.Candidate {
 	return e.Registry.Usable(models.Need{Scopes: scopes, ToolCalls: models.None})
 }
 

@@ -40,6 +40,9 @@ type Entry struct {
 	Document string
 	// Source is the ConfigMap it came from.
 	Source types.NamespacedName
+	// Probed is what the probes that count here have measured, by the digest of the entry;
+	// nil where the registry does not ask for it.
+	Probed map[string]models.Measured
 	// Warning is set when the ConfigMap's newest text is broken and this is an
 	// earlier one; it says what to mend.
 	Warning string
@@ -82,7 +85,11 @@ func (s *Store) Load(ctx context.Context, namespace string) (*Entry, error) {
 		if err != nil {
 			return nil, fmt.Errorf("reading ConfigMap %s: %w", key, err)
 		}
-		return s.entry(ctx, &cm)
+		entry, err := s.entry(ctx, &cm)
+		if err != nil {
+			return nil, err
+		}
+		return s.probed(ctx, namespace, entry)
 	}
 	return nil, fmt.Errorf("%w: there is no ConfigMap %s in namespace %s nor in %s",
 		ErrNotFound, ConfigMapName, namespace, s.OperatorNamespace)

@@ -68,7 +68,7 @@ func (r *Reconciler) ensureShared(ctx context.Context, s *scope, want client.Obj
 		err = s.refused(err, refused)
 	}
 	if err == nil && !s.stopped() && !usable(found) {
-		err = r.inTheWay(ctx, s, found)
+		err = r.inTheWay(ctx, s, found, "use another namespace")
 	}
 	if err != nil || s.stopped() {
 		return nil, err
@@ -87,7 +87,8 @@ func usable(obj client.Object) bool {
 }
 
 // inTheWay records an object that is not the Sandbox's, and whether it goes by itself.
-func (r *Reconciler) inTheWay(ctx context.Context, s *scope, obj client.Object) error {
+// Where it does not, somebody deletes it, or does what else there is to do.
+func (r *Reconciler) inTheWay(ctx context.Context, s *scope, obj client.Object, orElse string) error {
 	kind := r.kind(obj)
 	waiting, err := kit.BlockingOwner(ctx, r.APIReader, kind, obj)
 	switch {
@@ -96,7 +97,7 @@ func (r *Reconciler) inTheWay(ctx context.Context, s *scope, obj client.Object) 
 	case waiting != "":
 		s.facts.remains = waiting
 	default:
-		s.facts.conflict = kind + " " + obj.GetName()
+		s.facts.conflict = fmt.Sprintf("%s %s exists and does not belong to this Sandbox; delete it, or %s", kind, obj.GetName(), orElse)
 	}
 	return nil
 }
@@ -142,7 +143,7 @@ func (r *Reconciler) ensure(ctx context.Context, s *scope, obj client.Object) (m
 		return false, err
 	}
 	if !belongs(obj, s.sandbox) {
-		return true, r.inTheWay(ctx, s, obj)
+		return true, r.inTheWay(ctx, s, obj, "use another name")
 	}
 	return true, nil
 }
@@ -166,7 +167,7 @@ func (r *Reconciler) ensureOwned(ctx context.Context, s *scope, want client.Obje
 		_, err = r.ensure(ctx, s, found)
 		err = s.refused(err, refused)
 	} else if err == nil && !belongs(found, s.sandbox) {
-		err = r.inTheWay(ctx, s, found)
+		err = r.inTheWay(ctx, s, found, "use another name")
 	}
 	if err != nil || s.stopped() {
 		return nil, err

@@ -61,14 +61,14 @@ func (s *scope) requeueForIdle() {
 func (r *Reconciler) stopIdle(ctx context.Context, s *scope) error {
 	s.facts.idle = true
 	said := meta.FindStatusCondition(s.before.Status.Conditions, v1alpha1.ConditionReady)
-	if said == nil || said.Reason != v1alpha1.ReasonIdle {
+	if said == nil || said.Reason != v1alpha1.ReasonIdle && !suspending(s.before) {
 		s.event(corev1.EventTypeNormal, v1alpha1.ReasonIdle, "Stop", "It was not used for %d seconds; the next task gets a new pod", s.sandbox.Spec.IdleSeconds)
 		return nil // the write brings the next reconcile
 	}
 	if err := r.confirm(ctx, s); err != nil {
 		return err
 	}
-	return r.removePod(ctx, s)
+	return r.putAside(ctx, s, v1alpha1.ReasonIdle)
 }
 
 // expire deletes a Sandbox that nobody has used for its ttlSeconds. A claim

@@ -51,15 +51,14 @@ func (r *Reconciler) podInput(ctx context.Context, s *scope) (*podspec.Input, *p
 	var candidates []models.Candidate
 	var selector models.Selector
 	if task := s.holder.task; task != nil {
-		if !warm.MadeFor(sb, task) { // the operator makes none such
-			return nil, templateConflict(task), nil
+		if problem := forTask(in, sb, task); problem != nil {
+			return nil, problem, nil
 		}
 		selector = modelregistry.Selector(task)
 		if candidates, err = entry.Route(task, scopes, task.Status.Budget.GrantedUSD != ""); err != nil {
 			return nil, &problem{reason: v1alpha1.ReasonModelNotFound, message: err.Error()}, nil
 		}
-		in.Prompt, in.Verify, in.Outputs, in.Task = task.Spec.PromptFrom, task.Spec.Verify, task.Spec.Outputs, kit.Reference(task, task.Status.Attempt)
-		in.ModelKeys, in.Scripts = modelregistry.Inputs(candidates)
+		in.ModelKeys, in.Scripts = modelregistry.Inputs(modelsOf(in, candidates))
 	} else {
 		candidates = entry.All(scopes)
 		in.ModelKeys, in.Scripts = modelregistry.Inputs(candidates)
@@ -69,7 +68,7 @@ func (r *Reconciler) podInput(ctx context.Context, s *scope) (*podspec.Input, *p
 		if problem, err := policyProblem(r.Policy.Endpoints(ctx, entry.Source, candidates)); problem != nil || err != nil {
 			return nil, problem, err
 		}
-		in.Egress = s.egress(candidates, in.Record)
+		in.Egress = s.egress(modelsOf(in, candidates), in.Record)
 	}
 	if in.Registry, err = entry.Registry.Snapshot(selector, candidates); err != nil {
 		return nil, nil, err
@@ -79,6 +78,16 @@ func (r *Reconciler) podInput(ctx context.Context, s *scope) (*podspec.Input, *p
 			"What this Sandbox may use of ConfigMap %s has %d bytes; a pod can carry %d", entry.Source, n, podspec.MaxRegistryBytes)}, nil
 	}
 	return in, nil, nil
+}
+
+// forTask sets what the pod has of its task, or says why it can have none of it.
+func forTask(in *podspec.Input, sb *v1alpha1.Sandbox, task *v1alpha1.AgentTask) *problem {
+	if !warm.MadeFor(sb, task) { // the operator makes none such
+		return templateConflict(task)
+	}
+	in.Prompt, in.Verify, in.Outputs, in.Task = task.Spec.PromptFrom, task.Spec.Verify, task.Spec.Outputs, kit.Reference(task, task.Status.Attempt)
+	in.Verifying = task.Status.AttemptKind == v1alpha1.AttemptVerification
+	return isolationProblem(in, task)
 }
 
 func templateConflict(task *v1alpha1.AgentTask) *problem {

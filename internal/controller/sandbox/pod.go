@@ -68,7 +68,7 @@ func (r *Reconciler) reconcilePod(ctx context.Context, s *scope) error {
 		return nil
 	case s.sandbox.Spec.State == v1alpha1.SandboxSuspended:
 		s.facts.suspended = true
-		return r.removePod(ctx, s)
+		return r.putAside(ctx, s, v1alpha1.ReasonSuspended)
 	case podapi.OwnerTask(s.sandbox) != nil:
 		return r.reconcileAttempt(ctx, s)
 	case s.idleFor(s.sandbox.Spec.IdleSeconds):
@@ -138,7 +138,7 @@ func (r *Reconciler) findPod(ctx context.Context, s *scope) error {
 	case s.recorded(pod), s.holder.task != nil && s.sandbox.Status.PodUID == "" && metav1.IsControlledBy(pod, s.sandbox):
 		s.pod = pod
 	case s.sandbox.Status.PodUID == "" && !metav1.IsControlledBy(pod, s.sandbox):
-		return r.inTheWay(ctx, s, pod)
+		return r.inTheWay(ctx, s, pod, "use another name")
 	}
 	return nil
 }

@@ -1,6 +1,7 @@
 package sandbox
 
 import (
+	"encoding/json"
 	"fmt"
 	"regexp"
 	"slices"
@@ -11,6 +12,7 @@ import (
 
 	"github.com/sampan-dev/sampan/api/v1alpha1"
 	"github.com/sampan-dev/sampan/internal/podapi"
+	"github.com/sampan-dev/sampan/internal/text"
 )
 
 // stateOf reads a pod's status. The first cause that is found, from the most
@@ -137,7 +139,20 @@ func causeOfEnd(container string, t *corev1.ContainerStateTerminated) (reason, m
 	case t.ExitCode == 0:
 		return v1alpha1.ReasonPodFinished, fmt.Sprintf("Container %s ended", container)
 	}
-	return lost, fmt.Sprintf("Container %s ended with exit code %d", container, t.ExitCode)
+	message = fmt.Sprintf("Container %s ended with exit code %d", container, t.ExitCode)
+	if container == podapi.RunnerContainer {
+		message += lastError(t)
+	}
+	return lost, message
+}
+
+// lastError is the error that a runner has left, after a colon. Tools cannot write there.
+func lastError(t *corev1.ContainerStateTerminated) string {
+	var words podapi.TerminationMessage
+	if err := json.Unmarshal([]byte(t.Message), &words); err != nil || words.Error == "" {
+		return ""
+	}
+	return ": " + text.Clip(text.OneLine(words.Error), podapi.MaxTerminationErrorBytes)
 }
 
 // neverStarted reports whether a container's message is the runtime's. That of one

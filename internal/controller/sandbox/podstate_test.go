@@ -161,3 +161,21 @@ func TestUnboundCause(t *testing.T) {
 		})
 	}
 }
+
+// TestLastError: the error that a runner leaves is shown, and nothing that a tool writes.
+func TestLastError(t *testing.T) {
+	const left = `{"error":"models.yaml: \u001b[2Jempty"}`
+	for name, c := range map[string]struct {
+		pod  *objects.Pod
+		want string
+	}{
+		"of a runner":      {objects.MakePod("x").Terminated("runner", 1, "Error", left), `Container runner ended with exit code 1: models.yaml: \x1b[2Jempty`},
+		"that is a result": {objects.MakePod("x").Terminated("runner", 1, "Error", `{"taskUID":"u"}`), "Container runner ended with exit code 1"},
+		"that is no JSON":  {objects.MakePod("x").Terminated("runner", 1, "Error", "panic"), "Container runner ended with exit code 1"},
+		"of a tool":        {objects.MakePod("x").Terminated("sandbox", 1, "Error", left), "Container sandbox ended with exit code 1"},
+	} {
+		if s := stateOf(c.pod.Obj()); s.message != c.want {
+			t.Errorf("%s: %q", name, s.message)
+		}
+	}
+}

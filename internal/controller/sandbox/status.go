@@ -3,24 +3,15 @@ package sandbox
 import (
 	"context"
 	"fmt"
-	"maps"
-	"strings"
 	"time"
 
-	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"sigs.k8s.io/controller-runtime/pkg/client"
-	logf "sigs.k8s.io/controller-runtime/pkg/log"
 
 	"github.com/sampan-dev/sampan/api/v1alpha1"
 	"github.com/sampan-dev/sampan/internal/podapi"
 	"github.com/sampan-dev/sampan/internal/text"
 )
-
-// slowStart is how long a pod may be without a cause before its events are
-// asked for one: what kubelet cannot mount is told nowhere else.
-const slowStart = 8 * time.Second
 
 // maxMessage keeps a condition's message short; the whole is in the pod.
 const maxMessage = 1024
@@ -36,7 +27,7 @@ type problem struct {
 type facts struct {
 	// now is one time for all of a reconcile.
 	now time.Time
-	// conflict names an object that is in the way and belongs to somebody else;
+	// conflict tells of an object that is in the way and belongs to somebody else;
 	// remains says of one that it goes by itself.
 	conflict, remains string
 
@@ -44,6 +35,8 @@ type facts struct {
 	suspended bool
 	// idle: it was not used for spec.idleSeconds.
 	idle bool
+	// keeping is set while its workspace is kept before its pod goes.
+	keeping *keeping
 	// lost: the pod is gone and must not be replaced now.
 	lost bool
 	// noAttempt: the task whose own Sandbox it is has no open attempt.
@@ -111,41 +104,7 @@ func (r *Reconciler) observePod(ctx context.Context, s *scope) {
 		return
 	}
 	s.requeue = slowStart
-	if p := r.mountProblem(ctx, s.pod); p != nil {
-		s.facts.podState = podState{phase: podBlocked, reason: p.reason, message: p.message}
-	}
-}
-
-// mountProblem asks the pod's events what kubelet cannot mount.
-func (r *Reconciler) mountProblem(ctx context.Context, pod *corev1.Pod) *problem {
-	events := r.eventsOf(ctx, pod, client.MatchingFields{"reason": "FailedMount"})
-	for i := len(events) - 1; i >= 0; i-- {
-		message := events[i].Message
-		switch {
-		case strings.Contains(message, `secret "`), strings.Contains(message, "references non-existent secret key"):
-			return &problem{reason: v1alpha1.ReasonSecretNotFound, message: message}
-		case strings.Contains(message, `configmap "`), strings.Contains(message, "references non-existent config key"):
-			return &problem{reason: v1alpha1.ReasonConfigMapNotFound, message: message}
-		}
-	}
-	if n := len(events); n > 0 {
-		return &problem{reason: v1alpha1.ReasonVolumeFailed, message: events[n-1].Message}
-	}
-	return nil
-}
-
-// eventsOf are the events of an object that match, the newest last.
-// Without them no cause is named; the next look asks again.
-func (r *Reconciler) eventsOf(ctx context.Context, obj client.Object, match client.MatchingFields) []corev1.Event {
-	var list corev1.EventList
-	of := client.MatchingFields{"involvedObject.uid": string(obj.GetUID())}
-	maps.Copy(of, match)
-	err := r.APIReader.List(ctx, &list, client.InNamespace(obj.GetNamespace()), client.Limit(100), of)
-	if err != nil {
-		logf.FromContext(ctx).Error(err, "Could not read events", "kind", r.kind(obj), "name", obj.GetName())
-		return nil
-	}
-	return list.Items
+	s.facts.podState = r.slowState(ctx, s.pod)
 }
 
 // apply writes the conditions that the facts ask for.
@@ -154,8 +113,7 @@ func (f facts) apply(sb *v1alpha1.Sandbox) {
 	state := f.podState
 	switch {
 	case f.conflict != "":
-		state = podState{phase: podBlocked, reason: v1alpha1.ReasonNameConflict,
-			message: f.conflict + " exists and does not belong to this Sandbox; delete it, or use another name"}
+		state = podState{phase: podBlocked, reason: v1alpha1.ReasonNameConflict, message: f.conflict}
 	case f.remains != "":
 		state = podState{phase: podWaiting, reason: v1alpha1.ReasonPodPending, message: f.remains}
 	case f.problem != nil:
@@ -163,11 +121,13 @@ func (f facts) apply(sb *v1alpha1.Sandbox) {
 		if f.problem.passing {
 			state.phase = podWaiting
 		}
+	case f.keeping != nil:
+		state = f.keeping.state()
 	case f.suspended:
-		state = podState{phase: podNone, reason: v1alpha1.ReasonSuspended, message: "spec.state is Suspended"}
+		state = podState{phase: podNone, reason: v1alpha1.ReasonSuspended, message: "spec.state is Suspended" + whatIsKept(sb)}
 	case f.idle:
 		state = podState{phase: podNone, reason: v1alpha1.ReasonIdle,
-			message: fmt.Sprintf("It was not used for spec.idleSeconds (%d); the next task gets a new pod", sb.Spec.IdleSeconds)}
+			message: fmt.Sprintf("It was not used for spec.idleSeconds (%d); the next task gets a new pod", sb.Spec.IdleSeconds) + whatIsKept(sb)}
 	case f.noAttempt:
 		state = podState{phase: podNone, reason: v1alpha1.ReasonIdle, message: "The task has no attempt under way"}
 	case f.over:
@@ -182,6 +142,10 @@ func (f facts) apply(sb *v1alpha1.Sandbox) {
 	// A pod that finished is no failure, and there is nothing for anybody to mend.
 	stalled := state.phase == podBlocked || state.phase == podDead && state.reason != v1alpha1.ReasonPodFinished
 	f.setCondition(sb, v1alpha1.ConditionStalled, stalled, false, state)
+	if f.keeping != nil {
+		state.reason = f.keeping.why
+	}
+	f.setCondition(sb, v1alpha1.ConditionSuspending, f.keeping != nil, false, state)
 }
 
 // setCondition sets a condition; those that are abnormal when True are removed

@@ -56,6 +56,12 @@ func Transform(in any) (any, error) {
 		if heavy(&obj.ObjectMeta, &obj.Spec) {
 			return stubOfSandbox(obj), nil
 		}
+	case *v1alpha1.ModelProbe:
+		obj.Annotations = nil
+		dropWords(obj)
+		if heavy(&obj.ObjectMeta, &obj.Spec) {
+			return stubOfProbe(obj), nil
+		}
 	default:
 		if heavy(obj) {
 			return stub(obj), nil
@@ -114,6 +120,21 @@ func stubOfSandbox(sb *v1alpha1.Sandbox) *v1alpha1.Sandbox {
 	out.Spec.IdleSeconds, out.Spec.TTLSeconds = sb.Spec.IdleSeconds, sb.Spec.TTLSeconds
 	out.Spec.Template.Network.Egress = sb.Spec.Template.Network.Egress
 	return out
+}
+
+func stubOfProbe(probe *v1alpha1.ModelProbe) *v1alpha1.ModelProbe {
+	out := &v1alpha1.ModelProbe{ObjectMeta: metaOf(probe), Status: probe.Status}
+	out.Spec.TTLSecondsAfterFinished = probe.Spec.TTLSecondsAfterFinished
+	return out
+}
+
+// dropWords drops from the results of a probe what is for people: the operator only ever
+// writes what else is in the status.
+func dropWords(probe *v1alpha1.ModelProbe) {
+	for i := range probe.Status.Models {
+		m := &probe.Status.Models[i]
+		*m = v1alpha1.ProbedModel{ID: m.ID, Digest: m.Digest, Outcome: m.Outcome, Declared: m.Declared, Measured: m.Measured, Time: m.Time}
+	}
 }
 
 // Client reads from the cache through c, and from live what the cache has only a

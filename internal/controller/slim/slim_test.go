@@ -249,3 +249,21 @@ func TestPodsAreStripped(t *testing.T) {
 		t.Error(d)
 	}
 }
+
+// TestOfAProbeResultsAreKept, and not what is for people to read.
+func TestOfAProbeResultsAreKept(t *testing.T) {
+	result := v1alpha1.ProbedModel{ID: "a", Digest: "d", Outcome: v1alpha1.ProbeFits, Declared: "Good", Measured: "Good", Time: new(metav1.Unix(5, 0))}
+	said := result
+	said.Message, said.Changes, said.Findings, said.Calls = long, long, []string{long}, new(int32(3))
+	probe := &v1alpha1.ModelProbe{ObjectMeta: meta(), Status: v1alpha1.ModelProbeStatus{PodName: "p", Models: []v1alpha1.ProbedModel{said}}}
+	want := probe.DeepCopy()
+	want.ManagedFields, want.Annotations, want.Status.Models = nil, nil, []v1alpha1.ProbedModel{result}
+	if d := cmp.Diff(want, kept(t, probe)); d != "" {
+		t.Error(d)
+	}
+	probe.Spec = v1alpha1.ModelProbeSpec{Models: []string{long}, TTLSecondsAfterFinished: new(int32(9))}
+	stub := kept(t, probe)
+	if !Partial(stub) || *stub.Spec.TTLSecondsAfterFinished != 9 || stub.Status.PodName != "p" || len(stub.Status.Models) != 1 {
+		t.Errorf("kept %+v", stub)
+	}
+}

@@ -106,8 +106,11 @@ func NeedsOwnPod(t *v1alpha1.SandboxTemplate, task *v1alpha1.AgentTask) string {
 		return "spec.sandbox.poolRef.git.url"
 	}
 	for i, v := range task.Spec.Verify {
-		if v.Files.ConfigMapName != "" {
+		if v.Files.ConfigMapName != "" && v.Isolation != v1alpha1.VerificationSeparate {
 			return fmt.Sprintf("spec.verify[%d].files", i)
+		}
+		if v.Isolation == v1alpha1.VerificationSeparate && podspec.OutlivesPod(t) != "" { // which is then refused
+			return fmt.Sprintf("spec.verify[%d].isolation", i)
 		}
 	}
 	for i, o := range task.Spec.Outputs {
@@ -139,7 +142,7 @@ func (s *Surroundings) Hash(ctx context.Context, reader client.Reader, namespace
 	if err != nil {
 		return "", err
 	}
-	parts := append([]string{entry.Source.String(), entry.Document, strings.Join(scopes, ",")}, s.Images...)
+	parts := append([]string{entry.Source.String(), entry.Text(), strings.Join(scopes, ",")}, s.Images...)
 	for _, other := range s.Others {
 		part, err := other(ctx)
 		if err != nil {

@@ -4,6 +4,7 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/sampan-dev/sampan/api/v1alpha1"
@@ -130,5 +131,18 @@ func TestNeedsOwnPod(t *testing.T) {
 		if got := NeedsOwnPod(&objects.MakePool("spare", 1).Spec.Template, task); got != want {
 			t.Errorf("it needs a pod of its own for %q, want %q", got, want)
 		}
+	}
+	task := objects.MakeTask("x").From("spare").VerifySeparately("v", "true").Obj()
+	task.Spec.Verify[0].Files = v1alpha1.VerificationFiles{ConfigMapName: "tests", Keys: []string{"a"}}
+	if got := NeedsOwnPod(&objects.MakePool("spare", 1).Spec.Template, task); got != "" {
+		t.Errorf("files that the agent's pod does not get need one of its own for %q", got)
+	}
+	claims := objects.MakePool("spare", 1).Spec.Template
+	if got := NeedsOwnPod(&claims, task); got != "" {
+		t.Errorf("a Separate verification needs a pod of its own for %q", got)
+	}
+	claims.Volumes = []v1alpha1.Volume{{Name: "data", MountPath: "/data", PersistentVolumeClaim: &corev1.PersistentVolumeClaimVolumeSource{ClaimName: "data"}}}
+	if got := NeedsOwnPod(&claims, task); got != "spec.verify[0].isolation" {
+		t.Errorf("with a volume that outlives the pod it needs one of its own for %q", got)
 	}
 }

@@ -113,6 +113,15 @@ func (t *Trial) Left() time.Duration {
 	return max(t.patience-t.clock.Now().Sub(t.failedAt), 0)
 }
 
+// LeftFor is what is left of the patience with such a failure.
+func (t *Trial) LeftFor(le *llm.Error) time.Duration {
+	left := t.Left()
+	if costs(le) && !t.failedAt.IsZero() {
+		left = min(left, max(paidPatience-t.clock.Now().Sub(t.failedAt), 0))
+	}
+	return left
+}
+
 // Backoff counts a failed attempt and the time that it took, and says how long to
 // wait before the next one with the same model, and whether to make it.
 func (t *Trial) Backoff(id string, le *llm.Error, took time.Duration) (time.Duration, bool) {
@@ -163,10 +172,7 @@ func (t *Trial) mostAttempts(le *llm.Error) int {
 		most = MaxTextCalls
 	case llm.RateLimited, llm.Network:
 	case llm.Overloaded, llm.Timeout, llm.TruncatedStream:
-		// Not an outage but a bug, or an answer that was paid for.
-		costs := le.Status == http.StatusInternalServerError ||
-			le.Category != llm.Overloaded && (le.Usage.InputTokens > 0 || le.Usage.OutputTokens > 0)
-		if costs && t.clock.Now().Sub(t.failedAt) >= paidPatience {
+		if costs(le) && t.clock.Now().Sub(t.failedAt) >= paidPatience {
 			most = MaxAttempts
 		}
 	default:
@@ -176,6 +182,17 @@ func (t *Trial) mostAttempts(le *llm.Error) int {
 		most = min(most, t.policy.Attempts)
 	}
 	return most
+}
+
+// costs says that a failure is not an outage but a bug, or an answer that was paid for.
+func costs(le *llm.Error) bool {
+	switch le.Category {
+	case llm.Overloaded, llm.Timeout, llm.TruncatedStream:
+		return le.Status == http.StatusInternalServerError ||
+			le.Category != llm.Overloaded && (le.Usage.InputTokens > 0 || le.Usage.OutputTokens > 0)
+	default:
+		return false
+	}
 }
 
 // pause is the wait after the nth failure.

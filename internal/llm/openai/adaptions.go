@@ -77,7 +77,7 @@ var adaptions = []adaption{
 		s.quirks.Temperature = nil
 		return "temperature is not sent"
 	}, inRefusals},
-	{"streaming", spelling(`stream(?:ing|ed)?\b.{0,40}(?:not supported|unsupported|n't support|not allowed|must be false)|(?:not support|unsupported|n't support|cannot use tools with) stream`), func(s *settings, _ []string) string {
+	{"streaming", spelling(`stream(?:ing|ed)?\b.{0,40}(?:not supported|unsupported|n't support|not allowed|must be false)|(?:not support|unsupported|n't support|cannot use tools with|verified to) stream`), func(s *settings, _ []string) string {
 		if s.quirks.NoStream {
 			return ""
 		}

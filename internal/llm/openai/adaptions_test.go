@@ -69,6 +69,7 @@ func TestRefusalsAreLearnedFrom(t *testing.T) {
 		}},
 		"messages.3.content: expected a string, got null (invalid_request_error)": {after: empty},
 		"Cannot use tools with stream":                                            {after: Quirks{NoStream: true}},
+		"Your organization must be verified to stream this model.":                {after: Quirks{NoStream: true}},
 	} {
 		t.Run(words, func(t *testing.T) {
 			p := &Provider{settings: newSettings(tc.before)}

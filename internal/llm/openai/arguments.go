@@ -39,15 +39,21 @@ func normalizeArguments(text string, repair bool) (args string, repaired bool) {
 	return fixed, true
 }
 
+// maxQuotes bounds how often arguments may be encoded over.
+const maxQuotes = 3
+
 // unquoted opens valid JSON that is a string with an object in it: arguments that
-// were encoded twice.
+// were encoded twice, or more often.
 func unquoted(text string) (string, bool) {
-	var inner string
-	if text[0] == '"' && json.Unmarshal([]byte(text), &inner) == nil {
-		switch {
+	inner := text
+	for range maxQuotes {
+		if inner[0] != '"' || json.Unmarshal([]byte(inner), &inner) != nil {
+			return text, false
+		}
+		switch inner = strings.TrimSpace(inner); {
 		case isObject(inner):
 			return inner, true
-		case strings.TrimSpace(inner) == "" || strings.TrimSpace(inner) == "null":
+		case inner == "" || inner == "null":
 			return "{}", false
 		}
 	}

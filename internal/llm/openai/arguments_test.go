@@ -19,6 +19,7 @@ func TestNormalizeArguments(t *testing.T) {
 		"null":                 {"null", "{}", false},
 		"a string of nothing":  {`""`, "{}", false},
 		"encoded twice":        {`"{\"a\":1}"`, `{"a":1}`, true},
+		"encoded three times":  {`"\"{\\\"a\\\":1}\""`, `{"a":1}`, true},
 		"a list":               {`[1]`, `[1]`, false},
 		"a word":               {`ls -l`, `ls -l`, false},
 		"trailing comma":       {`{"a":1,}`, `{"a":1}`, true},

@@ -215,7 +215,9 @@ func (a *assembly) addMessage(m *wireMessage, whole bool) {
 func (a *assembly) addCall(part *wireCall, whole bool) {
 	args := part.arguments()
 	call := a.belongsTo(part)
-	if call == nil || whole || a.beginsNew(call, part, args) {
+	if call != nil && !whole && a.restated(call, part, args) {
+		call.arguments.Reset()
+	} else if call == nil || whole || a.beginsNew(call, part, args) {
 		if part.name() == "" && part.ID == "" && args == "" {
 			return
 		}
@@ -246,6 +248,21 @@ func (a *assembly) belongsTo(part *wireCall) *callInProgress {
 		}
 	}
 	return nil
+}
+
+// restated says that a part of a later event gives the arguments of a call from
+// their beginning once more: whole at the end, or longer with every event. Such a
+// call must not run twice. No arguments at all are not the beginning of any.
+func (a *assembly) restated(call *callInProgress, part *wireCall, args string) bool {
+	id, name, sofar := string(part.ID), part.name(), call.arguments.String()
+	if call.event == a.event || sofar == "" || sofar[0] != '{' {
+		return false
+	}
+	if id == "" && name == "" {
+		return sofar == "{}" && strings.HasPrefix(args, "{")
+	}
+	same := id == call.id && (id != "" || part.Index.present) && (name == "" || name == call.name)
+	return same && strings.HasPrefix(args, sofar)
 }
 
 // beginsNew says that a part is not the continuation of a call, though its index

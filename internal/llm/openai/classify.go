@@ -32,7 +32,8 @@ type decision struct {
 // decide tells what kind of failure it is. The words of the innermost server come
 // first, then those of the gateways around it, then the status: see phrases.
 func decide(status int, said *serverError, asked bool) decision {
-	status = said.effectiveStatus(status)
+	answered := status
+	status = said.effectiveStatus(answered)
 	for i := len(said.layers) - 1; i >= 0; i-- {
 		at := status
 		if said.layers[i].quoted && at >= http.StatusInternalServerError {
@@ -44,6 +45,9 @@ func decide(status int, said *serverError, asked bool) decision {
 			}
 			return d
 		}
+	}
+	if status == http.StatusBadRequest && answered >= http.StatusInternalServerError {
+		status = answered // servers call whatever they answer an invalid_request_error
 	}
 	category := categoryOfStatus(status)
 	return decision{category: category, retryable: passes(category), row: -1}
@@ -81,6 +85,8 @@ func (s scope) has(status int, asked bool) bool {
 			http.StatusBadRequest, http.StatusNotFound, http.StatusMethodNotAllowed,
 			http.StatusUnsupportedMediaType, http.StatusUnprocessableEntity,
 		}, status)
+	case trouble:
+		return status >= http.StatusInternalServerError
 	case not429:
 		return status != http.StatusTooManyRequests
 	case unasked:
@@ -154,7 +160,11 @@ func (e *serverError) effectiveStatus(status int) int {
 		return status
 	}
 	for i := len(e.layers) - 1; i >= 0; i-- {
-		if own := e.layers[i].status(); own != 0 {
+		own := e.layers[i].status()
+		if own == http.StatusInternalServerError && status == http.StatusBadRequest && !e.layers[i].quoted {
+			continue // Ollama's api_error, for whatever it refuses
+		}
+		if own != 0 {
 			return own
 		}
 	}

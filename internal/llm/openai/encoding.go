@@ -98,6 +98,10 @@ func encodingOf(body *bufio.Reader) string {
 		if b, err := body.Peek(2); err == nil && b[1] == 0x8b {
 			return "gzip"
 		}
+	case first[0] == 0x78: // no reply begins with an x
+		if b, err := body.Peek(2); err == nil && isZlib(b) {
+			return "deflate"
+		}
 	case first[0] == 0x28:
 		if b, err := body.Peek(4); err == nil && bytes.Equal(b, []byte{0x28, 0xb5, 0x2f, 0xfd}) {
 			return "zstd"
@@ -122,7 +126,7 @@ func decompress(name string, r *bufio.Reader) (io.Reader, func(), error) {
 		return z, nothing, err
 	case "deflate":
 		// The name stands for zlib, and servers send it without its header, too.
-		if b, err := r.Peek(2); err == nil && b[0]&0x0f == 8 && (int(b[0])<<8|int(b[1]))%31 == 0 {
+		if b, err := r.Peek(2); err == nil && isZlib(b) {
 			z, err := zlib.NewReader(r)
 			return z, nothing, err
 		}
@@ -138,6 +142,9 @@ func decompress(name string, r *bufio.Reader) (io.Reader, func(), error) {
 	}
 	return nil, nothing, fmt.Errorf("the encoding is not known")
 }
+
+// isZlib says that two bytes are the header of zlib.
+func isZlib(b []byte) bool { return b[0]&0x0f == 8 && (int(b[0])<<8|int(b[1]))%31 == 0 }
 
 // charset is what Content-Type says of the text; empty for UTF-8.
 func charset(header http.Header) string {

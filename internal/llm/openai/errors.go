@@ -50,12 +50,12 @@ func errorInBody(said serverError, header http.Header, now time.Time, hide redac
 // failureOf is an error without its message.
 func failureOf(status int, said serverError, header http.Header, now time.Time) *llm.Error {
 	delay, asked := retryAfter(header, now)
-	if !asked && said.delay > 0 {
-		delay, asked = said.delay, true
+	if !asked {
+		delay, asked = said.comeBack(header, now)
 	}
 	d := decide(status, &said, asked && delay > 0)
 	if !asked && d.category == llm.RateLimited {
-		delay = limitReset(header, now)
+		delay = max(limitReset(header, now), limitReset(said.headers, now))
 	}
 	return &llm.Error{Category: d.category, Retryable: d.retryable, Status: status, RetryAfter: delay, ContextWindow: d.window}
 }

@@ -43,7 +43,7 @@ type dialect struct {
 }
 
 const (
-	toolName = `(?:functions\.|default_api\.|tools\.)?([A-Za-z0-9_.-]+)`
+	toolName = `(?:functions\.|default_api[.:]|tools\.)?([A-Za-z0-9_.-]+)`
 	bar      = `[|｜]`
 	low      = `[▁_ ]`
 )
@@ -54,12 +54,12 @@ var dialects = []dialect{
 	// Cohere, Apertus, LongCat, Llama 3: a mark and JSON that says it all.
 	{"JSON in a tag", compile(`(?i)<` + bar + `?(?:tool_?calls?|tool_?call_start|function_?calls?|tools?|tool_use|tool_code|[a-z]+[_:]tool_call|` +
 		`python_tag|plugin|action_start|START_ACTION|tools_prefix|functions?)` + bar + `?>\s*`), readJSONCalls, false},
-	{"JSON behind a word", compile(`\[(?:TOOL_CALLS?|TOOL_REQUEST|FUNCTION_CALLS?|tool_calls?|function_call)\]\s*|(?m:^)functools\s*|(?m:^)(?:Action|Tool call|Function call):\s*`), readJSONCalls, false},
+	{"JSON behind a word", compile(`\[(?:TOOL_CALLS?|TOOL_REQUEST|FUNCTION_CALLS?|tool_calls?|function_call)\]\s*|(?m:^)functools\s*|(?m:^)\[unused\d+\]\s*|(?m:^)(?:Action|Tool call|Function call):\s*`), readJSONCalls, false},
 	// Qwen3-Coder, Seed-OSS, MiMo, Nemotron 3, Llama 3.1, Functionary 3.1.
 	{"function=", compile(`<(?:function|tool|tool_call|invoke)=["']?` + toolName + `["']?\s*(?:>|$)`), readParameters, true},
 	// Claude, MiniMax-M2, Step-3, DeepSeek V3.2 (DSML).
-	{"invoke name=", compile(`<(?:[a-z]+:|` + bar + `DSML` + bar + `)?(?:invoke|function|function_call|tool|tool_call|tool_use|call)\s+name\s*=\s*["']?` + toolName + `["']?[^<>]*(?:>|$)`), readParameters, true},
-	{"a tag with the name", compile(`<(?:tool_use|tool_call|function_call|tool|invoke)>\s*<(?:tool_)?name>\s*` + toolName + `\s*</(?:tool_)?name>`), readParameters, true},
+	{"invoke name=", compile(`<(?:[a-z]+:|` + bar + `DSML` + bar + `)?(?:invoke|function|function_call|tool|tool_call|tool_use|call|parameter)\s+name\s*=\s*["']?` + toolName + `["']?[^<>]*(?:>|$)`), readParameters, true},
+	{"a tag with the name", compile(`<(?:tool_use|tool_call|function_call|tool|invoke)>\s*<(?:tool_|function_)?name>\s*` + toolName + `\s*</(?:tool_|function_)?name>`), readParameters, true},
 	{"tool_name", compile(`<tool_name>\s*` + toolName + `\s*</tool_name>`), readParameters, true},
 	// GLM.
 	{"arg_key", compile(`<tool_call>\s*` + toolName), readKeysAndValues, true},
@@ -74,12 +74,14 @@ var dialects = []dialect{
 	// Functionary 2 and 3.
 	{"recipient", compile(`<\|recipient\|>\s*` + toolName + `\s*(?:<\|content\|>)?`), readJSONArguments, true},
 	{">>>", compile(`(?m:^)>>>\s*` + toolName + `\n`), readJSONArguments, false},
+	// Solar, and special tokens that are in no other row.
+	{"special tokens", compile(`<` + bar + `[^<>|｜\s]{1,40}` + bar + `>(?:[a-z ]{0,24}(?:name|tool)\s*=\s*)?["']?` + toolName + `["']?\s*<` + bar + `[^<>|｜\s]{1,40}` + bar + `>`), readSpecial, false},
 	// Gemma.
-	{"call:", compile(`<` + bar + `?(?:start_function_call|tool_call)>\s*call:\s*` + toolName), readBraces, true},
+	{"call:", compile(`(?:<` + bar + `?(?:start_function_call|tool_call)` + bar + `?>\s*|(?m:^)[ \t]*)call:\s*` + toolName), readBraces, true},
 	// Llama 4, Olmo 3, LFM2, Gemini: calls as Python has them, in a mark or fence.
-	{"pythonic", compile("(?:<" + bar + "?(?:tool_call_start|tool_calls?|function_calls?|python_tag|python_start)" + bar + "?>|(?m:^)```(?:tool_code|tool_call|tool_calls)[ \t]*\n)\\s*"), readPythonCalls, false},
+	{"pythonic", compile("(?:<" + bar + "?(?:tool_call_start|tool_calls?|function_calls?|python_tag|python_start|tool_code|execute_tool)" + bar + "?>|(?m:^)functools\\s*|(?m:^)```(?:tool_code|tool_call|tool_calls)[ \t]*\n)\\s*"), readPythonCalls, false},
 	// ReAct.
-	{"Action Input", compile(`(?m:^)[ \t*]*Action\**:\**[ \t]*` + toolName + `[ \t]*\r?\n+[ \t*]*Action Input\**:\**[ \t]*`), readJSONArguments, false},
+	{"Action Input", compile(`(?m:^)[ \t*]*Action\**:\**[ \t]*` + toolName + `[ \t]*\r?\n+[ \t*]*Action Input\**:\**[ \t]*`), readInput, false},
 	{"JSON in a fence", compile("(?m:^)[ \t]*```(?:tool_code|tool_call|tool_calls|tool_use|function_call)[ \t]*\n\\s*"), readJSONCalls, false},
 }
 
@@ -95,6 +97,8 @@ type lookup struct {
 	tool func(name string) string
 	// kind is the JSON type of a tool's parameter, empty where it is not known.
 	kind func(tool, parameter string) string
+	// fits says that arguments, the text of a JSON object, fit a tool's schema.
+	fits func(tool, args string) bool
 	// sole is the only parameter that a tool needs; empty where it is not one.
 	sole func(tool string) string
 	// repaired counts the bytes that were given to the repair.
@@ -109,6 +113,36 @@ func (l *lookup) repair(text string) (string, error) {
 	return jsontext.Repair(text)
 }
 
+// find gives the calls in a text, and the text in which they stand: where it has
+// none that are whole, its markup may be garbled.
+func (l *lookup) find(text string) ([]foundCalls, string) {
+	if isProse(text) {
+		return nil, text
+	}
+	found := l.findCalls(text)
+	if len(found) > 0 && allWhole(found) || len(text) > maxMarkupBytes {
+		return found, text
+	}
+	if plain := plainMarkup(text); plain != text {
+		if again := l.findCalls(plain); len(found) == 0 || len(again) > 0 && allWhole(again) {
+			return again, plain
+		}
+	}
+	return found, text
+}
+
+// isProse says that a text has none of the signs of which markup is made, so that
+// nothing need be looked for, and no pattern compiled.
+func isProse(text string) bool {
+	return !strings.ContainsAny(text, "<[{(&\\`") && !strings.Contains(text, "Action Input") && !strings.Contains(text, "invoke")
+}
+
+func allWhole(found []foundCalls) bool {
+	return !slices.ContainsFunc(found, func(f foundCalls) bool {
+		return slices.ContainsFunc(f.calls, func(c textCall) bool { return !c.whole })
+	})
+}
+
 // findCalls gives the calls in a text, in order, without overlap.
 func (l *lookup) findCalls(text string) []foundCalls {
 	if len(text) > maxMarkupBytes {
@@ -117,6 +151,9 @@ func (l *lookup) findCalls(text string) []foundCalls {
 	found := append(l.findMarked(text), l.findTags(text)...)
 	if len(found) == 0 {
 		found = l.findUnmarked(text)
+	}
+	if len(found) == 0 {
+		found = l.findNamed(text)
 	}
 	slices.SortStableFunc(found, func(a, b foundCalls) int {
 		return cmp.Or(a.start-b.start, b.end-a.end)
@@ -171,16 +208,27 @@ func shown(text string, start, end int) bool {
 	return !fenced || strings.Contains(line, "`") || !onlyMarks(text[end:])
 }
 
-// marks are what may stand around calls and says nothing.
-var marks = compile(`(?i)<` + bar + `?/?` + bar + `?(?:[a-z]+:|DSML` + bar + `)?(?:tool_?calls?|function_?calls?|tools?|tool_use|functions?|invoke|parameter|param|arguments?|` +
+// markPattern is what may stand around calls and says nothing.
+const markPattern = `(?i)<` + bar + `?/?` + bar + `?(?:[a-z]+:|DSML` + bar + `)?(?:tool_?calls?|function_?calls?|tools?|tool_use|functions?|invoke|parameter|param|arguments?|` +
 	`arg_key|arg_value|tool_code|longcat_tool_call|call|return|end|end_function_call|start_function_call|action_end|action_start|plugin|END_ACTION|START_ACTION|tools_suffix|tools_prefix|` +
-	`eom_id|eot_id|im_end|endoftext|python_tag|python_end|python_start|tool_call_(?:end|start|begin)|tool_calls_section_(?:begin|end)|` +
+	`eom_id|eot_id|im_end|endoftext|python_tag|python_end|python_start|tool_call_(?:end|start|begin)|tool_calls_section_(?:begin|end)|tool_call:[a-z]+|` +
 	`tool` + low + `calls?` + low + `(?:begin|end)|tool` + low + `sep|end` + low + `of` + low + `sentence)` + bar + `?>` +
-	"|</s>|\\[/?(?:TOOL_CALLS?|END_TOOL_REQUEST|TOOL_REQUEST|ARGS)\\]|```(?:tool_code|tool_calls?|json|xml)?|<channel\\|>|<tool_call\\|>")
+	"|</s>|\\[/?(?:TOOL_CALLS?|END_TOOL_REQUEST|TOOL_REQUEST|ARGS|function|unused\\d+)\\]|```(?:tool_code|tool_calls?|json|xml)?|<channel\\|>|<tool_call\\|>"
+
+var (
+	marks     = compile(markPattern)
+	firstMark = compile(`^\s*(?:` + markPattern + `)`)
+)
 
 // onlyMarks says that a text has nothing in it but marks.
 func onlyMarks(text string) bool {
-	return strings.TrimSpace(marks.ReplaceAllString(text, "")) == ""
+	for {
+		mark := firstMark.FindString(text)
+		if mark == "" {
+			return strings.TrimSpace(text) == ""
+		}
+		text = text[len(mark):]
+	}
 }
 
 // lastCalls are those with which a text ends, with nothing but marks behind each.
@@ -201,34 +249,50 @@ func (l *lookup) findTags(text string) []foundCalls {
 	var found []foundCalls
 	for _, m := range nameTag.FindAllStringSubmatchIndex(text, 4*maxTextCalls) {
 		name := l.tool(text[m[2]:m[3]])
-		if name == "" || inCode(text, m[0]) {
+		if name == "" {
 			continue
 		}
 		closing := "</" + text[m[2]:m[3]] + ">"
 		inner, _, whole := strings.Cut(text[m[1]:], closing)
 		call, ok := l.readChildren(name, inner)
+		if attributes := text[m[4]:m[5]]; attributes != "" {
+			call, ok = l.readAttributes(name, attributes)
+			inner, whole = "", strings.HasPrefix(text[m[1]:], closing)
+		}
 		if !ok {
 			continue
 		}
-		call.whole = call.whole && whole
+		call.whole = call.whole && (whole || strings.HasSuffix(text[:m[1]], "/>"))
 		end := m[1] + len(inner)
 		if whole {
 			end += len(closing)
 		}
-		found = append(found, foundCalls{m[0], end, []textCall{call}})
+		if !shown(text, m[0], end) {
+			found = append(found, foundCalls{m[0], end, []textCall{call}})
+		}
 	}
 	return found
 }
 
-var nameTag = compile(`(?m:^)[ \t]*<([A-Za-z0-9_.-]+)>`)
+var (
+	nameTag = compile(`(?m:^)[ \t]*(?:<(?:tool|function)_?calls?>\s*)?<([A-Za-z0-9_.-]+)((?:\s+[\w.-]+\s*=\s*"[^"<>]*")*)\s*/?>`)
+	// attribute is a parameter of a call that is all in one tag.
+	attribute = compile(`([\w.-]+)\s*=\s*"([^"]*)"`)
+)
 
 // unmarkedStart is where JSON may begin that is a call without any markup.
 var unmarkedStart = compile("(?m:^)[ \t]*(?:```(?:json|JSON|python|xml)?[ \t]*\n\\s*)?([\\[{])")
+
+// wholeFence is the fence with which a text begins, or the space before it.
+var wholeFence = compile("^\\s*(?:```\\w*[ \t]*\n\\s*)?")
 
 // findUnmarked finds a call without markup, with which the text must end: JSON
 // with name and arguments, or a list of calls as Python has them, alone, behind
 // words or in a fence; or, as all of the text, one such call.
 func (l *lookup) findUnmarked(text string) []foundCalls {
+	if at := resultMark.FindStringIndex(text); at != nil {
+		text = text[:at[0]]
+	}
 	for _, m := range unmarkedStart.FindAllStringSubmatchIndex(text, 4*maxTextCalls) {
 		for _, read := range []func(*lookup, string, string) ([]textCall, int){readBareJSON, readPythonCalls} {
 			if calls, n := read(l, text[m[2]:], ""); len(calls) > 0 && onlyMarks(text[m[2]+n:]) {
@@ -236,7 +300,7 @@ func (l *lookup) findUnmarked(text string) []foundCalls {
 			}
 		}
 	}
-	start := len(text) - len(strings.TrimLeft(text, blanks))
+	start := len(wholeFence.FindString(text))
 	if calls, n := readPythonCalls(l, text[start:], ""); len(calls) > 0 && onlyMarks(text[start+n:]) {
 		return []foundCalls{{start, len(text), calls}}
 	}

@@ -2,12 +2,13 @@ package openai
 
 import (
 	"encoding/json"
+	"maps"
 	"strconv"
 	"strings"
 )
 
 // pythonCall is what a call as Python has it begins with.
-var pythonCall = compile(`^(?:print\(\s*)?(?:await\s+)?` + toolName + `(?:\.call)?\(`)
+var pythonCall = compile(`^(?:call:\s*)?(?:print\(\s*)?(?:await\s+)?` + toolName + `(?:\.call)?\(`)
 
 // readPythonCalls reads calls such as [bash(command="ls"), list()], alone or one
 // on a line.
@@ -66,7 +67,9 @@ func (l *lookup) pythonArguments(tool, text string) (args string, n int, whole b
 				key, item = m[1], item[len(m[0]):]
 			}
 			value, ok := l.pythonValue(strings.TrimSpace(item))
-			if key == "" || !ok {
+			if all, is := value.(map[string]any); is && n == end+1 && start == 0 && l.kind(tool, key) == "string" {
+				maps.Copy(values, all) // bash({"command": …})
+			} else if key == "" || !ok {
 				whole = false
 			} else {
 				values[key] = value

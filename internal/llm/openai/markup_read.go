@@ -2,6 +2,7 @@ package openai
 
 import (
 	"encoding/json"
+	"maps"
 	"strings"
 )
 
@@ -78,7 +79,11 @@ func (l *lookup) callsIn(value any, marked bool, depth int) []textCall {
 	switch v := value.(type) {
 	case []any:
 		for _, item := range v {
-			if depth > 0 && len(calls) < maxTextCalls {
+			if text, ok := item.(string); ok && len(calls) < maxTextCalls {
+				if got, n := readPythonCalls(l, text, ""); n == len(text) {
+					calls = append(calls, got...)
+				}
+			} else if depth > 0 && len(calls) < maxTextCalls {
 				calls = append(calls, l.callsIn(item, marked, depth-1)...)
 			}
 		}
@@ -98,9 +103,10 @@ func (l *lookup) callsIn(value any, marked bool, depth int) []textCall {
 // callOf reads {"name": …, "arguments": …}, in any of the spellings.
 func (l *lookup) callOf(v map[string]any, marked bool) (textCall, bool) {
 	name := ""
+	nameKey := ""
 	for _, key := range nameKeys {
 		if s, ok := v[key].(string); ok && name == "" {
-			name = l.tool(s)
+			name, nameKey = l.tool(s), key
 		}
 	}
 	if name == "" {
@@ -128,7 +134,26 @@ func (l *lookup) callOf(v map[string]any, marked bool) (textCall, bool) {
 			return textCall{name, normal, true}, true
 		}
 	}
+	// {"name": "bash", "command": …}
+	rest := maps.Clone(v)
+	for _, key := range []string{nameKey, "id", "type"} {
+		delete(rest, key)
+	}
+	if l.allParameters(name, rest) && l.fits(name, object(rest)) {
+		return textCall{name, object(rest), true}, true
+	}
 	return textCall{name, "{}", true}, marked
+}
+
+// allParameters says that there are arguments, and that each is a parameter that
+// the tool is known to have.
+func (l *lookup) allParameters(tool string, args map[string]any) bool {
+	for key := range args {
+		if l.kind(tool, key) == "" {
+			return false
+		}
+	}
+	return len(args) > 0
 }
 
 var (
@@ -172,152 +197,16 @@ func readJSONArguments(l *lookup, rest, name string) ([]textCall, int) {
 	return []textCall{call}, at + n
 }
 
-var (
-	parameterOpen = compile(`^\s*<(?:[a-z]+:|` + bar + `DSML` + bar + `)?(?:parameter|param|argument|arg)(=|\s+name\s*=\s*)["']?([\w.-]+)["']?[^<>]*>`)
-	parameterEnd  = compile(`</(?:[a-z]+:|` + bar + `DSML` + bar + `)?(?:parameter|param|argument|arg)>`)
-	parameterNext = compile(`\n\s*<(?:parameter|param)=|</(?:function|invoke|tool_call)>`)
-	functionEnd   = compile(`^\s*</(?:[a-z]+:|` + bar + `DSML` + bar + `)?(?:function|invoke|function_call|tool|tool_use|tool_call|call)>`)
-	argumentsOpen = compile(`^\s*<(arguments|parameters|args|input|tool_input)>\s*`)
-)
-
-// maxParameters bounds the parameters of one call that have a tag each.
-const maxParameters = 64
-
-// readParameters reads arguments that have a tag each, or that are JSON.
-func readParameters(l *lookup, rest, name string) ([]textCall, int) {
-	if m := argumentsOpen.FindStringSubmatch(rest); m != nil {
-		inner, _, _ := strings.Cut(rest[len(m[0]):], "</"+m[1]+">")
-		if call, ok := l.readChildren(name, inner); ok {
-			return []textCall{call}, len(m[0]) + len(inner)
-		}
-		return readJSONArguments(l, rest[len(m[0]):], name)
-	}
-	if calls, n := readJSONArguments(l, rest, name); n > 0 {
-		return calls, n + len(functionEnd.FindString(rest[n:]))
-	}
-	return l.readTagged(rest, name)
-}
-
-func (l *lookup) readTagged(rest, name string) ([]textCall, int) {
-	args := map[string]any{}
-	at, closed, ends := 0, true, true
-	for n := 0; closed; n++ {
-		m := parameterOpen.FindStringSubmatchIndex(rest[at:])
-		if m == nil {
-			break
-		}
-		if n == maxParameters {
-			at, closed = len(rest), false
-			break
-		}
-		key, assigned := rest[at+m[4]:at+m[5]], rest[at+m[2]:at+m[3]] == "="
-		begin := at + m[1]
-		value := rest[begin:]
-		var end []int
-		if ends { // what is not found once is not in the rest
-			end = parameterEnd.FindStringIndex(value)
-			ends = end != nil
-		}
-		if ends {
-			value, at = value[:end[0]], begin+end[1]
-		} else if next := parameterNext.FindStringIndex(value); next != nil {
-			value, at = value[:next[0]], begin+next[0]
-		} else {
-			at, closed = len(rest), false
-		}
-		if assigned {
-			value = strings.TrimSuffix(strings.TrimPrefix(value, "\n"), "\n")
-		}
-		args[key] = l.typed(name, key, value)
-	}
-	end := functionEnd.FindString(rest[at:])
-	if len(args) == 0 && end == "" {
-		return nil, 0
-	}
-	return []textCall{{name, object(args), closed}}, at + len(end)
-}
-
-// typed reads a value that stands as text: as JSON where its parameter is no string.
-func (l *lookup) typed(tool, parameter, text string) any {
-	switch l.kind(tool, parameter) {
-	case "string":
-		return text
-	case "":
-		if trimmed := strings.TrimSpace(text); trimmed == "" || trimmed[0] != '{' && trimmed[0] != '[' {
-			return text
-		}
-	}
-	var v any
-	trimmed := strings.TrimSpace(text)
-	if trimmed == "True" || trimmed == "False" {
-		trimmed = strings.ToLower(trimmed)
-	}
-	if json.Unmarshal([]byte(trimmed), &v) == nil {
-		return v
-	}
-	return text
-}
-
-var (
-	argPair = compile(`(?s)^\s*<arg_key>\s*([\w.-]+)\s*</arg_key>\s*<arg_value>(.*?)(</arg_value>|$)`)
-	argKey  = compile(`^\s*<arg_key>`)
-	callEnd = compile(`^\s*</tool_call>`)
-)
-
-// readKeysAndValues reads arguments as GLM has them, or, as others write them
-// behind a bare name, as JSON or in parentheses.
-func readKeysAndValues(l *lookup, rest, name string) ([]textCall, int) {
-	args := map[string]any{}
-	at, closed := 0, true
-	for closed {
-		m := argPair.FindStringSubmatch(rest[at:])
-		if m == nil {
-			break
-		}
-		at += len(m[0])
-		closed = m[3] != ""
-		args[m[1]] = l.typed(name, m[1], m[2])
-	}
-	end := callEnd.FindString(rest[at:])
-	switch {
-	case len(args) > 0 || end != "":
-		return []textCall{{name, object(args), closed && !argKey.MatchString(rest[at:])}}, at + len(end)
-	case argKey.MatchString(rest):
-		return []textCall{{name: name}}, len(rest)
-	}
+// readSpecial reads JSON or, behind special tokens that say nothing to us, a call
+// of which no more is known than the name. The text ends with a token then.
+func readSpecial(l *lookup, rest, name string) ([]textCall, int) {
 	if calls, n := readJSONArguments(l, rest, name); n > 0 {
 		return calls, n
 	}
-	if strings.HasPrefix(rest, "(") {
-		args, n, whole := l.pythonArguments(name, rest[1:])
-		return []textCall{{name, args, whole}}, 1 + n
+	if !specialEnd.MatchString(rest[max(0, len(rest)-64):]) {
+		return nil, 0
 	}
-	return nil, 0
+	return []textCall{{name: name}}, len(rest)
 }
 
-var child = compile(`^\s*<([A-Za-z_][\w.-]*)>`)
-
-// readChildren reads arguments whose tags are the parameters' names. ok is false
-// where a tag is none of them.
-func (l *lookup) readChildren(tool, inner string) (call textCall, ok bool) {
-	call = textCall{name: tool, whole: true}
-	if calls, n := readJSONArguments(l, inner, tool); n > 0 {
-		return calls[0], true
-	}
-	args := map[string]any{}
-	for {
-		m := child.FindStringSubmatchIndex(inner)
-		if m == nil {
-			break
-		}
-		key := inner[m[2]:m[3]]
-		if l.kind(tool, key) == "" {
-			return call, false
-		}
-		value, rest, closed := strings.Cut(inner[m[1]:], "</"+key+">")
-		args[key] = l.typed(tool, key, value)
-		inner, call.whole = rest, closed
-	}
-	call.args = object(args)
-	return call, len(args) > 0
-}
+var specialEnd = compile(`<` + bar + `[^<>|｜\s]{1,40}` + bar + `>\s*$`)

@@ -240,6 +240,9 @@ func FuzzMarkup(f *testing.F) {
 	for _, tc := range dialectCases {
 		f.Add(tc.text)
 	}
+	for _, text := range garbledCases {
+		f.Add(text)
+	}
 	f.Fuzz(func(t *testing.T, text string) {
 		r, err := judged(tooled(), Quirks{TextToolCalls: TextToolCallsSalvage}, llm.Message{Content: text})
 		if err != nil {

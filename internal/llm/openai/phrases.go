@@ -24,6 +24,8 @@ const (
 	refusals
 	// invalid are the statuses of a request that is refused for its form.
 	invalid
+	// trouble are the 5xx.
+	trouble
 	// not429: a limit of a rate uses the same words.
 	not429
 	// unasked: the server did not say when to come back, which it does for limits
@@ -46,6 +48,8 @@ var phrases = []phrase{
 			`\b(rpm|tpm|rpd|tpd)\b|requests per day|per-min\b|hourly (usage |token |request )?(limit|quota)`, always},
 	{llm.ToolCallShapeMismatch, "OpenAI: an id of a call that is too long",
 		`tool_calls?(\[\d+\])?\.id\b.*too long|tool_call_id.*too long`, invalid},
+	{llm.ProviderUnsupported, "OpenAI: a name or a description of a tool that is too long",
+		`(tools|functions)\[\d+\][a-z.]*(name|description|parameters).*too long`, invalid},
 	{llm.ProviderUnsupported, "OpenAI, Anthropic, DashScope: the reply was allowed to be longer than the model can",
 		`supports at most \d+ completion tokens|maximum allowed number of output tokens|range of max_tokens|` +
 			`invalid max_tokens value|array too long`, invalid},
@@ -58,17 +62,20 @@ var phrases = []phrase{
 		`token count of \d+ exceeds the limit of (\d+)|max input tokens: (\d+)`, always},
 	{llm.ContextLength, "Gemini, Vertex", `exceeds the maximum number of tokens(?: allowed)? \(?(\d+)`, always},
 	{llm.ContextLength, "DashScope", `range of input length should be \[\d+, ?(\d+)\]`, always},
-	{llm.ContextLength, "vLLM, SGLang", `maximum model length of (\d+)|model's context length \((\d+) tokens`, always},
-	{llm.ContextLength, "TGI, Together", "`max_new_tokens` must be <= ?(\\d+)|`inputs` must have less than (\\d+)", always},
+	{llm.ContextLength, "vLLM, SGLang", `maximum model length of (\d+)|model's context length \((\d+) tokens|max_model_len,? (\d+)`, always},
+	{llm.ContextLength, "Databricks, SambaNova, SiliconFlow", `max(?:imum)? sequence length (?:of )?(\d+)|max_seq_len \((\d+)\)|max context is (\d+)`, always},
+	{llm.ContextLength, "Gemini, Azure, proxies: a bound in bytes",
+		`(request|payload|content)[ _-](body|payload|size|length|entity)( size)? (is |was )?(too large|exceed)|request_?(body|entity)?_?too_?large|body (is )?too large`, invalid},
+	{llm.ContextLength, "TGI, Together", "max_new_tokens`? must be <= ?(\\d+)|`inputs` must have less than (\\d+)", always},
 	{llm.ContextLength, "LM Studio, watsonx, Cloudflare, Cohere", `context length of (?:only )?(\d+)|total tokens limit (\d+)|` +
 		`context window limit \((\d+)\)|tokens in the prompt cannot exceed (\d+)|while limit is (\d+)`, always},
 	{llm.ContextLength, "Zhipu, llama.cpp, Ollama, Bedrock, SGLang, LiteLLM",
 		`context_length|context length|context[ _]?window|context[ _]size|maximum context|prompt exceeds max length|` +
-			`(prompt|input|message|conversation|request)s? (is|are|was|were) too (long|large to process)|(prompt|input) too long|prompt_too_long|` +
+			`(prompt|input|message|conversation|history|context)s? (is|are|was|were) too (long|large)|request (is|was) too (long|large to process)|(prompt|input) too long|prompt_too_long|` +
 			`max_prompt_tokens_exceeded|input tokens exceeded|input length .*(exceeds?|longer)|reduce (the|your) (length|message size|prompt)|` +
-			`exceeds? the (model's )?(maximum|available|max)[a-z ]*(context|token|length)|longer than the maximum|` +
-			`max_tokens must be at least 1, got -|request_too_large|string_above_max_length|输入.{0,8}(过长|超过)|超出.{0,8}上下文`, always},
-	{llm.ContextLength, "any", `too many (input |prompt )?tokens`, not429},
+			`exceeds? the (model's )?(maximum|available|max)[a-z ]*(context|token|length)|longer than the maximum|maximum input (size|length)|total token length should be|` +
+			`max_tokens must be at least 1, got -|request_too_large|string_above_max_length|(输入|提示|文本|prompt).{0,8}(过长|超长|超过)|超出.{0,8}上下文`, always},
+	{llm.ContextLength, "any", `too many (input |prompt )?tokens|tokens? in (the )?request (is |are )?more than|token limit exceeded`, not429},
 
 	// The account is used up. That which passes by itself is above.
 	{llm.QuotaExceeded, "OpenAI, Azure, Moonshot, Gemini: also said of a limit that passes, and then with a delay",
@@ -80,7 +87,7 @@ var phrases = []phrase{
 			`good standing|arrearage|overdue|欠费|余额不足|资源包`, refusals},
 	{llm.QuotaExceeded, "LiteLLM, Copilot, watsonx, Azure, Zhipu, Ollama, Bedrock, DashScope",
 		`budget[ _]?(has been )?exceeded|exceededbudget|over budget|quota_exceeded|have no quota|token_quota_reached|` +
-			`configured quota was reached|call volume quota|(reached|exceeded).{0,24}usage limit|usage limit reached|servicequotaexceeded|` +
+			`configured quota was reached|call volume quota|(reached|exceeded).{0,24}usage limit|usage limit (reached|exceeded)|使用上限|servicequotaexceeded|` +
 			`free tier of the model has been exhausted|freetieronly|upgrade (your plan|to continue)`, always},
 
 	// The content is refused.
@@ -100,7 +107,7 @@ var phrases = []phrase{
 		`more system memory|insufficient system resources`, always},
 	{llm.Overloaded, "Mistral, Moonshot, Azure, Zhipu, Bedrock, TGI, SGLang, Cloudflare, Cerebras",
 		`overloaded|high (demand|traffic)|nocapacity|capacity (temporarily )?exceeded|queue(_exceeded| is full)|server busy|too busy|` +
-			`modelnotready|service unavailable|service_unavailable|访问量过大|apiconnectionerror`, always},
+			`modelnotready|degraded function|service unavailable|service_unavailable|访问量过大|apiconnectionerror`, always},
 	{llm.Overloaded, "HF, LM Studio, llama.cpp: the model is being loaded",
 		`(is currently |is )loading|loading model|model unloaded|has crashed|runner process`, always},
 	{llm.Timeout, "LiteLLM, Gemini, Cloudflare, Envoy, DashScope: the server behind it was too slow",
@@ -115,6 +122,8 @@ var phrases = []phrase{
 
 	// The request has a form that this server does not take.
 	{llm.ProviderUnsupported, "vLLM, llama.cpp: started without what tools need", `requires --[a-z]|requires? .{0,20}--jinja`, always},
+	{llm.ToolCallShapeMismatch, "llama.cpp, vLLM: the model's template fails, also said as 500",
+		`jinja|chat[_ ]template|template error|roles must alternate|value is not callable`, trouble},
 	{llm.ProviderUnsupported, "OpenAI, vLLM, Mistral, Gemini, Ollama, LiteLLM, OpenRouter, llama.cpp, LM Studio: a field, a model",
 		`not support|unsupported|tool_choice|"auto" tool choice|parallel_tool_calls|stream_options|enable_thinking|` +
 			`max_tokens|max_completion_tokens|temperature|unrecognized|unknown (name|field|parameter|argument)|extra (fields|inputs)|extra_forbidden|` +

@@ -74,6 +74,22 @@ type Provider struct {
 
 var _ llm.Provider = (*Provider)(nil)
 
+// checkKey says what is wrong with an API key, and never what it is.
+func checkKey(key string) error {
+	odd := func(r rune) bool { return r <= ' ' || r > '~' }
+	switch {
+	case strings.HasPrefix(strings.ToLower(key), "bearer "):
+		return errors.New("the API key begins with Bearer, which is put before it; take that out")
+	case strings.ContainsAny(key, " \t\r\n"):
+		return errors.New("the API key holds spaces or line breaks")
+	case strings.ContainsFunc(key, odd):
+		return errors.New("the API key holds a character that no key has; copy it again")
+	case strings.HasPrefix(key, `"`) || strings.HasPrefix(key, "'"):
+		return errors.New("the API key is in quotes; take them off")
+	}
+	return nil
+}
+
 // New prepares a provider; it does not connect.
 func New(cfg Config) (*Provider, error) {
 	if err := cfg.Quirks.Validate(); err != nil {
@@ -84,8 +100,8 @@ func New(cfg Config) (*Provider, error) {
 	}
 	// A key from a file or a Secret often brings a newline along.
 	key := strings.TrimSpace(cfg.APIKey)
-	if strings.ContainsAny(key, " \t\r\n") {
-		return nil, errors.New("the API key holds spaces or line breaks")
+	if err := checkKey(key); err != nil {
+		return nil, err
 	}
 	base := cfg.Transport
 	if base == nil {

@@ -279,14 +279,32 @@ func TestStreamedCalls(t *testing.T) {
 			calls(part("", "a", "bash", `{\"command\":\"ls\"}`) + "," + part("", "b", "list", "")),
 		}, two},
 		"a name after arguments began, no ids": {[]string{
-			calls(part("0", "", "bash", `{\"command\":\"ls\"}`)), calls(part("0", "", "bash", `{\"command\":\"ls\"}`)),
-		}, []llm.ToolCall{call("call00000", "bash", ls), call("call00001", "bash", ls)}},
+			calls(part("0", "", "bash", `{\"command\":\"ls\"}`)), calls(part("0", "", "bash", `{\"command\":\"pwd\"}`)),
+		}, []llm.ToolCall{call("call00000", "bash", ls), call("call00001", "bash", `{"command":"pwd"}`)}},
 		"the same call twice in one event, no ids": {[]string{
 			calls(part("", "", "list", "") + "," + part("", "", "list", "")),
 		}, []llm.ToolCall{call("call00000", "list", "{}"), call("call00001", "list", "{}")}},
 		"the same id again for a second call": {[]string{
-			calls(part("0", "a", "bash", `{\"command\":\"ls\"}`)), calls(part("0", "a", "bash", `{\"command\":\"ls\"}`)),
-		}, []llm.ToolCall{call("a", "bash", ls), call("call00000", "bash", ls)}},
+			calls(part("0", "a", "bash", `{\"command\":\"ls\"}`)), calls(part("0", "a", "bash", `{\"command\":\"pwd\"}`)),
+		}, []llm.ToolCall{call("a", "bash", ls), call("call00000", "bash", `{"command":"pwd"}`)}},
+		"arguments that grow": {[]string{
+			calls(part("0", "a", "bash", `{\"comm`)), calls(part("0", "a", "bash", `{\"command\":`)), calls(part("0", "a", "bash", `{\"command\":\"ls\"}`)),
+		}, one},
+		"the whole again at the end": {[]string{
+			calls(part("0", "a", "bash", `{\"comm`)), calls(part("0", "", "", `and\":\"ls\"}`)), calls(part("0", "a", "bash", `{\"command\":\"ls\"}`)),
+		}, one},
+		"the whole again, no index": {[]string{
+			calls(part("", "a", "bash", `{\"command\":\"ls\"}`)), calls(part("", "a", "", `{\"command\":\"ls\"}`)),
+		}, one},
+		"the whole again, no ids": {[]string{
+			calls(part("0", "", "bash", `{\"command\":\"ls\"}`)), calls(part("0", "", "bash", `{\"command\":\"ls\"}`)),
+		}, []llm.ToolCall{call("call00000", "bash", ls)}},
+		"the same in one event, with ids": {[]string{
+			calls(part("0", "a", "bash", `{\"command\":\"ls\"}`) + "," + part("1", "b", "bash", `{\"command\":\"ls\"}`)),
+		}, []llm.ToolCall{call("a", "bash", ls), call("b", "bash", ls)}},
+		"an empty object before the arguments": {[]string{
+			calls(part("0", "a", "bash", `{}`)), calls(part("0", "", "", `{\"command\":\"ls\"}`)),
+		}, one},
 		"id and name with every piece": {[]string{
 			calls(part("0", "a", "bash", `{\"command\"`)), calls(part("0", "a", "bash", `:\"ls\"`)), calls(part("0", "a", "bash", `}`)), calls(part("0", "a", "bash", ``)),
 		}, one},

@@ -65,7 +65,7 @@ func (x *exchange) judge(a *assembly) (*result, *llm.Error) {
 		reasoning: wholeSigns(a.reasoning.String()),
 	}
 	r.splitThoughts()
-	if strings.TrimSpace(r.content) == "" {
+	if saysNothing(r.content) {
 		r.content = "" // servers refuse blank text that is sent back to them
 	}
 	x.takeCalls(r, a.calls, x.endsWell(a.finish))
@@ -145,18 +145,25 @@ func (x *exchange) takeOpaque(r *result, a *assembly) {
 }
 
 // cleanName takes off a tool's name what templates leave on it, if a tool of the
-// rest exists: "functions.bash", "bash<|channel|>json", " bash".
+// rest exists, in whatever case: "functions.bash:0", "bash<|channel|>json", "Bash".
 func (x *exchange) cleanName(name string) string {
 	if x.hasTool(name) {
 		return name
 	}
 	clean, _, _ := strings.Cut(name, "<|")
-	clean = strings.TrimPrefix(strings.TrimSpace(clean), "functions.")
-	if x.hasTool(clean) {
-		return clean
+	clean = nameTail.ReplaceAllString(nameLead.ReplaceAllString(strings.TrimSpace(clean), ""), "")
+	for i := range x.req.Tools {
+		if strings.EqualFold(x.req.Tools[i].Name, clean) {
+			return x.req.Tools[i].Name
+		}
 	}
 	return name
 }
+
+var (
+	nameLead = compile(`^(?:functions?|default_api|tools?)[.:]`)
+	nameTail = compile(`:\d+$`)
+)
 
 // callIDs makes ids that no call of the conversation has.
 type callIDs struct {

@@ -48,6 +48,18 @@ func serverTime(h http.Header, now time.Time) time.Time {
 	return now
 }
 
+// comeBack is when the body says to come back; asked says that it does.
+func (e *serverError) comeBack(h http.Header, now time.Time) (d time.Duration, asked bool) {
+	if e.delay > 0 {
+		return e.delay, true
+	}
+	if d, asked := retryAfter(e.headers, serverTime(h, now)); asked {
+		return d, true
+	}
+	d = clampDuration(e.until.Sub(serverTime(h, now)).Seconds())
+	return d, d > 0
+}
+
 // resets are headers that say when a limit is back at its full, with the header
 // that says how much of it is left.
 var resets = []struct{ reset, remaining string }{
@@ -125,6 +137,9 @@ var (
 		`((?:\d+(?:\.\d+)? ?(?:milliseconds?|ms|seconds?|secs?|s|minutes?|mins?|m|hours?|hrs?|h)\b,?(?: and)? ?|` +
 		`\d+(?:\.\d+)?(?:ms|s|m|h))+)`)
 	quantity = compile(`(?i)(\d+(?:\.\d+)?) ?(ms|milli|s|m|h)`)
+	// saysUntil finds "try again after 2026-01-02T03:04:35Z", "resets at: 2026-01-02 03:04:35 UTC".
+	// A time of nobody knows which zone says nothing.
+	saysUntil = compile(`(?i)\b(?:after|until|at|on|resets?):? (\d{4}-\d\d-\d\d)[T ](\d\d:\d\d:\d\d(?:\.\d+)?) ?(Z|UTC|GMT|[+-]\d\d:\d\d)(?:\W|$)`)
 	// clock is "in 02:12:33".
 	clock = compile(`(?i)\b(?:in|after) (\d{1,2}):(\d{2}):(\d{2})\b`)
 )
@@ -151,6 +166,24 @@ func delayInWords(words string) time.Duration {
 		seconds += n * units[strings.ToLower(q[2])]
 	}
 	return clampDuration(seconds)
+}
+
+// untilInWords is the time at which to come back, as a message says it; zero when
+// it does not.
+func untilInWords(words string) time.Time {
+	m := saysUntil.FindStringSubmatch(words[:min(len(words), maxLayerText)])
+	if m == nil {
+		return time.Time{}
+	}
+	zone := strings.ToUpper(m[3])
+	if zone == "UTC" || zone == "GMT" {
+		zone = "Z"
+	}
+	at, err := time.Parse(time.RFC3339, m[1]+"T"+m[2]+zone)
+	if err != nil {
+		return time.Time{} // 2026-02-31
+	}
+	return at
 }
 
 func number(s string) (float64, bool) {

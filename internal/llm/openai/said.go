@@ -59,8 +59,11 @@ func (l *layer) status() int {
 type serverError struct {
 	// layers begin with the outermost.
 	layers []layer
-	// delay is when to come back, as the body says.
+	// delay is when to come back, as the body says; until is the same as a time.
 	delay time.Duration
+	until time.Time
+	// headers are those of the server behind a gateway, which the body quotes.
+	headers http.Header
 	// window is the number of tokens that the model takes, as a field says.
 	window int
 	// quotes counts the quotations around what is read.
@@ -90,6 +93,9 @@ func parseServerError(body []byte) serverError {
 	for _, l := range e.layers {
 		if e.delay == 0 {
 			e.delay = delayInWords(l.words)
+		}
+		if e.until.IsZero() {
+			e.until = untilInWords(l.words)
 		}
 	}
 	return e
@@ -178,12 +184,13 @@ func (e *serverError) numbers(o map[string]any) {
 			e.window = int(n)
 		}
 	}
-	if h, ok := o["headers"].(map[string]any); ok && e.delay == 0 {
-		header := http.Header{}
+	if h, ok := o["headers"].(map[string]any); ok && e.headers == nil {
+		e.headers = http.Header{}
 		for name, value := range h {
-			header.Set(name, asText(value))
+			if list := texts(value); len(list) > 0 {
+				e.headers.Set(name, list[0])
+			}
 		}
-		e.delay, _ = retryAfter(header, time.Time{})
 	}
 }
 

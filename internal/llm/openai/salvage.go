@@ -21,11 +21,12 @@ func (x *exchange) textCalls(r *result) *llm.Error {
 	}
 	l := x.lookup()
 	where, in := "text", &r.content
-	found := l.findCalls(r.content)
+	found, searched := l.find(r.content)
 	if len(found) == 0 {
 		where, in = "thoughts", &r.reasoning
-		found = lastCalls(l.findCalls(r.reasoning), r.reasoning)
-		if len(found) > 0 && r.content != "" && !found[0].marked(r.reasoning) {
+		found, searched = l.find(r.reasoning)
+		found = lastCalls(found, searched)
+		if len(found) > 0 && r.content != "" && !found[0].marked(searched) {
 			found = nil // beside an answer, JSON alone may be a thought about it
 		}
 	}
@@ -44,14 +45,14 @@ func (x *exchange) textCalls(r *result) *llm.Error {
 	for i := range calls {
 		r.note("tool call %s salvaged from the %s", calls[i].Name, where)
 	}
-	*in = without(*in, found)
+	*in = without(searched, found)
 	return nil
 }
 
 // strayMarks handles a reply that ends with a marked call of a tool that does not
 // exist, or that is nothing but what a parser left over.
 func (x *exchange) strayMarks(r *result, l *lookup) *llm.Error {
-	if r.content == "" || len(r.content) > maxMarkupBytes {
+	if isProse(r.content) || len(r.content) > maxMarkupBytes {
 		return nil
 	}
 	if onlyMarks(r.content) {
@@ -59,20 +60,30 @@ func (x *exchange) strayMarks(r *result, l *lookup) *llm.Error {
 		r.content = ""
 		return nil
 	}
+	content := plainMarkup(r.content)
 	anyName := *l
 	anyName.tool = func(name string) string {
-		if notInName.MatchString(name) {
+		if !foreignName.MatchString(name) {
 			return ""
 		}
 		return name
 	}
-	for _, f := range anyName.findMarked(r.content) {
-		if name := f.calls[0].name; f.marked(r.content) && f.calls[0].whole && onlyMarks(r.content[f.end:]) {
-			return textCallError(name, fmt.Sprintf("wrote a call of %s as text, and there is no such tool", text.Clip(name, 64)))
+	name := foreignCall(content)
+	for _, f := range anyName.findMarked(content) {
+		if f.marked(content) && f.calls[0].whole && onlyMarks(content[f.end:]) && !inCode(content, f.start) {
+			name = f.calls[0].name
 		}
+	}
+	switch {
+	case name != "":
+		return textCallError(name, fmt.Sprintf("wrote a call of %s as text, and there is no such tool", text.Clip(name, 64)))
+	case endsInMarks(content):
+		return textCallError("a tool", "ended its text with the marks of a tool call, and made none")
 	}
 	return nil
 }
+
+var foreignName = compile(`^[A-Za-z_][A-Za-z0-9_.:/-]*$`)
 
 // marked says that calls begin with a mark of some markup.
 func (f *foundCalls) marked(text string) bool {
@@ -153,6 +164,7 @@ func (x *exchange) lookup() *lookup {
 			}
 			return "any"
 		},
+		fits: func(tool, args string) bool { return fits(x.tool(tool), args) == nil },
 		sole: func(tool string) string {
 			if s := schema(tool); len(s.Required) == 1 {
 				return s.Required[0]

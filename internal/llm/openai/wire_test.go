@@ -175,7 +175,7 @@ func TestUnaskedCompression(t *testing.T) {
 	pack("gzip twice", gzip.NewWriter(&twice), &twice, packed["gzip"])
 	for name, tc := range map[string]struct{ header, body string }{
 		"gzip": {"gzip", "gzip"}, "x-gzip": {"x-gzip", "gzip"}, "gzip, unnamed": {"", "gzip"}, "deflate": {"deflate", "zlib"},
-		"deflate, raw": {"deflate", "flate"}, "brotli": {"br", "br"}, "zstd": {"zstd", "zstd"}, "zstd, unnamed": {"", "zstd"},
+		"deflate, raw": {"deflate", "flate"}, "deflate, unnamed": {"", "zlib"}, "brotli": {"br", "br"}, "zstd": {"zstd", "zstd"}, "zstd, unnamed": {"", "zstd"},
 		"twice": {"gzip, gzip", "gzip twice"}, "named and plain": {"gzip", ""}, "named brotli and plain": {"br", ""}, "identity": {"identity", ""},
 	} {
 		t.Run(name, func(t *testing.T) {

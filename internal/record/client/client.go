@@ -49,8 +49,9 @@ type Config struct {
 	// TokenFile has the token. It is read for each request, since it is replaced before
 	// it runs out.
 	TokenFile string
-	// Namespace, Task and UID are the task's.
-	Namespace, Task, UID string
+	// Namespace, Task and UID are the task's. Of a named Sandbox they are the namespace,
+	// Sandbox in place of Task, and the UID.
+	Namespace, Task, Sandbox, UID string
 	// OnWait is called with an error when the first of the calls waits for the server,
 	// and OnGoOn when the last of them does so no more, in turns. Both may be nil, and
 	// must not call the client.
@@ -78,9 +79,13 @@ func New(config Config) (*Client, error) {
 	if err != nil || u.Scheme != "https" || u.Host == "" || strings.Trim(u.Path, "/") != "" || u.RawQuery != "" || u.User != nil {
 		return nil, fmt.Errorf("the record is at %q, which is not https and a host alone", config.URL)
 	}
-	for _, part := range []string{config.Namespace, config.Task, config.UID} {
+	name, path := config.Task, wire.TaskPath
+	if config.Sandbox != "" {
+		name, path = config.Sandbox, wire.SandboxPath
+	}
+	for _, part := range []string{config.Namespace, name, config.UID} {
 		if !segment(part) {
-			return nil, fmt.Errorf("no task has the namespace %q, the name %q and the UID %q", config.Namespace, config.Task, config.UID)
+			return nil, fmt.Errorf("nothing that is recorded has the namespace %q, the name %q and the UID %q", config.Namespace, name, config.UID)
 		}
 	}
 	pool := x509.NewCertPool()
@@ -89,7 +94,7 @@ func New(config Config) (*Client, error) {
 	}
 	return &Client{
 		config: config,
-		task:   strings.TrimSuffix(config.URL, "/") + wire.TaskPath(config.Namespace, config.Task, config.UID),
+		task:   strings.TrimSuffix(config.URL, "/") + path(config.Namespace, name, config.UID),
 		http: &http.Client{
 			// The token is for this server only, so no proxy is asked and no redirect followed.
 			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },

@@ -28,7 +28,8 @@
 // as the sandbox's server has them under /v1. It shows a token of ReadAudience. What goes wrong there is answered with a
 // metav1.Status, as people get it.
 //
-// TASK is what TaskPath gives, and READ what ReadPath gives. A PUT or POST without an answer of its own is answered
+// TASK is what TaskPath gives, and READ what ReadPath gives. Log, chunks and checkpoints are
+// below SandboxPath as well, for what a named Sandbox keeps of its workspace. A PUT or POST without an answer of its own is answered
 // with 204. Who writes follows from the token and the task's status: a Writer in a
 // body is ignored. Anything else than 2xx has a Problem as its body. An answer that
 // fails once it has begun is cut off, so that it reads as an unexpected end of file,
@@ -58,6 +59,9 @@ const (
 // TaskPattern is TaskPath as a pattern of http.ServeMux.
 const TaskPattern = "/v1/namespaces/{namespace}/agenttasks/{name}/{uid}"
 
+// SandboxPattern is SandboxPath as a pattern of http.ServeMux.
+const SandboxPattern = "/v1/namespaces/{namespace}/sandboxes/{name}/{uid}"
+
 // Where the server in front reads.
 const (
 	// ReadPattern is ReadPath as a pattern of http.ServeMux.
@@ -66,7 +70,7 @@ const (
 )
 
 // TunnelPattern is TunnelPath as a pattern of http.ServeMux.
-const TunnelPattern = "/v1/namespaces/{namespace}/sandboxes/{name}/{uid}/tunnel"
+const TunnelPattern = SandboxPattern + "/tunnel"
 
 // ReachPattern is ReachPath, and what is below it, as a pattern of http.ServeMux.
 const ReachPattern = "/v1/reach/namespaces/{namespace}/sandboxes/{name}/{path...}"
@@ -118,6 +122,11 @@ func TaskPath(namespace, name, uid string) string {
 	return "/v1/namespaces/" + url.PathEscape(namespace) + "/agenttasks/" + url.PathEscape(name) + "/" + url.PathEscape(uid)
 }
 
+// SandboxPath is where the record of a named Sandbox is.
+func SandboxPath(namespace, name, uid string) string {
+	return "/v1/namespaces/" + url.PathEscape(namespace) + "/sandboxes/" + url.PathEscape(name) + "/" + url.PathEscape(uid)
+}
+
 // ReadPath is where the server in front reads the record of the task that has a name now.
 func ReadPath(namespace, name string) string {
 	return "/v1/read/namespaces/" + url.PathEscape(namespace) + "/agenttasks/" + url.PathEscape(name)
@@ -126,7 +135,7 @@ func ReadPath(namespace, name string) string {
 // TunnelPath is where the runner of a Sandbox can be called back: it asks for a
 // connection there.
 func TunnelPath(namespace, name, uid string) string {
-	return "/v1/namespaces/" + url.PathEscape(namespace) + "/sandboxes/" + url.PathEscape(name) + "/" + url.PathEscape(uid) + "/tunnel"
+	return SandboxPath(namespace, name, uid) + "/tunnel"
 }
 
 // ReachPath is where the server in front reaches a Sandbox.

@@ -137,12 +137,36 @@ func (a *api) noteActivity(ctx context.Context, sb *v1alpha1.Sandbox, at time.Ti
 	if err != nil {
 		return fmt.Errorf("encoding the status: %w", err)
 	}
+	return a.patchSandbox(ctx, sb, body)
+}
+
+func (a *api) patchSandbox(ctx context.Context, sb *v1alpha1.Sandbox, body []byte) error {
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
 	return a.rest.Patch(types.MergePatchType).
 		Namespace(a.namespace).Resource("sandboxes").Name(sb.Name).SubResource("status").
 		Param("fieldManager", podapi.FieldManager).
 		Body(body).Do(ctx).Error()
+}
+
+// noteCheckpoint writes what is kept of a Sandbox's workspace. The UID is as in
+// noteActivity.
+func (a *api) noteCheckpoint(ctx context.Context, sb *v1alpha1.Sandbox, c v1alpha1.SandboxCheckpoint) error {
+	fields := map[string]any{"podUID": c.PodUID, "state": nil, "time": c.Time, "files": c.Files, "bytes": c.Bytes, "message": nil}
+	if c.State != "" {
+		fields["state"] = c.State
+	}
+	if c.Message != "" {
+		fields["message"] = c.Message
+	}
+	body, err := json.Marshal(map[string]any{
+		"metadata": map[string]any{"uid": sb.UID},
+		"status":   map[string]any{"checkpoint": fields},
+	})
+	if err != nil {
+		return fmt.Errorf("encoding the status: %w", err)
+	}
+	return a.patchSandbox(ctx, sb, body)
 }
 
 // applyStatus applies the runner's part of a task's status. The UID keeps it

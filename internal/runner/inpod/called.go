@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -82,7 +83,13 @@ func (p *Runner) welcome(ctx context.Context, w *watcher) error {
 	if pool := podapi.OwnerPool(sb); pool != nil {
 		return fmt.Errorf("%w: the Sandbox waits in SandboxPool %s for a task, which gets it unused", convert.ErrNotReady, pool.Name)
 	}
+	if err := p.guests.closed(); errors.Is(err, errResting) {
+		return err
+	}
 	if podapi.OwnerTask(sb) == nil && !p.ready.Load() {
+		if err := p.awaitBrought(ctx, sb); err != nil {
+			return err
+		}
 		if _, err := p.prepare(ctx, sb, nil); err != nil {
 			return fmt.Errorf("%w: %w", convert.ErrNotReady, err)
 		}

@@ -30,10 +30,14 @@ type guests struct {
 	// busy: a task's run is under way.
 	busy   bool
 	inside map[*guest]struct{}
+	// waiting counts those who wait for the workspace before they are let in.
+	waiting int
 	// left is sent to when the last one has left.
 	left sync.Cond
-	// came is sent to when somebody comes or leaves.
-	came chan struct{}
+	// came and used are sent to when somebody comes or leaves.
+	came, used chan struct{}
+	// resting keeps everybody out, whoever opens meanwhile.
+	resting bool
 }
 
 // guest is somebody who was let in; one who is alone replaces the workspace.
@@ -46,7 +50,7 @@ type guest struct {
 var errOccupied = fmt.Errorf("%w: a task runs in the Sandbox, and works in the workspace that would be replaced", tool.ErrInvalid)
 
 func newGuests() *guests {
-	g := &guests{shut: convert.ErrNotReady, inside: map[*guest]struct{}{}, came: make(chan struct{}, 1)}
+	g := &guests{shut: convert.ErrNotReady, inside: map[*guest]struct{}{}, came: make(chan struct{}, 1), used: make(chan struct{}, 1)}
 	g.left.L = &g.mu
 	return g
 }
@@ -55,8 +59,8 @@ func newGuests() *guests {
 func (g *guests) enter(ctx context.Context, alone bool) (_ context.Context, leave func(), err error) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if g.shut != nil {
-		return nil, nil, g.shut
+	if err := g.why(); err != nil {
+		return nil, nil, err
 	}
 	if alone && g.busy {
 		return nil, nil, errOccupied
@@ -75,11 +79,30 @@ func (g *guests) enter(ctx context.Context, alone bool) (_ context.Context, leav
 	}, nil
 }
 
+// arrive counts somebody who waits to be let in, until the wait is over. That uses the
+// Sandbox already: its workspace may take long to be restored or checked out.
+func (g *guests) arrive() (over func()) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.resting { // who is sent away has not used anything
+		return func() {}
+	}
+	g.waiting++
+	g.seen()
+	return func() {
+		g.mu.Lock()
+		defer g.mu.Unlock()
+		g.waiting--
+	}
+}
+
 // seen tells that somebody came or left.
 func (g *guests) seen() {
-	select {
-	case g.came <- struct{}{}:
-	default: // it is told already
+	for _, told := range []chan struct{}{g.came, g.used} {
+		select {
+		case told <- struct{}{}:
+		default: // it is told already
+		}
 	}
 }
 
@@ -87,7 +110,7 @@ func (g *guests) seen() {
 func (g *guests) present() bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	return len(g.inside) > 0
+	return len(g.inside) > 0 || g.waiting > 0
 }
 
 // close sends everybody away, and returns when they have gone.
@@ -96,6 +119,32 @@ func (g *guests) close(why error) {
 	defer g.mu.Unlock()
 	g.shut = why
 	g.sendAway(func(*guest) bool { return true })
+}
+
+// errResting is the error of somebody who comes while the Sandbox is being suspended.
+var errResting = fmt.Errorf("%w: the Sandbox is being suspended; its workspace is kept, and there again in the next pod", convert.ErrNotReady)
+
+// rest sends everybody away, returns when they have gone, and keeps them out until wake.
+func (g *guests) rest() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.resting = true
+	g.sendAway(func(*guest) bool { return true })
+}
+
+// wake ends what rest has begun.
+func (g *guests) wake() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.resting = false
+}
+
+// why is why nobody is let in; nil if somebody is. mu is held.
+func (g *guests) why() error {
+	if g.resting {
+		return errResting
+	}
+	return g.shut
 }
 
 // sendAway returns when those have left who have to. mu is held.
@@ -139,7 +188,7 @@ func (g *guests) openFirst() {
 func (g *guests) closed() error {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	return g.shut
+	return g.why()
 }
 
 // occupied reports whether a run is under way.
@@ -219,7 +268,10 @@ func (g *guests) reception(via http.RoundTripper, ready func(context.Context) er
 		},
 	}
 	let := func(w http.ResponseWriter, r *http.Request) {
-		if err := ready(r.Context()); err != nil {
+		over := g.arrive()
+		err := ready(r.Context())
+		over()
+		if err != nil {
 			refuse(w, r, err)
 			return
 		}

@@ -23,6 +23,8 @@ type lodging struct {
 	*guests
 	exec *client.Client
 	url  string
+	// workspace is the sandbox's.
+	workspace string
 }
 
 func lodge(t *testing.T) *lodging {
@@ -32,7 +34,7 @@ func lodge(t *testing.T) *lodging {
 	ctx, stop := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
 	go func() { ended <- server.Run(ctx, server.Options{SocketPath: socket, Workspace: workspace}) }()
-	l := &lodging{guests: newGuests(), exec: client.New(socket)}
+	l := &lodging{guests: newGuests(), exec: client.New(socket), workspace: workspace}
 	if err := l.exec.WaitReady(t.Context()); err != nil {
 		t.Fatal(err)
 	}
@@ -186,4 +188,70 @@ func TestCutOff(t *testing.T) {
 	close(w.goOn)
 	<-over
 	cutOff(t.Context(), w)() // nothing was cut off
+}
+
+// TestWhatUsesASandbox: a request, also one that still waits for the workspace, a stream
+// and a command that nobody follows use it, and nothing that has ended.
+func TestWhatUsesASandbox(t *testing.T) {
+	l := lodge(t)
+	l.open()
+	p := &Runner{exec: l.exec, guests: l.guests}
+	used := func(what string, want bool) {
+		t.Helper()
+		if got := p.inUse(t.Context()); got != want {
+			t.Errorf("%s: it is used: %t, want %t", what, got, want)
+		}
+	}
+	used("nobody", false)
+	ready := make(chan error)
+	front := l.reception(l.exec.Guests(), func(context.Context) error { return <-ready })
+	answered := make(chan int)
+	go func() {
+		w := httptest.NewRecorder()
+		front.ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/v1/status", nil))
+		answered <- w.Code
+	}()
+	<-l.came
+	used("who waits for the workspace", true)
+	ready <- nil
+	if code := <-answered; code != 200 {
+		t.Errorf("who has waited gets %d", code)
+	}
+	used("who has got an answer", false)
+	l.rest()
+	go func() {
+		w := httptest.NewRecorder()
+		front.ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/v1/status", nil))
+		answered <- w.Code
+	}()
+	ready <- nil
+	if code := <-answered; code != 503 {
+		t.Errorf("who comes while the Sandbox is being suspended gets %d", code)
+	}
+	l.wake()
+
+	ctx, leave := context.WithCancel(t.Context())
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, l.url+"/v1/exec/stream", strings.NewReader(`{"shell":"until test -e go; do sleep 0.01; done"}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	used("a stream", true)
+	leave()
+	_ = resp.Body.Close() // it was left
+	for l.present() {
+		<-l.came
+	}
+	used("a command that nobody follows", true)
+	if code, said := l.ask(t, "PUT", "/v1/files/go", "x"); code != 200 {
+		t.Fatalf("%d %s", code, said)
+	}
+	for p.inUse(t.Context()) { // until the command has seen it
+		if t.Context().Err() != nil {
+			t.Fatal("a command that has ended is taken for a use")
+		}
+	}
 }

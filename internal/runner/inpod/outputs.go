@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"time"
 
 	"github.com/sampan-dev/sampan/api/v1alpha1"
@@ -16,9 +17,11 @@ import (
 )
 
 // leavesOutputs tells whether a run has come to an end that its outputs are taken at. One
-// that was stopped goes on or is not wanted, and one without its sandbox is tried again.
+// that was stopped goes on or is not wanted, one without its sandbox is tried again, and one
+// that is handed over has not ended.
 func leavesOutputs(at *v1alpha1.AgentTask, res harness.Result) bool {
-	return len(at.Spec.Outputs) > 0 && res.Reason != harness.Cancelled && res.Reason != harness.SandboxLost
+	goesOn := []harness.End{harness.Cancelled, harness.SandboxLost, harness.VerificationPending, harness.VerificationRejected}
+	return len(at.Spec.Outputs) > 0 && !slices.Contains(goesOn, res.Reason)
 }
 
 // leave takes the outputs of a run, and gives its result. Where the runner is told to stop

@@ -27,7 +27,7 @@ func TestLeavesOutputs(t *testing.T) {
 	at.Spec.Outputs = []v1alpha1.Output{{Name: "o", Path: "p"}}
 	for reason, want := range map[harness.End]bool{
 		harness.Completed: true, harness.VerificationFailed: true, harness.MaxTurns: true, harness.DeadlineExceeded: true,
-		harness.Cancelled: false, harness.SandboxLost: false,
+		harness.Cancelled: false, harness.SandboxLost: false, harness.VerificationPending: false, harness.VerificationRejected: false,
 	} {
 		if got := leavesOutputs(at, harness.Result{Reason: reason}); got != want {
 			t.Errorf("%s: %v", reason, got)

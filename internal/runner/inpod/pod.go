@@ -65,6 +65,8 @@ type Runner struct {
 	prepared bool
 	// base is the commit that it was checked out at, as far as that is known.
 	base string
+	// keeping keeps the workspace of a named Sandbox from one pod to the next.
+	keeping *keeping
 	// rate of the models is that of all tasks, one after the other.
 	rate *broker.Rate
 }
@@ -112,6 +114,7 @@ func New() (*Runner, error) {
 		return nil, err
 	}
 	p.exec = client.New(podapi.SocketPath)
+	p.keeping = newKeeping(p.uid)
 	return p, nil
 }
 
@@ -126,9 +129,15 @@ func (p *Runner) Run(ctx context.Context) (int, error) {
 			_, _ = fmt.Fprintln(text.NewLogWriter(os.Stderr), err) // the task goes on
 		}
 	}()
+	kept := p.keep(ctx, w)
+	defer kept()
 	var last v1alpha1.TaskReference
 	for {
 		sb, err := w.claimed(ctx, last)
+		if errors.Is(err, errSuspending) {
+			p.rest(ctx, w)
+			continue
+		}
 		if err != nil {
 			return harness.Cancelled.ExitCode(), nil // told to stop while idle
 		}
@@ -141,6 +150,7 @@ func (p *Runner) Run(ctx context.Context) (int, error) {
 			continue
 		case err == nil:
 			if err = p.empty(ctx); err == nil {
+				p.takePassing(ctx)
 				p.guests.open()
 				continue
 			}
@@ -177,9 +187,14 @@ func (p *Runner) runTask(ctx context.Context, w *watcher, sb *v1alpha1.Sandbox) 
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	budget := newAllowance()
+	go func() {
+		if _, err := w.await(ctx, suspending); err == nil {
+			cancel(errSuspending)
+		}
+	}()
 	task, err := w.task(ctx, ref, cancel, budget.note)
-	if errors.Is(err, errReleased) {
-		return harness.Result{Reason: harness.Cancelled}, err
+	if errors.Is(err, errReleased) || errors.Is(err, errSuspending) { // the same attempt may begin later
+		return harness.Result{Reason: harness.Cancelled}, errReleased
 	}
 	if err != nil {
 		return harness.Result{Reason: harness.Cancelled}, nil
@@ -212,6 +227,9 @@ func (p *Runner) runTask(ctx context.Context, w *watcher, sb *v1alpha1.Sandbox) 
 // the status: an end of the harness, or what stood in the way of a run.
 func (p *Runner) drive(ctx context.Context, sb *v1alpha1.Sandbox, at *v1alpha1.AgentTask, rep *reporter, budget *allowance, cancel context.CancelCauseFunc) (harness.Result, string) {
 	task, err := p.taskFor(at)
+	if err == nil { // the pod may have waited for longer than the keys last
+		err = p.env.Reread(filepath.Join(podapi.InputDir, podapi.KeyDir))
+	}
 	if err != nil {
 		return failed(harness.Internal, err), v1alpha1.ReasonInternal
 	}
@@ -242,7 +260,7 @@ func (p *Runner) drive(ctx context.Context, sb *v1alpha1.Sandbox, at *v1alpha1.A
 // run prepares the workspace and runs the harness, with a transcript that is open.
 func (p *Runner) run(ctx context.Context, sb *v1alpha1.Sandbox, at *v1alpha1.AgentTask, task harness.Task, rep *reporter, budget *allowance, j *recorded.Journal) (harness.Result, string) {
 	task.Limits.Active += j.Standing.Active // what is left is left from here on
-	if usedUp := rep.prior.remaining(&task.Limits); usedUp != "" {
+	if usedUp := rep.prior.remaining(&task.Limits); usedUp != "" && !verifying(at) {
 		return failed(harness.BudgetExceeded, fmt.Errorf("limits.%s was used up by earlier attempts", usedUp)), v1alpha1.ReasonBudgetExceeded
 	}
 	keeper, restored, err := p.restore(ctx, sb, rep, j)
@@ -257,7 +275,7 @@ func (p *Runner) run(ctx context.Context, sb *v1alpha1.Sandbox, at *v1alpha1.Age
 	case err != nil:
 		return failed(harness.Internal, err), v1alpha1.ReasonWorkspaceFailed
 	}
-	if !j.Standing.Ended { // what has been proven stays as it is until its outputs are taken
+	if !j.Standing.Ended && !verifying(at) { // what has been proven stays as it is until its outputs are taken
 		p.guests.open()
 	}
 	p.ran = at.UID
@@ -270,7 +288,7 @@ func (p *Runner) run(ctx context.Context, sb *v1alpha1.Sandbox, at *v1alpha1.Age
 		return filepath.Join(podapi.InputDir, podapi.ScriptFile(m.Name))
 	}}
 	config := harness.Config{
-		Task: task, Tools: tools, Rate: p.rate, Executor: exec, Ready: sandbox.wait, Reporter: rep.progress, Restored: restored,
+		Task: task, Tools: tools, Rate: p.rate, Executor: exec, Ready: sandbox.wait, Reporter: rep.progress, Restored: restored, Verifying: verifying(at),
 		Models: &broker.RegistryRouter{
 			Registry: p.registry, Selector: runner.SelectorOf(at), Connect: conn.Connect,
 			Need: models.Need{Scopes: p.scopes, Priced: !task.Limits.CostUSD.IsZero()},
@@ -336,7 +354,7 @@ func (p *Runner) taskFor(at *v1alpha1.AgentTask) (harness.Task, error) {
 	}
 	task, err := runner.TaskOf(at, prompt)
 	if err == nil {
-		err = addFiles(&task, at.Spec.Verify, podapi.InputDir)
+		err = addFiles(&task, at.Spec.Verify, verifying(at), podapi.InputDir)
 	}
 	if err == nil {
 		used := time.Duration(at.Status.ActiveSeconds) * time.Second // by earlier attempts
@@ -345,10 +363,14 @@ func (p *Runner) taskFor(at *v1alpha1.AgentTask) (harness.Task, error) {
 	return task, err
 }
 
-// addFiles reads the files of verifications, which the operator mounts into this container
-// alone. What they are now, they are for the whole attempt.
-func addFiles(task *harness.Task, verify []v1alpha1.Verification, dir string) error {
+// addFiles reads the files of the verifications that this pod runs, the Separate ones or the
+// others, which the operator mounts into this container alone. What they are now, they are
+// for the whole attempt.
+func addFiles(task *harness.Task, verify []v1alpha1.Verification, separate bool, dir string) error {
 	for i, v := range verify {
+		if task.Verify[i].Separate != separate {
+			continue
+		}
 		for _, key := range v.Files.Keys {
 			data, err := runner.ReadBounded(filepath.Join(dir, podapi.VerifyFile(i, key)))
 			if err != nil {
@@ -395,6 +417,12 @@ func (p *Runner) prepare(ctx context.Context, sb *v1alpha1.Sandbox, rep *reporte
 	}
 	if err := ctx.Err(); err != nil {
 		return false, err
+	}
+	if err := p.bring(ctx, sb); err != nil {
+		return false, err
+	}
+	if p.keeping.restored && !p.prepared {
+		p.prepared, p.base = true, p.keeping.bench.Base()
 	}
 	if p.prepared {
 		p.ready.Store(true)

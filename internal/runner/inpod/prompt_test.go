@@ -46,14 +46,21 @@ func TestVerificationFiles(t *testing.T) {
 	}
 	verify := []v1alpha1.Verification{{Name: "a"}, {Name: "b", Files: v1alpha1.VerificationFiles{ConfigMapName: "tests", Keys: []string{"test.sh"}}}}
 	task := harness.Task{Verify: make([]harness.Verification, 2)}
-	if err := addFiles(&task, verify, dir); err != nil {
+	if err := addFiles(&task, verify, false, dir); err != nil {
 		t.Fatal(err)
 	}
 	if task.Verify[0].Files != nil || len(task.Verify[1].Files) != 1 || string(task.Verify[1].Files["test.sh"]) != "exit 0" {
 		t.Errorf("%+v", task.Verify)
 	}
+	separate := harness.Task{Verify: []harness.Verification{{}, {Separate: true}}}
+	if err := addFiles(&separate, verify, false, dir); err != nil || separate.Verify[1].Files != nil {
+		t.Errorf("the agent's pod has the files of a Separate verification: %+v, %v", separate.Verify, err)
+	}
+	if err := addFiles(&separate, verify, true, dir); err != nil || len(separate.Verify[1].Files) != 1 {
+		t.Errorf("the pod of a Separate verification: %+v, %v", separate.Verify, err)
+	}
 	verify[1].Files.Keys = []string{"gone"}
-	if err := addFiles(&task, verify, dir); err == nil || !strings.Contains(err.Error(), "spec.verify[1].files: reading key gone of ConfigMap tests") {
+	if err := addFiles(&task, verify, false, dir); err == nil || !strings.Contains(err.Error(), "spec.verify[1].files: reading key gone of ConfigMap tests") {
 		t.Error(err)
 	}
 }

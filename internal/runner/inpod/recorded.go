@@ -70,6 +70,9 @@ func waitingFor(err error) string {
 // workspace outlives the pod by itself, or belongs to more than one task.
 func (p *Runner) restore(ctx context.Context, sb *v1alpha1.Sandbox, rep *reporter, j *recorded.Journal) (*recorded.Keeper, *harness.Restored, error) {
 	switch {
+	case verifying(rep.task):
+		restored, err := p.restoreSealed(ctx, sb, j)
+		return nil, restored, err
 	case podapi.Checkpointed(sb):
 	case podapi.Persistent(sb), p.ran == rep.task.UID:
 		return nil, nil, nil

@@ -20,7 +20,9 @@ import (
 	"github.com/sampan-dev/sampan/api/v1alpha1"
 	"github.com/sampan-dev/sampan/internal/harness"
 	"github.com/sampan-dev/sampan/internal/llm"
+	"github.com/sampan-dev/sampan/internal/models"
 	"github.com/sampan-dev/sampan/internal/podapi"
+	"github.com/sampan-dev/sampan/internal/runner"
 )
 
 // recorder is an API server that keeps what is applied, and fails the first tries.
@@ -254,7 +256,8 @@ func TestStopMessages(t *testing.T) {
 		ctx, cancel := context.WithCancelCause(t.Context())
 		cancel(cause)
 		at := &v1alpha1.AgentTask{Spec: v1alpha1.AgentTaskSpec{Prompt: "x"}}
-		if got, _ := new(Runner).drive(ctx, &v1alpha1.Sandbox{}, at, &reporter{}, newAllowance(), cancel); got.Message != want || got.Reason != harness.Cancelled {
+		p := &Runner{env: runner.TakeSecrets(&models.Registry{})}
+		if got, _ := p.drive(ctx, &v1alpha1.Sandbox{}, at, &reporter{}, newAllowance(), cancel); got.Message != want || got.Reason != harness.Cancelled {
 			t.Errorf("%v gives %+v, want %q", cause, got, want)
 		}
 	}

@@ -21,10 +21,12 @@ type watcher struct {
 	seen   chan struct{}
 	mu     sync.Mutex
 	latest *v1alpha1.Sandbox
+	// news is closed, and replaced, when latest has changed.
+	news chan struct{}
 }
 
 func newWatcher(ctx context.Context, p *Runner) *watcher {
-	w := &watcher{pod: p, changed: make(chan struct{}, 1), seen: make(chan struct{})}
+	w := &watcher{pod: p, changed: make(chan struct{}, 1), seen: make(chan struct{}), news: make(chan struct{})}
 	ctx, stop := context.WithCancel(ctx)
 	go follow(ctx, p.api, "sandboxes", p.sandbox, func(sb *v1alpha1.Sandbox) {
 		if sb == nil {
@@ -44,6 +46,8 @@ func (w *watcher) set(sb *v1alpha1.Sandbox) {
 		close(w.seen)
 	}
 	w.latest = sb
+	close(w.news)
+	w.news = make(chan struct{})
 	w.mu.Unlock()
 	select {
 	case w.changed <- struct{}{}:
@@ -68,10 +72,32 @@ func (w *watcher) first(ctx context.Context) (*v1alpha1.Sandbox, error) {
 	}
 }
 
-// claimed waits until the Sandbox is claimed for another attempt than the last.
+// await waits until the Sandbox is as it should be, and gives it.
+func (w *watcher) await(ctx context.Context, is func(*v1alpha1.Sandbox) bool) (*v1alpha1.Sandbox, error) {
+	for {
+		w.mu.Lock()
+		sb, news := w.latest, w.news
+		w.mu.Unlock()
+		if sb != nil && is(sb) {
+			return sb, nil
+		}
+		select {
+		case <-ctx.Done():
+			return nil, context.Cause(ctx)
+		case <-news:
+		}
+	}
+}
+
+// claimed waits until the Sandbox is claimed for another attempt than the last, and gives
+// it. The error is errSuspending where its pod is to go.
 func (w *watcher) claimed(ctx context.Context, last v1alpha1.TaskReference) (*v1alpha1.Sandbox, error) {
 	for {
-		if sb := w.sandbox(); sb != nil && w.pod.holder(sb).Name != "" && w.pod.holder(sb) != last {
+		switch sb := w.sandbox(); {
+		case sb == nil:
+		case suspending(sb):
+			return sb, errSuspending
+		case w.pod.holder(sb).Name != "" && w.pod.holder(sb) != last:
 			return sb, nil
 		}
 		select {

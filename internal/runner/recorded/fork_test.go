@@ -112,11 +112,7 @@ func (p pod) files() string {
 // source is a store with the task "source", which has written a file in each of its three turns.
 func source(t *testing.T) (*record.Store, Stored) {
 	t.Helper()
-	store, err := record.Open(t.Context(), "mem://")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = store.Close() })
+	store := memory(t)
 	p := newPod(t, store, "pod-a")
 	put(t, p.home, "notes")
 	if res := p.run(p.resume("source"), "Do it.", &model{replies: []llm.Message{writes("one"), writes("two"), writes("three"), {Content: "done"}}}); res.Reason != harness.Completed {

@@ -39,6 +39,8 @@ type Keeper struct {
 	// newest is the newest checkpoint, nil before the first. ended: no more are taken.
 	newest *record.Checkpoint
 	ended  bool
+	// ending is why, for people.
+	ending string
 }
 
 // Begin implements harness.Checkpointer.
@@ -65,17 +67,25 @@ func (k *Keeper) Wait(ctx context.Context) error {
 	}
 }
 
+// Seal implements harness.Checkpointer.
+func (k *Keeper) Seal(ctx context.Context, turn int, log harness.TranscriptSummary) (digest, why string, err error) {
+	if err := k.Wait(ctx); err != nil {
+		return "", "", err
+	}
+	k.Begin(turn, log)
+	if err := k.Wait(ctx); err != nil {
+		return "", "", err
+	}
+	if k.ended {
+		return "", k.ending, nil
+	}
+	return k.newest.Workspace(), "", nil
+}
+
 // take takes a checkpoint. A workspace that is too large, and a record that refuses it,
 // end checkpoints, and not the run.
 func (k *Keeper) take(ctx context.Context, turn int, log harness.TranscriptSummary) error {
-	err := k.commit(ctx, turn, log)
-	if errors.Is(err, record.ErrNotFound) { // of a chunk that was there before
-		k.snap.Reset()
-		if k.home != nil {
-			k.home.Reset()
-		}
-		err = k.commit(ctx, turn, log)
-	}
+	err := k.attempt(ctx, turn, log)
 	var large *snapshot.TooLargeError
 	switch {
 	case err == nil, ctx.Err() != nil, errors.Is(err, record.ErrFenced):
@@ -83,9 +93,23 @@ func (k *Keeper) take(ctx context.Context, turn int, log harness.TranscriptSumma
 	case errors.As(err, &large):
 		err = large
 	}
-	k.ended = true
-	k.tell("No later checkpoint is taken: " + err.Error())
+	k.ended, k.ending = true, err.Error()
+	k.tell("No later checkpoint is taken: " + k.ending)
 	return nil
+}
+
+// attempt commits a checkpoint, from nothing where one of the chunks that were there before
+// is not there any more.
+func (k *Keeper) attempt(ctx context.Context, turn int, log harness.TranscriptSummary) error {
+	err := k.commit(ctx, turn, log)
+	if errors.Is(err, record.ErrNotFound) {
+		k.snap.Reset()
+		if k.home != nil {
+			k.home.Reset()
+		}
+		err = k.commit(ctx, turn, log)
+	}
+	return err
 }
 
 func (k *Keeper) commit(ctx context.Context, turn int, log harness.TranscriptSummary) error {

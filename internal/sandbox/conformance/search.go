@@ -159,6 +159,7 @@ func testGrepEncodings(t T, s Subject) {
 	}{
 		"all":           {tool.GrepRequest{Pattern: "café", Include: "[!l]*"}, "enc/colours:1:␛[1mcafé␛[0m\nenc/mark:1:café\nenc/old-mac:2:café\nenc/stray:1:größer <FF> café\nenc/utf-16:2:café\n"},
 		"start of line": {tool.GrepRequest{Pattern: "^café", Path: "enc", Include: "mark"}, "enc/mark:1:café\n"},
+		"first line":    {tool.GrepRequest{Pattern: "^x$", Include: "utf-16"}, "enc/utf-16:1:x\n"},
 		"latin-1":       {tool.GrepRequest{Pattern: "menü$", Include: "latin-1"}, "enc/latin-1:2:# café menü\n"},
 		"large":         {tool.GrepRequest{Pattern: "cafés", Include: "large"}, "enc/large:524289:cafés\n"},
 		"long line":     {tool.GrepRequest{Pattern: "nothing|café", Include: "long-line"}, ""},

@@ -49,19 +49,29 @@ func (b *blocks) run() (binary bool, err error) {
 				b.src = format.Reader(io.MultiReader(bytes.NewReader(bytes.Clone(data)), b.src))
 				continue
 			}
-			data = bytes.TrimPrefix(data, []byte(bom))
 		}
-		if b.cr = b.cr || b.file.line == 1 && !b.skipping && bytes.IndexByte(data, '\n') < 0 && bytes.IndexByte(data, '\r') >= 0; b.cr {
-			for i, c := range data {
-				if c == '\r' {
-					data[i] = '\n'
-				}
-			}
-		}
+		data = b.plain(data)
 		if err := b.block(data, last); err != nil || last {
 			return false, err
 		}
 	}
+}
+
+// plain takes off the byte order mark, and makes line feeds of the returns that end
+// the lines of old files.
+func (b *blocks) plain(data []byte) []byte {
+	atStart := b.file.line == 1 && !b.skipping
+	if atStart && b.kept == 0 {
+		data = bytes.TrimPrefix(data, []byte(bom))
+	}
+	if b.cr = b.cr || atStart && bytes.IndexByte(data, '\n') < 0 && bytes.IndexByte(data, '\r') >= 0; b.cr {
+		for i, c := range data {
+			if c == '\r' {
+				data[i] = '\n'
+			}
+		}
+	}
+	return data
 }
 
 // detect tells the format of a file from its first block.

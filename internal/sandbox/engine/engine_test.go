@@ -1,10 +1,14 @@
 package engine_test
 
 import (
+	"errors"
+	"os"
+	"strings"
 	"testing"
 
 	"go.uber.org/goleak"
 
+	"github.com/sampan-dev/sampan/internal/harness/tool"
 	"github.com/sampan-dev/sampan/internal/sandbox/conformance"
 	"github.com/sampan-dev/sampan/internal/sandbox/conformance/conformancetest"
 	"github.com/sampan-dev/sampan/internal/sandbox/engine"
@@ -31,4 +35,17 @@ func TestConformance(t *testing.T) {
 		e := open(t, engine.Options{})
 		return conformance.Subject{Executor: e, Workspace: e.Workspace()}
 	})
+}
+
+// A command that cannot run since the workspace is gone is told so, and not that
+// its shell is missing.
+func TestWorkspaceThatIsGone(t *testing.T) {
+	e := open(t, engine.Options{})
+	if err := os.RemoveAll(e.Workspace()); err != nil {
+		t.Fatal(err)
+	}
+	_, err := e.Exec(t.Context(), tool.ExecRequest{Shell: "true"})
+	if !errors.Is(err, tool.ErrInvalid) || !strings.Contains(err.Error(), "workspace itself") {
+		t.Errorf("%v", err)
+	}
 }

@@ -172,6 +172,9 @@ func (e *Engine) timeout(seconds float64) (time.Duration, error) {
 
 func (e *Engine) workDir(cwd string) (string, error) {
 	if cwd == "" {
+		if _, err := os.Stat(e.workspace); err != nil {
+			return "", fmt.Errorf("%w: the workspace itself (%s) is gone, and nothing can run in it", tool.ErrInvalid, e.workspace)
+		}
 		return e.workspace, nil
 	}
 	rel, err := e.clean(cwd)

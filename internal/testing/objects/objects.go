@@ -73,6 +73,13 @@ func (b *Task) VerifyFiles(name, command, configMap string, keys ...string) *Tas
 	return b
 }
 
+// VerifySeparately adds a verify command that runs in a pod of its own.
+func (b *Task) VerifySeparately(name, command string) *Task {
+	b.Verify(name, command)
+	b.task.Spec.Verify[len(b.task.Spec.Verify)-1].Isolation = v1alpha1.VerificationSeparate
+	return b
+}
+
 // State sets spec.state.
 func (b *Task) State(s v1alpha1.TaskState) *Task { b.task.Spec.State = s; return b }
 
@@ -111,6 +118,11 @@ func MakePool(name string, replicas int32) *v1alpha1.SandboxPool {
 		ObjectMeta: metav1.ObjectMeta{Name: name, Namespace: "default"},
 		Spec:       v1alpha1.SandboxPoolSpec{Replicas: &replicas},
 	}
+}
+
+// MakeProbe gives a probe of some models, or of all.
+func MakeProbe(name string, models ...string) *v1alpha1.ModelProbe {
+	return &v1alpha1.ModelProbe{ObjectMeta: metav1.ObjectMeta{Name: name, Namespace: "default"}, Spec: v1alpha1.ModelProbeSpec{Models: models}}
 }
 
 // RegistryDocument is a registry with one model, called demo, of a provider whose key
