@@ -433,6 +433,24 @@ var _ = Describe("A Budget", func() {
 		Expect(w.task("b").Status.Budget.GrantedUSD).To(Equal("0.06"), "the other one has given back what it had not spent")
 	})
 
+	It("lets a Separate verification run, which asks no model, when all is spent, and the agent wait after it", func(ctx SpecContext) {
+		w := pricedWorld(ctx)
+		withRecord(w)
+		w.create(budgetOf("daily", "0.10"), objects.MakeTask("x").VerifySeparately("v", "true").Obj())
+		w.settle()
+		w.run("x-1")
+		w.spend("x", "0", "0.10", "")
+		w.spend("x", "0.10", "0.11", v1alpha1.ReasonVerificationPending)
+		Expect(w.stands("x")).To(Equal("Unknown Starting"))
+		Expect(w.task("x").Status.Attempt).To(Equal(int32(2)))
+		Expect(w.task("x").Status.Budget).To(BeZero())
+		Expect(w.budget("daily").Status.Reservations).To(BeEmpty())
+		w.run("x-2")
+		w.spend("x", "0.10", "0.11", v1alpha1.ReasonVerificationRejected)
+		Expect(w.stands("x")).To(Equal("Unknown BudgetSpent"))
+		Expect(w.budget("daily").Status.SpentUSD).To(Equal("0.1"))
+	})
+
 	It("has no models without a price among its candidates", func(ctx SpecContext) {
 		w := newWorld(ctx)
 		w.create(budgetOf("daily", "1"), objects.MakeTask("x").Obj())

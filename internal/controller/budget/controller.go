@@ -80,9 +80,10 @@ func (r *Reconciler) end(ctx context.Context, from client.Reader, namespace, uid
 		return nil, true, nil
 	case err != nil:
 		return nil, false, fmt.Errorf("reading AgentTask %s: %w", h.name, err)
-	case !kit.Finished(&task) && kit.AttemptOpen(&task):
+	case !kit.Finished(&task) && kit.AttemptOpen(&task) && task.Status.AttemptKind != v1alpha1.AttemptVerification:
 		return nil, false, nil
-	case task.Status.Result.Attempt == task.Status.Attempt:
+	case task.Status.AttemptKind == v1alpha1.AttemptVerification, // its agent has told what it cost, and rests
+		task.Status.Result.Attempt == task.Status.Attempt:
 		cost, err := Cost(&task)
 		return &cost, err == nil, err
 	}
