@@ -61,7 +61,8 @@ type AgentTaskStatus struct {
 	Attempt int32 `json:"attempt,omitempty"`
 
 	// attemptKind says what the pod of that attempt is for: Work, also where it is unset, or
-	// Verification, which runs the Separate commands of verify and no agent.
+	// Verification, which runs the Separate commands of verify and no agent. Once that
+	// attempt has handed over, it is the kind of the next one.
 	// +optional
 	AttemptKind AttemptKind `json:"attemptKind,omitempty"`
 

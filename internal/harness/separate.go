@@ -39,6 +39,9 @@ func (r *run) handOver(ctx context.Context, separate []Verification) error {
 	if r.cfg.Checkpoints == nil {
 		return unsealed(separate[0], "no checkpoint is taken of it")
 	}
+	if err := r.checks.alone(ctx); err != nil {
+		return err
+	}
 	digest, why, err := r.cfg.Checkpoints.Seal(ctx, r.log.state.progress.Turns, r.log.synced)
 	switch {
 	case ctx.Err() != nil:

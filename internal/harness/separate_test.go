@@ -270,14 +270,62 @@ func TestWhatCannotBeHandedOver(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			f := newFixture(script(says("done")))
 			f.Task.Verify = []Verification{{Name: "v", Command: "check", Separate: true}}
-			f.exec.exec = func(context.Context, tool.ExecRequest) (*tool.ExecResult, error) {
-				t.Error("the verification was run beside the agent")
+			f.exec.exec = func(_ context.Context, req tool.ExecRequest) (*tool.ExecResult, error) {
+				if req.Shell == "check" {
+					t.Error("the verification was run beside the agent")
+				}
 				return exits(0, ""), nil
 			}
 			kept := &checkpoints{files: &[]string{}}
 			f.Checkpoints = kept
 			c.setup(f, kept)
 			if res := f.run(t, t.Context()); res.Reason != c.reason || res.Message != c.message {
+				t.Errorf("ended %s: %s", res.Reason, res.Message)
+			}
+		})
+	}
+}
+
+// sealing tells when the workspace begins to be kept.
+type sealing struct {
+	*checkpoints
+	begins func()
+}
+
+func (s sealing) Seal(ctx context.Context, turn int, log TranscriptSummary) (digest, why string, err error) {
+	s.begins()
+	return s.checkpoints.Seal(ctx, turn, log)
+}
+
+// TestNothingRunsWhileTheWorkspaceIsHandedOver: what the agent has left running writes to the
+// workspace, and is ended before that is kept, or the run is tried again.
+func TestNothingRunsWhileTheWorkspaceIsHandedOver(t *testing.T) {
+	for name, c := range map[string]struct {
+		err    error
+		reason End
+	}{
+		"ended":                     {nil, VerificationPending},
+		"what cannot be ended":      {fmt.Errorf("%w: it forks", tool.ErrNotIsolated), SandboxLost},
+		"a sandbox that goes away":  {tool.ErrExecutorGone, SandboxLost},
+		"a server that is too busy": {errors.New("no descriptors are left"), SandboxLost},
+	} {
+		t.Run(name, func(t *testing.T) {
+			f := newFixture(script(says("done")))
+			f.Task.Verify = []Verification{{Name: "v", Command: "check", Separate: true}}
+			running := true
+			f.exec.exec = func(_ context.Context, req tool.ExecRequest) (*tool.ExecResult, error) {
+				if c.err != nil {
+					return nil, c.err
+				}
+				running = running && !req.Isolated
+				return exits(0, ""), nil
+			}
+			f.Checkpoints = sealing{&checkpoints{files: &[]string{}}, func() {
+				if running {
+					t.Error("the workspace is kept while something may write to it")
+				}
+			}}
+			if res := f.run(t, t.Context()); res.Reason != c.reason {
 				t.Errorf("ended %s: %s", res.Reason, res.Message)
 			}
 		})

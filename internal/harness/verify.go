@@ -148,6 +148,22 @@ func (r *verifier) verify(ctx context.Context, v Verification) (*transcript.Veri
 	return result, r.log.record(result)
 }
 
+// alone ends what the agent has left running and keeps others away, as before a
+// verification: nobody writes to the workspace any more. How the command that this takes
+// exits is of no account, only that it was run.
+func (r *verifier) alone(ctx context.Context) error {
+	got, err := r.exec(ctx, Verification{Command: "true"}, isolation)
+	switch {
+	case ctx.Err() != nil:
+		return stopFromContext(ctx)
+	case err != nil:
+		return stopf(SandboxLost, "What the agent has left running could not be ended: %v", err)
+	case got.TimedOut:
+		return stopf(SandboxLost, "What the agent has left running could not be ended within %s.", isolation)
+	}
+	return nil
+}
+
 // unverified is the end of a run in the middle of a verification, with why that one
 // has no result: it is not on record as one that ran.
 func (r *verifier) unverified(name, why string, end *stop) *stop {

@@ -48,6 +48,13 @@ func surroundings(t *v1alpha1.SandboxTemplate) []corev1.EnvVar {
 	return env
 }
 
+// Recorded reports whether a pod was made with a record to keep.
+func Recorded(pod *corev1.Pod) bool {
+	return slices.ContainsFunc(pod.Spec.Containers, func(c corev1.Container) bool {
+		return c.Name == podapi.RunnerContainer && slices.ContainsFunc(c.Env, func(e corev1.EnvVar) bool { return e.Name == podapi.EnvRecordURL })
+	})
+}
+
 // override replaces the variables that a template gives itself.
 func override(env, given []corev1.EnvVar) []corev1.EnvVar {
 	env = slices.DeleteFunc(env, func(e corev1.EnvVar) bool {

@@ -94,6 +94,8 @@ type Input struct {
 	Scopes  []string
 	// Verifying: the pod runs Separate verifications alone, and gets what those need.
 	Verifying bool
+	// Probing: the pod is that of a ModelProbe.
+	Probing bool
 	// Egress opens the models and the repository of a Restricted Sandbox.
 	Egress []networkingv1.NetworkPolicyEgressRule
 	// Record is where the runner records; nil for nowhere.
@@ -181,7 +183,7 @@ func runner(in Input) corev1.Container {
 		env = append(env, corev1.EnvVar{Name: podapi.EnvRecordURL, Value: in.Record.URL})
 	}
 	env = append(env, surroundings(&in.Sandbox.Spec.Template)...)
-	if forTask(in) {
+	if hasWork(in) {
 		for _, k := range in.ModelKeys {
 			env = append(env, fromSecret(k.Env, k.SecretName, k.Key, k.Optional))
 		}
@@ -284,7 +286,7 @@ func inputs(in Input) []corev1.VolumeProjection {
 			}},
 			annotationFile(annotationRecordCA, podapi.RecordCAFile))
 	}
-	if !forTask(in) {
+	if !hasWork(in) {
 		for _, k := range in.ModelKeys {
 			out = append(out, secret(k.SecretName, k.Key, path.Join(podapi.KeyDir, k.Env), k.Optional))
 		}
@@ -346,9 +348,10 @@ func field(path string) *corev1.ObjectFieldSelector {
 	return &corev1.ObjectFieldSelector{APIVersion: "v1", FieldPath: path}
 }
 
-// forTask reports whether a pod is made for an attempt of a task. Any other waits for tasks,
-// perhaps for longer than a key lasts: it has keys as files, which follow the Secrets.
-func forTask(in Input) bool { return in.Task.Attempt > 0 }
+// hasWork reports whether a pod is made for an attempt of a task, or to probe models. Any
+// other waits for tasks, perhaps for longer than a key lasts: it has keys as files, which
+// follow the Secrets.
+func hasWork(in Input) bool { return in.Task.Attempt > 0 || in.Probing }
 
 func fromSecret(env, name, key string, optional bool) corev1.EnvVar {
 	ref := &corev1.SecretKeySelector{LocalObjectReference: corev1.LocalObjectReference{Name: name}, Key: key}

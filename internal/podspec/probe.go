@@ -57,7 +57,7 @@ func ProbePod(in ProbeInput) *corev1.Pod {
 	pod := Pod(Input{
 		Sandbox: sb, PodName: podapi.ProbePod(in.Probe.Name), RunnerImage: in.RunnerImage, SandboxImage: in.RunnerImage,
 		Registry: in.Registry, ModelKeys: in.ModelKeys, Scripts: in.Scripts,
-		AccountPullSecrets: in.AccountPullSecrets, PlatformUser: in.PlatformUser, UserNamespaces: in.UserNamespaces,
+		AccountPullSecrets: in.AccountPullSecrets, PlatformUser: in.PlatformUser, UserNamespaces: in.UserNamespaces, Probing: true,
 	})
 	pod.Labels[LabelProbe] = in.Probe.Name
 	pod.Annotations[annotationDefaultContainer] = podapi.RunnerContainer

@@ -283,7 +283,7 @@ var _ = Describe("A Budget", func() {
 		Expect(w.task("x").Status.ActiveSeconds).To(Equal(active))
 		w.clock.SetTime(reset)
 		w.settle()
-		Expect(w.stands("x")).To(Equal("Unknown Starting"))
+		Expect(w.stands("x")).To(starting)
 		Expect(w.task("x").Status.Attempt).To(Equal(int32(2)))
 		Expect(w.task("x").Status.FailedAttempts).To(BeZero())
 		Expect(w.names(w.podList())).To(ContainElement("x-2"))

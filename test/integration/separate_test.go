@@ -162,13 +162,45 @@ var _ = Describe("A Separate verification", func() {
 		Expect(w.stands("x")).To(Equal("False DeadlineExceeded"))
 	})
 
+	It("has a pooled task go on in other pods of the same Sandbox", func(ctx SpecContext) {
+		w := newWorld(ctx)
+		withRecord(w)
+		w.full("spare", 1)
+		w.create(fromPool("x").VerifySeparately("v", "true").Obj())
+		w.settle()
+		Expect(w.claimOf("x")).To(Equal("Hit Warm"))
+		first := w.task("x").Status.SandboxName
+		w.report("x", v1alpha1.ReasonVerificationPending)
+		w.run(first + "-2")
+		Expect(secrets(w, first+"-2")).To(BeEmpty())
+		w.report("x", v1alpha1.ReasonVerificationRejected)
+		w.run(first + "-3")
+		Expect(secrets(w, first+"-3")).NotTo(BeEmpty())
+	})
+
+	It("lets no agent begin in a warm pod that keeps no record", func(ctx SpecContext) {
+		w := newWorld(ctx)
+		w.full("spare", 1)
+		w.create(fromPool("x").VerifySeparately("v", "true").Obj())
+		w.settle()
+		Expect(w.claimOf("x")).To(Equal("Miss NeedsOwnPod"))
+		Expect(w.stands("x")).To(Equal("Unknown IsolationUnavailable"))
+	})
+
 	It("is no success of an agent's pod that says so", func(ctx SpecContext) {
 		w := newWorld(ctx)
 		withRecord(w)
 		w.create(objects.MakeTask("x").VerifySeparately("v", "true").Obj())
 		w.settle()
 		w.run("x-1")
-		w.report("x", v1alpha1.ReasonCompleted)
+		w.applyStatus("x", map[string]any{
+			"progress": map[string]any{"attempt": int64(1), "turns": 3, "model": "demo"},
+			"result": map[string]any{
+				"attempt": int64(1), "reason": v1alpha1.ReasonCompleted, "message": "Done.",
+				"verifications": []any{map[string]any{"name": "v", "outcome": string(v1alpha1.VerificationPassed)}},
+			},
+		})
+		w.settle()
 		Expect(w.stands("x")).To(Equal("False Internal"))
 		c := w.task("x").Status.Conditions
 		Expect(strings.ToLower(fmt.Sprint(c))).To(ContainSubstring("without proof"))

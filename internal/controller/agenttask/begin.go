@@ -290,7 +290,7 @@ func (r *Reconciler) open(ctx context.Context, s *scope) error {
 	st.AttemptStartTime, st.StopRequestTime, st.RunningTime = &now, nil, nil
 	st.Result = v1alpha1.TaskResult{}
 	st.Budget = v1alpha1.TaskBudget{}
-	if s.budgeted { // from here on the runner spends nothing that was not granted
+	if s.spends() { // from here on the runner spends nothing that was not granted
 		st.Budget.GrantedUSD = "0"
 	}
 	if !ownRecord(st.Transcript.URI, s.task) { // the log of an earlier pod

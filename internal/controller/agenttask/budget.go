@@ -23,7 +23,7 @@ const budgetInterval = time.Minute
 // come to have some by themselves, at the latest with the next period, so the wait has no
 // other bound, and costs no active time.
 func (r *Reconciler) checkBudget(ctx context.Context, s *scope) (bool, error) {
-	if !s.budgeted {
+	if !s.spends() {
 		return true, nil
 	}
 	refusal, err := r.Budgets.Admit(ctx, s.task, s.recorded())
@@ -33,6 +33,10 @@ func (r *Reconciler) checkBudget(ctx context.Context, s *scope) (bool, error) {
 	s.budgetSpent(refusal)
 	return false, nil
 }
+
+// spends reports whether an attempt needs something granted: one that only verifies asks
+// no model.
+func (s *scope) spends() bool { return s.budgeted && !verifies(s.task) }
 
 func (s *scope) budgetSpent(refusal *budget.Refusal) {
 	s.setInProgress(v1alpha1.ReasonBudgetSpent, refusal.Message, passes)

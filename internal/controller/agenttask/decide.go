@@ -443,14 +443,14 @@ func maxAttempts(task *v1alpha1.AgentTask) int32 {
 }
 
 // unproven names the first verify command of a task that a result does not show
-// as passed; empty if there is none.
+// as passed, by an attempt that runs such commands; empty if there is none.
 func unproven(task *v1alpha1.AgentTask, res *v1alpha1.TaskResult) string {
 	passed := map[string]bool{}
 	for _, v := range res.Verifications {
 		passed[v.Name] = v.Outcome == v1alpha1.VerificationPassed
 	}
 	for _, v := range task.Spec.Verify {
-		if !passed[v.Name] {
+		if !passed[v.Name] || v.Isolation == v1alpha1.VerificationSeparate && !verifies(task) {
 			return v.Name
 		}
 	}

@@ -178,28 +178,34 @@ func (r *Reconciler) reserve(ctx context.Context, s *scope, candidates []*v1alph
 			why = miss{v1alpha1.ClaimNeedsOwnPod, "A pod of an earlier template cannot get " + field}
 			continue
 		}
-		serves, err := r.podServes(ctx, sb)
-		if err != nil {
+		pod, err := r.servingPod(ctx, sb)
+		switch {
+		case err != nil:
 			return nil, miss{}, err
-		}
-		if serves {
+		case pod == nil:
+			why = miss{v1alpha1.ClaimNoneReady, "The pods of the Sandboxes that were ready are gone"}
+		case !podspec.Recorded(pod) && separate(s.task): // which is then refused
+			why = miss{v1alpha1.ClaimNeedsOwnPod, "A pod that is there and keeps no record cannot have isolation Separate"}
+		default:
 			return sb, miss{}, nil
 		}
-		why = miss{v1alpha1.ClaimNoneReady, "The pods of the Sandboxes that were ready are gone"}
 	}
 	return nil, why, nil
 }
 
-// podServes reads past the cache whether the pod of a Sandbox is there and both its
-// containers may still work.
-func (r *Reconciler) podServes(ctx context.Context, sb *v1alpha1.Sandbox) (bool, error) {
+// servingPod reads past the cache the pod of a Sandbox; nil unless both its containers may
+// still work.
+func (r *Reconciler) servingPod(ctx context.Context, sb *v1alpha1.Sandbox) (*corev1.Pod, error) {
 	var pod corev1.Pod
 	err := r.APIReader.Get(ctx, types.NamespacedName{Namespace: sb.Namespace, Name: sb.Status.PodName}, &pod)
 	if client.IgnoreNotFound(err) != nil {
-		return false, fmt.Errorf("reading Pod %s: %w", sb.Status.PodName, err)
+		return nil, fmt.Errorf("reading Pod %s: %w", sb.Status.PodName, err)
 	}
-	return err == nil && string(pod.UID) == sb.Status.PodUID && pod.DeletionTimestamp == nil && !podEnded(&pod) &&
-		!containerEnded(&pod, podapi.RunnerContainer) && !containerEnded(&pod, podapi.SandboxContainer), nil
+	if err != nil || string(pod.UID) != sb.Status.PodUID || pod.DeletionTimestamp != nil || podEnded(&pod) ||
+		containerEnded(&pod, podapi.RunnerContainer) || containerEnded(&pod, podapi.SandboxContainer) {
+		return nil, nil
+	}
+	return &pod, nil
 }
 
 // claimable reports whether a Sandbox waits in the pool that the task asks.

@@ -133,8 +133,8 @@ func (r *Reconciler) unusable(ctx context.Context, sb *v1alpha1.Sandbox) (reason
 	case ready != nil && ready.Reason == v1alpha1.ReasonIdle:
 		return ready.Reason, "Sandbox " + sb.Name + " gets another pod: Pod " + sb.Status.PodName + " is being deleted since there was no task", nil
 	}
-	serves, err := r.podServes(ctx, sb)
-	if err != nil || serves {
+	pod, err := r.servingPod(ctx, sb)
+	if err != nil || pod != nil {
 		return "", "", err
 	}
 	return v1alpha1.ReasonPodLost, "Sandbox " + sb.Name + " gets another pod: Pod " + sb.Status.PodName + " is gone", nil

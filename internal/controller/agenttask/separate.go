@@ -2,6 +2,7 @@ package agenttask
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/sampan-dev/sampan/api/v1alpha1"
 )
@@ -22,4 +23,9 @@ func handOverMessage(attempt int32, reason string) string {
 // verifies reports whether the current or next attempt runs Separate verify commands alone.
 func verifies(task *v1alpha1.AgentTask) bool {
 	return task.Status.AttemptKind == v1alpha1.AttemptVerification
+}
+
+// separate reports whether a task has Separate verify commands.
+func separate(task *v1alpha1.AgentTask) bool {
+	return slices.ContainsFunc(task.Spec.Verify, func(v v1alpha1.Verification) bool { return v.Isolation == v1alpha1.VerificationSeparate })
 }

@@ -67,11 +67,15 @@ func (k *Keeper) Wait(ctx context.Context) error {
 	}
 }
 
-// Seal implements harness.Checkpointer.
+// Seal implements harness.Checkpointer. Every file is read: one that has changed without its
+// times would be verified as it was before. And it is tried also where an earlier checkpoint
+// has ended the others: the workspace may have become smaller since.
 func (k *Keeper) Seal(ctx context.Context, turn int, log harness.TranscriptSummary) (digest, why string, err error) {
 	if err := k.Wait(ctx); err != nil {
 		return "", "", err
 	}
+	k.snap.Reset()
+	k.ended, k.ending = false, ""
 	k.Begin(turn, log)
 	if err := k.Wait(ctx); err != nil {
 		return "", "", err

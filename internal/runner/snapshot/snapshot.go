@@ -6,7 +6,7 @@
 // stored of a file that changes meanwhile is some state of it, which fits its
 // digest; the next snapshot looks at it again. A change through a writable
 // mapping that the kernel does not show in the file's times is seen with the next
-// one that it does.
+// one that it does, or after Reset.
 package snapshot
 
 import (
@@ -116,7 +116,8 @@ type state struct {
 
 // Reset forgets what was seen: the next snapshot reads everything, and asks for
 // every chunk whether it is stored. It is for a checkpoint that was not committed
-// because a chunk is missing.
+// because a chunk is missing, and for one that has to be of what is there, whatever the
+// files' times say.
 func (s *Snapshotter) Reset() { s.last = state{} }
 
 // Take takes a snapshot: it stores what is not stored, and says what to commit. An
