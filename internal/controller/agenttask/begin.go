@@ -47,11 +47,9 @@ func (r *Reconciler) begin(ctx context.Context, s *scope) error {
 			return err
 		}
 	}
-	if !verifies(s.task) { // such an attempt asks no model
-		var err error
-		if s.budgeted, err = r.Budgets.Any(ctx, s.task.Namespace); err != nil {
-			return err
-		}
+	var err error
+	if s.budgeted, err = r.Budgets.Any(ctx, s.task.Namespace); err != nil {
+		return err
 	}
 	if ready, err := r.prepare(ctx, s); err != nil || !ready {
 		return err
