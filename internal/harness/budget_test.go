@@ -240,3 +240,28 @@ func TestLostCallUnderAllow(t *testing.T) {
 		}
 	}
 }
+
+// A call that was cut off, by its user or by its time, has cost nobody knows what; where
+// others have a share it counts as the most that it can have cost, as one of a lost process.
+func TestCutCallUnderAllow(t *testing.T) {
+	for _, shared := range []bool{false, true} {
+		ctx, cancel := context.WithCancelCause(t.Context())
+		p := script(func(ctx context.Context, _ llm.Request) (*llm.Response, error) {
+			cancel(ErrSuspended)
+			<-ctx.Done()
+			return nil, &llm.Error{Category: llm.Network, Message: "stopped", Err: ctx.Err(), Usage: llm.Usage{InputTokens: 9, OutputTokens: 1, Estimated: true}}
+		})
+		f := newFixture(p)
+		m := model("m", p)
+		m.Pricing, m.MaxOutputTokens = &models.Pricing{InputPerMTok: decimal.NewFromInt(10), OutputPerMTok: decimal.NewFromInt(10)}, 1000
+		f.Models = broker.FixedRouter{m}
+		var asked decimal.Decimal
+		if shared {
+			f.Allow = func(_ context.Context, upTo decimal.Decimal) error { asked = upTo; return nil }
+		}
+		cost := f.run(t, ctx).Progress.CostUSD
+		if all := decimal.RequireFromString("0.01"); cost.GreaterThan(all) != shared || shared && !cost.Equal(asked) { // its longest reply
+			t.Errorf("shared %t: it has cost %s USD, and asked for %s", shared, cost, asked)
+		}
+	}
+}

@@ -260,10 +260,15 @@ func (c *caller) settle(u llm.Usage, cost decimal.Decimal) {
 
 // charged is what a failed call is taken to have cost. Where its provider had to
 // estimate, we know better: our estimate of the input has learned from what was
-// counted before, and the output was bounded.
+// counted before, and the output was bounded. Where others have a share in what the run
+// may spend, it is the most that it can have cost: cutting calls off must gain nobody
+// anything.
 func (c *caller) charged(u llm.Usage, maxOutput int) llm.Usage {
-	if !u.Estimated {
+	switch {
+	case !u.Estimated:
 		return u
+	case c.budget.allow != nil:
+		return llm.Usage{InputTokens: c.log.state.conv.atMost(), OutputTokens: int64(maxOutput), Estimated: true}
 	}
 	u.InputTokens = c.log.state.conv.tokens()
 	if maxOutput > 0 {

@@ -82,9 +82,7 @@ func (r *run) takeUp() error {
 }
 
 // bookLostCall charges the model call that the earlier process died in: the
-// server did not know that nobody listens any more. Where others have a share in what
-// the run may spend, it counts as the most that it can have cost: ending processes in
-// the middle of calls must gain nobody anything.
+// server did not know that nobody listens any more.
 func (c *caller) bookLostCall(ctx context.Context) error {
 	lost := c.log.state.request
 	if lost == nil {
@@ -98,11 +96,7 @@ func (c *caller) bookLostCall(ctx context.Context) error {
 		}
 	} // else the next turn says what is wrong with them
 	c.log.turn = c.log.state.progress.Turns + 1
-	u := c.guess()
-	if c.budget.allow != nil {
-		u.OutputTokens = int64(lost.MaxOutputTokens)
-	}
-	return c.bookFailure(m, u, &transcript.Retry{
+	return c.bookFailure(m, c.charged(c.guess(), lost.MaxOutputTokens), &transcript.Retry{
 		Model: m.ID, Attempt: 1, Category: llm.Stopped, GaveUp: true,
 		Message: "the program died in the middle of the call to " + m.ID,
 	})

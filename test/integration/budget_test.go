@@ -388,6 +388,69 @@ var _ = Describe("A Budget", func() {
 		Expect(w.task("x").Status.Budget).To(BeZero())
 	})
 
+	It("knows what the tasks that run when it is made were granted by others", func(ctx SpecContext) {
+		w := pricedWorld(ctx)
+		w.create(budgetOf("daily", "0.10"), objects.MakeTask("x").Obj())
+		w.settle()
+		w.spend("x", "0.01", "0.09", "")
+		w.delete(w.budget("daily"))
+		w.create(budgetOf("daily", "0.10"), budgetOf("another", "0.20"))
+		w.settle()
+		for _, name := range []string{"daily", "another"} {
+			Expect(w.budget(name).Status.ReservedUSD).To(Equal("0.08"), name)
+		}
+		w.spend("x", "0.08", "0.30", "")
+		Expect(w.task("x").Status.Budget.RefusedUSD).To(Equal("0.30"))
+		w.spend("x", "0.08", "0.30", v1alpha1.ReasonCompleted)
+		for _, name := range []string{"daily", "another"} {
+			st := w.budget(name).Status
+			Expect([]string{st.SpentUSD, st.ReservedUSD}).To(Equal([]string{"0.07", "0"}), name)
+		}
+	})
+
+	It("lets tasks that hold all of it, and whose pods were lost, find out what they have spent", func(ctx SpecContext) {
+		w := pricedWorld(ctx)
+		w.create(budgetOf("daily", "0.10"), objects.MakeTask("a").Obj(), objects.MakeTask("b").Obj())
+		w.settle()
+		for _, name := range []string{"a", "b"} {
+			w.run(name + "-1")
+			w.spend(name, "0", "0.05", "")
+		}
+		for _, name := range []string{"a", "b"} {
+			w.spend(name, "0.01", "0.06", "")
+			Expect(w.task(name).Status.Budget.RefusedUSD).To(Equal("0.06"))
+			w.lose(name + "-1")
+		}
+		w.pass(11 * time.Second)
+		for _, name := range []string{"a", "b"} {
+			Expect(w.task(name).Status.Attempt).To(Equal(int32(2)), w.stands(name))
+			Expect(w.task(name).Status.Budget).To(Equal(v1alpha1.TaskBudget{GrantedUSD: "0.05"}))
+		}
+		w.spend("a", "0.02", "0.06", "")
+		Expect(w.task("a").Status.Budget.RefusedUSD).To(Equal("0.06"))
+		w.spend("a", "0.02", "0.06", v1alpha1.ReasonBudgetSpent)
+		w.spend("b", "0.02", "0.06", "")
+		Expect(w.task("b").Status.Budget.GrantedUSD).To(Equal("0.06"), "the other one has given back what it had not spent")
+	})
+
+	It("lets a Separate verification run, which asks no model, when all is spent, and the agent wait after it", func(ctx SpecContext) {
+		w := pricedWorld(ctx)
+		withRecord(w)
+		w.create(budgetOf("daily", "0.10"), objects.MakeTask("x").VerifySeparately("v", "true").Obj())
+		w.settle()
+		w.run("x-1")
+		w.spend("x", "0", "0.10", "")
+		w.spend("x", "0.10", "0.11", v1alpha1.ReasonVerificationPending)
+		Expect(w.stands("x")).To(Equal("Unknown Starting"))
+		Expect(w.task("x").Status.Attempt).To(Equal(int32(2)))
+		Expect(w.task("x").Status.Budget).To(BeZero())
+		Expect(w.budget("daily").Status.Reservations).To(BeEmpty())
+		w.run("x-2")
+		w.spend("x", "0.10", "0.11", v1alpha1.ReasonVerificationRejected)
+		Expect(w.stands("x")).To(Equal("Unknown BudgetSpent"))
+		Expect(w.budget("daily").Status.SpentUSD).To(Equal("0.1"))
+	})
+
 	It("has no models without a price among its candidates", func(ctx SpecContext) {
 		w := newWorld(ctx)
 		w.create(budgetOf("daily", "1"), objects.MakeTask("x").Obj())
@@ -444,7 +507,9 @@ var _ = Describe("Who accounts for a Budget", Ordered, func() {
 		for what, c := range map[string]client.Client{"a person": as(mallory, ""), "a runner": account(ns, "sampan-runner", "x-1"), "an account": account(ns, "default", "")} {
 			Expect(status(ctx, c, daily(), `{"settledUSD":"0"}`)).To(refused, what)
 		}
-		for _, s := range []string{`{"budget":{"grantedUSD":"100"}}`, `{"progress":{"turns":1,"usage":{"costUSD":"0"}}}`, `{"result":{"attempt":1,"reason":"Completed"}}`} {
+		for _, s := range []string{`{"budget":{"grantedUSD":"100"}}`, `{"progress":{"turns":1,"usage":{"costUSD":"0"}}}`, `{"result":{"attempt":1,"reason":"Completed"}}`,
+			`{"attempt":1}`, `{"transcript":{"uri":"` + podapi.TranscriptPath(ns, "x") + `"}}`, `{"attempts":[{"number":1,"reason":"Suspended"}]}`,
+			`{"attemptKind":"Verification"}`} {
 			Expect(status(ctx, as(mallory, ""), task(), s)).To(refused, s)
 		}
 	})

@@ -46,6 +46,9 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 			return ctrl.Result{}, err
 		}
 	}
+	if err := r.takeIn(ctx, a); err != nil {
+		return ctrl.Result{}, err
+	}
 	if err := r.save(ctx, a); err != nil {
 		return kit.ResultFor(err)
 	}
@@ -77,15 +80,55 @@ func (r *Reconciler) end(ctx context.Context, from client.Reader, namespace, uid
 		return nil, true, nil
 	case err != nil:
 		return nil, false, fmt.Errorf("reading AgentTask %s: %w", h.name, err)
-	case !kit.Finished(&task) && kit.AttemptOpen(&task):
+	case !kit.Finished(&task) && kit.AttemptOpen(&task) && task.Status.AttemptKind != v1alpha1.AttemptVerification:
 		return nil, false, nil
-	case task.Status.Result.Attempt == task.Status.Attempt:
+	case task.Status.AttemptKind == v1alpha1.AttemptVerification, // its agent has told what it cost, and rests
+		task.Status.Result.Attempt == task.Status.Attempt:
 		cost, err := Cost(&task)
 		return &cost, err == nil, err
 	}
 	// The runner did not come to say how it ended. Its next attempt knows from the record
 	// what it has cost; where there will be none, all that was granted counts.
 	return nil, kit.Finished(&task) || task.Spec.State != v1alpha1.TaskActive, nil
+}
+
+// takeIn has a Budget know of what was granted before it was made, by another one, to
+// attempts that run. As in settle the cache tells of whom to ask.
+func (r *Reconciler) takeIn(ctx context.Context, a account) error {
+	var list v1alpha1.AgentTaskList
+	if err := r.List(ctx, &list, client.InNamespace(a.budget.Namespace), client.UnsafeDisableDeepCopy); err != nil {
+		return fmt.Errorf("listing AgentTasks: %w", err)
+	}
+	for i := range list.Items {
+		t := &list.Items[i]
+		if _, held := a.holds[string(t.UID)]; held || len(a.holds) >= v1alpha1.MaxReservations || !spends(t) {
+			continue
+		}
+		var live v1alpha1.AgentTask
+		err := r.APIReader.Get(ctx, client.ObjectKeyFromObject(t), &live)
+		if client.IgnoreNotFound(err) != nil {
+			return fmt.Errorf("reading AgentTask %s: %w", t.Name, err)
+		}
+		if err != nil || !spends(&live) {
+			continue
+		}
+		who, err := spenderOf(&live, true)
+		if err != nil {
+			return err
+		}
+		upTo, err := amount("status.budget.grantedUSD", live.Status.Budget.GrantedUSD)
+		if err != nil {
+			return err
+		}
+		a.grant(who, upTo)
+	}
+	return nil
+}
+
+// spends reports whether a task may be spending what it was granted.
+func spends(task *v1alpha1.AgentTask) bool {
+	granted := task.Status.Budget.GrantedUSD
+	return granted != "" && granted != "0" && !kit.Finished(task) && kit.AttemptOpen(task)
 }
 
 // SetupWithManager registers the controller and its watches.

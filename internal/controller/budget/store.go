@@ -90,6 +90,9 @@ func (s *Store) Admit(ctx context.Context, task *v1alpha1.AgentTask, recorded bo
 			return nil, err
 		}
 		want = next(task, who, all)
+		if _, holds := held(all, who); holds && task.Status.Result.Attempt != task.Status.Attempt {
+			continue
+		}
 		if refusal := refuse(all, who, want, s.promisedToOthers(task)); refusal != nil {
 			return refusal, nil
 		}
@@ -122,7 +125,11 @@ func (s *Store) Reserve(ctx context.Context, task *v1alpha1.AgentTask, recorded 
 	}
 	upTo := next(task, who, all)
 	if refusal := refuse(all, who, upTo, decimal.Zero); refusal != nil {
-		return decimal.Zero, refusal, nil
+		had, holds := held(all, who)
+		if begun := task.Status.Budget.GrantedUSD != "0"; begun || !holds {
+			return decimal.Zero, refusal, nil
+		}
+		upTo = had
 	}
 	if more := decimal.Max(upTo, who.reported.Add(quantum(all))); refuse(all, who, more, s.promisedToOthers(task)) == nil {
 		upTo = more
@@ -235,6 +242,19 @@ func next(task *v1alpha1.AgentTask, who spender, all []account) decimal.Decimal 
 		return asked
 	}
 	return who.reported.Add(quantum(all))
+}
+
+// held is what all the accounts have granted to a task already. Where its last attempt was
+// lost, another one begins with that: it knows from the record what was spent, and gives
+// the rest back, for which others may wait.
+func held(all []account, who spender) (upTo decimal.Decimal, holds bool) {
+	for i, a := range all {
+		h := a.holds[who.uid] // or nothing
+		if i == 0 || h.granted.LessThan(upTo) {
+			upTo = h.granted
+		}
+	}
+	return upTo, upTo.GreaterThan(who.reported)
 }
 
 // quantum is the least of those of the accounts.
