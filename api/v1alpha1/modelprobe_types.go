@@ -289,6 +289,8 @@ const (
 	ReasonProbed = "Probed"
 	// ReasonProbing: the pod runs, or is about to.
 	ReasonProbing = "Probing"
+	// ReasonBudgeted: the namespace has a Budget, in which a probe does not count.
+	ReasonBudgeted = "Budgeted"
 	// ReasonNothingToProbe: the registry has no model that the namespace may use, or more than
 	// one probe takes. Name models in spec.models.
 	ReasonNothingToProbe = "NothingToProbe"

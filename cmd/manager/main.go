@@ -218,30 +218,11 @@ func run(ctx context.Context, o *options) error {
 	if err != nil {
 		return fmt.Errorf("setting up the sandboxpool controller: %w", err)
 	}
-	budgets := &budget.Store{Client: cached, APIReader: mgr.GetAPIReader(), Clock: clock.RealClock{}}
-	if err := (&budget.Reconciler{Store: budgets, Workers: o.workers}).SetupWithManager(mgr); err != nil {
-		return fmt.Errorf("setting up the budget controller: %w", err)
-	}
-	if err := (&agenttask.Reconciler{
-		Budgets: budgets,
-		Client:  cached, APIReader: mgr.GetAPIReader(), Recorder: recorder,
+	if err := o.setUpTasks(ctx, mgr, &agenttask.Reconciler{
+		Client: cached, APIReader: mgr.GetAPIReader(), Recorder: recorder,
 		Clock: clock.RealClock{}, Registry: store, Policy: bounds, Surroundings: surroundings, Workers: o.workers,
-	}).SetupWithManager(ctx, mgr); err != nil {
-		return fmt.Errorf("setting up the agenttask controller: %w", err)
-	}
-	sandboxes := &sandbox.Reconciler{
-		Client: cached, APIReader: mgr.GetAPIReader(), Recorder: recorder,
-		Clock: clock.RealClock{}, Registry: store, Policy: bounds, Options: o.sandbox,
-		Record: record,
-	}
-	if err := sandboxes.SetupWithManager(mgr); err != nil { //nolint:contextcheck // a queue looks into the cache, which takes no time
-		return fmt.Errorf("setting up the sandbox controller: %w", err)
-	}
-	if err := (&modelprobe.Reconciler{
-		Client: cached, APIReader: mgr.GetAPIReader(), Recorder: recorder,
-		Clock: clock.RealClock{}, Registry: store, Policy: bounds, Sandboxes: sandboxes,
-	}).SetupWithManager(mgr); err != nil { //nolint:contextcheck // a queue looks into the cache, which takes no time
-		return fmt.Errorf("setting up the modelprobe controller: %w", err)
+	}, record); err != nil {
+		return err
 	}
 	if err := mgr.Add(&metrics.Watcher{Cache: mgr.GetCache(), Clock: clock.RealClock{}}); err != nil {
 		return fmt.Errorf("setting up the metrics: %w", err)
@@ -253,6 +234,33 @@ func run(ctx context.Context, o *options) error {
 		return err
 	}
 	return mgr.Start(ctx)
+}
+
+// setUpTasks sets up the controllers of tasks and of what they need: Budgets, Sandboxes and
+// probed models.
+func (o *options) setUpTasks(ctx context.Context, mgr ctrl.Manager, tasks *agenttask.Reconciler, record *recording.Finder) error {
+	tasks.Budgets = &budget.Store{Client: tasks.Client, APIReader: tasks.APIReader, Clock: tasks.Clock}
+	if err := (&budget.Reconciler{Store: tasks.Budgets, Workers: o.workers}).SetupWithManager(mgr); err != nil {
+		return fmt.Errorf("setting up the budget controller: %w", err)
+	}
+	if err := tasks.SetupWithManager(ctx, mgr); err != nil {
+		return fmt.Errorf("setting up the agenttask controller: %w", err)
+	}
+	sandboxes := &sandbox.Reconciler{
+		Client: tasks.Client, APIReader: tasks.APIReader, Recorder: tasks.Recorder,
+		Clock: tasks.Clock, Registry: tasks.Registry, Policy: tasks.Policy, Options: o.sandbox,
+		Record: record,
+	}
+	if err := sandboxes.SetupWithManager(mgr); err != nil { //nolint:contextcheck // a queue looks into the cache, which takes no time
+		return fmt.Errorf("setting up the sandbox controller: %w", err)
+	}
+	if err := (&modelprobe.Reconciler{
+		Client: tasks.Client, APIReader: tasks.APIReader, Recorder: tasks.Recorder,
+		Clock: tasks.Clock, Registry: tasks.Registry, Policy: tasks.Policy, Budgets: tasks.Budgets, Sandboxes: sandboxes,
+	}).SetupWithManager(mgr); err != nil { //nolint:contextcheck // a queue looks into the cache, which takes no time
+		return fmt.Errorf("setting up the modelprobe controller: %w", err)
+	}
+	return nil
 }
 
 // setUpPools sets the controller of pools up, and gives what warm Sandboxes are made in, or

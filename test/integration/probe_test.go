@@ -116,6 +116,14 @@ func probedModels(w *world) {
 }
 
 var _ = Describe("A probe", func() {
+	It("does not run where a Budget holds, which it would not count in", func(ctx SpecContext) {
+		w := fleetWorld(ctx)
+		w.create(budgetOf("daily", "1"), objects.MakeProbe("nightly", "small"))
+		w.settle()
+		Expect(w.complete("nightly")).To(HavePrefix("False Budgeted: "))
+		Expect(w.podList()).To(BeEmpty())
+	})
+
 	It("has one pod with the keys of its models alone, and ends when each has a result", func(ctx SpecContext) {
 		w := fleetWorld(ctx)
 		w.probing("nightly", "small")

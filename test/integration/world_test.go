@@ -116,7 +116,7 @@ func (w *world) restartWith(c client.Client) {
 	w.pools = &sandboxpool.Reconciler{Client: c, APIReader: w.operator, Recorder: w.events, Clock: w.clock, Policy: policy, Surroundings: surroundings}
 	w.sandboxes = &sandbox.Reconciler{Client: c, APIReader: w.operator, Recorder: w.events, Clock: w.clock, Registry: store, Policy: policy,
 		Options: sandbox.Options{RunnerImage: "runner:test", SandboxImage: "sandbox:test", RunnerRole: podspec.RunnerName}}
-	w.probes = &modelprobe.Reconciler{Client: c, APIReader: w.operator, Recorder: w.events, Clock: w.clock, Registry: store, Policy: policy, Sandboxes: w.sandboxes}
+	w.probes = &modelprobe.Reconciler{Client: c, APIReader: w.operator, Recorder: w.events, Clock: w.clock, Registry: store, Policy: policy, Budgets: w.budgets.Store, Sandboxes: w.sandboxes}
 }
 
 // settle reconciles everything until nothing changes any more, and checks after

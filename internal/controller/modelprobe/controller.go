@@ -22,6 +22,7 @@ import (
 
 	"github.com/sampan-dev/sampan/api/v1alpha1"
 	"github.com/sampan-dev/sampan/internal/controller/adminpolicy"
+	"github.com/sampan-dev/sampan/internal/controller/budget"
 	"github.com/sampan-dev/sampan/internal/controller/fair"
 	"github.com/sampan-dev/sampan/internal/controller/kit"
 	"github.com/sampan-dev/sampan/internal/controller/modelregistry"
@@ -49,6 +50,8 @@ type Reconciler struct {
 	Registry  *modelregistry.Store
 	// Policy is what the administrator allows; nil is the default one.
 	Policy *adminpolicy.Store
+	// Budgets are those of the tasks; nil has none.
+	Budgets *budget.Store
 	// Sandboxes makes what all runners of a namespace share.
 	Sandboxes *sandbox.Reconciler
 }

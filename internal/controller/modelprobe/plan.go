@@ -34,6 +34,8 @@ type plan struct {
 	egress  []networkingv1.NetworkPolicyEgressRule
 }
 
+const budgetedMessage = "The namespace has a Budget, and what a probe spends is in none: probe the models from a namespace without one"
+
 // problem is what a user has to mend before another probe is made.
 type problem struct{ reason, message string }
 
@@ -46,6 +48,13 @@ func refused(refusal *adminpolicy.Refusal) *problem {
 
 // plan finds the models, and what a pod needs to reach them.
 func (r *Reconciler) plan(ctx context.Context, probe *v1alpha1.ModelProbe) (*plan, *problem, error) {
+	budgeted, err := r.Budgets.Any(ctx, probe.Namespace)
+	if err != nil {
+		return nil, nil, err
+	}
+	if budgeted {
+		return nil, &problem{v1alpha1.ReasonBudgeted, budgetedMessage}, nil
+	}
 	refusal, err := r.Policy.Registry(ctx, r, probe.Namespace)
 	if err != nil || refusal != nil {
 		return nil, refused(refusal), err
