@@ -85,7 +85,8 @@ var _ = Describe("A user who may not get a Secret", func() {
 })
 
 // forged is a pod that says to be the Sandbox's; its label is left out, as the
-// witness holds those that have it to what the operator makes.
+// witness holds those that have it to what the operator makes, and its containers have
+// other names, as admission holds those to what divides them.
 func forged(name string, sb *v1alpha1.Sandbox) string {
 	return `
 apiVersion: v1
@@ -98,8 +99,8 @@ spec:
   terminationGracePeriodSeconds: 0
   securityContext: {runAsNonRoot: true, runAsUser: 65532, seccompProfile: {type: RuntimeDefault}}
   containers:
-  - {name: runner, image: ` + sandboxImage + `, command: [sleep, infinity], securityContext: {allowPrivilegeEscalation: false, capabilities: {drop: [ALL]}}}
-  - {name: sandbox, image: ` + sandboxImage + `, command: [sleep, infinity], securityContext: {allowPrivilegeEscalation: false, capabilities: {drop: [ALL]}}}
+  - {name: theirs, image: ` + sandboxImage + `, command: [sleep, infinity], securityContext: {allowPrivilegeEscalation: false, capabilities: {drop: [ALL]}}}
+  - {name: more, image: ` + sandboxImage + `, command: [sleep, infinity], securityContext: {allowPrivilegeEscalation: false, capabilities: {drop: [ALL]}}}
 `
 }
 

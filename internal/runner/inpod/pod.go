@@ -483,9 +483,12 @@ func checkoutReport(rep *reporter) func(workspace.Step) {
 // that may take, with an image to be pulled, is for the task's own time limit and
 // for the operator, which names the cause.
 func (p *Runner) executor(ctx context.Context, at *v1alpha1.AgentTask, preTool bool) (*starting, harness.Executor) {
+	answered := p.exec.Answered()
 	s := start(ctx, p.exec.WaitReady)
 	exec := p.proving(at)
-	if preTool {
+	// Where the server has not answered, no tool has run in this pod, though the workspace
+	// may have come from an earlier one.
+	if preTool || !answered {
 		return s, &preToolFS{Executor: exec, dir: podapi.WorkspaceDir}
 	}
 	return s, exec

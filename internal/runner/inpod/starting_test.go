@@ -7,8 +7,11 @@ import (
 	"path/filepath"
 	"testing"
 
+	"github.com/sampan-dev/sampan/api/v1alpha1"
 	"github.com/sampan-dev/sampan/internal/harness"
 	"github.com/sampan-dev/sampan/internal/harness/tool"
+	"github.com/sampan-dev/sampan/internal/models"
+	"github.com/sampan-dev/sampan/internal/runner"
 	"github.com/sampan-dev/sampan/internal/sandbox/client"
 )
 
@@ -90,5 +93,17 @@ func TestPreToolFS(t *testing.T) {
 				t.Errorf("the second read did not go through the sandbox: %v", err)
 			}
 		})
+	}
+}
+
+// TestNotesOfAWorkspaceThatWasBrought: a workspace that came from an earlier pod is there
+// before the sandbox is, and so are the project's notes.
+func TestNotesOfAWorkspaceThatWasBrought(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	p := &Runner{exec: client.New(filepath.Join(t.TempDir(), "none.sock")), guests: newGuests(), env: runner.TakeSecrets(&models.Registry{})}
+	_, exec := p.executor(ctx, &v1alpha1.AgentTask{}, false)
+	if _, early := exec.(*preToolFS); !early {
+		t.Errorf("%T asks a server that has not answered yet", exec)
 	}
 }
