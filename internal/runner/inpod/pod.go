@@ -25,7 +25,6 @@ import (
 	"github.com/sampan-dev/sampan/internal/record"
 	"github.com/sampan-dev/sampan/internal/runner"
 	"github.com/sampan-dev/sampan/internal/runner/recorded"
-	"github.com/sampan-dev/sampan/internal/runner/workspace"
 	"github.com/sampan-dev/sampan/internal/sandbox/client"
 	"github.com/sampan-dev/sampan/internal/text"
 	"github.com/sampan-dev/sampan/internal/transcript"
@@ -315,15 +314,6 @@ func (p *Runner) run(ctx context.Context, sb *v1alpha1.Sandbox, at *v1alpha1.Age
 	return res, reasonOf(ctx, res)
 }
 
-// secretsOf are what the transcript blanks out: keys, and a prompt that was
-// given as a Secret.
-func (p *Runner) secretsOf(at *v1alpha1.AgentTask, task harness.Task) []string {
-	if at.Spec.PromptFrom.SecretKeyRef.Name == "" {
-		return p.env.Values()
-	}
-	return append(p.env.Values(), task.Prompt)
-}
-
 // reasonOf names the end in the status. Who stopped a run decides what its
 // stop means.
 func reasonOf(ctx context.Context, res harness.Result) string {
@@ -345,138 +335,6 @@ func failed(end harness.End, err error) harness.Result {
 
 func (p *Runner) transcriptPath(at *v1alpha1.AgentTask) string {
 	return filepath.Join(podapi.StateDir, fmt.Sprintf("%s-%d.jsonl", at.UID, at.Status.Attempt))
-}
-
-// taskFor makes the harness's task: the prompt is read, and the time is what is
-// left of the task's active time.
-func (p *Runner) taskFor(at *v1alpha1.AgentTask) (harness.Task, error) {
-	prompt, err := podPrompt(at, filepath.Join(podapi.InputDir, podapi.PromptFile))
-	if err != nil {
-		return harness.Task{}, err
-	}
-	task, err := runner.TaskOf(at, prompt)
-	if err == nil {
-		err = addFiles(&task, at.Spec.Verify, verifying(at), podapi.InputDir)
-	}
-	if err == nil {
-		used := time.Duration(at.Status.ActiveSeconds) * time.Second // by earlier attempts
-		task.Limits.Active = max(runner.ActiveTime(at)-used, time.Millisecond)
-	}
-	return task, err
-}
-
-// addFiles reads the files of the verifications that this pod runs, the Separate ones or the
-// others, which the operator mounts into this container alone. What they are now, they are
-// for the whole attempt.
-func addFiles(task *harness.Task, verify []v1alpha1.Verification, separate bool, dir string) error {
-	for i, v := range verify {
-		if task.Verify[i].Separate != separate {
-			continue
-		}
-		for _, key := range v.Files.Keys {
-			data, err := runner.ReadBounded(filepath.Join(dir, podapi.VerifyFile(i, key)))
-			if err != nil {
-				return fmt.Errorf("spec.verify[%d].files: reading key %s of ConfigMap %s: %w", i, key, v.Files.ConfigMapName, err)
-			}
-			if task.Verify[i].Files == nil {
-				task.Verify[i].Files = map[string][]byte{}
-			}
-			task.Verify[i].Files[key] = data
-		}
-	}
-	return nil
-}
-
-// podPrompt is the prompt of a task in a pod, where the operator mounts that of
-// promptFrom as a file.
-func podPrompt(at *v1alpha1.AgentTask, file string) (string, error) {
-	switch {
-	case at.Spec.Prompt != "":
-		return runner.NotBlank(at.Spec.Prompt, "spec.prompt")
-	case at.Spec.PromptFrom == (v1alpha1.PromptSource{}):
-		return "", nil // the task goes on from another, and is told nothing new
-	}
-	data, err := runner.ReadBounded(file)
-	if err != nil {
-		return "", fmt.Errorf("reading the prompt: %w", err)
-	}
-	kind, ref := "ConfigMap", at.Spec.PromptFrom.ConfigMapKeyRef
-	if secret := at.Spec.PromptFrom.SecretKeyRef; secret.Name != "" {
-		kind, ref = "Secret", secret
-	}
-	return runner.NotBlank(string(data), fmt.Sprintf("spec.promptFrom: key %s of %s %s", ref.Key, kind, ref.Name))
-}
-
-// prepare checks out the workspace, once per pod, or once for all pods of a
-// persistent one: after tools have run, git is not trusted there any more. It
-// reports whether no tool can have run yet.
-func (p *Runner) prepare(ctx context.Context, sb *v1alpha1.Sandbox, rep *reporter) (preTool bool, err error) {
-	select {
-	case p.preparing <- struct{}{}:
-		defer func() { <-p.preparing }()
-	case <-ctx.Done():
-		return false, ctx.Err()
-	}
-	if err := ctx.Err(); err != nil {
-		return false, err
-	}
-	if err := p.bring(ctx, sb); err != nil {
-		return false, err
-	}
-	if p.keeping.restored && !p.prepared {
-		p.prepared, p.base = true, p.keeping.bench.Base()
-	}
-	if p.prepared {
-		p.ready.Store(true)
-		return false, nil
-	}
-	private := filepath.Join(podapi.StateDir, "checkout")
-	repo := p.repository(sb, rep)
-	switch {
-	case podapi.Persistent(sb):
-		w := workspace.Persistent{Dir: podapi.WorkspaceDir, RecordDir: podapi.RecordDir, PrivateDir: private}
-		preTool, err = w.Prepare(ctx, repo)
-		p.base = w.Base()
-	case repo.URL != "":
-		err = workspace.CheckoutBeside(ctx, repo, private, podapi.WorkspaceDir)
-		preTool = err == nil
-		p.base = workspace.Head(ctx, repo.Keep)
-	default:
-		preTool = true
-	}
-	p.prepared = err == nil
-	p.ready.Store(p.prepared)
-	return preTool, err
-}
-
-// repository is what to check out, for a task if there is one.
-func (p *Runner) repository(sb *v1alpha1.Sandbox, rep *reporter) workspace.Repository {
-	git := sb.Spec.Template.Workspace.Git
-	if rep != nil {
-		git = podapi.Repository(git, rep.task)
-	}
-	user, password := p.gitCredentials(sb, git)
-	return workspace.Repository{
-		GitSource: git, User: user, Password: password,
-		Keep: filepath.Join(podapi.StateDir, "repository.git"), Progress: checkoutReport(rep),
-	}
-}
-
-// gitCredentials are those that the pod has, which are of the Secret that its template
-// names, for a repository that is to have the same.
-func (p *Runner) gitCredentials(sb *v1alpha1.Sandbox, git v1alpha1.GitSource) (user, password string) {
-	if git.CredentialsSecretRef != sb.Spec.Template.Workspace.Git.CredentialsSecretRef {
-		return "", ""
-	}
-	return os.Getenv(podapi.EnvGitUsername), p.env.Get(podapi.EnvGitPassword)
-}
-
-// checkoutReport tells a task how far its checkout is; there may be no task.
-func checkoutReport(rep *reporter) func(workspace.Step) {
-	if rep == nil {
-		return nil
-	}
-	return runner.ReportCheckout(rep.progress)
 }
 
 // executor is the sandbox for the loop itself, and the wait for it. How long
