@@ -3,12 +3,10 @@ package agenttask
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -20,7 +18,7 @@ import (
 )
 
 // errStale says that the cache is behind the API server.
-var errStale = apierrors.NewConflict(v1alpha1.GroupVersion.WithResource("agenttasks").GroupResource(), "", errors.New("cache is behind"))
+var errStale = kit.Stale("agenttasks")
 
 // gather reads what the task's current attempt has from the cache.
 func (r *Reconciler) gather(ctx context.Context, s *scope) error {

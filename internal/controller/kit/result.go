@@ -3,11 +3,14 @@
 package kit
 
 import (
+	"errors"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	ctrl "sigs.k8s.io/controller-runtime"
+
+	"github.com/sampan-dev/sampan/api/v1alpha1"
 )
 
 // afterConflict is when to look again at what somebody else has just written.
@@ -31,4 +34,10 @@ func ResultFor(err error) (ctrl.Result, error) {
 		return ctrl.Result{RequeueAfter: afterNotFound}, nil
 	}
 	return ctrl.Result{}, err
+}
+
+// Stale says that the cache is behind the API server, for objects of a resource of ours.
+// It is a conflict, so ResultFor has it tried again.
+func Stale(resource string) error {
+	return apierrors.NewConflict(v1alpha1.GroupVersion.WithResource(resource).GroupResource(), "", errors.New("cache is behind"))
 }

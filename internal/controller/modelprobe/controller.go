@@ -4,13 +4,11 @@ package modelprobe
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/tools/events"
@@ -38,7 +36,7 @@ const startLimit = 10 * time.Minute
 const maxMessage = 512
 
 // errStale says that the cache is behind the API server.
-var errStale = apierrors.NewConflict(v1alpha1.GroupVersion.WithResource("modelprobes").GroupResource(), "", errors.New("cache is behind"))
+var errStale = kit.Stale("modelprobes")
 
 // Reconciler reconciles ModelProbes.
 type Reconciler struct {

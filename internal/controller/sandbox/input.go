@@ -48,21 +48,9 @@ func (r *Reconciler) podInput(ctx context.Context, s *scope) (*podspec.Input, *p
 	if in.Record, err = r.Record.Find(ctx); err != nil {
 		return recordMissing(err)
 	}
-	var candidates []models.Candidate
-	var selector models.Selector
-	if task := s.holder.task; task != nil {
-		if problem := forTask(in, sb, task); problem != nil {
-			return nil, problem, nil
-		}
-		selector = modelregistry.Selector(task)
-		if candidates, err = entry.Route(task, scopes, task.Status.Budget.GrantedUSD != ""); err != nil {
-			return nil, &problem{reason: v1alpha1.ReasonModelNotFound, message: err.Error()}, nil
-		}
-		in.ModelKeys, in.Scripts = modelregistry.Inputs(modelsOf(in, candidates))
-	} else {
-		candidates = entry.All(scopes)
-		in.ModelKeys, in.Scripts = modelregistry.Inputs(candidates)
-		optional(in)
+	selector, candidates, unknown := chooseModels(in, s, entry)
+	if unknown != nil {
+		return nil, unknown, nil
 	}
 	if podspec.Restricted(sb) {
 		if problem, err := policyProblem(r.Policy.Endpoints(ctx, entry.Source, candidates)); problem != nil || err != nil {
@@ -78,6 +66,27 @@ func (r *Reconciler) podInput(ctx context.Context, s *scope) (*podspec.Input, *p
 			"What this Sandbox may use of ConfigMap %s has %d bytes; a pod can carry %d", entry.Source, n, podspec.MaxRegistryBytes)}, nil
 	}
 	return in, nil, nil
+}
+
+// chooseModels finds the models that the pod may use, and what it is given to reach them:
+// those of the holder's task, or else all.
+func chooseModels(in *podspec.Input, s *scope, entry *modelregistry.Entry) (selector models.Selector, candidates []models.Candidate, found *problem) {
+	task := s.holder.task
+	if task == nil {
+		candidates = entry.All(in.Scopes)
+		in.ModelKeys, in.Scripts = modelregistry.Inputs(candidates)
+		optional(in)
+		return selector, candidates, nil
+	}
+	if found = forTask(in, s.sandbox, task); found != nil {
+		return selector, nil, found
+	}
+	candidates, err := entry.Route(task, in.Scopes, task.Status.Budget.GrantedUSD != "")
+	if err != nil {
+		return selector, nil, &problem{reason: v1alpha1.ReasonModelNotFound, message: err.Error()}
+	}
+	in.ModelKeys, in.Scripts = modelregistry.Inputs(modelsOf(in, candidates))
+	return modelregistry.Selector(task), candidates, nil
 }
 
 // forTask sets what the pod has of its task, or says why it can have none of it.

@@ -2,7 +2,6 @@ package sandbox
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"time"
 
@@ -37,7 +36,7 @@ const (
 )
 
 // errStale says that the cache is behind the API server.
-var errStale = apierrors.NewConflict(v1alpha1.GroupVersion.WithResource("sandboxes").GroupResource(), "", errors.New("cache is behind"))
+var errStale = kit.Stale("sandboxes")
 
 // PodName is the name of a Sandbox's next pod. The pods of a task's own Sandbox
 // have the number of their attempt; those of any other are counted.

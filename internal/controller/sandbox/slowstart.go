@@ -23,10 +23,9 @@ const slowStart = 8 * time.Second
 // begin, before that is told: both have more to do at times.
 const noticeTime = time.Minute
 
-// slowState is the state of a pod that has been starting for a while, and whose status
-// does not say what it waits for.
-func (r *Reconciler) slowState(ctx context.Context, pod *corev1.Pod) podState {
-	waiting := podState{phase: podWaiting, reason: v1alpha1.ReasonPodPending, message: "Pod " + pod.Name + " is starting"}
+// slowState is the state of a pod that has been waiting to start for a while, and whose
+// status does not say for what.
+func (r *Reconciler) slowState(ctx context.Context, pod *corev1.Pod, waiting podState) podState {
 	if p := r.unnoticed(ctx, pod); p != nil {
 		waiting.reason, waiting.message = p.reason, p.message
 		return waiting

@@ -105,7 +105,7 @@ func (r *Reconciler) observePod(ctx context.Context, s *scope) {
 		return
 	}
 	s.requeue = slowStart
-	s.facts.podState = r.slowState(ctx, s.pod)
+	s.facts.podState = r.slowState(ctx, s.pod, s.facts.podState)
 }
 
 // apply writes the conditions that the facts ask for.
